@@ -1,0 +1,74 @@
+"""The program: its commands in the order in which a competitor types them, and how every one of them ends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from imageclef_vqa import __version__
+from imageclef_vqa.cli.demo import demo
+from imageclef_vqa.cli.finetune import finetune
+from imageclef_vqa.cli.package import package
+from imageclef_vqa.cli.predict import predict
+from imageclef_vqa.cli.route import route
+from imageclef_vqa.cli.score import score
+from imageclef_vqa.cli.split import split
+from imageclef_vqa.errors import MedvqaError
+
+
+class _Program(TyperGroup):
+    """Turns what a user can mend into a message, and an interruption into exit code 130."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.secho("interrupted; what was finished is kept, the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
+        except MedvqaError as error:
+            typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
+            typer.echo(error, err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=_Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich would double the time that --help takes
+    help="MEDVQA-GI, from the official files to a submission: split → finetune → predict → route → score → package.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medvqa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+COMMANDS = (split, finetune, predict, route, score, package, demo)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Run `medvqa`; a Ctrl-C before a command has begun ends it as one within does."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

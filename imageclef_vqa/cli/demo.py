@@ -1,0 +1,57 @@
+"""`medvqa demo`: the whole chain on pictures that it draws itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imageclef_vqa.cli.options import DeviceOption, SeedOption
+
+TEST_SHARE = 6  # one test image for so many development images
+
+CHAIN = (
+    "split --val 0.2",
+    "finetune --stage 1 --epochs {stage1}",
+    "finetune --stage 2 --epochs {stage2}",
+    "predict",
+    "route",
+    "score",
+    "package --out run.csv",
+)
+EPOCHS = {"stage1": 4, "stage2": 6}
+
+
+def demo(
+    images: Annotated[int, typer.Option(min=40, help="How many development images to draw.")] = 240,
+    keep: Annotated[
+        Path | None, typer.Option(help="A new folder for it all.", show_default="a temporary folder, left there")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+) -> None:
+    """Draw a small endoscopy set and run split, finetune, predict, route, score and package on it."""
+    import shlex
+    import tempfile
+    import time
+
+    from imageclef_vqa.cli.app import app
+    from imageclef_vqa.data.synthetic import write_synthetic_dataset
+
+    started = time.monotonic()
+    place = keep or Path(tempfile.mkdtemp(prefix="medvqa-demo-"))
+    write_synthetic_dataset(place / "data", images=images, test=images // TEST_SHARE, seed=seed)
+    typer.echo(f"drew {images} development and {images // TEST_SHARE} test images in {place / 'data'}")
+    for line in CHAIN:
+        command, *options = shlex.split(line.format(**EPOCHS))
+        typer.secho(f"\n$ medvqa {shlex.join([command, *options])}", bold=True)
+        options += ["--workspace", str(place)]
+        if command in ("finetune", "predict"):
+            options += ["--device", device]
+        if command in ("split", "finetune", "route"):
+            options += ["--seed", str(seed)]
+        if code := app([command, *options], standalone_mode=False):
+            raise typer.Exit(code)
+    typer.secho(f"\nthe whole chain took {time.monotonic() - started:.0f} s", bold=True)
+    typer.echo(f"run file  {place / 'run.csv'}\nreport    {place / 'work' / 'main' / 'report.html'}")

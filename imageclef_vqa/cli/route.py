@@ -1,0 +1,64 @@
+"""`medvqa route`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imageclef_vqa.cli.options import JsonOption, RunOption, SeedOption, WorkspaceOption
+from imageclef_vqa.errors import UsageError
+
+
+class Policy(str, Enum):
+    evidence = "evidence"
+    paper = "paper"
+
+
+def route(
+    policy: Annotated[
+        Policy, typer.Option(help="evidence: the expert answers where validation shows it better; paper: always.")
+    ] = Policy.evidence,
+    questions: Annotated[
+        str | None,
+        typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
+    ] = None,
+    run: RunOption = "main",
+    workspace: WorkspaceOption = Path("."),
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a linear expert take over the questions that it answers better than BLIP-2."""
+    from rich.console import Console
+
+    from imageclef_vqa import routing
+    from imageclef_vqa.cli.console import note, print_json
+    from imageclef_vqa.workspace import Workspace
+
+    place = Workspace.at(workspace, run)
+    default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
+    asked = _ids(questions or default)
+    done = routing.route(place, policy=policy.value, questions=asked, seed=seed, say=note)
+    if as_json:
+        print_json(routing.as_json(done))
+        return
+    Console(highlight=False).print(routing.routing_table(done))
+    for line in routing.summary_lines(done):
+        typer.echo(line)
+    for fold, path in done.files.items():
+        typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {place.shown(path)}")
+    typer.echo(f"{done.seconds:.0f} s; next: `medvqa score`")
+
+
+def _ids(text: str) -> list[int]:
+    from imageclef_vqa.task import QUESTIONS
+
+    known = {str(question.id): question.id for question in QUESTIONS}
+    if text == "all":
+        return list(known.values())
+    ids = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in ids if part not in known]:
+        raise UsageError(f"--questions {text}: {unknown[0]!r} is no question", remedy="ids from 0 to 17, or all")
+    return sorted({known[part] for part in ids})

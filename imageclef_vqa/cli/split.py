@@ -1,0 +1,58 @@
+"""`medvqa split`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imageclef_vqa.cli.options import JsonOption, SeedOption, WorkspaceOption
+
+_VAL = 0.1
+
+
+class By(str, Enum):
+    group = "group"
+    image = "image"
+
+
+def split(
+    workspace: WorkspaceOption = Path("."),
+    val: Annotated[
+        float | None, typer.Option(help="Share of the images that validates.", show_default=str(_VAL))
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validation: share all images out among so many.")] = None,
+    by: Annotated[
+        By, typer.Option(help="group: near-duplicates and frames of one examination stay together; image: plain.")
+    ] = By.group,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide the development images into training and validation, without leaks."""
+    from imageclef_vqa.data import make_split, read_dataset
+    from imageclef_vqa.data.report import print_split, split_summary
+    from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.files import sole_writer
+    from imageclef_vqa.workspace import Workspace
+
+    if val is not None and folds is not None:
+        raise UsageError("--val and --folds exclude each other")
+    if val is not None and not 0 < val < 1:
+        raise UsageError(f"--val {val:g}: a share between 0 and 1, as in --val 0.1")
+    if folds is not None and folds < 2:
+        raise UsageError(f"--folds {folds}: at least 2")
+    place = Workspace.at(workspace)
+    with sole_writer(place.work):
+        dataset = read_dataset(place.development, cache=place.cache)
+        share = val if val is not None or folds is not None else _VAL
+        made = make_split(dataset, val=share, folds=folds, by=by.value, seed=seed, cache=place.cache)
+        made.write(place.split_file)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(split_summary(dataset, made), ensure_ascii=False))
+    else:
+        print_split(dataset, made)
+        typer.echo(f"\nwritten to {place.shown(place.split_file)}")

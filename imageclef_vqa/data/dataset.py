@@ -1,0 +1,52 @@
+"""A data set that was read and found usable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its answers: question id → answers as the file spells them, empty ones left out."""
+
+    image_id: str
+    image: Path
+    answers: Mapping[int, tuple[str, ...]]
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples in the order of `gt.json` (or of the id list), what was odd about them, and a fingerprint.
+
+    `fingerprint` is a hash over ids, answers and image bytes that does not depend on the order of records.
+    """
+
+    folder: Path
+    examples: tuple[Example, ...]
+    warnings: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def labels(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Question id and answers of every labelled pair, image by image."""
+        return (pair for example in self.examples for pair in example.answers.items())
+
+    def gold(self) -> dict[tuple[str, int], tuple[str, ...]]:
+        """(image id, question id) → answers."""
+        return {(example.image_id, q): answers for example in self.examples for q, answers in example.answers.items()}
+
+    def subset(self, image_ids: Iterable[str]) -> Dataset:
+        """The examples with these ids, in this order; warnings and fingerprint stay those of the whole.
+
+        Raises:
+            KeyError: an id is not in the data set.
+        """
+        by_id = {example.image_id: example for example in self.examples}
+        return replace(self, examples=tuple(by_id[image_id] for image_id in image_ids))

@@ -1,0 +1,166 @@
+"""Reading `gt.json`: every problem told in one line with its record, everything merely odd counted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imageclef_vqa.errors import DataError
+from imageclef_vqa.task import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
+
+_REMEDY = "take the organisers' file as it is, or mend these records"
+_ANSWER_TYPES = {question.answer_type for question in QUESTIONS}
+_SHOWN_CHARACTERS = 40
+
+
+@dataclass
+class Oddities:
+    """What can be used all the same: counted by kind, with the first image that has it."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, image_id: str) -> None:
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, image_id)
+
+    def lines(self) -> list[str]:
+        return [f"{count} × {kind} (e.g. {self.examples[kind]})" for kind, count in self.counts.items()]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Answers by image, in the file's order, with all that was wrong or odd about them."""
+
+    answers: dict[str, dict[int, tuple[str, ...]]]
+    problems: list[str]
+    oddities: Oddities
+    records: dict[str, int]  # image id → place of its record, counted from 1
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file from outside.
+
+    Raises:
+        DataError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError([f"{path}: there is no such file"], remedy="unpack the organisers' files there") from error
+    except OSError as error:
+        raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
+    except RecursionError as error:
+        raise DataError([f"{path}: nested too deeply to be labels"], remedy=_REMEDY) from error
+    except ValueError as error:  # syntax, encoding, numbers without end
+        raise DataError([f"{path}: not JSON: {error}"], remedy="the file may be incomplete: fetch it again") from error
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels in `path`.
+
+    Raises:
+        DataError: it is no list of records; faults within records are returned, to be told with those of the images.
+    """
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DataError([f"{path}: {_shown(content)} at the top, where a list of images belongs"], remedy=_REMEDY)
+    if not content:
+        raise DataError([f"{path}: the list is empty: no image to learn from"], remedy=_REMEDY)
+    labels = Labels({}, [], Oddities(), {})
+    for number, raw in enumerate(content, start=1):
+        image_id = raw.get("ImageID") if isinstance(raw, dict) else None
+        where = f"{path}, image {number}" + (f" ({image_id[:_SHOWN_CHARACTERS]})" if isinstance(image_id, str) else "")
+        kept = _without_segmentation(raw, labels.oddities)
+        try:
+            record = GtRecord.model_validate(kept)
+        except ValidationError as error:
+            labels.problems.extend(_complaints(where, kept, error))
+            if any(fault["loc"][:1] in {(), ("ImageID",)} for fault in error.errors()):
+                continue
+            record = GtRecord(ImageID=kept["ImageID"], Labels=[])  # its image is looked at all the same
+        if record.ImageID in labels.records:
+            labels.problems.append(f"{where}: the same image is already record {labels.records[record.ImageID]}")
+            continue
+        labels.records[record.ImageID] = number
+        labels.answers[record.ImageID] = dict(_answers(where, record, labels))
+    if not labels.problems and not any(labels.answers.values()):
+        labels.problems.append(f"{path}: no image has an answer to any of the {len(QUESTIONS)} questions of the task")
+    return labels
+
+
+def _without_segmentation(raw: Any, oddities: Oddities) -> Any:
+    """The record without its rows for the segmentation task, whose answer is a bare string."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("Labels"), list):
+        return raw
+    rows = [row for row in raw["Labels"] if not (isinstance(row, dict) and row.get("AnswerType") == SEGMENTATION_TYPE)]
+    for _ in range(len(raw["Labels"]) - len(rows)):
+        oddities.add("segmentation row, left out", str(raw.get("ImageID")))
+    return {**raw, "Labels": rows}
+
+
+def _answers(where: str, record: GtRecord, labels: Labels) -> Iterator[tuple[int, tuple[str, ...]]]:
+    seen: set[int] = set()
+    for label in record.Labels:
+        question = find_question(label.Question)
+        if question is None:
+            labels.oddities.add(f"unknown question {label.Question[:80]!r}, ignored", record.ImageID)
+            continue
+        if label.AnswerType not in _ANSWER_TYPES:
+            labels.oddities.add(f"unknown answer type {label.AnswerType[:80]!r}", record.ImageID)
+        if question.id in seen:
+            labels.problems.append(f"{where}, question {question.id}: answered twice; an image answers each once")
+            continue
+        seen.add(question.id)
+        given = tuple(answer for answer in label.Answer if answer.strip())
+        if len(given) < max(len(label.Answer), 1):
+            labels.oddities.add(f"empty answer to question {question.id}, left out", record.ImageID)
+        if given:
+            yield question.id, given
+    for question in QUESTIONS:
+        if question.id not in seen:
+            labels.oddities.add(f"missing question {question.id} ({question.text})", record.ImageID)
+
+
+def _complaints(where: str, raw: Any, error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_context=False):
+        location: Sequence[int | str] = fault["loc"]
+        at, value = where, _shown(fault["input"])
+        if location[:1] == ("Labels",) and len(location) > 1:
+            at += f", {_question(raw['Labels'][location[1]], int(location[1]))}"
+        name = next((str(part) for part in reversed(location) if isinstance(part, str)), "record")
+        if fault["type"] == "missing":
+            yield f"{at}: {name} is missing"
+        elif fault["type"] == "extra_forbidden":
+            yield f"{at}: unknown field {name[:80]!r}"
+        elif name == "Answer":
+            yield f"{at}: answer is {value}; answers are lists of strings"
+        elif name == "ImageID":
+            yield f"{at}: ImageID is {value}; an id is a file name without its extension, and no path"
+        elif name == "Labels" and len(location) == 1:
+            yield f"{at}: Labels is {value}; it is a list of questions with answers"
+        elif name in {"Question", "AnswerType"}:
+            yield f"{at}: {name} is {value}; it is a string"
+        else:
+            yield f"{at}: {value}, where an object with fields belongs"
+
+
+def _question(row: Any, number: int) -> str:
+    text = row.get("Question") if isinstance(row, dict) else None
+    question = find_question(text) if isinstance(text, str) else None
+    return f"question {question.id}" if question else f"row {number + 1}"
+
+
+def _shown(value: Any) -> str:
+    kinds = {bool: "a truth value", int: "a number", float: "a number", str: "a string", list: "a list"}
+    kind = "null" if value is None else kinds.get(type(value), "an object")
+    if isinstance(value, (list, dict)) or value is None:
+        return kind
+    text = json.dumps(value)
+    return f"{text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'}, {kind}"

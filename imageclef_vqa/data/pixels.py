@@ -1,0 +1,74 @@
+"""Decoded pixels: a file is opened once, not once per epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imageclef_vqa.data.dataset import Dataset, Example
+from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
+from imageclef_vqa.errors import DataError
+from imageclef_vqa.files import atomic_write
+
+_METHOD = "bicubic square RGB, 1"  # part of the key: another way to decode is another cache
+
+
+def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
+    """Pixels [i, size, size, 3], uint8 RGB, of all images, in the order of `dataset.examples`.
+
+    Images are resized to a square without cropping (BLIP-2, bicubic). With a `cache` the array is memory-mapped
+    read-only from a file there; a file that does not fit these images is made anew.
+
+    Raises:
+        DataError: an image cannot be decoded, or is not the one that was read before.
+    """
+    shape = (len(dataset), size, size, 3)
+    if cache is None:
+        return np.array(list(_decoded(dataset, size)), dtype=np.uint8).reshape(shape)
+    key = "\n".join([_METHOD, str(size), *(example.sha256 for example in dataset.examples)])
+    path = cache / f"pixels-{size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    if _mapped(path, shape) is None:
+        with atomic_write(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for image in _decoded(dataset, size):
+                file.write(image.tobytes())
+    mapped = _mapped(path, shape)
+    assert mapped is not None, "the pixels just written do not fit"
+    return mapped
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:
+    problems = []
+    images = in_threads(partial(_decode, size=size), dataset.examples, "decoding images")
+    for example, image in zip(dataset.examples, images, strict=True):
+        if isinstance(image, ImageError):
+            problems.append(f"{example.image}: {image}")
+        else:
+            yield image
+    if problems:
+        raise DataError(problems, remedy="`medvqa split` reads the data set anew and tells what is wrong with it")
+
+
+def _decode(example: Example, size: int) -> np.ndarray | ImageError:
+    try:
+        content = example.image.read_bytes()
+        if hashlib.sha256(content).hexdigest() != example.sha256:
+            return ImageError("has changed since the data set was read")
+        return np.asarray(as_rgb(open_image(content)).resize((size, size), Image.Resampling.BICUBIC))
+    except OSError as error:
+        return ImageError(f"cannot be read ({error.strerror})")
+    except ImageError as fault:
+        return fault

@@ -1,0 +1,138 @@
+"""Reading a data set in the organisers' layout: `gt.json` beside `images/<id>.jpg`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from imageclef_vqa.data.dataset import Dataset, Example
+from imageclef_vqa.data.images import ImageError, index_images
+from imageclef_vqa.data.labels import Labels, Oddities, read_labels
+from imageclef_vqa.errors import DataError
+from imageclef_vqa.task import as_set, same_answer
+from imageclef_vqa.task.records import ImageId
+
+IDS_FILE = "test_image_ids.txt"
+_SUFFIXES = (".jpg", ".jpeg", ".png")  # the organisers' first; another only where it stands alone
+_PROBLEMS_SHOWN = 20
+_REMEDY = "fetch these files again from the organisers, or take their records out"
+
+
+def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = True) -> Dataset:
+    """Read and check the data set in `folder`; decoded facts about its images are kept in `cache`.
+
+    With `labelled=False` the ids are those of `test_image_ids.txt`, or else of the files in `images/`, and no
+    `gt.json` is read.
+
+    Raises:
+        DataError: all problems of labels and images together, each with its record and what is wrong.
+    """
+    images = folder / "images"
+    if not images.is_dir():
+        raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
+    files = sorted(path.name for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(folder, files)
+    paths, faults = _image_paths(images, labels)
+    rows, damaged = index_images(list(paths.values()), cache)
+    ids = list(paths)
+    faults.update({ids[at]: fault for at, fault in damaged.items()})
+    order = {image_id: number for number, image_id in enumerate(labels.records)}
+    source = folder / ("gt.json" if labelled else IDS_FILE)
+    problems = labels.problems + [
+        f"{source}, image {labels.records[image_id]} ({image_id}): {paths.get(image_id, images / f'{image_id}.jpg')}: "
+        f"{faults[image_id]}"
+        for image_id in sorted(faults, key=order.__getitem__)
+    ]
+    if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        shown = problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+        raise DataError(shown, remedy=_REMEDY)
+    examples = tuple(
+        Example(
+            image_id=image_id,
+            image=path,
+            answers=labels.answers[image_id],
+            sha256=row["sha256"].decode(),
+            width=int(row["width"]),
+            height=int(row["height"]),
+        )
+        for (image_id, path), row in zip(paths.items(), rows, strict=True)
+    )
+    _note_strays(files, paths.values(), labels.oddities)
+    _note_conflicts(examples, labels.oddities)
+    return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
+
+
+def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
+    """The ids of a test folder, without answers."""
+    source = folder / IDS_FILE
+    try:
+        ids = source.read_text(encoding="utf-8-sig").split()
+    except FileNotFoundError:
+        ids = list(dict.fromkeys(Path(name).stem for name in files))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError([f"{source}: cannot be read ({error})"]) from error
+    labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
+    for number, image_id in enumerate(ids, start=1):
+        try:
+            check.validate_python(image_id)
+        except ValidationError:
+            labels.problems.append(f"{source}, image {number}: {image_id[:80]!r} is no id: a file name, and no path")
+            continue
+        if image_id in labels.records:
+            labels.problems.append(
+                f"{source}, image {number} ({image_id}): the same image is already number {labels.records[image_id]}"
+            )
+            continue
+        labels.records[image_id] = number
+        labels.answers[image_id] = {}
+    if not ids:
+        labels.problems.append(f"{source if source.exists() else folder / 'images'}: no image there")
+    return labels
+
+
+def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[str, ImageError]]:
+    """The file of every image, and why there is none."""
+    home = images.resolve()
+    paths: dict[str, Path] = {}
+    faults: dict[str, ImageError] = {}
+    for image_id in labels.records:
+        there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
+        path = next((path for path in there if path.is_file()), None)
+        if path is None:
+            faults[image_id] = ImageError("there is no such file")
+        elif not path.resolve().is_relative_to(home):
+            faults[image_id] = ImageError("a link that leads out of the folder")
+        else:
+            paths[image_id] = path
+    return paths, faults
+
+
+def _note_strays(files: Sequence[str], paths: Iterable[Path], oddities: Oddities) -> None:
+    for name in sorted(set(files) - {path.name for path in paths}):
+        oddities.add("image file that no record names", name)
+
+
+def _note_conflicts(examples: Sequence[Example], oddities: Oddities) -> None:
+    same: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        same[example.sha256].append(example)
+    for twins in same.values():
+        for one, other in combinations(twins, 2):
+            if any(not same_answer(one.answers[q], other.answers[q]) for q in one.answers.keys() & other.answers):
+                kind = "pair of byte-identical images with conflicting answers"
+                oddities.add(kind, f"{one.image_id} and {other.image_id}")
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    def line(example: Example) -> str:
+        answers: Mapping[int, list[str]] = {q: sorted(as_set(example.answers[q])) for q in sorted(example.answers)}
+        return json.dumps([example.image_id, example.sha256, answers])
+
+    return hashlib.sha256("\n".join(sorted(map(line, examples))).encode()).hexdigest()

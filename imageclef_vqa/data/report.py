@@ -1,0 +1,66 @@
+"""What `medvqa split` tells: oddities of the data, the folds, the certificate, and the paper's Tables 1 and 4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from imageclef_vqa.data.dataset import Dataset
+from imageclef_vqa.data.split import Split, answers_only_in_validation
+from imageclef_vqa.data.statistics import answer_table, height_table, statistics
+
+_LEAST_WIDTH = 120  # a pipe has no width of its own; lines are not cut short for it
+
+
+def split_summary(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {
+        "by": split.by,
+        "seed": split.seed,
+        "folds": [{"train": len(split.train(f)), "val": len(split.val(f))} for f in range(split.folds)],
+        "unseen_in_training": [answers_only_in_validation(dataset, split, f) for f in range(split.folds)],
+        "certificate": split.certificate.model_dump(),
+        "warnings": dataset.warnings,
+        "statistics": statistics(dataset),
+    }
+
+
+def print_split(dataset: Dataset, split: Split) -> None:
+    """All of it, for people, on standard output."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _LEAST_WIDTH)
+    for warning in dataset.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    for section in (height_table(dataset), answer_table(dataset), _folds(dataset, split), _certificate(split)):
+        console.print()
+        console.print(section, soft_wrap=isinstance(section, str))
+
+
+def _folds(dataset: Dataset, split: Split) -> str:
+    lines = []
+    for fold in range(split.folds):
+        name = f"fold {fold}: " if split.folds > 1 else ""
+        unseen = answers_only_in_validation(dataset, split, fold)
+        remark = "".join(f"; question {q}: {answer!r} never in training" for q, answer in unseen)
+        lines.append(f"{name}{len(split.train(fold))} images train, {len(split.val(fold))} validate{remark}")
+    return "\n".join(lines)
+
+
+def _certificate(split: Split) -> str:
+    told = split.certificate
+    if told.closest is None:
+        closest = "no two pictures on different sides are near each other by their hashes"
+    else:
+        one, other, similarity = told.closest.one, told.closest.other, told.closest.similarity
+        closest = f"most similar pair on different sides: {one} and {other} (similarity {similarity:.2f})"
+    return "\n".join(
+        [
+            f"{told.groups} groups of near-duplicates and frames of one examination, the largest of "
+            f"{told.largest_group} images",
+            f"pairs that belong together: {told.linked_pairs}; this split parts {told.leaked_pairs} of them, a plain "
+            f"one would part {told.leaked_by_plain_split}",
+            closest,
+        ]
+    )

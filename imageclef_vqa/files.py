@@ -1,0 +1,90 @@
+"""Writing without accidents: a file is there whole or not at all, and one run has one writer."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from imageclef_vqa.errors import MedvqaError
+
+
+def _refused(path: Path, error: OSError) -> MedvqaError:
+    return MedvqaError(
+        f"cannot write {path}: {error.strerror or error}",
+        remedy="choose a place that you may write to and that has room; nothing there was changed",
+    )
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` only if the block ends well.
+
+    Raises:
+        MedvqaError: the folder cannot be made or written, or the disk is full; `path` is as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise _refused(path, error) from error
+    part = Path(name)
+    try:
+        text = "b" not in mode
+        with open(descriptor, mode, encoding="utf-8" if text else None, newline="" if text else None) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        os.replace(part, path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` (UTF-8), whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
+    """Replace `path` by JSON, whole or not at all."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process; the lock goes with the process, however it ends.
+
+    Raises:
+        MedvqaError: another process is writing there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until the block ends)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise MedvqaError(
+                f"{folder} is being written by process {lock.read().strip() or 'unknown'}",
+                remedy="wait until it ends, or give this run another name with --run",
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,34 @@
+"""Progress for people: drawn on a terminal's standard error, silent everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+
+def progress_display(*columns: str) -> Progress:
+    """A Rich progress display with `columns` (format strings over a task's fields) before the time that remains."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        *(TextColumn(column) for column in columns),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not Console(stderr=True).is_terminal,
+        transient=True,
+    )
+
+
+def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """Yield `items` and show how many of `total` are done."""
+    with progress_display() as display:
+        task = display.add_task(description, total=total)
+        for item in items:
+            yield item
+            display.advance(task)

@@ -1,0 +1,64 @@
+"""The run within a zip archive, which may be hostile: read in memory, up to a size, and never unpacked."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import stat
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from imageclef_vqa.errors import DataError
+
+LARGEST = 16 * 2**20  # bytes; 1,938 images take 4 MiB
+_MOST_MEMBERS = 20
+_TOO_LARGE = f"unpacks to over {LARGEST >> 20} MiB, too large for a run"
+_UNSOUND = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+_REMEDY = "a run's archive holds task1/ with one .json or .csv file"
+
+
+def only_member(content: bytes, name: str) -> tuple[str, str, bytes]:
+    """The one run in an archive: its name within `name`, its suffix and its bytes.
+
+    Raises:
+        DataError: everything that makes the archive unsafe, unsound or ambiguous.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            member = _the_run(archive.infolist(), name)
+            with archive.open(member) as file:
+                run = file.read(LARGEST + 1)
+    except (*_UNSOUND, OSError, RuntimeError, ValueError) as error:
+        raise DataError([f"{name}: not a sound zip archive: {error}"], remedy=_REMEDY) from error
+    if len(run) > LARGEST:
+        raise DataError([f"{name}, {member.filename[:80]!r}: {_TOO_LARGE}"], remedy=_REMEDY)
+    return f"{name}, {member.filename}", PurePosixPath(member.filename).suffix.lower(), run
+
+
+def _the_run(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+    if len(members) > _MOST_MEMBERS:
+        raise DataError([f"{name}: holds {len(members)} files"], remedy=_REMEDY)
+    faults = [(member.filename[:80], fault) for member in members if (fault := _fault(member))]
+    if faults:
+        raise DataError([f"{name}, {file!r}: {fault}" for file, fault in faults], remedy=_REMEDY)
+    files = [member for member in members if not member.is_dir()]
+    if len(files) != 1:
+        listed = ", ".join(member.filename[:80] for member in files) or "nothing"
+        raise DataError([f"{name}: holds {listed}"], remedy=_REMEDY)
+    return files[0]
+
+
+def _fault(member: zipfile.ZipInfo) -> str | None:
+    place = PurePosixPath(member.filename.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or ":" in member.filename:
+        return "leads out of the archive"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a symbolic link"
+    if member.flag_bits & 1:
+        return "is encrypted"
+    if not member.is_dir() and place.suffix.lower() not in (".csv", ".json"):
+        return "is neither .json nor .csv"
+    if member.file_size > LARGEST:
+        return _TOO_LARGE
+    return None

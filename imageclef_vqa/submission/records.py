@@ -1,0 +1,45 @@
+"""A submission as the organisers ask for it: every image of the list, every question, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import RootModel, model_validator
+
+from imageclef_vqa.task import QUESTIONS, SubmittedAnswer
+from imageclef_vqa.task.records import ImageId
+
+Answers = tuple[str, ...]
+PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
+Layout = dict[str, list[dict[str, Any]]]  # the organisers' JSON: image id → [{QuestionID, Question, Answer}, …]
+
+
+class Submission(RootModel[dict[ImageId, tuple[SubmittedAnswer, ...]]]):
+    """Every image answers all questions, each once, in the order of their ids."""
+
+    @model_validator(mode="after")
+    def _answers_all_questions(self) -> Submission:
+        wanted = tuple(range(len(QUESTIONS)))
+        for image_id, answers in self.root.items():
+            if tuple(answer.QuestionID for answer in answers) != wanted:
+                raise ValueError(f"{image_id} does not answer the questions 0 to {wanted[-1]}, each once, in order")
+        return self
+
+
+def arrange(answers: PairAnswers, image_ids: Sequence[str]) -> Layout:
+    """The organisers' layout: images in the order of the id list, then those it does not name; questions by id."""
+    layout: Layout = {}
+    for image_id in _in_order(image_ids, (image_id for image_id, _ in answers)):
+        entries = [
+            {"QuestionID": question.id, "Question": question.text, "Answer": list(answers[image_id, question.id])}
+            for question in QUESTIONS
+            if (image_id, question.id) in answers
+        ]
+        if entries:
+            layout[image_id] = entries
+    return layout
+
+
+def _in_order(first: Iterable[str], then: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys((*first, *then)))

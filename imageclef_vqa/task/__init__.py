@@ -1,0 +1,30 @@
+"""What the competition says: its questions, how answers compare, the records of its files."""
+
+from imageclef_vqa.task.answers import as_set, join_answers, same_answer, split_answers
+from imageclef_vqa.task.predictions import read_predictions, write_predictions
+from imageclef_vqa.task.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, Kind, Question, find_question
+from imageclef_vqa.task.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer
+from imageclef_vqa.task.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
+
+__all__ = [
+    "NOT_RELEVANT",
+    "QUESTIONS",
+    "SEGMENTATION_TYPE",
+    "Candidate",
+    "GtRecord",
+    "Kind",
+    "Label",
+    "Prediction",
+    "Question",
+    "QuestionVocabulary",
+    "SubmittedAnswer",
+    "Vocabulary",
+    "as_set",
+    "find_question",
+    "join_answers",
+    "learn_vocabulary",
+    "read_predictions",
+    "same_answer",
+    "split_answers",
+    "write_predictions",
+]

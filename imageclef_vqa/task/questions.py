@@ -1,0 +1,156 @@
+"""The 18 questions of MEDVQA-GI 2023, task 1, as the organisers' files spell them.
+
+Questions are known by id. The strings are those of `gt.json` ("instrumnets" included), which is also what a
+submission must hold; `aliases` are the spellings of the organisers' README and of the paper.
+`known` lists every answer seen in the development set in canonical order, which is the labels' own where they keep
+one (locations) and roughly that of frequency elsewhere. Where a data set has no answers to a question, they are all
+that can be said, and the first one is the guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """How an answer is formed."""
+
+    CHOICE = "one of"
+    YES_NO = "yes/no"
+    NUMBER = "number"
+    SET = "set"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the fixed questions."""
+
+    id: int
+    text: str
+    kind: Kind
+    known: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def answer_type(self) -> str:
+        """The `AnswerType` of `gt.json`."""
+        return {Kind.NUMBER: "Number", Kind.YES_NO: "Yes/No"}.get(self.kind, "Text")
+
+    @property
+    def takes_a_set(self) -> bool:
+        return self.kind is Kind.SET
+
+
+NOT_RELEVANT = "Not relevant"
+_LOCATIONS = (
+    "Center",
+    "Upper-left",
+    "Upper-right",
+    "Lower-left",
+    "Lower-right",
+    "Center-left",
+    "Center-right",
+    "Upper-center",
+    "Lower-center",
+)
+# The landmark's list has an order and a spelling of its own.
+_LANDMARK_LOCATIONS = (
+    "Center",
+    "Center-left",
+    "Center-right",
+    "Upper-center",
+    "Upper-left",
+    "Upper-right",
+    "Lower-center",
+    "Lower-left",
+    "Lower-rigth",
+)
+_ABNORMALITY_COLOURS = (
+    *("Pink", "Red", "White", "Yellow", "Orange", "Purple", "Violet", "Brown", "burgundy", "Grey", "Black"),
+    *("Blue", "Green", "Pale Pink", "Pink/Red", "Ink"),
+)
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(0, "What type of procedure is the image taken from?", Kind.CHOICE, ("Colonoscopy", "Gastroscopy")),
+    Question(1, "Have all polyps been removed?", Kind.CHOICE, (NOT_RELEVANT, "No", "Yes")),
+    Question(2, "Is this finding easy to detect?", Kind.CHOICE, ("Yes", "No", NOT_RELEVANT)),
+    Question(
+        3,
+        "Is there a green/black box artefact?",
+        Kind.YES_NO,
+        ("No", "Yes"),
+        aliases=("Is there a green/black box artifact?",),
+    ),
+    Question(4, "Is there text?", Kind.YES_NO, ("Yes", "No")),
+    Question(5, "What color is the abnormality?", Kind.SET, (*_ABNORMALITY_COLOURS, NOT_RELEVANT)),
+    Question(
+        6,
+        "What color is the anatomical landmark?",
+        Kind.SET,
+        (NOT_RELEVANT, "Pink", "Red", "White", "Yellow", "brown", "grey"),
+    ),
+    Question(7, "How many findings are present?", Kind.NUMBER, ("1", "2", "0", "3", "4", "5", "6", "16")),
+    Question(8, "How many polyps are in the image?", Kind.NUMBER, ("0", "1", "2", "3", "4", "5", "6", "16")),
+    Question(
+        9,
+        "How many instrumnets are in the image?",
+        Kind.NUMBER,
+        ("0", "1", "2", "3"),
+        aliases=("How many instruments are in the image?",),
+    ),
+    Question(10, "Where in the image is the abnormality?", Kind.SET, (*_LOCATIONS, NOT_RELEVANT)),
+    Question(11, "Where in the image is the instrument?", Kind.SET, (NOT_RELEVANT, *_LOCATIONS)),
+    Question(
+        12,
+        "Are there any abnormalities in the image?",
+        Kind.SET,
+        ("Polyp", "Ulcerative colitis", "Oesophagitis", "Barretts", "No"),
+    ),
+    Question(
+        13,
+        "Are there any anatomical landmarks in the image?",
+        Kind.SET,
+        (NOT_RELEVANT, "No", "Z-line", "Cecum", "Pylorus", "Ileum"),
+    ),
+    Question(
+        14,
+        "Are there any instruments in the image?",
+        Kind.SET,
+        (NOT_RELEVANT, "No", "Tube", "Biopsy forceps", "Polyp snare", "Metal clip", "Injection needle"),
+    ),
+    Question(
+        15,
+        "Where in the image is the anatomical landmark?",
+        Kind.SET,
+        (NOT_RELEVANT, *_LANDMARK_LOCATIONS),
+    ),
+    Question(
+        16,
+        "What is the size of the polyp?",
+        Kind.SET,
+        (NOT_RELEVANT, "< 5mm", "5-10mm", "11-20mm", ">20mm"),
+    ),
+    Question(
+        17,
+        "What type of polyp is present?",
+        Kind.SET,
+        (NOT_RELEVANT, "Paris ip", "Paris is", "Paris iia"),
+    ),
+)
+
+# Rows of the development set that belong to the segmentation task; task 1 leaves them out.
+SEGMENTATION_TYPE = "segmentation"
+
+
+def normalised(text: str) -> str:
+    """A question without what spelling varies in: case and white space."""
+    return " ".join(text.split()).casefold()
+
+
+_BY_TEXT = {normalised(spelling): question for question in QUESTIONS for spelling in (question.text, *question.aliases)}
+
+
+def find_question(text: str) -> Question | None:
+    """The question that `text` spells, by its own string or an alias; None if it is not in the bank."""
+    return _BY_TEXT.get(normalised(text))

@@ -1,0 +1,83 @@
+"""The records that files hold, checked field by field: labels, predictions, submissions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from imageclef_vqa.task.questions import QUESTIONS
+
+# An id is a file name without its extension: anything that could leave the folder is refused here, once for all.
+ImageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
+Text = Annotated[str, StringConstraints(strict=True)]
+NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Label(_Record):
+    """One row of `Labels` in `gt.json`. An answer is a list of strings, numbers too."""
+
+    Question: Text
+    AnswerType: Text
+    Answer: list[Text]
+
+
+class GtRecord(_Record):
+    """One image of `gt.json`, its labels still unread."""
+
+    ImageID: ImageId
+    Labels: list[Label]
+
+
+class Candidate(_Record):
+    """One answer that was weighed, with its probability among all answers that the question allows."""
+
+    answers: tuple[NonEmpty, ...] = Field(min_length=1)
+    probability: Probability
+
+
+class Prediction(_Record):
+    """One line of `predictions/<fold>.jsonl`: one image, one question.
+
+    `candidates` are the likeliest answers, best first; `model` names who gave the answer; `trained` is false where
+    the training labels never answer the question. Routing adds `replaced`, the answer it overruled, and `reason`.
+    """
+
+    image_id: ImageId
+    question_id: QuestionId
+    answers: tuple[NonEmpty, ...] = Field(min_length=1)
+    probability: Probability
+    candidates: tuple[Candidate, ...] = ()
+    model: str
+    trained: bool = True
+    replaced: tuple[NonEmpty, ...] | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _is_a_set(self) -> Prediction:
+        if len(set(self.answers)) != len(self.answers):
+            raise ValueError("an answer is repeated")
+        return self
+
+
+class SubmittedAnswer(_Record):
+    """One answer of a submission, as the organisers ask for it."""
+
+    QuestionID: QuestionId
+    Question: Text
+    Answer: list[NonEmpty] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _spells_its_question(self) -> SubmittedAnswer:
+        expected = QUESTIONS[self.QuestionID].text
+        if self.Question != expected:
+            raise ValueError(f"question {self.QuestionID} is spelt {expected!r} in the data, here {self.Question!r}")
+        if len(set(self.Answer)) != len(self.Answer):
+            raise ValueError("an answer is repeated")
+        return self

@@ -1,0 +1,99 @@
+"""`medvqa finetune`: from a workspace with data and a split to a trained stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import paddle
+
+from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
+from imageclef_vqa.files import sole_writer
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.pretrained import load_pretrained, pretrained_files
+from imageclef_vqa.models.representation import RepresentationHeads
+from imageclef_vqa.models.weights import load_weights
+from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.pairs import PairTable
+from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.run import Fold, Run
+from imageclef_vqa.training.stage1 import learn_representation
+from imageclef_vqa.training.stage2 import learn_to_answer
+from imageclef_vqa.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What was done: the stage's folder, its last line of the log, and how long this call took."""
+
+    folder: Path
+    last: Mapping[str, float]
+    resumed: bool
+    seconds: float
+
+
+def finetune(
+    workspace: Workspace,
+    preset: Preset,
+    recipe: Recipe,
+    number: int,
+    *,
+    seed: int,
+    fold: int = 0,
+    fresh: bool = False,
+    say: Callable[[str], None],
+) -> Finetuned:
+    """Train stage `number` of the workspace's run, going on where an unfinished one stopped.
+
+    Raises:
+        MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
+    """
+    started = time.monotonic()
+    folder = workspace.stage(number)
+    stage = Stage(folder, workspace.shown(folder))
+    with sole_writer(workspace.run_folder), paddle.utils.unique_name.guard():
+        dataset = read_dataset(workspace.development, cache=workspace.cache)
+        split = read_split(workspace.split_file, dataset)
+        train_set, val_set = dataset.subset(split.train(fold)), dataset.subset(split.val(fold))
+        vocabulary = learn_vocabulary(train_set.labels())
+        model, tokenizer = load_pretrained(preset)
+        sources = pretrained_files(preset)
+        if number == 2:
+            sources.append(_adopt_qformer(model, workspace))
+        config = StageConfig(
+            preset=preset.name,
+            stage=number,
+            recipe=recipe,
+            seed=seed,
+            fold=fold,
+            data=dataset.fingerprint,
+            training_images=fingerprint(*split.train(fold)),
+            weights=fingerprint(*map(file_hash, sources)),
+        )
+        if resumed := stage.goes_on(config, fresh=fresh):
+            say(f"going on with the unfinished run in {stage.shown} (--fresh starts over)")
+        else:
+            stage.begin(config, vocabulary)
+
+        def fold_of(part: Dataset) -> Fold:
+            pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
+            return Fold(part, pixels, PairTable(part, vocabulary, tokenizer))
+
+        run = Run(stage, model, recipe, fold_of(train_set), fold_of(val_set), seed)
+        stage.finish(
+            learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
+        )
+    return Finetuned(folder, stage.last_record(), resumed, time.monotonic() - started)
+
+
+def _adopt_qformer(model: Blip2, workspace: Workspace) -> Path:
+    """Start stage 2 from the Q-Former of stage 1; returns the file that it came from."""
+    folder = workspace.stage(1)
+    tensors = Stage(folder, workspace.shown(folder)).trained(1)
+    own = {name.removeprefix("qformer."): tensor for name, tensor in tensors.items()}
+    load_weights(model.qformer, own, str(folder / MODEL))
+    return folder / MODEL

@@ -1,0 +1,82 @@
+"""Stage 2, generative fine-tuning: the frozen language model answers from visual tokens (paper, section 2.3).
+
+Projection and Q-Former learn, and vision where the recipe says so, from the log-probability of the answer's tokens.
+An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.pretrained import trained_tensors
+from imageclef_vqa.training.images import Patches
+from imageclef_vqa.training.loop import train
+from imageclef_vqa.training.pairs import Batch, PairTable, pad
+from imageclef_vqa.training.run import Run
+
+# Answers of at most so many tokens (one value and the end) are read apart from longer sets, which would pad them.
+SHORT = 2
+
+
+def learns(*, vision: bool) -> dict[str, bool]:
+    """What learns: a pattern of names → whether; every parameter is covered by exactly one line."""
+    return {
+        r"vision\..*": vision,
+        # The Q-Former's words and its perceptrons for text speak in stage 1 alone.
+        r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
+        r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
+        r"projection\..*": True,
+        r"language\..*": False,
+    }
+
+
+def learn_to_answer(run: Run) -> dict[str, Tensor]:
+    """Train on all questions of each image; returns the trained tensors by name."""
+    model, recipe = run.model, run.recipe
+    train_patches = Patches(model.vision, run.train.pixels, frozen=not recipe.train_vision)
+    val_patches = Patches(model.vision, run.val.pixels, frozen=not recipe.train_vision)
+
+    def losses(batch: Batch, _rng: np.random.Generator) -> dict[str, Tensor]:
+        model.train()
+        model.language.eval()  # frozen, so without its dropout
+        visual = model.look(train_patches(batch.images))
+        return {"answers": answer_loss(model, visual, batch, run.train.pairs)}
+
+    def validate() -> dict[str, float]:
+        model.eval()
+        total = count = 0.0
+        with paddle.no_grad():
+            for batch in run.val.pairs.all(recipe.batch):
+                visual = model.look(val_patches(batch.images))
+                total += float(answer_loss(model, visual, batch, run.val.pairs)) * len(batch.pairs)
+                count += len(batch.pairs)
+        return {"val_answers": total / count} if count else {}
+
+    train(run, model, learns(vision=recipe.train_vision), losses, questions=recipe.questions, validate=validate)
+    return trained_tensors(model, vision=recipe.train_vision)
+
+
+def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
+    """Negative log-probability of the answers, summed over tokens, mean over pairs; `visual` [i, q, w]."""
+    lengths = np.array([len(pair.tokens) for pair in batch.pairs])
+    total = paddle.zeros([])
+    for places in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
+        if len(places):
+            total = total - _log_prob(model, visual, batch, places, table)
+    return total / len(batch.pairs)
+
+
+def _log_prob(model: Blip2, visual: Tensor, batch: Batch, places: np.ndarray, table: PairTable) -> Tensor:
+    question = pad([table.questions[batch.pairs[place].question_id] for place in places])
+    answer = pad([batch.pairs[place].tokens for place in places])
+    memory = model.read(
+        visual,
+        paddle.to_tensor(batch.image_of_pair[places]),
+        paddle.to_tensor(question),
+        paddle.to_tensor((question != 0).astype("int64")),
+    )
+    log_probs = model.language.answer_log_probs(memory, paddle.to_tensor(answer))
+    return (log_probs * paddle.to_tensor((answer != 0).astype("float32"))).sum()

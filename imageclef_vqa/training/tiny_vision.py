@@ -1,0 +1,66 @@
+"""Make what the `tiny` preset starts from again: `python -m imageclef_vqa.training.tiny_vision FOLDER`.
+
+The paper starts from a BLIP-2 that has seen natural images; this one has seen rendered ones. Vision, Q-Former and
+projection learn, as in stage 2, to answer about scenes drawn at random, through the frozen language model that
+`tiny_language` made. No photograph is involved, and no scene of `medvqa demo`, whose seeds are others.
+
+Writes `blip2.safetensors`. About 25 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from imageclef_vqa import runtime
+from imageclef_vqa.data import Dataset, Example
+from imageclef_vqa.data.synthetic import render_scene, sample_scene
+from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.training.recipe import Recipe
+
+SCENES = 12_000
+HELD_OUT = 200
+SEED = 20230918  # of scenes 0, 1, 2, …: [SEED, number]
+RECIPE = Recipe(epochs=3, batch=16, questions=8, learning_rate=1e-3, warmup_steps=200, decay=True, weight_decay=0.05)
+SIZE = PRESETS["tiny"].vision.image_size
+
+
+def draw(number: int) -> tuple[Example, np.ndarray]:
+    """Scene `number` with its answers, and its picture [h, w, 3]."""
+    scene = sample_scene(np.random.default_rng([SEED, number]))
+    picture = render_scene(scene, size=SIZE).convert("RGB").resize((SIZE, SIZE))
+    return Example(f"scene{number}", Path(), scene.answers(), "", SIZE, SIZE), np.asarray(picture)
+
+
+def main(folder: Path) -> None:
+    with ProcessPoolExecutor() as pool:
+        examples, pictures = zip(*pool.map(draw, range(SCENES + HELD_OUT), chunksize=100), strict=True)
+    runtime.prepare("cpu", seed=SEED)
+
+    from imageclef_vqa.models.pretrained import START, load_pretrained
+    from imageclef_vqa.models.weights import save_weights
+    from imageclef_vqa.training.checkpoint import Stage
+    from imageclef_vqa.training.pairs import PairTable
+    from imageclef_vqa.training.run import Fold, Run
+    from imageclef_vqa.training.stage2 import learn_to_answer
+
+    model, tokenizer = load_pretrained(PRESETS["tiny"])
+    dataset = Dataset(folder, examples, (), "")
+    vocabulary = learn_vocabulary(dataset.labels())
+
+    def fold(places: slice) -> Fold:
+        part = Dataset(folder, examples[places], (), "")
+        return Fold(part, np.stack(pictures[places]), PairTable(part, vocabulary, tokenizer))
+
+    stage = Stage(folder / "tiny_vision", "tiny_vision")
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    run = Run(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
+    save_weights(folder / START, learn_to_answer(run))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

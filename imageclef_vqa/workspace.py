@@ -1,0 +1,125 @@
+"""Where everything lies: the files that one command leaves and the next one finds."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageclef_vqa.errors import MissingStepError, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS_FILE = "medvqa.toml"
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def read_settings(root: Path) -> dict[str, dict[str, Any]]:
+    """The tables of `medvqa.toml`: `[data]` (development, test) and one per command, an option's name for a key.
+
+    Raises:
+        UsageError: not TOML, or a key outside a table.
+    """
+    path = root / SETTINGS_FILE
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    if strays := [key for key, value in settings.items() if not isinstance(value, dict)]:
+        raise UsageError(f"{path}: {', '.join(strays)}: every key belongs to a table, as in [split]")
+    return settings
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with `data/` from the organisers and `work/` from us."""
+
+    root: Path
+    development: Path
+    test: Path
+    run: str = "main"
+
+    @classmethod
+    def at(cls, root: Path, run: str = "main") -> Workspace:
+        """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data lie.
+
+        Raises:
+            UsageError: `run` is no name for a folder, or `[data]` has an unknown key.
+        """
+        if not _RUN_NAME.fullmatch(run):
+            raise UsageError(f"--run {run!r}: a name of letters, digits, '.', '_' and '-', at most 64")
+        places = read_settings(root).get("data", {})
+        if unknown := sorted(set(places) - {"development", "test"}):
+            raise UsageError(f"{root / SETTINGS_FILE}: [data] knows development and test, not {', '.join(unknown)}")
+        data = root / "data"
+        direct = not (data / "development").exists() and (data / "gt.json").exists()
+        return cls(
+            root=root,
+            development=root / places.get("development", "data" if direct else "data/development"),
+            test=root / places.get("test", "data/test"),
+            run=run,
+        )
+
+    @property
+    def has_test(self) -> bool:
+        return (self.test / "images").is_dir()
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def cache(self) -> Path:
+        return self.work / "cache"
+
+    @property
+    def split_file(self) -> Path:
+        return self.work / "split.json"
+
+    @property
+    def run_folder(self) -> Path:
+        return self.work / self.run
+
+    def stage(self, number: int) -> Path:
+        return self.run_folder / f"stage{number}"
+
+    def predictions(self, fold: str) -> Path:
+        return self.run_folder / "predictions" / f"{fold}.jsonl"
+
+    def routed(self, fold: str) -> Path:
+        return self.run_folder / "routed" / f"{fold}.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.run_folder / "scores.json"
+
+    @property
+    def report(self) -> Path:
+        return self.run_folder / "report.html"
+
+    def shown(self, path: Path) -> str:
+        """`path` as a user would type it."""
+        try:
+            return str(path.relative_to(self.root))
+        except ValueError:
+            return str(path)
+
+    def newest_predictions(self, fold: str) -> Path:
+        """The routed answers of `fold`, or the plain ones where nothing was routed since they were made.
+
+        Raises:
+            MissingStepError: there are neither.
+        """
+        routed, plain = self.routed(fold), self.predictions(fold)
+        if routed.exists() and (not plain.exists() or routed.stat().st_mtime >= plain.stat().st_mtime):
+            return routed
+        if plain.exists():
+            return plain
+        raise MissingStepError(f"no predictions for {fold} in {self.shown(self.run_folder)}", "medvqa predict")

@@ -1,0 +1,120 @@
+"""The chain as a user types it, with the installed program, in an empty folder."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from imageclef_vqa.data.synthetic import write_synthetic_dataset
+from imageclef_vqa.task import QUESTIONS, read_predictions
+
+PROGRAM = [shutil.which("medvqa", path=str(Path(sys.executable).parent)) or sys.executable]
+COMMAND = PROGRAM if PROGRAM[0] != sys.executable else [sys.executable, "-m", "imageclef_vqa"]
+
+
+def medvqa(line: str, folder: Path) -> str:
+    done = subprocess.run([*COMMAND, *line.split()], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, f"medvqa {line}\n{done.stdout}{done.stderr}"
+    assert "\x1b" not in done.stdout + done.stderr, "colours and bars belong to terminals"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A workspace in which all six commands were run, and what each printed."""
+    folder = tmp_path_factory.mktemp("workspace")
+    write_synthetic_dataset(folder / "data", images=40, test=8, seed=11)
+    lines = ("split --val 0.2", "finetune --stage 1 --epochs 1", "finetune --stage 2 --epochs 2", "predict", "route")
+    lines += ("score", "package --out run.csv")
+    return folder, {line.split()[0] + line[-1]: medvqa(line, folder) for line in lines}
+
+
+def test_the_run_holds_every_test_image_with_all_questions_and_valid_answers(finished):
+    folder, _ = finished
+    ids = (folder / "data/test/test_image_ids.txt").read_text().split()
+    with (folder / "run.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["ImageID"] for row in rows) == dict.fromkeys(ids, 18)
+    assert {(int(row["QuestionID"]), row["Question"]) for row in rows} == {(q.id, q.text) for q in QUESTIONS}
+    known = {q.id: {name.casefold() for name in q.known} for q in QUESTIONS}
+    for row in rows:
+        assert {a.casefold() for a in row["Answer"].split("; ")} <= known[int(row["QuestionID"])] | {"pink"}
+
+
+def test_each_step_says_which_is_next(finished):
+    _, printed = finished
+    text = "".join(printed.values())
+    for command in ("finetune --stage 2", "predict", "route"):
+        assert f"medvqa {command}" in text
+
+
+def test_every_prediction_has_probabilities_over_the_allowed_answers(finished):
+    folder, _ = finished
+    for fold in ("val", "test"):
+        for prediction in read_predictions(folder / f"work/main/predictions/{fold}.jsonl"):
+            shares = [candidate.probability for candidate in prediction.candidates]
+            assert shares == sorted(shares, reverse=True)
+            assert 0 < sum(shares) <= 1 + 1e-5
+            assert prediction.probability == shares[0]
+
+
+def test_predicting_again_gives_the_same_file(finished):
+    folder, _ = finished
+    path = folder / "work/main/predictions/val.jsonl"
+    before = path.read_bytes()
+    medvqa("predict", folder)
+    assert path.read_bytes() == before
+
+
+def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
+    folder, _ = finished
+    names = sorted(path.name for path in (folder / "work/main/stage2").iterdir())
+    assert names == ["config.json", "log.jsonl", "model.safetensors", "vocabulary.json"]
+    assert (folder / "work/main/stage2/model.safetensors").stat().st_size < 8e6
+
+
+def test_scripts_read_json(finished):
+    folder, _ = finished
+    scores = json.loads(medvqa("score --json", folder))
+    assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
+    assert json.loads(medvqa("predict --json", folder))["images"]["test"] == 8
+
+
+def test_interrupted_predictions_go_on_where_they_stopped(finished):
+    folder, _ = finished
+    path = folder / "work/main/predictions/test.jsonl"
+    whole = path.read_bytes()
+    code = (
+        "import os, signal\n"
+        "from imageclef_vqa.inference import predict\n"
+        "predict.IMAGES_AT_ONCE = 3\n"
+        "answer, calls = predict.Answerer.answer, []\n"
+        "def stopped(self, ids, pixels):\n"
+        "    calls.extend(ids)\n"
+        "    if STOP and len(calls) > 6: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return answer(self, ids, pixels)\n"
+        "predict.Answerer.answer = stopped\n"
+        "import sys; sys.argv = ['medvqa', 'predict']\n"
+        "from imageclef_vqa.cli import app\n"
+        "try: app()\n"
+        "finally: print(len(calls), file=sys.stderr)\n"
+    )
+
+    def run(stop: bool) -> subprocess.CompletedProcess[str]:
+        program = f"STOP = {stop}\n{code}"
+        return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+
+    shutil.rmtree(folder / "work/main/predictions")
+    first = run(stop=True)
+    assert first.returncode == 130, first.stderr
+    assert "interrupted" in first.stderr
+    second = run(stop=False)
+    assert second.returncode == 0, second.stderr
+    assert path.read_bytes() == whole
+    assert int(second.stderr.split()[-1]) < 16, "images that were answered are not answered again"

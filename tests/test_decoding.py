@@ -1,0 +1,111 @@
+"""Decoding can only say what the vocabulary allows, and its probabilities are those of a distribution over that."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imageclef_vqa import runtime
+from imageclef_vqa.task import learn_vocabulary
+
+runtime.prepare("cpu", seed=0)
+
+import paddle  # noqa: E402  (after the environment is set for it)
+
+from imageclef_vqa.inference.decoding import NEGLIGIBLE, beam_search  # noqa: E402
+from imageclef_vqa.inference.grammar import START, Grammar  # noqa: E402
+from imageclef_vqa.models.language import Memory, Tokenizer  # noqa: E402
+from imageclef_vqa.models.presets import TINY_WEIGHTS  # noqa: E402
+
+TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
+
+
+class RandomLanguage:
+    """A language model whose next token depends on the tokens so far, by a fixed random table, and on nothing else."""
+
+    def __init__(self, seed: int, sharpness: float) -> None:
+        self.seed, self.sharpness = seed, sharpness
+
+    def logits(self, tokens: tuple[int, ...]) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, *tokens])
+        return (rng.standard_normal(len(TOKENIZER)) * self.sharpness).astype("float32")
+
+    def step(self, memory: Memory, tokens: paddle.Tensor, cache: list | None) -> tuple[paddle.Tensor, list]:
+        said = [()] * len(tokens) if cache is None else [tuple(row) for row in cache[0][0].tolist()]
+        said = [(*before, token) for before, token in zip(said, tokens.tolist(), strict=True)]
+        return paddle.to_tensor(np.stack([self.logits(each) for each in said])), [(paddle.to_tensor(said),)]
+
+
+def vocabulary_of(*answers: tuple[str, ...]):
+    return learn_vocabulary([(5, answer) for answer in answers])[5]
+
+
+def memory_of(pairs: int) -> Memory:
+    return Memory(paddle.zeros([pairs, 1, 4]), paddle.ones([pairs, 1], dtype="int64"))
+
+
+def brute_force(language: RandomLanguage, grammar: Grammar, answer: tuple[str, ...]) -> float:
+    """The probability of an answer by the definition: at each token, shared out among the allowed ones."""
+    state, tokens, log_prob = START, (0,), 0.0
+    for token in TOKENIZER.encode_answer(answer):
+        following = grammar.following(state)
+        allowed = language.logits(tokens)[list(following)].astype("float64")
+        log_prob += language.logits(tokens)[token] - np.log(np.exp(allowed).sum())
+        state, tokens = following[token], (*tokens, token)
+    return float(np.exp(log_prob))
+
+
+SEEN = vocabulary_of(("Pink", "Red"), ("Red", "White"), ("Pink", "White"), ("Pink/Red",), ("Not relevant",))
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), sharpness=st.floats(0, 30))
+def test_whatever_the_model_says_the_answer_is_a_set_of_the_vocabulary(seed, sharpness):
+    grammar = Grammar(SEEN, TOKENIZER)
+    for ranked in beam_search(RandomLanguage(seed, sharpness), memory_of(2), [grammar] * 2, width=3):
+        assert 1 <= len(ranked) <= 3
+        for candidate in ranked:
+            assert SEEN.canonical(candidate.answers) == candidate.answers
+            assert all(b in SEEN.companions[a] for a, b in combinations(candidate.answers, 2))
+        assert [c.probability for c in ranked] == sorted((c.probability for c in ranked), reverse=True)
+
+
+def test_a_full_beam_equals_brute_force_over_all_answers():
+    language, grammar = RandomLanguage(3, 1.0), Grammar(SEEN, TOKENIZER)
+    members = [m for m in SEEN.members if m in ("Pink", "Red", "White")]
+    possible = [SEEN.canonical(c) for size in (1, 2, 3) for c in combinations(members, size)]
+    possible += [("Pink/Red",), ("Not relevant",)]
+    expected = {answer: brute_force(language, grammar, answer) for answer in possible}
+    assert sum(expected.values()) == pytest.approx(1.0, abs=1e-5)
+    (ranked,) = beam_search(language, memory_of(1), [grammar], width=50)
+    found = {candidate.answers: candidate.probability for candidate in ranked}
+    assert found == pytest.approx({a: p for a, p in expected.items() if p >= NEGLIGIBLE}, abs=1e-5)
+
+
+def test_an_answer_whose_spelling_begins_another_can_be_told_from_it():
+    entry = vocabulary_of(("zz",), ("zzz",), ("zz", "a"))
+    grammar = Grammar(entry, TOKENIZER)
+    (ranked,) = beam_search(RandomLanguage(0, 0.1), memory_of(1), [grammar], width=20)
+    assert {c.answers for c in ranked} == {("zz",), ("zzz",), ("a",), entry.canonical(("zz", "a"))}
+    assert sum(c.probability for c in ranked) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_members_that_training_never_joins_are_never_joined():
+    grammar = Grammar(vocabulary_of(("Pink", "Red"), ("Not relevant",)), TOKENIZER)
+    (ranked,) = beam_search(RandomLanguage(1, 0.1), memory_of(1), [grammar], width=20)
+    assert {c.answers for c in ranked} == {("Pink",), ("Red",), ("Pink", "Red"), ("Not relevant",)}
+
+
+def test_pairs_do_not_disturb_each_other():
+    language = RandomLanguage(5, 2.0)
+    grammars = [Grammar(SEEN, TOKENIZER), Grammar(vocabulary_of(("Yes",), ("No",)), TOKENIZER)] * 2
+    together = beam_search(language, memory_of(4), grammars, width=4)
+    alone = [beam_search(language, memory_of(1), [grammar], width=4)[0] for grammar in grammars]
+    assert together == alone
+
+
+def test_a_member_has_the_same_tokens_in_every_set():
+    pink, red = TOKENIZER.encode("Pink"), TOKENIZER.encode("Red")
+    assert TOKENIZER.encode_answer(("Pink", "Red")) == [*pink, *TOKENIZER.separator, *red, TOKENIZER.end]

@@ -1,0 +1,78 @@
+"""Data flow one way: who may import whom, and who stays free of Paddle."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import imageclef_vqa
+
+PACKAGE = Path(imageclef_vqa.__file__).parent
+FOR_ALL = {"errors", "files", "progress", "runtime", "workspace", "__version__"}
+MAY_IMPORT = {
+    "task": set(),
+    "data": {"task"},
+    "models": set(),
+    "training": {"task", "data", "models"},
+    "inference": {"task", "data", "models", "training"},
+    "routing": {"task", "data", "evaluation"},
+    "evaluation": {"task"},
+    "submission": {"task"},
+    "cli": {"task", "data", "models", "training", "inference", "routing", "evaluation", "submission"},
+}
+WITHOUT_PADDLE = ("task", "data", "routing", "evaluation", "submission", "cli")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The parts of this package that a file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "imageclef_vqa" else {module}
+    return {name.split(".")[1] for name in names if name.startswith("imageclef_vqa.")}
+
+
+def test_every_folder_has_a_line_in_the_table():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_a_layer_imports_only_those_below_it(part):
+    for path in (PACKAGE / part).rglob("*.py"):
+        beyond = imported_parts(path) - {part} - FOR_ALL - MAY_IMPORT[part]
+        assert not beyond, f"{path.relative_to(PACKAGE)} imports {beyond}"
+
+
+def test_what_all_may_import_imports_no_layer():
+    for name in FOR_ALL - {"__version__"}:
+        assert imported_parts(PACKAGE / f"{name}.py") <= FOR_ALL
+
+
+@pytest.mark.parametrize("part", WITHOUT_PADDLE)
+def test_a_light_layer_can_be_imported_where_paddle_cannot(part):
+    modules = [
+        ".".join(("imageclef_vqa", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for path in (PACKAGE / part).rglob("*.py")
+        if path.stem != "__init__"
+    ]
+    block = "import sys; sys.modules['paddle'] = sys.modules['paddlenlp'] = None; "
+    code = block + "; ".join(f"import {module}" for module in modules)
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_is_ever_unpickled():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            names = [alias.name for alias in getattr(node, "names", []) if isinstance(alias, ast.alias)]
+            module = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"pickle", "joblib", "dill", "shelve"} & {n.split(".")[0] for n in names + module}, path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) != ("paddle", "load"), path

@@ -1,0 +1,183 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given as each
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.evaluation import form_line, score_answers, score_fold
+from imageclef_vqa.evaluation.form import CASE, JOINED, SINGLE, SPELLING, form_costs
+from imageclef_vqa.evaluation.metrics import PAIR_METRICS, confusion, macro_f1, matthews, measure
+from imageclef_vqa.evaluation.mistakes import frequent_confusions, surest_mistakes
+from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
+from imageclef_vqa.evaluation.uncertainty import clusters_of, interval95, resampled_means
+
+
+def measured(given, gold):
+    return dict(zip(PAIR_METRICS, measure(given, gold), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "gold", "exact", "ordered", "folded", "first", "precision", "recall", "f1"),
+    [
+        (("Pink", "Red"), ("Pink", "Red"), 1, 1, 1, 0, 1, 1, 1),
+        (("Red", "Pink"), ("Pink", "Red"), 1, 0, 1, 0, 1, 1, 1),
+        (("Pink", "Pink"), ("Pink",), 1, 0, 1, 1, 1, 1, 1),
+        (("pink",), ("Pink",), 0, 0, 1, 0, 0, 0, 0),
+        ((" Pink",), ("Pink",), 1, 1, 1, 1, 1, 1, 1),
+        (("Pink",), ("Pink", "Red", "White"), 0, 0, 0, 0, 1, 1 / 3, 1 / 2),
+        (("Pink", "Blue"), ("Pink",), 0, 0, 0, 1, 1 / 2, 1, 2 / 3),
+        (("Pink; Red",), ("Pink", "Red"), 0, 0, 0, 0, 0, 0, 0),
+        (("",), ("Pink",), 0, 0, 0, 0, 0, 0, 0),
+        ((), ("Pink",), 0, 0, 0, 0, 0, 0, 0),
+    ],
+)
+def test_every_pair_metric_is_as_computed_by_hand(given, gold, exact, ordered, folded, first, precision, recall, f1):
+    expected = (exact, ordered, folded, first, precision, recall, f1)
+    assert measured(given, gold) == pytest.approx(dict(zip(PAIR_METRICS, expected, strict=True)))
+
+
+GOLD = {("a", 0): ("Colonoscopy",), ("b", 0): ("Gastroscopy",), ("a", 5): ("Pink", "Red"), ("c", 5): ("Red",)}
+
+
+def test_a_missing_pair_is_wrong_an_extra_one_is_ignored_and_both_are_counted():
+    score = score_answers(
+        {
+            ("a", 0): ("Colonoscopy",),
+            ("a", 5): ("Red", "Pink"),
+            ("c", 5): ("Pink",),
+            ("z", 0): ("x",),
+            ("a", 1): ("No",),
+        },
+        GOLD,
+    )
+    assert (score.missing, score.extra, score.images) == (1, 2, 3)
+    assert [(question.id, question.n, question.exact_set) for question in score.questions] == [(0, 2, 0.5), (5, 2, 0.5)]
+
+
+def test_the_global_figure_is_the_plain_mean_of_the_questions_that_have_gold_answers():
+    gold = {("a", 0): ("Colonoscopy",), **{(image, 4): ("Yes",) for image in "abc"}}
+    score = score_answers({("a", 0): ("Colonoscopy",)}, gold)
+    assert score.overall.exact_set == 0.5  # and not 1 of 4 pairs
+    assert score.question(1) is None
+
+
+def test_the_majority_baseline_answers_each_question_by_its_commonest_answer():
+    majority = [("Colonoscopy",)] + [("Red",)] * 17
+    score = score_answers({}, GOLD, majority=majority)
+    assert (score.overall.majority, score.question(0).majority, score.question(5).majority) == (0.5, 0.5, 0.5)
+
+
+def test_without_gold_answers_there_is_no_score():
+    with pytest.raises(MedvqaError, match="no gold answers"):
+        score_answers({}, {})
+
+
+def test_the_papers_table_5_has_the_papers_global_figure():
+    assert sum(TABLE_5.accuracy) / 18 == pytest.approx(TABLE_5.overall, abs=5e-5)
+    assert sum(TABLE_3.accuracy) / 18 == pytest.approx(0.9297, abs=5e-5)  # the text claims 0.9305
+
+
+classes = st.sampled_from([("a",), ("b",), ("a", "b"), ()])
+
+
+@each(st.lists(st.tuples(classes, classes), min_size=1, max_size=30))
+def test_macro_f1_and_mcc_agree_with_scikit_learn(pairs):
+    given, gold = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    counts = confusion(given, gold)
+    one, other = [str(sorted(answers)) for answers in given], [str(sorted(answers)) for answers in gold]
+    assert macro_f1(counts) == pytest.approx(f1_score(other, one, average="macro", zero_division=0))
+    if len({*one, *other}) > 1:
+        assert matthews(counts) == pytest.approx(matthews_corrcoef(other, one))
+
+
+def test_each_fault_of_form_is_named_with_what_it_costs():
+    yes = (("Yes",), ("Yes",))
+    assert costs(4, [(("yes",), ("Yes",)), yes]) == [(CASE, 1, 0.5)]
+    assert costs(16, [(("<5mm",), ("< 5mm",))]) == [(SPELLING, 1, 1.0)]
+    assert costs(15, [(("Lower-right",), ("Lower-rigth",))]) == [(SPELLING, 1, 1.0)]
+    assert costs(5, [(("Pink, Red",), ("Red", "Pink")), (("['Pink', 'Red']",), ("Red", "Pink"))]) == [(JOINED, 2, 1.0)]
+    assert costs(5, [(("Pink",), ("Red", "Pink")), (("Blue",), ("Red", "Pink"))]) == [(SINGLE, 1, 0.5)]
+
+
+def test_one_answer_for_a_set_is_no_fault_of_form_where_sets_are_given_too():
+    assert costs(5, [(("Pink",), ("Red", "Pink")), (("Red", "Pink"), ("Red", "Pink"))]) == []
+
+
+def test_another_number_size_or_place_is_no_fault_of_form():
+    assert costs(16, [(("< 5mm",), (">5mm",)), (("11-20mm",), ("5-10mm",))]) == []
+    assert costs(7, [(("12",), ("21",)), (("1",), ("2",))]) == []
+    assert costs(10, [(("Upper-left",), ("Lower-left",))]) == []
+
+
+def costs(question_id, pairs):
+    return [(cost.reason, cost.pairs, cost.points) for cost in form_costs(question_id, pairs)]
+
+
+def test_what_the_form_costs_is_said_in_points_of_the_mean():
+    gold = {(image, question): ("Pink", "Red") for image in "ab" for question in (5, 6)}
+    score = score_answers({pair: ("Pink",) if pair[1] == 5 else ("Pink", "Red") for pair in gold}, gold)
+    assert form_line(score) == (
+        "The form of the answers costs up to 50.0 points: question 5 (one answer where a set is scored) 50.0."
+    )
+    assert "costs nothing" in form_line(score_answers(gold, gold))
+
+
+def test_the_bootstrap_draws_whole_clusters():
+    table = np.array([[1.0]] * 50 + [[0.0]] * 50)
+    alone = resampled_means(table, clusters_of([str(i) for i in range(100)], None), resamples=2000)
+    groups = {str(i): i // 10 for i in range(100)}
+    together = resampled_means(table, clusters_of([str(i) for i in range(100)], groups), resamples=2000)
+    # Standard deviation of a mean of n draws from {0, 1} is 0.5 / sqrt(n): n is 100 images, or 10 clusters.
+    assert alone.std() == pytest.approx(0.05, rel=0.1)
+    assert together.std() == pytest.approx(0.158, rel=0.1)
+    assert set(np.round(np.unique(together), 6)) <= {step / 10 for step in range(11)}
+
+
+def test_the_bootstrap_weighs_clusters_by_their_images_and_leaves_gaps_out():
+    table = np.array([[1.0, np.nan], [1.0, 0.0], [0.0, np.nan]])
+    means = resampled_means(table, np.array([0, 0, 1]), resamples=500)
+    assert set(np.round(np.unique(means[:, 0]), 6)) == {0.0, 0.666667, 1.0}
+    assert set(means[:, 1][~np.isnan(means[:, 1])]) == {0.0}
+    assert np.isnan(means[:, 1]).mean() == pytest.approx(0.25, abs=0.06)  # both draws fell on the cluster without gold
+    assert interval95(means[:, 1]) == (0.0, 0.0)
+
+
+def test_an_interval_holds_its_figure_and_the_same_seed_gives_the_same_one():
+    gold = {(str(i), 4): ("Yes",) for i in range(40)}
+    given = {pair: ("Yes",) if int(pair[0]) % 4 else ("No",) for pair in gold}
+    one, other = score_answers(given, gold), score_answers(given, gold)
+    low, high = one.overall.interval
+    assert low < 0.75 < high
+    assert one == other
+    assert one.clusters is None
+    assert score_answers(given, gold, groups={str(i): 0 for i in range(40)}).overall.interval is None
+
+
+def test_a_score_as_json_leads_with_the_global_figure():
+    majority = [("Colonoscopy",)] * 18
+    fold = score_fold("routed", GOLD, {}, GOLD, majority=majority, groups=None)
+    content = json.loads(json.dumps(fold.model_dump(mode="json", by_alias=True)))
+    assert content["global"]["exact_set"] == 1.0
+    assert content["blip2"]["global"]["exact_set"] == 0.0
+    assert content["questions"][0]["id"] == 0
+    assert content["questions"][1]["interval"] == [1.0, 1.0]
+
+
+def test_the_commonest_mistakes_come_first_and_order_of_answers_makes_no_mistake():
+    gold = {(image, 5): ("Pink", "Red") for image in "abcd"}
+    given = {("a", 5): ("Red",), ("b", 5): ("Red",), ("c", 5): ("Red", "Pink")}
+    found = frequent_confusions(given, gold)[5]
+    assert [(each.given, each.gold, each.count) for each in found] == [
+        (("Red",), ("Pink", "Red"), 2),
+        ((), ("Pink", "Red"), 1),
+    ]
+
+
+def test_the_surest_mistakes_are_one_per_image():
+    gold = {("a", 4): ("Yes",), ("a", 3): ("No",), ("b", 4): ("Yes",), ("c", 4): ("Yes",)}
+    given = {("a", 4): ("No",), ("a", 3): ("Yes",), ("b", 4): ("No",), ("c", 4): ("Yes",)}
+    found = surest_mistakes(given, gold, {("a", 4): 0.5, ("a", 3): 0.9, ("b", 4): 0.7, ("c", 4): 1.0})
+    assert [(each.image_id, each.question_id) for each in found] == [("a", 3), ("b", 4)]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_dataset import picture, write_dataset
+
+from imageclef_vqa.data import Dataset, load_pixels, read_dataset
+from imageclef_vqa.errors import DataError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    write_dataset(tmp_path / "data")
+    return read_dataset(tmp_path / "data")
+
+
+def test_pixels_are_the_stored_ones_squeezed_to_a_square(dataset: Dataset) -> None:
+    pixels = load_pixels(dataset, 32, None)
+    assert pixels.shape == (3, 32, 32, 3)
+    assert pixels.dtype == np.uint8
+    image = Image.open(dataset.examples[1].image).resize((32, 32), Image.Resampling.BICUBIC)
+    assert (pixels[1] == np.asarray(image)).all()
+
+
+def test_pixels_follow_the_order_of_the_examples(dataset: Dataset, tmp_path: Path) -> None:
+    pixels = load_pixels(dataset, 32, tmp_path / "cache")
+    turned = load_pixels(dataset.subset(["image2", "image0"]), 32, tmp_path / "cache")
+    assert (turned == pixels[[2, 0]]).all()
+
+
+def test_the_cache_gives_the_same_pixels_and_cannot_be_written(dataset: Dataset, tmp_path: Path) -> None:
+    plain = load_pixels(dataset, 32, None)
+    for _ in range(2):
+        mapped = load_pixels(dataset, 32, tmp_path / "cache")
+        assert isinstance(mapped, np.memmap)
+        assert (mapped == plain).all()
+        assert not mapped.flags.writeable
+
+
+def test_a_cache_that_does_not_fit_is_made_anew(dataset: Dataset, tmp_path: Path) -> None:
+    before = np.array(load_pixels(dataset, 32, tmp_path))
+    (store,) = tmp_path.glob("pixels-*.npy")
+    for damaged in (b"", store.read_bytes()[:500]):
+        store.write_bytes(damaged)
+        assert (load_pixels(dataset, 32, tmp_path) == before).all()
+    np.save(store, np.zeros((3, 32, 32, 3), dtype=np.float32))
+    assert (load_pixels(dataset, 32, tmp_path) == before).all()
+
+
+def test_an_image_that_changed_since_it_was_read_is_an_error_and_leaves_no_cache(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    picture(50).save(dataset.examples[1].image)
+    with pytest.raises(DataError, match=r"image1\.jpg: has changed since the data set was read"):
+        load_pixels(dataset, 32, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    picture(0).convert("L").save(tmp_path / "images" / "image0.jpg")
+    (tmp_path / "images" / "image1.jpg").unlink()
+    picture(1).convert("RGBA").save(tmp_path / "images" / "image1.png")
+    assert load_pixels(read_dataset(tmp_path), 16, None).shape == (3, 16, 16, 3)

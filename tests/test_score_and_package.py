@@ -1,0 +1,201 @@
+"""`medvqa score` and `medvqa package` as they are typed, on a workspace of small grey images."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from imageclef_vqa.cli import app
+from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.data.split import Certificate, Split
+from imageclef_vqa.submission import read_run
+from imageclef_vqa.task import QUESTIONS, Prediction, write_predictions
+
+DEVELOPMENT = [f"dev{number:02}" for number in range(12)]
+TEST = [f"test{number:02}" for number in range(11, -1, -1)]  # the list's own order, not the alphabet's
+UNLABELLED = 6
+
+
+def gold(image_id, question):
+    first = int(image_id[-2:]) % 2
+    return list(question.known[: 2 + first] if question.id in (5, 10) else question.known[first : first + 1])
+
+
+def write_images(folder, image_ids):
+    (folder / "images").mkdir(parents=True)
+    labels = []
+    for place, image_id in enumerate(image_ids):
+        Image.new("RGB", (40, 32), (20 * place, 99, 10)).save(folder / "images" / f"{image_id}.jpg")
+        rows = [
+            {"Question": question.text, "AnswerType": question.answer_type, "Answer": gold(image_id, question)}
+            for question in QUESTIONS
+            if question.id != UNLABELLED
+        ]
+        labels.append({"ImageID": image_id, "Labels": rows})
+    (folder / "gt.json").write_text(json.dumps(labels))
+
+
+def predict(path, image_ids, answer=gold):
+    write_predictions(
+        path,
+        (
+            Prediction(
+                image_id=image_id,
+                question_id=question.id,
+                answers=tuple(answer(image_id, question)),
+                probability=0.5,
+                model="tiny",
+            )
+            for image_id in image_ids
+            for question in QUESTIONS
+        ),
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(Path("data/development"), DEVELOPMENT)
+    write_images(Path("data/test"), TEST)
+    Path("data/test/test_image_ids.txt").write_text("\n".join(TEST))
+    dataset = read_dataset(Path("data/development"))
+    Split(
+        by="group",
+        seed=7,
+        validation=(tuple(DEVELOPMENT[:4]),),
+        groups={image_id: place for place, image_id in enumerate(DEVELOPMENT)},
+        fingerprint=dataset.fingerprint,
+        certificate=Certificate(
+            groups=12, largest_group=1, linked_pairs=0, leaked_pairs=0, leaked_by_plain_split=0, closest=None
+        ),
+    ).write(Path("work/split.json"))
+    predict(Path("work/main/predictions/val.jsonl"), DEVELOPMENT[:4], lambda image_id, q: gold("dev01", q))
+    predict(Path("work/main/predictions/test.jsonl"), TEST, lambda image_id, q: gold("dev01", q))
+    predict(Path("work/main/routed/val.jsonl"), DEVELOPMENT[:4])
+    predict(Path("work/main/routed/test.jsonl"), TEST)
+    return tmp_path
+
+
+def medvqa(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_score_compares_majority_blip2_and_routed_on_every_fold_with_gold_answers(workspace):
+    result = medvqa("score", "--json")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert list(content["folds"]) == ["val", "test"]
+    for fold in content["folds"].values():
+        assert fold["answered_by"] == "routed"
+        assert (fold["global"]["exact_set"], fold["blip2"]["global"]["exact_set"]) == (1.0, 0.5)
+        assert fold["global"]["majority"] == 0.5
+        assert UNLABELLED not in [question["id"] for question in fold["questions"]]
+    assert json.loads(Path("work/main/scores.json").read_text()) == content
+    assert "Table 5 of the paper" in Path("work/main/report.html").read_text()
+
+
+def test_score_says_first_what_the_form_costs(workspace):
+    predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold(image_id, q)[:1])
+    lines = medvqa("score", "work/main/routed/test.jsonl").stdout.splitlines()
+    assert lines[0].startswith("The form of the answers costs up to 11.8 points: question 5 (one answer where a set")
+
+
+def test_routed_answers_older_than_the_plain_ones_are_not_scored(workspace):
+    predict(Path("work/main/predictions/val.jsonl"), DEVELOPMENT[:4])
+    fold = json.loads(medvqa("score", "--json").stdout)["folds"]["val"]
+    assert (fold["answered_by"], fold["blip2"]) == ("blip2", None)
+
+
+def test_a_run_file_scores_as_the_predictions_it_was_made_of(workspace):
+    for name in ("run.csv", "run.json", "run.zip"):
+        assert medvqa("package", "--out", name).exit_code == 0
+        alone = json.loads(medvqa("score", name, "--json").stdout)
+        assert alone["global"]["exact_set"] == 1.0
+        against = json.loads(medvqa("score", name, "--gold", "data/test/gt.json", "--json").stdout)
+        assert against["questions"][0]["exact_set"] == 1.0
+    assert medvqa("score", "run.csv", "--gold", "absent.json").exit_code == 1
+    assert medvqa("score", "--gold", "data/test/gt.json").exit_code == 2
+
+
+def test_package_writes_the_test_images_in_the_lists_order_with_a_manifest(workspace):
+    result = medvqa("package", "--out", "run.csv")
+    assert result.exit_code == 0, result.output
+    assert "run.csv: 216 answers to 12 test images" in result.stdout
+    assert "training never answers 1 of the 18 questions (6: " in result.stdout
+    assert list(dict.fromkeys(image_id for image_id, _ in read_run(Path("run.csv")))) == TEST
+    manifest = json.loads(Path("run.manifest.json").read_text())
+    assert (manifest["seed"], manifest["command"]) == (7, "medvqa package --out run.csv --run main")
+    assert "work/main/routed/test.jsonl" in manifest["inputs"]
+    assert str(workspace) not in json.dumps(manifest)
+
+
+def test_the_manifest_holds_the_scores_of_these_predictions_or_none(workspace):
+    medvqa("package")
+    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None
+    medvqa("score")
+    medvqa("package")
+    assert json.loads(Path("run.manifest.json").read_text())["scores"]["folds"]["test"]["global"]["exact_set"] == 1.0
+    os.utime("work/main/scores.json", (0, 0))
+    medvqa("package")
+    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None
+
+
+def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(workspace):
+    medvqa("score")
+    Path("work/main/scores.json").write_text("{")
+    assert "scores.json is damaged\n`medvqa score` makes it anew" in medvqa("package").output
+    Path("work/main/stage2").mkdir()
+    Path("work/main/stage2/vocabulary.json").write_text("{}")
+    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` makes it anew" in medvqa("score").output
+
+
+def test_a_run_that_cannot_be_written_is_said_so(workspace):
+    Path("folder.csv").mkdir()
+    result = medvqa("package", "--out", "folder.csv")
+    assert (result.exit_code, result.output.count("cannot write folder.csv")) == (1, 1)
+
+
+def test_package_without_test_images_says_that_it_is_no_submission(workspace):
+    Path("data/test").rename("data/later")
+    result = medvqa("package")
+    assert result.exit_code == 0
+    assert "THIS IS NO SUBMISSION" in result.stdout
+    assert list(dict.fromkeys(image_id for image_id, _ in read_run(Path("run.csv")))) == DEVELOPMENT[:4]
+
+
+def test_an_error_leaves_the_old_run_as_it_was_unless_forced(workspace):
+    Path("run.csv").write_text("the old run")
+    predict(Path("work/main/routed/test.jsonl"), TEST[:-1])
+    result = medvqa("package", "--out", "run.csv")
+    assert result.exit_code == 1
+    assert "1 of 12 test images are not answered (test00)" in result.output
+    assert "run.csv was not written: 1 error" in result.output
+    assert Path("run.csv").read_text() == "the old run"
+    refused = medvqa("package", "--out", "run.csv", "--json")
+    assert json.loads(refused.stdout)["run"] is None
+    assert medvqa("package", "--out", "run.csv", "--force").exit_code == 0
+    assert len(read_run(Path("run.csv"))) == 11 * 18
+    findings = json.loads(Path("run.manifest.json").read_text())["findings"]
+    assert findings[0]["check"] == "missing-image"
+
+
+def test_a_team_names_its_zip(workspace):
+    assert medvqa("package", "--team", "wsq4747").exit_code == 0
+    assert Path("wsq4747_clef2023_medvqa.zip").exists()
+    assert medvqa("package", "--team", "wsq4747", "--out", "run.zip").exit_code == 2
+    assert "the organisers ask for <team>_clef2023_medvqa.zip" in medvqa("package", "--out", "run.zip").stdout
+
+
+def test_without_predictions_both_name_the_command_that_makes_them(workspace):
+    for command in ("score", "package"):
+        result = medvqa(command, "--run", "other")
+        assert result.exit_code == 1
+        assert "`medvqa predict` makes one" in result.output
+
+
+def test_an_image_list_that_answers_nothing_here_asks_for_its_gold(workspace):
+    predict(Path("others.jsonl"), ["elsewhere01"])
+    assert "medvqa score FILE --gold gt.json" in medvqa("score", "others.jsonl").output

@@ -1,0 +1,213 @@
+"""Both stages learn what they say, from what they say, and go on exactly where they stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imageclef_vqa import runtime
+from imageclef_vqa.errors import MedvqaError, MissingStepError
+
+runtime.prepare("cpu", seed=0)
+
+import paddle  # noqa: E402  (after the environment is set for it)
+
+from imageclef_vqa.data import Dataset, Example, make_split, read_dataset  # noqa: E402
+from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
+from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
+from imageclef_vqa.models.language import Tokenizer  # noqa: E402
+from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
+from imageclef_vqa.models.pretrained import load_pretrained  # noqa: E402
+from imageclef_vqa.models.representation import RepresentationHeads  # noqa: E402
+from imageclef_vqa.models.weights import read_weights  # noqa: E402
+from imageclef_vqa.task import learn_vocabulary  # noqa: E402
+from imageclef_vqa.training import loop, stage1, stage2  # noqa: E402
+from imageclef_vqa.training.finetune import finetune  # noqa: E402
+from imageclef_vqa.training.pairs import PairTable  # noqa: E402
+from imageclef_vqa.training.recipe import Recipe, recipe_for  # noqa: E402
+from imageclef_vqa.workspace import Workspace  # noqa: E402
+
+TINY = find_preset("tiny")
+TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
+SHORT = {
+    1: Recipe(epochs=2, batch=8, learning_rate=1e-3, warmup_steps=2, train_vision=False),
+    2: Recipe(epochs=2, batch=8, questions=6, learning_rate=1e-3, warmup_steps=2),
+}
+
+
+def say_nothing(_message: str) -> None:
+    pass
+
+
+def table_of(*answers: dict[int, tuple[str, ...]]) -> PairTable:
+    examples = tuple(Example(f"image{n}", Path(), each, "", 8, 8) for n, each in enumerate(answers))
+    dataset = Dataset(Path(), examples, (), "")
+    return PairTable(dataset, learn_vocabulary(dataset.labels()), TOKENIZER)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_synthetic_dataset(folder / "data", images=24, test=2, seed=5)
+    return folder / "data"
+
+
+@pytest.fixture
+def workspace(data, tmp_path):
+    (tmp_path / "data").symlink_to(data)
+    place = Workspace.at(tmp_path)
+    dataset = read_dataset(place.development, cache=place.cache)
+    make_split(dataset, val=0.25, cache=place.cache).write(place.split_file)
+    return place
+
+
+def run(workspace, number, recipe=None, **options):
+    return finetune(workspace, TINY, recipe or SHORT[number], number, seed=0, say=say_nothing, **options)
+
+
+def weights(workspace, number):
+    return read_weights(workspace.stage(number) / "model.safetensors")
+
+
+def test_an_image_whose_labels_make_a_statement_true_is_its_positive():
+    table = table_of({3: ("Yes",), 4: ("No",)}, {3: ("Yes",), 4: ("Yes",)}, {3: ("No",)})
+    batch = table.batch(np.array([0, 1, 2]), [pairs[:1] for pairs in table.of_image])
+    np.testing.assert_array_equal(stage1.holds(batch, table), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+
+
+def test_two_images_with_one_statement_are_both_right_for_the_contrastive_loss():
+    both = paddle.to_tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    similarity = both * 30.0
+    assert float(stage1.contrastive_loss(similarity, both)) == pytest.approx(np.log(2) * 2 / 3, abs=1e-4)
+    # Only with one's own statement for a positive, the same similarities would be punished more.
+    assert float(stage1.contrastive_loss(similarity - paddle.eye(3) * 30.0, both)) > 5
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9))
+def test_a_hard_negative_is_never_a_true_statement(seed, size):
+    rng = np.random.default_rng(seed)
+    positive = (rng.random((size, size)) < 0.6).astype("float32")
+    drawn = stage1.hard_negatives(rng.standard_normal((size, size)), positive, rng)
+    assert all(positive[row, column] == 0 for row, column in drawn)
+    assert [row for row, _ in drawn] == [row for row in range(size) if (positive[row] == 0).any()]
+
+
+def test_the_hardest_negative_is_drawn_most():
+    rng, positive = np.random.default_rng(0), np.eye(3, dtype="float32")
+    similarity = np.array([[9.0, 5.0, 0.0]] * 3)
+    drawn = [stage1.hard_negatives(similarity, positive, rng)[0][1] for _ in range(200)]
+    assert drawn.count(1) > 190
+
+
+def test_what_learns_covers_every_parameter_once():
+    model = Blip2(TINY)
+    both = stage1.Stage1(model, RepresentationHeads(TINY.qformer))
+    for layer, learns in (
+        (both, stage1.LEARNS),
+        (model, stage2.learns(vision=True)),
+        (model, stage2.learns(vision=False)),
+    ):
+        assert loop.choose_what_learns(layer, learns)
+    with pytest.raises(ValueError, match=r"projection\.weight: covered by 0 lines"):
+        loop.choose_what_learns(model, {r"(?!projection).*": True})
+
+
+def test_an_epoch_shows_every_image_once_with_as_many_questions_as_asked():
+    table = table_of(*(dict.fromkeys(range(n), ("Yes",)) for n in (5, 0, 2, 7)))
+    batches = list(table.epoch(2, 3, np.random.default_rng(0)))
+    assert sorted(image for batch in batches for image in batch.images) == [0, 2, 3]
+    assert sorted(np.bincount(np.concatenate([b.images[b.image_of_pair] for b in batches])).tolist()) == [0, 2, 3, 3]
+    assert len(batches) == table.batches(2)
+
+
+def test_the_loss_is_the_mean_over_pairs_of_the_answers_whole_log_probability():
+    table = table_of({3: ("Yes",), 10: ("Center", "Upper-left", "Lower-left")}, {3: ("No",)})
+    model, _ = load_pretrained(TINY)
+    model.eval()
+    visual = paddle.randn([2, TINY.qformer.queries, TINY.language.d_model])
+    (batch,) = table.all(2)
+    expected = []
+    for image, pair in zip(batch.image_of_pair, batch.pairs, strict=True):
+        question = paddle.to_tensor([table.questions[pair.question_id]])
+        memory = model.read(visual, paddle.to_tensor([int(image)]), question, paddle.ones_like(question))
+        expected.append(-float(model.language.answer_log_probs(memory, paddle.to_tensor([pair.tokens])).sum()))
+    assert float(stage2.answer_loss(model, visual, batch, table)) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
+    start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
+    run(workspace, 1)
+    assert set(weights(workspace, 1)) == {name for name in start if name.startswith("qformer.")}
+    run(workspace, 2, SHORT[2].model_copy(update={"train_vision": False}))
+    trained = weights(workspace, 2)
+    assert {name.split(".")[0] for name in trained} == {"qformer", "projection"}
+    run(workspace, 2, fresh=True)
+    trained = weights(workspace, 2)
+    assert {name.split(".")[0] for name in trained} == {"vision", "qformer", "projection"}
+    for name in ("vision.layers.0.qkv.weight", "qformer.queries", "projection.weight"):
+        assert not np.array_equal(trained[name], start[name])
+    before = weights(workspace, 1)
+    assert all(np.array_equal(trained[n], before[n]) for n in trained if n.startswith("qformer.words"))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(workspace, monkeypatch, number):
+    if number == 2:
+        run(workspace, 1)
+    run(workspace, number)
+    whole = weights(workspace, number)
+
+    name = "representation_losses" if number == 1 else "answer_loss"
+    module = stage1 if number == 1 else stage2
+    original, calls = getattr(module, name), []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 6:  # in the second epoch
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, name, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, number, fresh=True)
+    assert not (workspace.stage(number) / "model.safetensors").exists()
+    monkeypatch.setattr(module, name, original)
+    assert run(workspace, number).resumed
+    assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
+    assert [json.loads(line)["epoch"] for line in (workspace.stage(number) / "log.jsonl").open()] == [1, 2]
+
+    monkeypatch.setattr(module, name, stopped)
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, number, fresh=True)
+    with pytest.raises(MedvqaError, match=r"recipe\.epochs: 2 there, 3 here"):
+        run(workspace, number, SHORT[number].model_copy(update={"epochs": 3}))
+
+
+def test_a_loss_that_is_not_finite_names_the_images(workspace, monkeypatch):
+    monkeypatch.setattr(stage1, "contrastive_loss", lambda similarity, _: similarity.sum() * float("nan"))
+    with pytest.raises(MedvqaError, match=r"epoch 1, step 1: the loss is nan on images cl\w+, cl"):
+        run(workspace, 1)
+
+
+def test_stage_2_needs_stage_1(workspace):
+    with pytest.raises(MissingStepError, match="`medvqa finetune --stage 1` makes one"):
+        run(workspace, 2)
+
+
+def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
+    assert recipe_for("vit-g-glm-6b", 1).epochs == 100
+    paper = recipe_for("vit-g-glm-6b", 2)
+    assert (paper.epochs, paper.batch, paper.weight_decay, paper.rate(5000, 10_000)) == (50, 16, 1e-4, 1e-4)
+    assert paper.rate(499, 10_000) == pytest.approx(0.5e-4)
+
+
+def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
+    run(workspace, 1)
+    run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
+    losses = [json.loads(line)["answers"] for line in (workspace.stage(2) / "log.jsonl").open()]
+    assert losses[-1] < losses[0]
