@@ -239,7 +239,7 @@ def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) ->
 def test_predictions_of_another_split_are_refused(place: Workspace) -> None:
     plain = read_predictions(place.predictions("val"))
     write_predictions(place.predictions("val"), plain[18:])
-    with pytest.raises(MedvqaError, match=rf"answers other images than there are now: {plain[0].image_id}"):
+    with pytest.raises(MedvqaError, match="not for the validation images"):
         route(place, questions=ALL)
 
 

@@ -138,6 +138,21 @@ def test_the_loss_is_the_mean_over_pairs_of_the_answers_whole_log_probability():
     assert float(stage2.answer_loss(model, visual, batch, table)) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
+def test_visual_tokens_that_say_the_answers_words_have_no_word_loss():
+    table = table_of({5: ("Pink", "Red"), 3: ("Yes",)}, {17: ("Paris is",)})
+    model, _ = load_pretrained(TINY)
+    visual = np.random.default_rng(0).standard_normal((2, TINY.qformer.queries, TINY.language.d_model))
+    for image, question, text in ((0, 5, "abnormality color Pink Red"), (0, 3, "box Yes"), (1, 17, "type Paris is")):
+        words = model.language.embed(paddle.to_tensor([TOKENIZER.encode(text)]))
+        visual[image, question] = words.sum(axis=1)[0].numpy()
+    (batch,) = table.all(2)
+    said = paddle.to_tensor(visual.astype("float32"))
+    assert float(stage2.word_loss(model, said, batch, table)) == pytest.approx(0, abs=1e-9)
+    visual[0, 5] += 3.0
+    said = paddle.to_tensor(visual.astype("float32"))
+    assert float(stage2.word_loss(model, said, batch, table)) == pytest.approx(3.0, rel=1e-4)  # 9 / 3 pairs
+
+
 def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
     start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
     run(workspace, 1)

@@ -15,7 +15,7 @@ from imageclef_vqa.data.labels import read_labels
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Split, read_split
 from imageclef_vqa.errors import DataError, MedvqaError
-from imageclef_vqa.task import Prediction, Vocabulary, learn_vocabulary
+from imageclef_vqa.task import Prediction, Vocabulary, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
 Answers = Mapping[tuple[str, int], tuple[str, ...]]
@@ -24,20 +24,24 @@ _PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True)
 class Development:
-    """The development set and its split."""
+    """The development set, its split, and the fold of it that the run validates on."""
 
     dataset: Dataset
     split: Split
+    fold: int
 
     def validation_gold(self) -> dict[tuple[str, int], tuple[str, ...]]:
         """Gold answers of the validation fold."""
-        return self.dataset.subset(self.split.val()).gold()
+        return self.dataset.subset(self.split.val(self.fold)).gold()
 
 
 def read_development(workspace: Workspace) -> Development:
     """The development set of `workspace`, as it was split."""
     dataset = read_dataset(workspace.development, cache=workspace.cache)
-    return Development(dataset, read_split(workspace.split_file, dataset))
+    split = read_split(workspace.split_file, dataset)
+    predictions = workspace.predictions("val")
+    fold = split.fold_of({each.image_id for each in read_predictions(predictions)}) if predictions.exists() else 0
+    return Development(dataset, split, fold)
 
 
 def training_vocabulary(workspace: Workspace, development: Development) -> Vocabulary:
@@ -48,7 +52,7 @@ def training_vocabulary(workspace: Workspace, development: Development) -> Vocab
             return Vocabulary.model_validate_json(saved.read_bytes())
         except (OSError, ValidationError) as error:
             raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` makes it anew") from error
-    return learn_vocabulary(development.dataset.subset(development.split.train()).labels())
+    return learn_vocabulary(development.dataset.subset(development.split.train(development.fold)).labels())
 
 
 def read_gold(path: Path) -> dict[tuple[str, int], tuple[str, ...]]:

@@ -43,7 +43,7 @@ def package(
     answers = answers_of(read_predictions(source))
     development = read_development(place)
     fingerprints = {"development": development.dataset.fingerprint}
-    image_ids = list(development.split.val())
+    image_ids = list(development.split.val(development.fold))
     if place.has_test:
         test = read_dataset(place.test, cache=place.cache, labelled=False)
         image_ids, fingerprints["test"] = [example.image_id for example in test.examples], test.fingerprint

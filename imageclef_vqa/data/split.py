@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from imageclef_vqa.data.dataset import Dataset
 from imageclef_vqa.data.duplicates import (
@@ -86,6 +86,19 @@ class Split(_Part):
         """The images that train in `fold`: all others."""
         held_out = set(self.validation[fold])
         return tuple(image_id for image_id in self.groups if image_id not in held_out)
+
+    def fold_of(self, image_ids: Collection[str]) -> int:
+        """The fold that these images validate.
+
+        Raises:
+            MedvqaError: they are no fold of this split.
+        """
+        for fold, held_out in enumerate(self.validation):
+            if set(held_out) == set(image_ids):
+                return fold
+        raise MedvqaError(
+            "the predictions are not for the validation images of work/split.json", remedy="`medvqa predict` makes them"
+        )
 
     def write(self, path: Path) -> None:
         write_text(path, self.model_dump_json(indent=1) + "\n")

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
-from imageclef_vqa.errors import MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.decoding import beam_search
 from imageclef_vqa.inference.grammar import Grammar
@@ -113,12 +113,21 @@ def predict(workspace: Workspace, *, say: Callable[[str], None]) -> Predicted:
 
 
 def read_folds(workspace: Workspace) -> dict[str, Dataset]:
-    """The images to answer, by fold: `val`, and `test` where there is one."""
+    """The images to answer, by fold: `val`, and `test` where there is one.
+
+    Raises:
+        MedvqaError: the split is not the one that stage 2 was trained on: its validation images may have been learnt.
+    """
     folder = workspace.stage(2)
+    config = Stage(folder, workspace.shown(folder)).config()
     development = read_dataset(workspace.development, cache=workspace.cache)
     split = read_split(workspace.split_file, development)
-    fold = Stage(folder, workspace.shown(folder)).config().fold
-    folds = {"val": development.subset(split.val(fold))}
+    if config.fold >= split.folds or config.training_images != fingerprint(*split.train(config.fold)):
+        raise MedvqaError(
+            f"{workspace.shown(folder)} was trained on another split than {workspace.shown(workspace.split_file)}",
+            remedy="split as before, or train both stages anew",
+        )
+    folds = {"val": development.subset(split.val(config.fold))}
     if workspace.has_test:
         folds["test"] = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
     return folds

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageclef_vqa.data import Dataset, Split, load_pixels, read_dataset, read_split
+from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.routing.descriptors import SIZE, describe
@@ -63,12 +63,13 @@ def route(
         plain = _read_plain(place)
         dataset = read_dataset(place.development, cache=place.cache)
         split = read_split(place.split_file, dataset)
-        validation = _subset(dataset.subset(split.val()), plain["val"], place.predictions("val"))
+        fold = split.fold_of({prediction.image_id for prediction in plain["val"]})
+        validation = dataset.subset(split.val(fold))
         folds = {"val": validation}
         if "test" in plain:
             test = read_dataset(place.test, cache=place.cache, labelled=False)
-            folds["test"] = _subset(test, plain["test"], place.predictions("test"))
-        expert, reused = _expert(place, dataset, split, say)
+            folds["test"] = _answered(test, plain["test"], place.predictions("test"))
+        expert, reused = _expert(place, dataset.subset(sorted(split.train(fold))), say)
         considered = [q for q in questions if q in expert.heads]
         ranked = {fold: _rank(expert, part, considered, place.cache) for fold, part in folds.items()}
         result = decide(plain["val"], ranked["val"], validation.gold(), split.groups, considered, policy, seed)
@@ -99,7 +100,7 @@ def _read_plain(place: Workspace) -> dict[str, list[Prediction]]:
     return {fold: read_predictions(place.predictions(fold)) for fold in present}
 
 
-def _subset(dataset: Dataset, predictions: Iterable[Prediction], path: Path) -> Dataset:
+def _answered(dataset: Dataset, predictions: Iterable[Prediction], path: Path) -> Dataset:
     """`dataset` if the predictions answer just its images."""
     answered, there = {each.image_id for each in predictions}, {example.image_id for example in dataset.examples}
     if strays := sorted(answered ^ there):
@@ -110,12 +111,11 @@ def _subset(dataset: Dataset, predictions: Iterable[Prediction], path: Path) -> 
     return dataset
 
 
-def _expert(place: Workspace, dataset: Dataset, split: Split, say: Callable[[str], None]) -> tuple[LinearExpert, bool]:
-    """The linear expert for this split, and whether it lay there already."""
+def _expert(place: Workspace, training: Dataset, say: Callable[[str], None]) -> tuple[LinearExpert, bool]:
+    """The linear expert for these training images, and whether it lay there already."""
     folder = place.run_folder / "experts" / LINEAR
-    training = dataset.subset(sorted(split.train()))
     ids = "\n".join(example.image_id for example in training.examples)
-    settings = settings_for({"data": dataset.fingerprint, "training": hashlib.sha256(ids.encode()).hexdigest()})
+    settings = settings_for({"data": training.fingerprint, "training": hashlib.sha256(ids.encode()).hexdigest()})
     if (saved := load_expert(folder, settings)) is not None:
         return saved, True
     say(f"fitting the linear expert to {len(training)} images")

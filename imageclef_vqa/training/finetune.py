@@ -10,6 +10,7 @@ from pathlib import Path
 import paddle
 
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import Preset
@@ -58,6 +59,8 @@ def finetune(
     with sole_writer(workspace.run_folder), paddle.utils.unique_name.guard():
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
+        if fold >= split.folds:
+            raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
         train_set, val_set = dataset.subset(split.train(fold)), dataset.subset(split.val(fold))
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)

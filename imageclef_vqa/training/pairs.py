@@ -14,6 +14,13 @@ from imageclef_vqa.data import Dataset
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.task import QUESTIONS, Vocabulary
 
+# What a statement is about, in as few words as tell the 18 questions apart.
+TOPICS = (
+    *("procedure", "removed", "easy", "box", "text", "abnormality color", "landmark color", "findings", "polyps"),
+    *("instrumnets", "where abnormality", "where instrument", "abnormalities", "landmarks", "instruments"),
+    *("where landmark", "size", "type"),
+)
+
 
 def pad(sequences: list[list[int]], length: int = 0) -> np.ndarray:
     """Token ids [n, longest, or `length` where that is more], filled up with the pad token."""
@@ -23,11 +30,13 @@ def pad(sequences: list[list[int]], length: int = 0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pair:
-    """One question of one image: its id, and its answer as the vocabulary's canonical set and as tokens."""
+    """One question of one image: its id, and its answer as the vocabulary's canonical set, as the tokens to say it,
+    and as the tokens of its members alone."""
 
     question_id: int
     answer: tuple[str, ...]
     tokens: list[int]
+    members: list[int]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class PairTable:
 
     def __init__(self, dataset: Dataset, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
         self.questions = [tokenizer.encode(question.text) for question in QUESTIONS]
+        self._topics = [tokenizer.encode(topic) for topic in TOPICS]
         self.of_image: list[list[Pair]] = []
         self.unsayable = 0
         for example in dataset.examples:
@@ -54,9 +64,14 @@ class PairTable:
                 except KeyError:
                     self.unsayable += 1
                     continue
-                pairs.append(Pair(question_id, answer, tokenizer.encode_answer(answer)))
+                members = [token for member in answer for token in tokenizer.encode(member)]
+                pairs.append(Pair(question_id, answer, tokenizer.encode_answer(answer), members))
             self.of_image.append(pairs)
         self.answered = np.array([image for image, pairs in enumerate(self.of_image) if pairs], dtype="int64")
+
+    def statement(self, pair: Pair) -> list[int]:
+        """The words of the statement that answers a pair's question: what it is about, and the answer's members."""
+        return self._topics[pair.question_id] + pair.members
 
     def epoch(self, batch: int, questions: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Every image that has pairs once, in random order, each with at most `questions` of them."""

@@ -43,7 +43,10 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
         visual = model.look(train_patches(batch.images))
-        return {"answers": answer_loss(model, visual, batch, run.train.pairs)}
+        parts = {"answers": answer_loss(model, visual, batch, run.train.pairs)} if recipe.answer_weight else {}
+        if recipe.word_weight:
+            parts["words"] = recipe.word_weight * word_loss(model, visual, batch, run.train.pairs)
+        return parts
 
     def validate() -> dict[str, float]:
         model.eval()
@@ -80,3 +83,18 @@ def _log_prob(model: Blip2, visual: Tensor, batch: Batch, places: np.ndarray, ta
     )
     log_probs = model.language.answer_log_probs(memory, paddle.to_tensor(answer))
     return (log_probs * paddle.to_tensor((answer != 0).astype("float32"))).sum()
+
+
+def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
+    """How far visual token q is from the words of the statement that answers question q: mean square, [i, q, w] → [].
+
+    Only for a language model that reads a statement as the sum of its words (`tiny_language`). What cannot be told
+    from the image becomes the mean of the possible sums, which that model reads as doubt.
+    """
+    words = np.zeros((len(batch.pairs), model.language.vocabulary), "float32")
+    for row, pair in zip(words, batch.pairs, strict=True):
+        for token in table.statement(pair):
+            row[token] += 1.0
+    target = paddle.matmul(paddle.to_tensor(words), model.language.words)
+    asked = np.stack([batch.image_of_pair, [pair.question_id for pair in batch.pairs]], axis=1)
+    return paddle.square(paddle.gather_nd(visual, paddle.to_tensor(asked)) - target).mean()

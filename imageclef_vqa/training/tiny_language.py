@@ -20,6 +20,7 @@ import sentencepiece
 from imageclef_vqa import runtime
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.task import NOT_RELEVANT, QUESTIONS, Question
+from imageclef_vqa.training.pairs import TOPICS
 
 STEPS = 3000
 CONTEXTS = 32  # per step
@@ -29,12 +30,6 @@ MOST = 9  # members in a set: all places
 NOISE = 0.3  # deviation of what is added to each soft word, whose words have deviation 1
 VOCABULARY = 512
 
-# What a statement calls its question: the words that tell the questions apart.
-TOPICS = (
-    *("procedure", "removed", "easy", "box", "text", "abnormality color", "landmark color", "findings", "polyps"),
-    *("instrumnets", "where abnormality", "where instrument", "abnormalities", "landmarks", "instruments"),
-    *("where landmark", "size", "type"),
-)
 _ALONE = {NOT_RELEVANT, "No"}
 
 

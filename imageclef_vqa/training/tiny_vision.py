@@ -25,7 +25,16 @@ from imageclef_vqa.training.recipe import Recipe
 SCENES = 12_000
 HELD_OUT = 200
 SEED = 20230918  # of scenes 0, 1, 2, …: [SEED, number]
-RECIPE = Recipe(epochs=3, batch=16, questions=8, learning_rate=1e-3, warmup_steps=200, decay=True, weight_decay=0.05)
+RECIPE = Recipe(
+    epochs=5,
+    batch=16,
+    learning_rate=1e-3,
+    warmup_steps=200,
+    decay=True,
+    weight_decay=0.05,
+    answer_weight=0,
+    word_weight=1,
+)
 SIZE = PRESETS["tiny"].vision.image_size
 
 

@@ -28,7 +28,7 @@ class T5(nn.Layer):
 
     def __init__(self, sizes: T5Config) -> None:
         super().__init__()
-        self.width = sizes.d_model
+        self.width, self.vocabulary = sizes.d_model, sizes.vocab_size
         self.model = T5ForConditionalGeneration(
             PaddleNLPConfig(**vars(sizes), pad_token_id=0, eos_token_id=1, bos_token_id=0)
         )
@@ -36,6 +36,11 @@ class T5(nn.Layer):
             for name, norm in layer.named_children():
                 if isinstance(norm, T5LayerNorm):
                     setattr(layer, name, RootMeanSquareNorm(norm))
+
+    @property
+    def words(self) -> Tensor:
+        """The embedding of every word [v, d]."""
+        return self.model.t5.shared.weight
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Word embeddings [n, t, d]."""
