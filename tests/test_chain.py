@@ -14,8 +14,8 @@ import pytest
 from imageclef_vqa.data.synthetic import write_synthetic_dataset
 from imageclef_vqa.task import QUESTIONS, read_predictions
 
-PROGRAM = [shutil.which("medvqa", path=str(Path(sys.executable).parent)) or sys.executable]
-COMMAND = PROGRAM if PROGRAM[0] != sys.executable else [sys.executable, "-m", "imageclef_vqa"]
+INSTALLED = Path(sys.executable).with_name("medvqa")
+COMMAND = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "imageclef_vqa"]
 
 
 def medvqa(line: str, folder: Path) -> str:
@@ -89,7 +89,6 @@ def test_scripts_read_json(finished):
 def test_interrupted_predictions_go_on_where_they_stopped(finished):
     folder, _ = finished
     path = folder / "work/main/predictions/test.jsonl"
-    whole = path.read_bytes()
     code = (
         "import os, signal\n"
         "from imageclef_vqa.inference import predict\n"
@@ -97,7 +96,7 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
         "answer, calls = predict.Answerer.answer, []\n"
         "def stopped(self, ids, pixels):\n"
         "    calls.extend(ids)\n"
-        "    if STOP and len(calls) > 6: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if STOP and len(calls) > 11: os.kill(os.getpid(), signal.SIGINT)\n"
         "    return answer(self, ids, pixels)\n"
         "predict.Answerer.answer = stopped\n"
         "import sys; sys.argv = ['medvqa', 'predict']\n"
@@ -110,10 +109,15 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
         program = f"STOP = {stop}\n{code}"
         return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
 
+    assert run(stop=False).returncode == 0
+    whole = path.read_bytes()
     shutil.rmtree(folder / "work/main/predictions")
     first = run(stop=True)
     assert first.returncode == 130, first.stderr
     assert "interrupted" in first.stderr
+    assert not path.exists()
+    with path.with_name(".test.jsonl.unfinished").open("a") as file:
+        file.write('{"image_id": "cut sh')  # a line that was being written when the power went
     second = run(stop=False)
     assert second.returncode == 0, second.stderr
     assert path.read_bytes() == whole

@@ -193,7 +193,10 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
     monkeypatch.setattr(module, name, original)
     assert run(workspace, number).resumed
     assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
-    assert [json.loads(line)["epoch"] for line in (workspace.stage(number) / "log.jsonl").open()] == [1, 2]
+    assert [json.loads(line)["epoch"] for line in (workspace.stage(number) / "log.jsonl").read_text().splitlines()] == [
+        1,
+        2,
+    ]
 
     monkeypatch.setattr(module, name, stopped)
     calls.clear()
@@ -224,5 +227,5 @@ def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
 def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     run(workspace, 1)
     run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
-    losses = [json.loads(line)["answers"] for line in (workspace.stage(2) / "log.jsonl").open()]
+    losses = [json.loads(line)["answers"] for line in (workspace.stage(2) / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]

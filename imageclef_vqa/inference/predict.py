@@ -139,7 +139,8 @@ def _predict_fold(
     image_ids = [example.image_id for example in dataset.examples]
     pixels = load_pixels(dataset, answerer.model.vision.image_size, workspace.cache)
     target = workspace.predictions(fold)
-    unfinished = Unfinished(target, key=fingerprint(model, dataset.fingerprint, *image_ids))
+    key = fingerprint(model, dataset.fingerprint, str(IMAGES_AT_ONCE), *image_ids)
+    unfinished = Unfinished(target, key, batch=IMAGES_AT_ONCE * len(QUESTIONS))
     done = unfinished.predictions
     if done:
         say(f"{fold}: going on after {len(done) // len(QUESTIONS)} images that were answered before")

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from imageclef_vqa.task import QUESTIONS, Prediction
+from imageclef_vqa.task import Prediction
 
 
 class Unfinished:
-    """Whole images answered so far; those of another model or another data set (another `key`) are thrown away."""
+    """What was answered so far, in whole batches of `batch` records: sums depend on what is computed together, so a
+    run that goes on must cut the same batches. What another model or data set (another `key`) left is thrown away."""
 
-    def __init__(self, target: Path, key: str) -> None:
-        self._path = target.with_name(f".{target.name}.unfinished")
+    def __init__(self, target: Path, key: str, batch: int) -> None:
+        self._path, self._batch = target.with_name(f".{target.name}.unfinished"), batch
         self.predictions = self._read(key)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text("\n".join([key, *map(_line, self.predictions)]) + "\n", encoding="utf-8")
@@ -38,7 +39,7 @@ class Unfinished:
                     predictions.append(Prediction.model_validate_json(line))
                 except ValidationError:
                     break  # the line that was being written when the run was stopped
-        return predictions[: len(predictions) // len(QUESTIONS) * len(QUESTIONS)]
+        return predictions[: len(predictions) // self._batch * self._batch]
 
 
 def _line(prediction: Prediction) -> str:

@@ -56,7 +56,9 @@ def finetune(
     started = time.monotonic()
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
+    # What is drawn at the start and how tensors are named must not depend on what the process did before.
     with sole_writer(workspace.run_folder), paddle.utils.unique_name.guard():
+        paddle.seed(seed)
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
         if fold >= split.folds:

@@ -1,16 +1,18 @@
-"""Make what the `tiny` preset starts from again: `python -m imageclef_vqa.training.tiny_vision FOLDER`.
+"""Make what the `tiny` preset starts from again: `python -m imageclef_vqa.training.tiny_vision FOLDER`,
+where FOLDER is what `tiny_language` wrote.
 
 The paper starts from a BLIP-2 that has seen natural images; this one has seen rendered ones. Vision, Q-Former and
-projection learn, as in stage 2, to answer about scenes drawn at random, through the frozen language model that
-`tiny_language` made. No photograph is involved, and no scene of `medvqa demo`, whose seeds are others.
+projection learn to say the words of each scene's answers to the frozen language model that `tiny_language` made. No
+photograph is involved, and no scene of `medvqa demo`, whose seeds are others.
 
-Writes `blip2.safetensors`. About 25 minutes on two cores.
+Writes `blip2.safetensors`. About 15 minutes on two cores.
 """
 
 from __future__ import annotations
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,7 @@ SIZE = PRESETS["tiny"].vision.image_size
 def draw(number: int) -> tuple[Example, np.ndarray]:
     """Scene `number` with its answers, and its picture [h, w, 3]."""
     scene = sample_scene(np.random.default_rng([SEED, number]))
-    picture = render_scene(scene, size=SIZE).convert("RGB").resize((SIZE, SIZE))
+    picture = render_scene(scene, size=SIZE).resize((SIZE, SIZE))
     return Example(f"scene{number}", Path(), scene.answers(), "", SIZE, SIZE), np.asarray(picture)
 
 
@@ -57,7 +59,8 @@ def main(folder: Path) -> None:
     from imageclef_vqa.training.run import Fold, Run
     from imageclef_vqa.training.stage2 import learn_to_answer
 
-    model, tokenizer = load_pretrained(PRESETS["tiny"])
+    (folder / START).unlink(missing_ok=True)
+    model, tokenizer = load_pretrained(replace(PRESETS["tiny"], weights=folder))
     dataset = Dataset(folder, examples, (), "")
     vocabulary = learn_vocabulary(dataset.labels())
 
