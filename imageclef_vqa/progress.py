@@ -26,7 +26,9 @@ def progress_display(*columns: str) -> Progress:
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Yield `items` and show how many of `total` are done."""
+    """Yield `items` and show how many of `total` are done; where there is nothing to do, nothing is shown."""
+    if not total:
+        return
     with progress_display() as display:
         task = display.add_task(description, total=total)
         for item in items:

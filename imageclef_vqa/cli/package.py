@@ -28,8 +28,7 @@ def package(
     as_json: JsonOption = False,
 ) -> None:
     """Check the answers to the test images and write them as a run that can be submitted."""
-    import json
-
+    from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.cli.gather import answers_of, read_development, read_scores, training_vocabulary
     from imageclef_vqa.data.reading import read_dataset
     from imageclef_vqa.files import write_json
@@ -77,7 +76,7 @@ def package(
             "answers": len(answers),
             "findings": [finding.model_dump() for finding in findings],
         }
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
     else:
         for finding in findings:
             typer.secho(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)

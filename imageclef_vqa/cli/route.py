@@ -31,10 +31,8 @@ def route(
     as_json: JsonOption = False,
 ) -> None:
     """Let a linear expert take over the questions that it answers better than BLIP-2."""
-    from rich.console import Console
-
     from imageclef_vqa import routing
-    from imageclef_vqa.cli.console import note, print_json
+    from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.workspace import Workspace
 
     place = Workspace.at(workspace, run)
@@ -44,7 +42,7 @@ def route(
     if as_json:
         print_json(routing.as_json(done))
         return
-    Console(highlight=False).print(routing.routing_table(done))
+    print_table(routing.routing_table(done))
     for line in routing.summary_lines(done):
         typer.echo(line)
     for fold, path in done.files.items():

@@ -30,8 +30,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Compare answers with the gold ones, question by question, and write the report."""
-    import json
-
+    from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.evaluation import render_report
     from imageclef_vqa.files import write_json, write_text
 
@@ -39,7 +38,7 @@ def score(
     if file is not None:
         result = _score_file(place, file, gold)
         content = result.model_dump(mode="json", by_alias=True)
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2)) if as_json else _show(str(file), result)
+        print_json(content) if as_json else _show(str(file), result)
         return
     if gold is not None:
         raise UsageError("--gold goes with a FILE to score: medvqa score run.csv --gold gt.json")
@@ -48,7 +47,7 @@ def score(
     write_json(place.scores, content)
     write_text(place.report, render_report(run, folds))
     if as_json:
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        print_json(content)
         return
     for fold in folds:
         _show(_FOLDS[fold.name], fold.score)
@@ -119,10 +118,9 @@ def _score_file(place: Workspace, file: Path, gold_file: Path | None) -> Score:
 
 
 def _show(title: str, result: Score) -> None:
-    from rich.console import Console
-
+    from imageclef_vqa.cli.console import print_table
     from imageclef_vqa.evaluation import coverage_lines, form_line, score_table
 
     for line in (form_line(result), *coverage_lines(result)):
         typer.echo(line)
-    Console(highlight=False).print(score_table(title, result))
+    print_table(score_table(title, result))

@@ -31,8 +31,9 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Divide the development images into training and validation, without leaks."""
+    from imageclef_vqa.cli.console import print_json, print_table
     from imageclef_vqa.data import make_split, read_dataset
-    from imageclef_vqa.data.report import print_split, split_summary
+    from imageclef_vqa.data.report import split_sections, split_summary
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.files import sole_writer
     from imageclef_vqa.workspace import Workspace
@@ -50,9 +51,11 @@ def split(
         made = make_split(dataset, val=share, folds=folds, by=by.value, seed=seed, cache=place.cache)
         made.write(place.split_file)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(split_summary(dataset, made), ensure_ascii=False))
-    else:
-        print_split(dataset, made)
-        typer.echo(f"\nwritten to {place.shown(place.split_file)}")
+        print_json(split_summary(dataset, made))
+        return
+    for warning in dataset.warnings:
+        typer.secho(f"warning: {warning}", fg="yellow")
+    for section in split_sections(dataset, made):
+        typer.echo()
+        typer.echo(section) if isinstance(section, str) else print_table(section)
+    typer.echo(f"\n{place.shown(place.split_file)}; next: `medvqa finetune --stage 1`")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
+from rich.table import Table
 
 from imageclef_vqa.data.dataset import Dataset
 from imageclef_vqa.data.split import Split, answers_only_in_validation
 from imageclef_vqa.data.statistics import answer_table, height_table, statistics
-
-_LEAST_WIDTH = 120  # a pipe has no width of its own; lines are not cut short for it
 
 
 def split_summary(dataset: Dataset, split: Split) -> dict[str, Any]:
@@ -26,16 +24,9 @@ def split_summary(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def print_split(dataset: Dataset, split: Split) -> None:
-    """All of it, for people, on standard output."""
-    console = Console(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal:
-        console.width = max(console.width, _LEAST_WIDTH)
-    for warning in dataset.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    for section in (height_table(dataset), answer_table(dataset), _folds(dataset, split), _certificate(split)):
-        console.print()
-        console.print(section, soft_wrap=isinstance(section, str))
+def split_sections(dataset: Dataset, split: Split) -> list[Table | str]:
+    """All of it, for people."""
+    return [height_table(dataset), answer_table(dataset), _folds(dataset, split), _certificate(split)]
 
 
 def _folds(dataset: Dataset, split: Split) -> str:

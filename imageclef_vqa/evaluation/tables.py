@@ -55,15 +55,18 @@ def score_table(title: str, score: Score) -> Table:
     fold = score if isinstance(score, FoldScore) else None
     alone = fold.blip2 if fold else None
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=True, title_justify="left", caption_justify="left")
+    table.expand = True  # the questions give way where a terminal is narrow, the figures never
     table.title, table.caption = title, _caption(score)
     overall = score.overall
-    table.add_column("question", "mean of questions", ratio=1)
-    table.add_column("n", justify="right")
-    table.add_column("majority", figure(overall.majority), justify="right")
+    table.add_column("question", "mean of questions", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("majority", figure(overall.majority), justify="right", no_wrap=True)
     if alone is not None:
-        table.add_column(SYSTEMS["blip2"].replace(" ", "\n"), figure(alone.overall.exact_set), justify="right")
+        table.add_column(
+            SYSTEMS["blip2"].replace(" ", "\n"), figure(alone.overall.exact_set), justify="right", no_wrap=True
+        )
     name = SYSTEMS.get(fold.answered_by, fold.answered_by).replace(" ", "\n") if fold else "exact set"
-    table.add_column(name, figure(overall.exact_set), justify="right", style="bold")
+    table.add_column(name, figure(overall.exact_set), justify="right", style="bold", no_wrap=True)
     table.add_column("95% interval", interval_text(overall.interval), justify="right", no_wrap=True)
     for question in QUESTIONS:
         mine = score.question(question.id)

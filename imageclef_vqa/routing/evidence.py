@@ -93,9 +93,9 @@ def choose(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: int)
         # Not by the shrunken differences: each rival is shrunk towards a mean of its own.
         name = max(able or rivals, key=lambda name: (rivals[name].observed[place], rivals[name].pooled.value))
         gain, error = rivals[name].shrunken[place], rivals[name].error[place]
-        reason = f"{name} {_points(gain)} points [{_points(gain - _Z95 * error)}, {_points(gain + _Z95 * error)}]"
-        if not able:
-            reason += ", worse here" if rivals[name].observed[place] < 0 else ", not shown"
+        reason = f"{name} {_points(gain)} [{_points(gain - _Z95 * error)},{_points(gain + _Z95 * error)}]"
+        if gain > _Z95 * error and not able:
+            reason += ", worse here"
         chosen.append(name if able else BLIP2)
         reasons.append(reason)
     return chosen, reasons

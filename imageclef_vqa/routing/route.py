@@ -63,13 +63,13 @@ def route(
         plain = _read_plain(place)
         dataset = read_dataset(place.development, cache=place.cache)
         split = read_split(place.split_file, dataset)
-        fold = split.fold_of({prediction.image_id for prediction in plain["val"]})
-        validation = dataset.subset(split.val(fold))
+        number = split.fold_of({prediction.image_id for prediction in plain["val"]})
+        validation = dataset.subset(split.val(number))
         folds = {"val": validation}
         if "test" in plain:
             test = read_dataset(place.test, cache=place.cache, labelled=False)
             folds["test"] = _answered(test, plain["test"], place.predictions("test"))
-        expert, reused = _expert(place, dataset.subset(sorted(split.train(fold))), say)
+        expert, reused = _expert(place, dataset.subset(sorted(split.train(number))), say)
         considered = [q for q in questions if q in expert.heads]
         ranked = {fold: _rank(expert, part, considered, place.cache) for fold, part in folds.items()}
         result = decide(plain["val"], ranked["val"], validation.gold(), split.groups, considered, policy, seed)

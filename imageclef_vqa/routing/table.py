@@ -14,15 +14,15 @@ from imageclef_vqa.routing.route import Routed
 def routing_table(routed: Routed) -> Table:
     """Question by question: accuracies with 95% intervals (per cent), who answers, and why.
 
-    A difference is the best rival's accuracy less BLIP-2's, with its 95% interval.
+    The last column is the best rival's shrunken gain over BLIP-2 with its 95% interval; it answers if that is above 0.
     """
     models = list(dict.fromkeys(model for decision in routed.decisions for model in decision.accuracies))
     title = f"Routing by {routed.images} validation images (exact sets, %)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("question", justify="right")  # ids alone: the numbers need the room of 80 columns
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("id", justify="right", no_wrap=True)  # no questions: the numbers need the room of 80 columns
     for heading in (*models, "by"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("difference, shrunken")
+    table.add_column("best rival, gain")
     for decision in routed.decisions:
         table.add_row(
             str(decision.question_id),
@@ -71,4 +71,4 @@ def as_json(routed: Routed) -> dict[str, Any]:
 def _cell(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
-    return f"{100 * estimate.value:.0f} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return f"{100 * estimate.value:.0f} [{100 * estimate.low:.0f},{100 * estimate.high:.0f}]"
