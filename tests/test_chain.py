@@ -122,3 +122,16 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
     assert second.returncode == 0, second.stderr
     assert path.read_bytes() == whole
     assert int(second.stderr.split()[-1]) < 16, "images that were answered are not answered again"
+
+
+def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
+    elsewhere, kept = tmp_path / "elsewhere", tmp_path / "kept"
+    elsewhere.mkdir()
+    printed = medvqa(f"demo --images 40 --keep {kept}", elsewhere)
+    for line in ("split --val 0.2", "finetune --stage 1", "predict", "route", "score", "package --out run.csv"):
+        assert f"$ medvqa {line}" in printed
+    *_, run, report = printed.splitlines()
+    assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]
+    assert (kept / "run.csv").stat().st_size > 0
+    assert "<html" in (kept / "work/main/report.html").read_text(encoding="utf-8")
+    assert list(elsewhere.iterdir()) == []

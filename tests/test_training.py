@@ -17,6 +17,7 @@ import paddle  # noqa: E402  (after the environment is set for it)
 
 from imageclef_vqa.data import Dataset, Example, make_split, read_dataset  # noqa: E402
 from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
+from imageclef_vqa.inference.predict import predict  # noqa: E402
 from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
 from imageclef_vqa.models.language import Tokenizer  # noqa: E402
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
@@ -215,6 +216,29 @@ def test_a_loss_that_is_not_finite_names_the_images(workspace, monkeypatch):
 def test_stage_2_needs_stage_1(workspace):
     with pytest.raises(MissingStepError, match="`medvqa finetune --stage 1` makes one"):
         run(workspace, 2)
+
+
+def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
+    run(workspace, 1)
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    make_split(dataset, val=0.45, cache=workspace.cache).write(workspace.split_file)
+    with pytest.raises(MedvqaError, match=r"stage1 was trained on another split than work/split\.json"):
+        run(workspace, 2)
+    run(workspace, 1)
+    run(workspace, 2)
+    make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
+    with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
+        predict(workspace, say=say_nothing)
+
+
+def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
+    run(workspace, 1)
+    trained = []
+    monkeypatch.setattr("imageclef_vqa.training.finetune.learn_representation", lambda *_: trained.append(1) or {})
+    run(workspace, 1)
+    assert not trained
+    run(workspace, 1, fresh=True)
+    assert trained
 
 
 def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():

@@ -46,6 +46,8 @@ def demo(
     for line in CHAIN:
         command, *options = shlex.split(line)
         typer.secho(f"\n$ medvqa {shlex.join([command, *options])}", bold=True)
+        if command == "package":
+            options[-1] = str(place / options[-1])
         options += ["--workspace", str(place)]
         if command in ("finetune", "predict"):
             options += ["--device", device]

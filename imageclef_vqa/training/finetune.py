@@ -10,7 +10,7 @@ from pathlib import Path
 import paddle
 
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import Preset
@@ -67,8 +67,9 @@ def finetune(
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
         sources = pretrained_files(preset)
+        training_images = fingerprint(*split.train(fold))
         if number == 2:
-            sources.append(_adopt_qformer(model, workspace))
+            sources.append(_adopt_qformer(model, workspace, training_images))
         config = StageConfig(
             preset=preset.name,
             stage=number,
@@ -76,9 +77,12 @@ def finetune(
             seed=seed,
             fold=fold,
             data=dataset.fingerprint,
-            training_images=fingerprint(*split.train(fold)),
+            training_images=training_images,
             weights=fingerprint(*map(file_hash, sources)),
         )
+        if stage.finished and not fresh and not stage.config().differences(config):
+            say(f"{stage.shown} was already trained from just this (--fresh trains it anew)")
+            return Finetuned(folder, stage.last_record(), False, time.monotonic() - started)
         if resumed := stage.goes_on(config, fresh=fresh):
             say(f"going on with the unfinished run in {stage.shown} (--fresh starts over)")
         else:
@@ -95,10 +99,21 @@ def finetune(
     return Finetuned(folder, stage.last_record(), resumed, time.monotonic() - started)
 
 
-def _adopt_qformer(model: Blip2, workspace: Workspace) -> Path:
-    """Start stage 2 from the Q-Former of stage 1; returns the file that it came from."""
+def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:
+    """Start stage 2 from the Q-Former of stage 1; returns the file that it came from.
+
+    Raises:
+        MissingStepError: there is no finished stage 1.
+        MedvqaError: it learnt from other images: it may have seen those that validate now.
+    """
     folder = workspace.stage(1)
-    tensors = Stage(folder, workspace.shown(folder)).trained(1)
+    stage = Stage(folder, workspace.shown(folder))
+    tensors = stage.trained(1)
+    if stage.config().training_images != training_images:
+        raise MedvqaError(
+            f"{stage.shown} was trained on another split than {workspace.shown(workspace.split_file)}",
+            remedy="`medvqa finetune --stage 1` trains it on this one",
+        )
     own = {name.removeprefix("qformer."): tensor for name, tensor in tensors.items()}
     load_weights(model.qformer, own, str(folder / MODEL))
     return folder / MODEL

@@ -43,7 +43,9 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
         visual = model.look(train_patches(batch.images))
-        parts = {"answers": answer_loss(model, visual, batch, run.train.pairs)} if recipe.answer_weight else {}
+        parts = {}
+        if recipe.answer_weight:
+            parts["answers"] = recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
         if recipe.word_weight:
             parts["words"] = recipe.word_weight * word_loss(model, visual, batch, run.train.pairs)
         return parts
