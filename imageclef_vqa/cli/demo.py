@@ -24,6 +24,7 @@ CHAIN = (
 
 
 def demo(
+    context: typer.Context,
     images: Annotated[int, typer.Option(min=40, help="How many development images to draw.")] = 300,
     keep: Annotated[
         Path | None, typer.Option(help="A new folder for it all.", show_default="a temporary folder, left there")
@@ -36,10 +37,9 @@ def demo(
     import tempfile
     import time
 
-    from imageclef_vqa.cli.app import app
     from imageclef_vqa.data.synthetic import write_synthetic_dataset
 
-    started = time.monotonic()
+    started, program = time.monotonic(), context.find_root().command
     place = keep or Path(tempfile.mkdtemp(prefix="medvqa-demo-"))
     write_synthetic_dataset(place / "data", images=images, test=images // TEST_SHARE, seed=seed)
     typer.echo(f"drew {images} development and {images // TEST_SHARE} test images in {place / 'data'}")
@@ -53,7 +53,7 @@ def demo(
             options += ["--device", device]
         if command in ("split", "finetune", "route"):
             options += ["--seed", str(seed)]
-        if code := app([command, *options], standalone_mode=False):
+        if code := program.main([command, *options], prog_name="medvqa", standalone_mode=False):
             raise typer.Exit(code)
     typer.secho(f"\nthe whole chain took {time.monotonic() - started:.0f} s", bold=True)
     typer.echo(f"run file  {place / 'run.csv'}\nreport    {place / 'work' / 'main' / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Answers from a trained model: what may be said, and what is most likely."""

@@ -1,0 +1,1 @@
+"""Two-stage fine-tuning, and what it leaves behind."""
