@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import os
 import re
+import signal
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -42,6 +44,16 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+@contextlib.contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Let Ctrl-C wait: a library that is interrupted while it sets itself up ends in an ImportError."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def prepare(device: str = "auto", *, seed: int) -> str:
     """Import Paddle on `device` with everything set for it, seed its generators, and return the device's name.
 
@@ -52,7 +64,8 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     if not _DEVICE.fullmatch(device):
         raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
     _set_environment()
-    import paddle
+    with _interruptions_held():
+        import paddle
 
     paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
     gpus = [f"gpu:{index}" for index in range(paddle.device.cuda.device_count())]
@@ -65,6 +78,9 @@ def prepare(device: str = "auto", *, seed: int) -> str:
             f"no device {wanted} here; Paddle {paddle.__version__} reports: {', '.join(there)}",
             remedy=_REMEDY[wanted.split(":")[0]],
         )
+    with _interruptions_held():
+        import paddlenlp.transformers  # noqa: F401  (some seconds, in which it would swallow a Ctrl-C)
+
     paddle.set_device(wanted)
     paddle.seed(seed)
     return wanted

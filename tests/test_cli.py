@@ -112,6 +112,21 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_no_part_of_a_file(tmp_path, n
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_ctrl_c_while_paddle_is_imported_waits_until_it_is():
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'paddle.base': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from imageclef_vqa import runtime\n"
+        "try: runtime.prepare('cpu', seed=0)\n"
+        "except KeyboardInterrupt: print(hasattr(sys.modules['paddle'], 'Tensor'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_is_named(tmp_path):
     tmp_path.chmod(0o500)
