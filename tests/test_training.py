@@ -235,9 +235,9 @@ def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(wo
     run(workspace, 1)
     trained = []
     monkeypatch.setattr("imageclef_vqa.training.finetune.learn_representation", lambda *_: trained.append(1) or {})
-    run(workspace, 1)
+    assert not run(workspace, 1).trained
     assert not trained
-    run(workspace, 1, fresh=True)
+    assert run(workspace, 1, fresh=True).trained
     assert trained
 
 

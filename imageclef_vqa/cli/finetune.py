@@ -42,9 +42,17 @@ def finetune(
     done = train_stage(place, chosen, recipe, stage, seed=seed, fold=fold, fresh=fresh, say=note)
     if as_json:
         print_json(
-            {"stage": stage, "folder": str(done.folder), "device": on, "seconds": round(done.seconds, 1), **done.last}
+            {
+                "stage": stage,
+                "folder": str(done.folder),
+                "device": on,
+                "trained": done.trained,
+                "seconds": round(done.seconds, 1),
+                **done.last,
+            }
         )
     else:
         losses = ", ".join(f"{name} {value:.3f}" for name, value in done.last.items() if name != "epoch")
-        typer.echo(f"stage {stage}: {recipe.epochs} epochs on {on} in {done.seconds:.0f} s ({losses})")
+        took = f"{recipe.epochs} epochs on {on} in {done.seconds:.0f} s"
+        typer.echo(f"stage {stage}: {took if done.trained else 'already trained, --fresh trains it anew'} ({losses})")
         typer.echo(f"{place.shown(done.folder)}; next: `medvqa {'finetune --stage 2' if stage == 1 else 'predict'}`")

@@ -29,12 +29,16 @@ from imageclef_vqa.workspace import Workspace
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What was done: the stage's folder, its last line of the log, and how long this call took."""
+    """What was done: the stage's folder, its last line of the log, and how long this call took.
+
+    `trained` is false where a finished stage was found that was made from just this.
+    """
 
     folder: Path
     last: Mapping[str, float]
     resumed: bool
     seconds: float
+    trained: bool = True
 
 
 def finetune(
@@ -81,8 +85,7 @@ def finetune(
             weights=fingerprint(*map(file_hash, sources)),
         )
         if stage.finished and not fresh and not stage.config().differences(config):
-            say(f"{stage.shown} was already trained from just this (--fresh trains it anew)")
-            return Finetuned(folder, stage.last_record(), False, time.monotonic() - started)
+            return Finetuned(folder, stage.last_record(), False, time.monotonic() - started, trained=False)
         if resumed := stage.goes_on(config, fresh=fresh):
             say(f"going on with the unfinished run in {stage.shown} (--fresh starts over)")
         else:
