@@ -20,6 +20,13 @@ class VisionConfig:
     heads: int
     mlp_width: int
     norm_epsilon: float = 1e-6
+    final_norm_epsilon: float = 1e-6  # LAVIS's own norm over the patches (`ln_vision`) has 1e-5
+    activation: str = "gelu"  # EVA-CLIP; CLIP has "quick_gelu"
+    qkv_bias: bool = True
+    patch_bias: bool = True  # CLIP has none
+    patch_norm: bool = False  # CLIP norms what enters the first layer
+    drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
+    recompute: bool = False  # a layer's activations are made again in the backward pass, in place of being kept
     # "convolutional": strided 3 × 3 convolutions in place of one large one, which small data need (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
 
@@ -42,7 +49,9 @@ class QFormerConfig:
     vocabulary: int = 30523  # BERT's, and one token that asks for text
     positions: int = 512
     norm_epsilon: float = 1e-12
+    activation: str = "gelu"
     dropout: float = 0.1
+    attention_dropout: float = 0.1
     shared_width: int = 256  # of the space in which stage 1 compares image and text
 
 
@@ -160,6 +169,7 @@ PRESETS: dict[str, Preset] = {
                 positions=64,
                 norm_epsilon=1e-6,
                 dropout=0.1,
+                attention_dropout=0.0,
                 shared_width=64,
             ),
             language=T5Config(
