@@ -1,6 +1,7 @@
 """Decoding can only say what the vocabulary allows, and its probabilities are those of a distribution over that."""
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,14 +17,25 @@ import paddle  # noqa: E402  (after the environment is set for it)
 
 from imageclef_vqa.inference.decoding import NEGLIGIBLE, beam_search  # noqa: E402
 from imageclef_vqa.inference.grammar import START, Grammar  # noqa: E402
-from imageclef_vqa.models.language import Memory, Tokenizer  # noqa: E402
+from imageclef_vqa.models.language import Tokenizer  # noqa: E402
 from imageclef_vqa.models.presets import TINY_WEIGHTS  # noqa: E402
 
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 
 
+class SaidSoFar(NamedTuple):
+    """A memory of nothing but the tokens of each row."""
+
+    tokens: list[tuple[int, ...]]
+
+    def rows(self, rows: paddle.Tensor) -> "SaidSoFar":
+        return SaidSoFar([self.tokens[row] for row in rows.tolist()])
+
+
 class RandomLanguage:
     """A language model whose next token depends on the tokens so far, by a fixed random table, and on nothing else."""
+
+    start = 0
 
     def __init__(self, seed: int, sharpness: float) -> None:
         self.seed, self.sharpness = seed, sharpness
@@ -32,18 +44,17 @@ class RandomLanguage:
         rng = np.random.default_rng([self.seed, *tokens])
         return (rng.standard_normal(len(TOKENIZER)) * self.sharpness).astype("float32")
 
-    def step(self, memory: Memory, tokens: paddle.Tensor, cache: list | None) -> tuple[paddle.Tensor, list]:
-        said = [()] * len(tokens) if cache is None else [tuple(row) for row in cache[0][0].tolist()]
-        said = [(*before, token) for before, token in zip(said, tokens.tolist(), strict=True)]
-        return paddle.to_tensor(np.stack([self.logits(each) for each in said])), [(paddle.to_tensor(said),)]
+    def step(self, memory: SaidSoFar, tokens: paddle.Tensor) -> tuple[paddle.Tensor, SaidSoFar]:
+        said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
+        return paddle.to_tensor(np.stack([self.logits(each) for each in said])), SaidSoFar(said)
 
 
 def vocabulary_of(*answers: tuple[str, ...]):
     return learn_vocabulary([(5, answer) for answer in answers])[5]
 
 
-def memory_of(pairs: int) -> Memory:
-    return Memory(paddle.zeros([pairs, 1, 4]), paddle.ones([pairs, 1], dtype="int64"))
+def memory_of(pairs: int) -> SaidSoFar:
+    return SaidSoFar([()] * pairs)
 
 
 def brute_force(language: RandomLanguage, grammar: Grammar, answer: tuple[str, ...]) -> float:

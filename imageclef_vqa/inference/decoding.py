@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 
 from imageclef_vqa.inference.grammar import START, Grammar, State
-from imageclef_vqa.models.language import T5, Memory
+from imageclef_vqa.models.language import Language, Memory
 from imageclef_vqa.task import Candidate
 
 # A hypothesis less likely than this is let go: it could not be an answer worth listing.
@@ -33,17 +33,13 @@ class Hypothesis(NamedTuple):
 
 
 @paddle.no_grad()
-def beam_search(language: T5, memory: Memory, grammars: Sequence[Grammar], width: int) -> list[tuple[Candidate, ...]]:
+def beam_search(language: Language, memory: Memory, grammars: Sequence[Grammar], width: int) -> list[tuple[Candidate, ...]]:
     """The likeliest answers of each of n pairs, best first, at most `width`; `grammars` holds one for each pair."""
     finished: list[list[tuple[float, State]]] = [[] for _ in grammars]
-    alive = [Hypothesis(pair, 0.0, pair, 0, START) for pair in range(len(grammars))]
-    cache = None
+    alive = [Hypothesis(pair, 0.0, pair, language.start, START) for pair in range(len(grammars))]
     while alive:
-        rows = paddle.to_tensor([hypothesis.row for hypothesis in alive])
-        memory = Memory(memory.states.index_select(rows), memory.mask.index_select(rows))
-        if cache is not None:
-            cache = [tuple(part.index_select(rows) for part in layer) for layer in cache]
-        logits, cache = language.step(memory, paddle.to_tensor([hypothesis.token for hypothesis in alive]), cache)
+        memory = memory.rows(paddle.to_tensor([hypothesis.row for hypothesis in alive]))
+        logits, memory = language.step(memory, paddle.to_tensor([hypothesis.token for hypothesis in alive]))
         alive = _continue(alive, logits.astype("float32").numpy(), grammars, finished, width)
     return [
         tuple(

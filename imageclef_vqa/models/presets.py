@@ -130,9 +130,24 @@ class Preset:
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny"
 
-# CLIP's ViT-L/14 (Radford et al. 2021, table 20), and EVA-CLIP's ViT-g/14 without its last block (BLIP-2, section 3.4).
-VIT_L = VisionConfig(image_size=224, patch_size=14, width=1024, layers=24, heads=16, mlp_width=4096)
-VIT_G = VisionConfig(image_size=224, patch_size=14, width=1408, layers=39, heads=16, mlp_width=6144)
+# CLIP's ViT-L/14 (Radford et al. 2021, table 20) and EVA-CLIP's ViT-g/14, both without their last layer, whose input is
+# what BLIP-2 reads (section 3.4).
+VIT_L = VisionConfig(
+    image_size=224,
+    patch_size=14,
+    width=1024,
+    layers=23,
+    heads=16,
+    mlp_width=4096,
+    norm_epsilon=1e-5,
+    final_norm_epsilon=1e-5,
+    activation="quick_gelu",
+    patch_bias=False,
+    patch_norm=True,
+)
+VIT_G = VisionConfig(
+    image_size=224, patch_size=14, width=1408, layers=39, heads=16, mlp_width=6144, final_norm_epsilon=1e-5
+)
 
 # Raffel et al. 2020, section 3.1.2; Flan-T5-XL, which the paper's section 3.3 calls FlanT5-3B (Chung et al. 2022).
 T5_BASE = T5Config(

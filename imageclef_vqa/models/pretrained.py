@@ -1,7 +1,7 @@
 """A preset with the weights that it starts from: its folder holds
 
 language.safetensors   the language model, frozen for good
-spiece.model           its tokenizer
+spiece.model           its tokenizer (ice_text.model for ChatGLM)
 blip2.safetensors      vision, Q-Former and projection to start from, if there are any
 """
 
@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Tokenizer, load_language, read_tokenizer
+from imageclef_vqa.models.language.tokenizer import tokenizer_file
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.weights import load_weights, read_weights
 
 LANGUAGE = "language.safetensors"
-TOKENIZER = "spiece.model"
 START = "blip2.safetensors"
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    files = [preset.folder / LANGUAGE, preset.folder / TOKENIZER, preset.folder / START]
+    files = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language), START)]
     return [file for file in files if file != preset.folder / START or file.exists()]
 
 
@@ -33,13 +33,11 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
     Raises:
         MedvqaError: a file is missing or does not fit.
     """
-    model = Blip2(preset)
-    language = preset.folder / LANGUAGE
-    load_weights(model.language.model, read_weights(language), str(language))
+    model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
     if (preset.folder / START).exists():
         start = read_weights(preset.folder / START)
         load_trained(model, start, str(preset.folder / START))
-    return model, Tokenizer(preset.folder / TOKENIZER)
+    return model, read_tokenizer(preset.language, preset.folder)
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:

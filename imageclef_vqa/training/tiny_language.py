@@ -18,7 +18,7 @@ import numpy as np
 import sentencepiece
 
 from imageclef_vqa import runtime
-from imageclef_vqa.models.presets import PRESETS, T5Config
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.task import NOT_RELEVANT, QUESTIONS, Question
 from imageclef_vqa.training.pairs import TOPICS
 
@@ -76,13 +76,12 @@ def main(folder: Path) -> None:
     runtime.prepare("cpu", seed=0)
     import paddle
 
-    from imageclef_vqa.models.language import T5, Tokenizer
+    from imageclef_vqa.models.language import Tokenizer, build_language
     from imageclef_vqa.models.weights import save_weights
 
     tokenizer = Tokenizer(folder / "spiece.model")
     preset = PRESETS["tiny"]
-    assert isinstance(preset.language, T5Config)
-    model = T5(preset.language)
+    model = build_language(preset.language)
     slots, width = preset.qformer.queries, preset.language.vocab_size
     topics = [tokenizer.encode(topic) for topic in TOPICS]
     questions = [tokenizer.encode(question.text) for question in QUESTIONS]
@@ -121,7 +120,7 @@ def main(folder: Path) -> None:
 
     for step in range(1, STEPS + 1):
         words, question, answer = map(paddle.to_tensor, batch())
-        soft = paddle.matmul(words, model.model.t5.shared.weight)
+        soft = paddle.matmul(words, model.words)
         soft = soft + NOISE * paddle.randn(soft.shape)
         soft = paddle.repeat_interleave(soft, QUESTIONS_PER_CONTEXT, axis=0)
         memory = model.encode(soft, question, (question != 0).astype("int64"))
