@@ -26,8 +26,8 @@ class Blip2(nn.Layer):
         super().__init__()
         self.vision = VisionTransformer(preset.vision)
         self.qformer = QFormer(preset.qformer)
-        self.projection = nn.Linear(preset.qformer.width, preset.language.d_model)
-        self.language = T5(preset.language)
+        self.projection = nn.Linear(preset.qformer.width, preset.language.width)
+        self.language = T5(preset.language)  # type: ignore[arg-type]
 
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         """Pixels [i, 3, h, w] → soft words for the language model [i, q, w]."""

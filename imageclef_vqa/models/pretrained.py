@@ -23,8 +23,8 @@ START = "blip2.safetensors"
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    files = [preset.weights / LANGUAGE, preset.weights / TOKENIZER, preset.weights / START]
-    return [file for file in files if file != preset.weights / START or file.exists()]
+    files = [preset.folder / LANGUAGE, preset.folder / TOKENIZER, preset.folder / START]
+    return [file for file in files if file != preset.folder / START or file.exists()]
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
@@ -34,12 +34,12 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
         MedvqaError: a file is missing or does not fit.
     """
     model = Blip2(preset)
-    language = preset.weights / LANGUAGE
+    language = preset.folder / LANGUAGE
     load_weights(model.language.model, read_weights(language), str(language))
-    if (preset.weights / START).exists():
-        start = read_weights(preset.weights / START)
-        load_trained(model, start, str(preset.weights / START))
-    return model, Tokenizer(preset.weights / TOKENIZER)
+    if (preset.folder / START).exists():
+        start = read_weights(preset.folder / START)
+        load_trained(model, start, str(preset.folder / START))
+    return model, Tokenizer(preset.folder / TOKENIZER)
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 import sentencepiece
 
 from imageclef_vqa import runtime
-from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.models.presets import PRESETS, T5Config
 from imageclef_vqa.task import NOT_RELEVANT, QUESTIONS, Question
 from imageclef_vqa.training.pairs import TOPICS
 
@@ -81,6 +81,7 @@ def main(folder: Path) -> None:
 
     tokenizer = Tokenizer(folder / "spiece.model")
     preset = PRESETS["tiny"]
+    assert isinstance(preset.language, T5Config)
     model = T5(preset.language)
     slots, width = preset.qformer.queries, preset.language.vocab_size
     topics = [tokenizer.encode(topic) for topic in TOPICS]
