@@ -10,6 +10,7 @@ import math
 import paddle
 from paddle import Tensor, nn
 
+from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.presets import QFormerConfig
 
 
@@ -27,6 +28,7 @@ class RepresentationHeads(nn.Layer):
         # The similarity's inverse temperature, learnt in log (CLIP, section 2.5).
         self.log_scale = self.create_parameter([1], default_initializer=nn.initializer.Constant(math.log(1 / 0.07)))
         self.matching = nn.Linear(config.width, 2)
+        self.activate = ACTIVATIONS[config.activation]
         self.transform = nn.Linear(config.width, config.width)
         self.transform_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
         self.word_bias = self.create_parameter([config.vocabulary], is_bias=True)
@@ -41,10 +43,16 @@ class RepresentationHeads(nn.Layer):
 
     def similarity(self, queries: Tensor, text: Tensor) -> Tensor:
         """How near each image [i, q, d] is to each text [n, t, d]: [i, n], by its nearest query."""
-        image = nn.functional.normalize(self.image_to_shared(queries), axis=-1)  # [i, q, s]
-        words = nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)  # [n, s]
-        nearest = paddle.matmul(image, words, transpose_y=True).max(axis=1)  # [i, n]
+        nearest = cosine(self.shared_image(queries), self.shared_text(text))
         return nearest * self.log_scale.clip(max=math.log(100.0)).exp()
+
+    def shared_image(self, queries: Tensor) -> Tensor:
+        """Queries in the shared space, each of length 1: [i, q, s]."""
+        return nn.functional.normalize(self.image_to_shared(queries), axis=-1)
+
+    def shared_text(self, text: Tensor) -> Tensor:
+        """Text by its first token in the shared space, of length 1: [n, s]."""
+        return nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)
 
     def match(self, queries: Tensor) -> Tensor:
         """Logits [n, 2] for "does not belong" and "belongs", the mean over the queries."""
@@ -52,8 +60,13 @@ class RepresentationHeads(nn.Layer):
 
     def next_word(self, states: Tensor, words: Tensor) -> Tensor:
         """Logits [n, t, v] of the word after each state [n, t, d]; the embedding `words` [v, d] is the output layer."""
-        states = self.transform_norm(nn.functional.gelu(self.transform(states)))
+        states = self.transform_norm(self.activate(self.transform(states)))
         return paddle.matmul(states, words, transpose_y=True) + self.word_bias
+
+
+def cosine(image: Tensor, text: Tensor) -> Tensor:
+    """The cosine between each text [n, s] and the nearest query of each image [i, q, s]: [i, n]."""
+    return paddle.matmul(image, text, transpose_y=True).max(axis=1)
 
 
 def _put_in_front(token: int, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
