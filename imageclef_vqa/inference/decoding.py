@@ -33,7 +33,9 @@ class Hypothesis(NamedTuple):
 
 
 @paddle.no_grad()
-def beam_search(language: Language, memory: Memory, grammars: Sequence[Grammar], width: int) -> list[tuple[Candidate, ...]]:
+def beam_search(
+    language: Language, memory: Memory, grammars: Sequence[Grammar], width: int
+) -> list[tuple[Candidate, ...]]:
     """The likeliest answers of each of n pairs, best first, at most `width`; `grammars` holds one for each pair."""
     finished: list[list[tuple[float, State]]] = [[] for _ in grammars]
     alive = [Hypothesis(pair, 0.0, pair, language.start, START) for pair in range(len(grammars))]

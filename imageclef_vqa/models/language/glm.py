@@ -114,6 +114,8 @@ class GLM(Language):
         states, made = inputs.transpose([1, 0, 2]), []
         for number, layer in enumerate(stack.layers):
             past = memory.past(number) if memory is not None else None
-            states, keys_and_values = layer(states, mask, positions, use_cache=True, cache=past, rotary_embeds=rotations)
+            states, keys_and_values = layer(
+                states, mask, positions, use_cache=True, cache=past, rotary_embeds=rotations
+            )
             made.append(keys_and_values)
         return stack.final_layernorm(states).transpose([1, 0, 2]), made
