@@ -116,6 +116,19 @@ def test_gradients_reach_the_visual_tokens_and_only_those_of_their_pair(glm):
     assert float(visual.grad[paddle.to_tensor([0, 2, 3])].abs().sum()) == 0
 
 
+def test_freezing_the_model_changes_no_gradient(glm):
+    def gradient(*, frozen):
+        for parameter in glm.parameters():
+            parameter.stop_gradient = frozen
+        visual = VISUAL.clone()
+        visual.stop_gradient = False
+        glm.score(glm.encode(visual, QUESTION, MASK), ANSWER).sum().backward()
+        return visual.grad.numpy()
+
+    expected = gradient(frozen=False)
+    np.testing.assert_allclose(gradient(frozen=True), expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_the_score_of_an_answer_is_the_sum_over_its_tokens_without_padding(glm):
     log_probs = paddle.nn.functional.log_softmax(glm.answer_logits(read(glm), ANSWER), axis=-1).numpy()
     expected = [

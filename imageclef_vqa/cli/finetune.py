@@ -12,7 +12,10 @@ from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedO
 
 def finetune(
     stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
-    preset: Annotated[str, typer.Option(help="Which BLIP-2.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="Which BLIP-2; `medvqa plan` lists them.")] = "tiny",
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder with the preset's weights.", show_default="those in the package")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default="the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(show_default="the recipe's")] = None,
@@ -32,7 +35,8 @@ def finetune(
     from imageclef_vqa.training.recipe import recipe_for
     from imageclef_vqa.workspace import Workspace
 
-    place, chosen = Workspace.at(workspace, run), find_preset(preset)
+    place, chosen = Workspace.at(workspace, run), find_preset(preset, weights)
+    _ = chosen.folder  # complains before Paddle is imported, which takes seconds
     frozen = False if freeze_vision else None
     recipe = recipe_for(preset, stage, epochs=epochs, batch=batch, learning_rate=learning_rate, train_vision=frozen)
     on = runtime.prepare(device, seed=seed)

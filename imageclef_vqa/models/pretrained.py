@@ -7,15 +7,16 @@ blip2.safetensors      vision, Q-Former and projection to start from, if there a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer, load_language, read_tokenizer
-from imageclef_vqa.models.language.tokenizer import tokenizer_file
+from imageclef_vqa.models.language import Tokenizer, load_language, read_tokenizer, tokenizer_file
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.models.weights import load_weights, read_weights
+from imageclef_vqa.models.weights import load_weights, open_safetensors
+from imageclef_vqa.models.weights.stored import Bits
 
 LANGUAGE = "language.safetensors"
 START = "blip2.safetensors"
@@ -35,8 +36,10 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
     """
     model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
     if (preset.folder / START).exists():
-        start = read_weights(preset.folder / START)
-        load_trained(model, start, str(preset.folder / START))
+        start, _ = open_safetensors(preset.folder / START)
+        # Parts of several origins may lack one: BLIP-2's own projection leads to another language model than T5-base.
+        parts = {name.split(".")[0] for name in start}
+        _load(model, start, str(preset.folder / START), parts)
     return model, read_tokenizer(preset.language, preset.folder)
 
 
@@ -52,7 +55,11 @@ def load_trained(model: Blip2, tensors: dict[str, np.ndarray], source: str) -> N
     Raises:
         MedvqaError: they are not exactly those; the differences are listed.
     """
-    kept = {name: tensor.numpy() for name, tensor in model.state_dict().items() if name.startswith("language.")}
-    if not any(name.startswith("vision.") for name in tensors):
-        kept |= {name: tensor.numpy() for name, tensor in model.state_dict().items() if name.startswith("vision.")}
-    load_weights(model, kept | tensors, source)
+    vision = any(name.startswith("vision.") for name in tensors)
+    _load(model, tensors, source, {"vision", "qformer", "projection"} if vision else {"qformer", "projection"})
+
+
+def _load(model: Blip2, tensors: Mapping[str, Bits | np.ndarray], source: str, parts: Collection[str]) -> None:
+    """Give these parts of the model exactly these tensors, and leave the others as they are."""
+    others = [name for name in model.state_dict() if name.split(".")[0] not in parts]
+    load_weights(model, tensors, source, absent=others)

@@ -47,11 +47,13 @@ class StageConfig(BaseModel):
     data: str
     training_images: str
     weights: str
+    weights_folder: str | None = None  # where those of a preset that comes without were found
     version: str = __version__
 
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
-        mine, others = _flat(self.model_dump(exclude={"version"})), _flat(other.model_dump(exclude={"version"}))
+        unimportant = {"version", "weights_folder"}
+        mine, others = (_flat(each.model_dump(exclude=unimportant)) for each in (self, other))
         return [f"{name}: {mine[name]} there, {others[name]} here" for name in mine if mine[name] != others[name]]
 
 

@@ -13,7 +13,7 @@ from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.presets import PRESETS, Preset
 from imageclef_vqa.models.pretrained import load_pretrained, pretrained_files
 from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.weights import load_weights
@@ -83,6 +83,7 @@ def finetune(
             data=dataset.fingerprint,
             training_images=training_images,
             weights=fingerprint(*map(file_hash, sources)),
+            weights_folder=None if preset.weights == PRESETS[preset.name].weights else str(preset.folder.resolve()),
         )
         if stage.finished and not fresh and not stage.config().differences(config):
             return Finetuned(folder, stage.last_record(), False, time.monotonic() - started, trained=False)

@@ -2,6 +2,15 @@
 
 from imageclef_vqa.models.language.interface import Language, Memory
 from imageclef_vqa.models.language.loading import build_language, load_language
-from imageclef_vqa.models.language.tokenizer import GLMTokenizer, Tokenizer, read_tokenizer
+from imageclef_vqa.models.language.tokenizer import GLMTokenizer, Tokenizer, read_tokenizer, tokenizer_file
 
-__all__ = ["GLMTokenizer", "Language", "Memory", "Tokenizer", "build_language", "load_language", "read_tokenizer"]
+__all__ = [
+    "GLMTokenizer",
+    "Language",
+    "Memory",
+    "Tokenizer",
+    "build_language",
+    "load_language",
+    "read_tokenizer",
+    "tokenizer_file",
+]

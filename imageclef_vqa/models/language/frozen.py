@@ -8,10 +8,14 @@ m rows, k channels in, l channels out, v vocabulary, w width.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
+
+from imageclef_vqa.models.weights.stored import Bits, InMemory, values
 
 # Rows of a vocabulary that are widened at once: 134 MB at a width of 4096.
 _WORDS_AT_ONCE = 8192
@@ -46,11 +50,22 @@ class Matrix:
         return rows if self.scale is None else rows * self.scale[places].unsqueeze(-1)
 
 
-def to_int8(matrix: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """`matrix` in 8 bits and the scale of each place along `axis`: symmetric, the largest value becomes 127."""
-    largest = np.abs(matrix).max(axis=1 - axis, keepdims=True).astype("float32")
-    scale = np.where(largest > 0, largest / 127.0, 1.0).astype("float32")
-    return np.rint(matrix.astype("float32") / scale).astype("int8"), scale.squeeze(1 - axis)
+class InEightBits:
+    """A stored matrix rounded to 8 bits when asked for: the largest value at each place along `axis` becomes 127."""
+
+    dtype = "I8"
+
+    def __init__(self, matrix: Bits, axis: int) -> None:
+        self._matrix, self._axis, self.shape = matrix, axis, matrix.shape
+
+    @cached_property
+    def scale(self) -> InMemory:
+        largest = np.abs(values(self._matrix)).max(axis=1 - self._axis).astype("float32")
+        return InMemory(np.where(largest > 0, largest / 127.0, 1.0).astype("float32"))
+
+    def bits(self) -> np.ndarray:
+        scale = np.expand_dims(self.scale.array, 1 - self._axis)
+        return np.rint(values(self._matrix) / scale).astype("int8")
 
 
 def _view(array: np.ndarray) -> Tensor:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
 from paddlenlp.transformers import ChatGLMConfig, ChatGLMModel
 
 from imageclef_vqa.models.language.frozen import word_logits
@@ -59,6 +59,10 @@ class GLM(Language):
         self.width, self.vocabulary, self.start = sizes.hidden_size, sizes.vocab_size, sizes.bos_token_id
         self._gap = sizes.gmask_token_id
         self.model = ChatGLMModel(ChatGLMConfig(**vars(sizes), num_hidden_layers=sizes.num_layers))
+        for layer in self.model.sublayers():
+            for name, norm in layer.named_children():
+                if isinstance(norm, nn.LayerNorm):
+                    setattr(layer, name, Norm(norm))
 
     @property
     def words(self) -> Tensor:
@@ -119,3 +123,15 @@ class GLM(Language):
             )
             made.append(keys_and_values)
         return stack.final_layernorm(states).transpose([1, 0, 2]), made
+
+
+class Norm(nn.Layer):
+    """A layer norm that may be frozen: with a weight that does not learn, Paddle's own passes a wrong gradient to what
+    it norms, without a word (3.3.1, on the CPU)."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.epsilon = norm.weight, norm.bias, norm._epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, x.shape[-1:], epsilon=self.epsilon) * self.weight + self.bias
