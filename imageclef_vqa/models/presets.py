@@ -66,8 +66,9 @@ class T5Config:
     num_layers: int
     num_decoder_layers: int
     num_heads: int
-    feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
+    feed_forward_proj: Literal["relu", "gated-gelu", "gated-silu"] = "relu"
     tie_word_embeddings: bool = True
+    scale_decoder_outputs: bool | None = None  # by 1/√d_model, before the head; None: if embeddings are tied
     dropout_rate: float = 0.1
     layer_norm_epsilon: float = 1e-6
     relative_attention_num_buckets: int = 32
@@ -76,6 +77,11 @@ class T5Config:
     @property
     def width(self) -> int:
         return self.d_model
+
+    @property
+    def scales(self) -> bool:
+        """Whether the decoder's states are scaled before the head (Mesh TensorFlow's convention)."""
+        return self.tie_word_embeddings if self.scale_decoder_outputs is None else self.scale_decoder_outputs
 
 
 @dataclass(frozen=True, kw_only=True)

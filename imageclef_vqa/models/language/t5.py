@@ -5,13 +5,14 @@ n pairs, q visual tokens, t question tokens, a answer tokens, w width, v vocabul
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import paddle
 from paddle import Tensor, nn
 from paddlenlp.transformers import T5Config as PaddleNLPConfig
 from paddlenlp.transformers import T5ForConditionalGeneration
-from paddlenlp.transformers.t5.modeling import T5LayerNorm
+from paddlenlp.transformers.t5.modeling import T5Attention, T5LayerNorm
 
 from imageclef_vqa.models.language.frozen import word_logits
 from imageclef_vqa.models.language.interface import Language
@@ -39,10 +40,14 @@ class T5(Language):
     def __init__(self, sizes: T5Config) -> None:
         super().__init__()
         self.width, self.vocabulary = sizes.d_model, sizes.vocab_size
+        self._scale = sizes.d_model**-0.5 if sizes.scales else None
         self.model = T5ForConditionalGeneration(
             PaddleNLPConfig(**vars(sizes), pad_token_id=0, eos_token_id=1, bos_token_id=0)
         )
         for layer in self.model.sublayers():
+            if isinstance(layer, T5Attention):  # PaddleNLP's does not read this size
+                bucket = partial(T5Attention._relative_position_bucket, max_distance=sizes.relative_attention_max_distance)
+                layer._relative_position_bucket = bucket
             for name, norm in layer.named_children():
                 if isinstance(norm, T5LayerNorm):
                     setattr(layer, name, RootMeanSquareNorm(norm))
@@ -79,9 +84,10 @@ class T5(Language):
             return_dict=True,
         )
         states = decoded.last_hidden_state
+        if self._scale is not None:
+            states = states * self._scale
         if self.model.t5.config.tie_word_embeddings:
-            # T5 with tied embeddings scales before the head (Mesh TensorFlow's convention).
-            logits = word_logits(self.model.t5.shared, states * self.width**-0.5)
+            logits = word_logits(self.model.t5.shared, states)
         else:
             logits = self.model.lm_head(states)
         return logits, decoded.past_key_values

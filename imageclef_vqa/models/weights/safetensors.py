@@ -17,6 +17,7 @@ import numpy as np
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import atomic_write
 from imageclef_vqa.models.weights.stored import DTYPES, Bits, Stored
+from imageclef_vqa.progress import track
 
 _LARGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
 _METADATA = "__metadata__"
@@ -55,8 +56,13 @@ def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Bits], metadata: Mapping[str, str] | None = None) -> None:
-    """Write `tensors` to `path`, whole or not at all, one at a time, in the order of the format's own writer."""
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Bits], metadata: Mapping[str, str] | None = None, *, shown: str = ""
+) -> None:
+    """Write `tensors` to `path`, whole or not at all, one at a time, in the order of the format's own writer.
+
+    `shown` stands beside a progress bar, which there is only with it.
+    """
     ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
     ordered = sorted(tensors.items(), key=lambda item: (-ranks[item[1].dtype], item[0]))
     header: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
@@ -69,7 +75,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Bits], metadata: Mapping
     text += b" " * (-len(text) % 8)
     with atomic_write(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name, tensor in ordered:
+        for name, tensor in track(ordered, shown, len(ordered)) if shown else ordered:
             bits = np.asarray(tensor.bits(), order="C")
             if bits.shape != tensor.shape or bits.dtype != DTYPES[tensor.dtype]:
                 raise ValueError(f"{name}: {bits.dtype} {bits.shape} in place of {tensor.dtype} {tensor.shape}")
