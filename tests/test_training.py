@@ -28,13 +28,13 @@ from imageclef_vqa.task import learn_vocabulary  # noqa: E402
 from imageclef_vqa.training import loop, stage1, stage2  # noqa: E402
 from imageclef_vqa.training.finetune import finetune  # noqa: E402
 from imageclef_vqa.training.pairs import PairTable  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe, recipe_for  # noqa: E402
+from imageclef_vqa.training.recipe import Recipe, choose_recipe  # noqa: E402
 from imageclef_vqa.workspace import Workspace  # noqa: E402
 
 TINY = find_preset("tiny")
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 SHORT = {
-    1: Recipe(epochs=2, batch=8, learning_rate=1e-3, warmup_steps=2, train_vision=False),
+    1: Recipe(epochs=2, batch=8, learning_rate=1e-3, warmup_steps=2, freeze_vision=True),
     2: Recipe(epochs=2, batch=8, questions=6, learning_rate=1e-3, warmup_steps=2),
 }
 
@@ -158,7 +158,7 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
     start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
     run(workspace, 1)
     assert set(weights(workspace, 1)) == {name for name in start if name.startswith("qformer.")}
-    run(workspace, 2, SHORT[2].model_copy(update={"train_vision": False}))
+    run(workspace, 2, SHORT[2].model_copy(update={"freeze_vision": True}))
     trained = weights(workspace, 2)
     assert {name.split(".")[0] for name in trained} == {"qformer", "projection"}
     run(workspace, 2, fresh=True)
@@ -242,8 +242,8 @@ def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(wo
 
 
 def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
-    assert recipe_for("vit-g-glm-6b", 1).epochs == 100
-    paper = recipe_for("vit-g-glm-6b", 2)
+    assert choose_recipe(1, preset="vit-g-glm-6b")[1].epochs == 100
+    _, paper = choose_recipe(2, preset="vit-g-glm-6b")
     assert (paper.epochs, paper.batch, paper.weight_decay, paper.rate(5000, 10_000)) == (50, 16, 1e-4, 1e-4)
     assert paper.rate(499, 10_000) == pytest.approx(0.5e-4)
 

@@ -36,8 +36,8 @@ def learns(*, vision: bool) -> dict[str, bool]:
 def learn_to_answer(run: Run) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe = run.model, run.recipe
-    train_patches = Patches(model.vision, run.train.pixels, frozen=not recipe.train_vision)
-    val_patches = Patches(model.vision, run.val.pixels, frozen=not recipe.train_vision)
+    train_patches = Patches(model.vision, run.train.pixels, frozen=recipe.freeze_vision)
+    val_patches = Patches(model.vision, run.val.pixels, frozen=recipe.freeze_vision)
 
     def losses(batch: Batch, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
@@ -60,8 +60,8 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
                 count += len(batch.pairs)
         return {"val_answers": total / count} if count else {}
 
-    train(run, model, learns(vision=recipe.train_vision), losses, questions=recipe.questions, validate=validate)
-    return trained_tensors(model, vision=recipe.train_vision)
+    train(run, model, learns(vision=not recipe.freeze_vision), losses, questions=recipe.questions, validate=validate)
+    return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
