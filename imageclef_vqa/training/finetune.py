@@ -19,6 +19,7 @@ from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
@@ -91,11 +92,15 @@ def finetune(
         else:
             stage.begin(config, vocabulary)
 
-        def fold_of(part: Dataset) -> Fold:
+        def fold_of(part: Dataset, *, augment: bool) -> Fold:
             pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
-            return Fold(part, pixels, PairTable(part, vocabulary, tokenizer))
+            table = PairTable(part, vocabulary, tokenizer, longest=recipe.answer_tokens, augment=augment)
+            return Fold(part, pixels, table)
 
-        run = Run(stage, model, recipe, fold_of(train_set), fold_of(val_set), seed)
+        keep = recipe.freeze_vision and recipe.cache_features
+        features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
+        train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
+        run = Run(stage, model, recipe, train_fold, val_fold, seed, features)
         stage.finish(
             learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
         )

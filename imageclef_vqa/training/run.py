@@ -9,6 +9,7 @@ import numpy as np
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe
 
@@ -24,7 +25,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Run:
-    """One stage under way."""
+    """One stage under way; `features` where frozen vision's are to be kept."""
 
     stage: Stage
     model: Blip2
@@ -32,3 +33,4 @@ class Run:
     train: Fold
     val: Fold
     seed: int
+    features: FeatureStore | None = None

@@ -36,13 +36,12 @@ def learns(*, vision: bool) -> dict[str, bool]:
 def learn_to_answer(run: Run) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe = run.model, run.recipe
-    train_patches = Patches(model.vision, run.train.pixels, frozen=recipe.freeze_vision)
-    val_patches = Patches(model.vision, run.val.pixels, frozen=recipe.freeze_vision)
+    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
     def losses(batch: Batch, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
-        visual = model.look(train_patches(batch.images))
+        visual = model.look(train_patches(batch))
         parts = {}
         if recipe.answer_weight:
             parts["answers"] = recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
@@ -55,7 +54,7 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         total = count = 0.0
         with paddle.no_grad():
             for batch in run.val.pairs.all(recipe.batch):
-                visual = model.look(val_patches(batch.images))
+                visual = model.look(val_patches(batch))
                 total += float(answer_loss(model, visual, batch, run.val.pairs)) * len(batch.pairs)
                 count += len(batch.pairs)
         return {"val_answers": total / count} if count else {}
