@@ -47,6 +47,15 @@ class Batch:
     image_of_pair: np.ndarray  # [n]
     pairs: list[Pair]
 
+    def part(self, places: np.ndarray) -> Batch:
+        """The images at these places, in this order, with their pairs."""
+        if len(places) == len(self.images):
+            return self
+        return PairTable.batch(
+            self.images[places],
+            [[self.pairs[pair] for pair in np.flatnonzero(self.image_of_pair == place)] for place in places],
+        )
+
 
 class PairTable:
     """All pairs of a data set, image by image, answers that the vocabulary cannot say left out."""
