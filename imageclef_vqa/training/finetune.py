@@ -21,6 +21,7 @@ from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
@@ -106,12 +107,16 @@ def finetune(
                 stage.begin(config, vocabulary)
         processes.wait()
 
-        def fold_of(part: Dataset) -> Fold:
+        def fold_of(part: Dataset, *, augment: bool) -> Fold:
             with processes.first_goes_ahead():
                 pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
-            return Fold(part, pixels, PairTable(part, vocabulary, tokenizer))
+            table = PairTable(part, vocabulary, tokenizer, longest=recipe.answer_tokens, augment=augment)
+            return Fold(part, pixels, table)
 
-        run = Run(stage, model, recipe, fold_of(train_set), fold_of(val_set), seed, processes, say)
+        keep = recipe.freeze_vision and recipe.cache_features
+        features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
+        train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
+        run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
         trained = (
             learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
         )

@@ -11,6 +11,7 @@ import numpy as np
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
@@ -27,7 +28,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Run:
-    """One stage under way."""
+    """One stage under way; `features` where frozen vision's are to be kept."""
 
     stage: Stage
     model: Blip2
@@ -35,6 +36,7 @@ class Run:
     train: Fold
     val: Fold
     seed: int
+    features: FeatureStore | None = None
     processes: Processes = field(default_factory=Processes)
     tell: Callable[[str], None] = lambda _message: None
 

@@ -49,12 +49,10 @@ class Stage1(nn.Layer):
 def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tensor]:
     """Train Q-Former and heads on one statement per image and step; returns the trained tensors by name."""
     model = Stage1(run.model, heads)
-    train_patches = Patches(run.model.vision, run.train.pixels, frozen=True)
-    val_patches = Patches(run.model.vision, run.val.pixels, frozen=True)
+    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
     def losses_of(share: Share, fold: Fold, patches: Patches, rng: np.random.Generator) -> dict[str, Tensor]:
-        own = patches(share.own.images)
-        return representation_losses(run.model, heads, own, fold.pairs, share, rng)
+        return representation_losses(run.model, heads, patches(share.own), fold.pairs, share, rng)
 
     def losses(share: Share, rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
@@ -92,7 +90,10 @@ def statements(batch: Batch, table: PairTable) -> np.ndarray:
 
 def holds(batch: Batch, table: PairTable) -> np.ndarray:
     """Whether image r's labels make statement c true: 1, or 0 if they contradict it or do not say, [i, i]."""
-    own = [{pair.question_id: pair.answer for pair in table.of_image[image]} for image in batch.images]
+    own = [
+        {pair.question_id: pair.answer for pair in table.seen(image, view)}
+        for image, view in zip(batch.images, batch.views, strict=True)
+    ]
 
     def true_of(answers: dict[int, tuple[str, ...]], pair: Pair) -> bool:
         return answers.get(pair.question_id) == pair.answer

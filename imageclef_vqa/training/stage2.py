@@ -41,14 +41,13 @@ def learns(*, vision: bool) -> dict[str, bool]:
 def learn_to_answer(run: Run) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe = run.model, run.recipe
-    train_patches = Patches(model.vision, run.train.pixels, frozen=recipe.freeze_vision)
-    val_patches = Patches(model.vision, run.val.pixels, frozen=recipe.freeze_vision)
+    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
     def losses(share: Share, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
         batch = share.own
-        visual = model.look(train_patches(batch.images))
+        visual = model.look(train_patches(batch))
         parts = {}
         if recipe.answer_weight:
             parts["answers"] = share.pairs * recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
@@ -61,10 +60,10 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
         with paddle.no_grad():
             for batch in run.processes.own(run.val.pairs.all(recipe.batch)):
-                visual = model.look(val_patches(batch.images))
+                visual = model.look(val_patches(batch))
                 for pair, log_prob, greedy in _answers(model, visual, batch, run.val.pairs):
                     loss -= log_prob
-                    right[pair.question_id] += greedy
+                    right[pair.question_id] += greedy and pair.whole
                     asked[pair.question_id] += 1
         loss, *counts = run.processes.sum([loss, *right, *asked])
         right, asked = np.split(np.array(counts), 2)
