@@ -73,6 +73,14 @@ def weights(workspace, number):
     return read_weights(workspace.stage(number) / "model.safetensors")
 
 
+def log(workspace, number):
+    return [json.loads(line) for line in (workspace.stage(number) / "log.jsonl").read_text().splitlines()]
+
+
+def epochs(workspace, number):
+    return [each for each in log(workspace, number) if "epoch" in each]
+
+
 def test_an_image_whose_labels_make_a_statement_true_is_its_positive():
     table = table_of({3: ("Yes",), 4: ("No",)}, {3: ("Yes",), 4: ("Yes",)}, {3: ("No",)})
     batch = table.batch(np.array([0, 1, 2]), [pairs[:1] for pairs in table.of_image])
@@ -194,10 +202,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
     monkeypatch.setattr(module, name, original)
     assert run(workspace, number).resumed
     assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
-    assert [json.loads(line)["epoch"] for line in (workspace.stage(number) / "log.jsonl").read_text().splitlines()] == [
-        1,
-        2,
-    ]
+    assert [each["epoch"] for each in epochs(workspace, number)] == [1, 2]
 
     monkeypatch.setattr(module, name, stopped)
     calls.clear()
@@ -251,5 +256,5 @@ def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
 def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     run(workspace, 1)
     run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
-    losses = [json.loads(line)["answers"] for line in (workspace.stage(2) / "log.jsonl").read_text().splitlines()]
+    losses = [each["answers"] for each in epochs(workspace, 2)]
     assert losses[-1] < losses[0]

@@ -39,12 +39,18 @@ class RepresentationHeads(nn.Layer):
         """Text and mask [n, 1 + t], the token in front that asks for the first word."""
         return _put_in_front(self.write_token, text, mask)
 
-    def similarity(self, queries: Tensor, text: Tensor) -> Tensor:
-        """How near each image [i, q, d] is to each text [n, t, d]: [i, n], by its nearest query."""
-        image = nn.functional.normalize(self.image_to_shared(queries), axis=-1)  # [i, q, s]
-        words = nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)  # [n, s]
-        nearest = paddle.matmul(image, words, transpose_y=True).max(axis=1)  # [i, n]
-        return nearest * self.log_scale.clip(max=math.log(100.0)).exp()
+    def image_side(self, queries: Tensor) -> Tensor:
+        """Queries [i, q, d] → where they lie in the space shared with text, of length 1 [i, q, s]."""
+        return nn.functional.normalize(self.image_to_shared(queries), axis=-1)
+
+    def text_side(self, text: Tensor) -> Tensor:
+        """Text [n, t, d] → where its first token lies in the space shared with images, of length 1 [n, s]."""
+        return nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)
+
+    @property
+    def scale(self) -> Tensor:
+        """The inverse temperature [1]."""
+        return self.log_scale.clip(max=math.log(100.0)).exp()
 
     def match(self, queries: Tensor) -> Tensor:
         """Logits [n, 2] for "does not belong" and "belongs", the mean over the queries."""
@@ -54,6 +60,11 @@ class RepresentationHeads(nn.Layer):
         """Logits [n, t, v] of the word after each state [n, t, d]; the embedding `words` [v, d] is the output layer."""
         states = self.transform_norm(nn.functional.gelu(self.transform(states)))
         return paddle.matmul(states, words, transpose_y=True) + self.word_bias
+
+
+def similarity(image: Tensor, words: Tensor, scale: Tensor) -> Tensor:
+    """How near each image [i, q, s] is to each text [n, s]: [i, n], by its nearest query."""
+    return paddle.matmul(image, words, transpose_y=True).max(axis=1) * scale
 
 
 def _put_in_front(token: int, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

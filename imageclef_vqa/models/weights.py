@@ -36,9 +36,16 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts that `save_weights` put beside the tensors."""
-    with safe_open(path, framework="numpy") as file:
-        return dict(file.metadata() or {})
+    """The texts that `save_weights` put beside the tensors.
+
+    Raises:
+        MedvqaError: the file is missing, cut short or of another format.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise MedvqaError(f"cannot read weights from {path}: {error}") from error
 
 
 def load_weights(model: nn.Layer, tensors: Mapping[str, np.ndarray], source: str) -> None:

@@ -51,6 +51,16 @@ class Batch:
     pairs: list[Pair]  # what is true of the image in its view
     views: tuple[View, ...]  # [i]
 
+    def part(self, places: np.ndarray) -> Batch:
+        """The images at these places, in this order, with their pairs."""
+        if len(places) == len(self.images):
+            return self
+        return PairTable.batch(
+            self.images[places],
+            [[self.pairs[pair] for pair in np.flatnonzero(self.image_of_pair == place)] for place in places],
+            [self.views[place] for place in places],
+        )
+
 
 class PairTable:
     """All pairs of a data set, image by image, answers that the vocabulary cannot say left out.

@@ -53,13 +53,17 @@ class T5(nn.Layer):
         states = self.model.t5.encoder(inputs_embeds=inputs, attention_mask=mask, return_dict=True).last_hidden_state
         return Memory(states, mask)
 
-    def answer_log_probs(self, memory: Memory, answer: Tensor) -> Tensor:
-        """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
+    def answer_logits(self, memory: Memory, answer: Tensor) -> Tensor:
+        """Logits [n, a, v] of each answer token, given the ones before it, in float32."""
         start = paddle.zeros([answer.shape[0], 1], dtype=answer.dtype)  # the pad token starts T5's decoder
         logits, _ = self._decode(memory, paddle.concat([start, answer[:, :-1]], axis=1), None)
+        return logits.astype("float32")
+
+    def answer_log_probs(self, memory: Memory, answer: Tensor) -> Tensor:
+        """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
         # From logits, in float32: the model's own `labels=` loss counts ignored positions (Paddle 3.3.1).
         return paddle.take_along_axis(
-            nn.functional.log_softmax(logits.astype("float32"), axis=-1), answer.unsqueeze(-1), axis=-1
+            nn.functional.log_softmax(self.answer_logits(memory, answer), axis=-1), answer.unsqueeze(-1), axis=-1
         ).squeeze(-1)
 
     def step(self, memory: Memory, tokens: Tensor, cache: list | None) -> tuple[Tensor, list]:
