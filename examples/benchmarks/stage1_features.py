@@ -37,24 +37,25 @@ def main() -> None:
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.features import FeatureStore, rounded_features
     from imageclef_vqa.training.loop import choose_what_learns
-    from imageclef_vqa.training.stage1 import LEARNS, Stage1, holds, representation_losses, statements
+    from imageclef_vqa.training.parallel import Share
+    from imageclef_vqa.training.stage1 import LEARNS, Stage1, representation_losses
 
     table, pixels = drawn_pairs(IMAGES), random_pixels(IMAGES, PRESET.vision.image_size)
     model = Stage1(Blip2(PRESET), RepresentationHeads(PRESET.qformer))
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    vision = model.blip2.vision
+    vision, learning = model.blip2.vision, list(choose_what_learns(model, LEARNS).values())
 
     def epoch(patches_of) -> tuple[list[float], float]:
         """The losses of an epoch from the start, and how long it took."""
         model.set_state_dict(start)
         model.train()
-        optimizer = paddle.optimizer.AdamW(1e-4, parameters=choose_what_learns(model, LEARNS))
+        optimizer = paddle.optimizer.AdamW(1e-4, parameters=learning)
         rng, losses = np.random.default_rng(0), []
         paddle.seed(0)
         started = time.perf_counter()
         for batch in table.epoch(BATCH, 1, rng):
-            text, positive = paddle.to_tensor(statements(batch, table)), paddle.to_tensor(holds(batch, table))
-            parts = representation_losses(model.blip2, model.heads, patches_of(batch.images), text, positive, rng)
+            patches = patches_of(batch.images)
+            parts = representation_losses(model.blip2, model.heads, patches, table, Share.alone(batch), rng)
             total = paddle.add_n(list(parts.values()))
             total.backward()
             optimizer.step()

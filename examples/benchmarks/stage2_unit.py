@@ -45,7 +45,7 @@ def main() -> None:
     from imageclef_vqa.training.stage2 import answer_loss, learns
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = choose_what_learns(model, learns(vision=True))
+    learning = choose_what_learns(model, learns(vision=True)).values()
     model.train()
     (unit,) = table.all(IMAGES)
     images = np.repeat(unit.images, len(unit.pairs) // IMAGES)

@@ -67,9 +67,12 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
                     asked[pair.question_id] += 1
         loss, *counts = run.processes.sum([loss, *right, *asked])
         right, asked = np.split(np.array(counts), 2)
-        if not asked.any():
+        said = asked.sum()
+        for question_id, count in run.val.pairs.unsayable.items():
+            asked[question_id] += count  # what training never answers cannot be answered right
+        if not said:
             return {}
-        return {"val_answers": loss / asked.sum(), "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
+        return {"val_answers": loss / said, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
 
     train(
         run,
