@@ -20,7 +20,8 @@ _DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:\d+)?)")
 
 
 def _set_environment() -> None:
-    cores = str(len(os.sched_getaffinity(0)))
+    # Several processes that train together on this machine share its cores.
+    cores = str(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))))
     # Paddle asks its MKL for one thread only, and reads this once, when it is loaded.
     os.environ.setdefault("MKL_NUM_THREADS", cores)
     if "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"):
@@ -71,8 +72,8 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     gpus = [f"gpu:{index}" for index in range(paddle.device.cuda.device_count())]
     there = ["cpu", *gpus, *paddle.device.get_available_custom_device()]
     if device == "auto":
-        device = next((name for kind in ("npu", "gpu") for name in there if name.startswith(kind)), "cpu")
-    wanted = device if device == "cpu" or ":" in device else f"{device}:0"
+        device = next((kind for kind in ("npu", "gpu") for name in there if name.startswith(kind)), "cpu")
+    wanted = device if device == "cpu" or ":" in device else f"{device}:{_own_index(device)}"
     if wanted not in there:
         raise MedvqaError(
             f"no device {wanted} here; Paddle {paddle.__version__} reports: {', '.join(there)}",
@@ -84,6 +85,22 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     paddle.set_device(wanted)
     paddle.seed(seed)
     return wanted
+
+
+def _own_index(kind: str) -> str:
+    """The device of this process among several, as Paddle's launcher and `medvqa finetune --devices` say it."""
+    return os.environ.get(f"FLAGS_selected_{kind}s", "0").split(",")[0]
+
+
+def memory_in_use() -> int:
+    """Bytes that this process holds: on the device, or of the machine's memory where it computes on the CPU."""
+    import paddle
+
+    place = paddle.get_device()
+    if place.startswith("gpu"):
+        return int(paddle.device.cuda.memory_allocated())
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 _REMEDY = {

@@ -28,13 +28,13 @@ from imageclef_vqa.task import learn_vocabulary  # noqa: E402
 from imageclef_vqa.training import loop, stage1, stage2  # noqa: E402
 from imageclef_vqa.training.finetune import finetune  # noqa: E402
 from imageclef_vqa.training.pairs import PairTable  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe, recipe_for  # noqa: E402
+from imageclef_vqa.training.recipe import Recipe, choose_recipe  # noqa: E402
 from imageclef_vqa.workspace import Workspace  # noqa: E402
 
 TINY = find_preset("tiny")
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 SHORT = {
-    1: Recipe(epochs=2, batch=8, learning_rate=1e-3, warmup_steps=2, train_vision=False),
+    1: Recipe(epochs=2, batch=8, learning_rate=1e-3, warmup_steps=2, freeze_vision=True),
     2: Recipe(epochs=2, batch=8, questions=6, learning_rate=1e-3, warmup_steps=2),
 }
 
@@ -71,6 +71,14 @@ def run(workspace, number, recipe=None, **options):
 
 def weights(workspace, number):
     return read_weights(workspace.stage(number) / "model.safetensors")
+
+
+def log(workspace, number):
+    return [json.loads(line) for line in (workspace.stage(number) / "log.jsonl").read_text().splitlines()]
+
+
+def epochs(workspace, number):
+    return [each for each in log(workspace, number) if "epoch" in each]
 
 
 def test_an_image_whose_labels_make_a_statement_true_is_its_positive():
@@ -158,7 +166,7 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
     start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
     run(workspace, 1)
     assert set(weights(workspace, 1)) == {name for name in start if name.startswith("qformer.")}
-    run(workspace, 2, SHORT[2].model_copy(update={"train_vision": False}))
+    run(workspace, 2, SHORT[2].model_copy(update={"freeze_vision": True}))
     trained = weights(workspace, 2)
     assert {name.split(".")[0] for name in trained} == {"qformer", "projection"}
     run(workspace, 2, fresh=True)
@@ -194,10 +202,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
     monkeypatch.setattr(module, name, original)
     assert run(workspace, number).resumed
     assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
-    assert [json.loads(line)["epoch"] for line in (workspace.stage(number) / "log.jsonl").read_text().splitlines()] == [
-        1,
-        2,
-    ]
+    assert [each["epoch"] for each in epochs(workspace, number)] == [1, 2]
 
     monkeypatch.setattr(module, name, stopped)
     calls.clear()
@@ -242,8 +247,8 @@ def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(wo
 
 
 def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
-    assert recipe_for("vit-g-glm-6b", 1).epochs == 100
-    paper = recipe_for("vit-g-glm-6b", 2)
+    assert choose_recipe(1, preset="vit-g-glm-6b")[1].epochs == 100
+    _, paper = choose_recipe(2, preset="vit-g-glm-6b")
     assert (paper.epochs, paper.batch, paper.weight_decay, paper.rate(5000, 10_000)) == (50, 16, 1e-4, 1e-4)
     assert paper.rate(499, 10_000) == pytest.approx(0.5e-4)
 
@@ -251,5 +256,5 @@ def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
 def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     run(workspace, 1)
     run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
-    losses = [json.loads(line)["answers"] for line in (workspace.stage(2) / "log.jsonl").read_text().splitlines()]
+    losses = [each["answers"] for each in epochs(workspace, 2)]
     assert losses[-1] < losses[0]

@@ -17,6 +17,7 @@ from paddle import Tensor, nn
 
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
+from imageclef_vqa.models.dropout import Dropout
 from imageclef_vqa.models.presets import QFormerConfig
 
 
@@ -30,7 +31,8 @@ class QFormer(nn.Layer):
         self.words = nn.Embedding(config.vocabulary, config.width, weight_attr=paddle.ParamAttr(initializer=initial))
         self.positions = nn.Embedding(config.positions, config.width, weight_attr=paddle.ParamAttr(initializer=initial))
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
-        self.dropout = nn.Dropout(config.dropout)
+        self.query_dropout = nn.Dropout(config.dropout)  # of what all images share
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.LayerList(
             [QFormerLayer(config, looks=number % config.cross_attention_every == 0) for number in range(config.layers)]
         )
@@ -58,7 +60,7 @@ class QFormer(nn.Layer):
         return queries, states
 
     def _embed_queries(self, count: int) -> Tensor:
-        return self.dropout(self.norm(self.queries)).expand([count, -1, -1])
+        return self.query_dropout(self.norm(self.queries)).expand([count, -1, -1])
 
     def _embed_text(self, text: Tensor) -> Tensor:
         return self.dropout(self.norm(self.words(text) + self.positions(paddle.arange(text.shape[1]))))
@@ -118,7 +120,7 @@ class Attention(nn.Layer):
         self.key = nn.Linear(source_width, config.width)
         self.value = nn.Linear(source_width, config.width)
         self.out = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
 
     def forward(self, x: Tensor, source: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -135,7 +137,7 @@ class Perceptron(nn.Layer):
         self.activate = ACTIVATIONS[config.activation]
         self.widen = nn.Linear(config.width, config.mlp_width)
         self.narrow = nn.Linear(config.mlp_width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:

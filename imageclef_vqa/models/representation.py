@@ -41,10 +41,10 @@ class RepresentationHeads(nn.Layer):
         """Text and mask [n, 1 + t], the token in front that asks for the first word."""
         return _put_in_front(self.write_token, text, mask)
 
-    def similarity(self, queries: Tensor, text: Tensor) -> Tensor:
-        """How near each image [i, q, d] is to each text [n, t, d]: [i, n], by its nearest query."""
-        nearest = cosine(self.shared_image(queries), self.shared_text(text))
-        return nearest * self.log_scale.clip(max=math.log(100.0)).exp()
+    @property
+    def scale(self) -> Tensor:
+        """The inverse temperature [1]."""
+        return self.log_scale.clip(max=math.log(100.0)).exp()
 
     def shared_image(self, queries: Tensor) -> Tensor:
         """Queries in the shared space, each of length 1: [i, q, s]."""

@@ -3,35 +3,37 @@
 model.safetensors   what was trained (and what it was trained on top of, but for the frozen language model)
 config.json         preset, stage, recipe, seed, and the hashes of data, split and frozen weights
 vocabulary.json     what may be answered, from the training fold's labels
-log.jsonl           a line per epoch
-state.safetensors   model and optimiser after the last whole epoch, while the stage is unfinished
+log.jsonl           a line per step and per epoch
+state.safetensors   while the stage is unfinished: what learns, the optimiser's moments, and the position, some step
+best.safetensors    while the stage is unfinished: what learns, after the epoch that validated best so far
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from paddle import nn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
-from imageclef_vqa.models.weights import load_weights, read_metadata, read_weights, save_weights
+from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
 from imageclef_vqa.task import Vocabulary
+from imageclef_vqa.training.log import Log
 from imageclef_vqa.training.recipe import Recipe
 
 MODEL = "model.safetensors"
 STATE = "state.safetensors"
+BEST = "best.safetensors"
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 LOG = "log.jsonl"
+_UNIMPORTANT = {"version", "weights_folder"}  # to whether an unfinished run may go on
 
 
 class StageConfig(BaseModel):
@@ -46,15 +48,15 @@ class StageConfig(BaseModel):
     fold: int
     data: str
     training_images: str
-    weights: str
     weights_folder: str | None = None  # where those of a preset that comes without were found
+    weights: dict[str, str]  # the SHA-256 of each file it starts from, the frozen ones included
     version: str = __version__
 
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
-        unimportant = {"version", "weights_folder"}
-        mine, others = (_flat(each.model_dump(exclude=unimportant)) for each in (self, other))
-        return [f"{name}: {mine[name]} there, {others[name]} here" for name in mine if mine[name] != others[name]]
+        mine, others = _flat(self.model_dump(exclude=_UNIMPORTANT)), _flat(other.model_dump(exclude=_UNIMPORTANT))
+        names = [name for name in mine | others if mine.get(name) != others.get(name)]
+        return [f"{name}: {mine.get(name, 'none')} there, {others.get(name, 'none')} here" for name in names]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -85,12 +87,32 @@ def file_hash(path: Path) -> str:
         raise MedvqaError(f"cannot read {path}: {error.strerror}") from error
 
 
+class Position(BaseModel):
+    """Where a run is, between two steps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epoch: int = 0  # whole epochs done
+    step: int = 0  # steps done of the epoch under way,
+    total: int = 0  # and of all
+    sums: dict[str, float] = {}  # of each loss over the steps of this epoch that counted,
+    counted: int = 0  # and how many these are
+    not_finite: int = 0  # steps in a row, up to here
+    best: float | None = None  # validation score, and the epoch that ended with it
+    best_epoch: int = 0
+    ended: bool = False  # before all epochs were done
+    scale: float = 1.0  # of the loss in fp16, and for how many steps
+    steps_at_scale: int = 0
+    seconds: float = 0.0
+
+
 class Stage:
     """The folder of one stage of one run."""
 
     def __init__(self, folder: Path, shown: str) -> None:
         self.folder = folder
         self.shown = shown
+        self.log = Log(folder / LOG, folder.parent / "visualdl" / folder.name)
 
     @property
     def finished(self) -> bool:
@@ -133,41 +155,77 @@ class Stage:
 
     def begin(self, config: StageConfig, vocabulary: Vocabulary) -> None:
         """Clear what an earlier run left and write what the stage is made from."""
-        for name in (MODEL, STATE, LOG):
+        for name in (STATE, BEST, MODEL):
             (self.folder / name).unlink(missing_ok=True)
+        self.clear_leftovers()
+        self.log.begin()
         write_text(self.folder / CONFIG, config.model_dump_json(indent=2) + "\n")
         write_text(self.folder / VOCABULARY, vocabulary.model_dump_json() + "\n")
 
-    def log(self, record: Mapping[str, Any]) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+    def go_on(self) -> str:
+        """Make ready for going on after the saved state; says from where."""
+        self.clear_leftovers()
+        _, at = self.load_state()
+        self.log.go_on(at.total, at.epoch)
+        return f"going on with the unfinished run in {self.shown}, after step {at.total} (epoch {at.epoch + 1})"
 
-    def last_record(self) -> dict[str, float]:
-        """The newest line of the log; empty before the first."""
-        lines = (self.folder / LOG).read_text(encoding="utf-8").splitlines() if (self.folder / LOG).exists() else []
-        return json.loads(lines[-1]) if lines else {}
+    def last_epoch(self) -> dict[str, Any]:
+        """The newest line of the log that ends an epoch; empty before the first."""
+        return next((each for each in reversed(self.log.records()) if "epoch" in each), {})
 
-    def save_state(self, model: nn.Layer, optimizer: paddle.optimizer.Optimizer, epoch: int) -> None:
-        """Keep all that the next epoch depends on; what is random in it follows from seed and epoch."""
-        tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-        moments = {name: value for name, value in optimizer.state_dict().items() if isinstance(value, paddle.Tensor)}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in moments.items()}
-        save_weights(self.folder / STATE, tensors, {"epoch": str(epoch)})
+    def save_state(self, tensors: Mapping[str, np.ndarray], at: Position) -> None:
+        """Keep all that the next step depends on; what is random in it follows from seed, epoch and step.
 
-    def load_state(self, model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> int:
-        """Restore what `save_state` kept; returns the number of epochs done."""
-        tensors = read_weights(self.folder / STATE)
-        parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        load_weights(model, parts["model"], str(self.folder / STATE))
-        optimizer.set_state_dict({name: paddle.to_tensor(tensor) for name, tensor in parts["optimizer"].items()})
-        return int(read_metadata(self.folder / STATE)["epoch"])
+        Raises:
+            MedvqaError: it cannot be written; the state before it is whole.
+        """
+        save_weights(self.folder / STATE, tensors, {"position": at.model_dump_json()})
+
+    def load_state(self) -> tuple[dict[str, np.ndarray], Position]:
+        """What `save_state` kept.
+
+        Raises:
+            MedvqaError: it cannot be read.
+        """
+        path = self.folder / STATE
+        try:
+            return read_weights(path), self.position()
+        except MedvqaError as error:
+            raise MedvqaError(error.what, remedy="--fresh starts over") from error
+
+    def position(self) -> Position:
+        """Where the unfinished run stopped.
+
+        Raises:
+            MedvqaError: the state cannot be read.
+        """
+        try:
+            return Position.model_validate_json(read_metadata(self.folder / STATE).get("position", ""))
+        except ValidationError as error:
+            raise MedvqaError(
+                f"{self.folder / STATE} was written by another version of this program", remedy="--fresh starts over"
+            ) from error
+
+    def save_best(self, parameters: Mapping[str, paddle.Tensor]) -> None:
+        save_weights(self.folder / BEST, parameters)
+
+    def load_best(self, parameters: Mapping[str, paddle.Tensor]) -> None:
+        """Give what learns the weights that validated best."""
+        best = read_weights(self.folder / BEST)
+        for name, parameter in parameters.items():
+            parameter.set_value(best[name])
 
     def finish(self, tensors: Mapping[str, paddle.Tensor]) -> None:
+        """Write the trained tensors, and clear what was needed only to go on."""
         save_weights(self.folder / MODEL, tensors, {"format": "medvqa"})
-        (self.folder / STATE).unlink(missing_ok=True)
+        self.clear_leftovers()
+
+    def clear_leftovers(self) -> None:
+        """Remove the state of a finished stage, and files that were being written when a process was killed."""
+        for path in (self.folder / STATE, self.folder / BEST) if self.finished else ():
+            path.unlink(missing_ok=True)
+        for part in self.folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
     def _read(self, name: str, kind: Any) -> Any:
         path = self.folder / name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -19,7 +21,9 @@ from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
+from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
@@ -35,7 +39,7 @@ class Finetuned:
     """
 
     folder: Path
-    last: Mapping[str, float]
+    last: Mapping[str, Any]
     resumed: bool
     seconds: float
     trained: bool = True
@@ -60,20 +64,26 @@ def finetune(
     started = time.monotonic()
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
+    processes = Processes.start()
+    writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with sole_writer(workspace.run_folder), paddle.utils.unique_name.guard():
+    with writing, paddle.utils.unique_name.guard():
         paddle.seed(seed)
-        dataset = read_dataset(workspace.development, cache=workspace.cache)
-        split = read_split(workspace.split_file, dataset)
+        with processes.first_goes_ahead():
+            dataset = read_dataset(workspace.development, cache=workspace.cache)
+            split = read_split(workspace.split_file, dataset)
         if fold >= split.folds:
             raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
         train_set, val_set = dataset.subset(split.train(fold)), dataset.subset(split.val(fold))
+        if recipe.train_on == "all":
+            train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
-        sources = pretrained_files(preset)
-        training_images = fingerprint(*split.train(fold))
+        sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
+        training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
-            sources.append(_adopt_qformer(model, workspace, training_images))
+            qformer = _adopt_qformer(model, workspace, training_images)
+            sources |= {f"stage 1's {qformer.name}": file_hash(qformer)}
         config = StageConfig(
             preset=preset.name,
             stage=number,
@@ -82,25 +92,39 @@ def finetune(
             fold=fold,
             data=dataset.fingerprint,
             training_images=training_images,
-            weights=fingerprint(*map(file_hash, sources)),
             weights_folder=None if preset.weights == PRESETS[preset.name].weights else str(preset.folder.resolve()),
+            weights=sources,
         )
-        if stage.finished and not fresh and not stage.config().differences(config):
-            return Finetuned(folder, stage.last_record(), False, time.monotonic() - started, trained=False)
-        if resumed := stage.goes_on(config, fresh=fresh):
-            say(f"going on with the unfinished run in {stage.shown} (--fresh starts over)")
-        else:
-            stage.begin(config, vocabulary)
+        finished = stage.finished and not fresh and not stage.config().differences(config)
+        resumed = not finished and stage.goes_on(config, fresh=fresh)
+        processes.wait()  # until all have seen what the first one is about to change
+        if finished:
+            stage.clear_leftovers()
+            return Finetuned(folder, stage.last_epoch(), False, time.monotonic() - started, trained=False)
+        if processes.first:
+            if resumed:
+                say(f"{stage.go_on()} (--fresh starts over)")
+            else:
+                stage.begin(config, vocabulary)
+        processes.wait()
 
-        def fold_of(part: Dataset) -> Fold:
-            pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
-            return Fold(part, pixels, PairTable(part, vocabulary, tokenizer))
+        def fold_of(part: Dataset, *, augment: bool) -> Fold:
+            with processes.first_goes_ahead():
+                pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
+            table = PairTable(part, vocabulary, tokenizer, longest=recipe.answer_tokens, augment=augment)
+            return Fold(part, pixels, table)
 
-        run = Run(stage, model, recipe, fold_of(train_set), fold_of(val_set), seed)
-        stage.finish(
+        keep = recipe.freeze_vision and recipe.cache_features
+        features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
+        train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
+        run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
+        trained = (
             learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
         )
-    return Finetuned(folder, stage.last_record(), resumed, time.monotonic() - started)
+        if processes.first:
+            stage.finish(trained)
+        processes.wait()
+    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started)
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:

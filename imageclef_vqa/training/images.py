@@ -1,4 +1,4 @@
-"""Patches of a fold's images, kept where nothing that makes them learns.
+"""Patches of a fold's images, kept where nothing that makes them changes.
 
 i images, p patches, d width of the vision part.
 """
@@ -9,32 +9,36 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from imageclef_vqa.models.vision import VisionTransformer, normalise
-from imageclef_vqa.progress import track
-
-_AT_ONCE = 32
+from imageclef_vqa.data.augmentation import PLAIN
+from imageclef_vqa.models.vision import normalise
+from imageclef_vqa.training.features import rounded_features
+from imageclef_vqa.training.pairs import Batch
+from imageclef_vqa.training.run import Fold, Run
 
 
 class Patches:
-    """The patches of a data set's images: made from pixels at each call, or once for all if vision is frozen."""
+    """The patches of a fold's images: from pixels at each call, or kept once for all.
 
-    def __init__(self, vision: VisionTransformer, pixels: np.ndarray, *, frozen: bool) -> None:
-        self._vision, self._pixels = vision, pixels
-        self._kept = self._make_all() if frozen else None
+    Frozen vision's are rounded to fp16 either way, so that keeping them changes no loss.
+    """
 
-    def __call__(self, images: np.ndarray) -> Tensor:
-        """Patches [i, p, d] of the images at these places."""
+    def __init__(self, run: Run, fold: Fold) -> None:
+        self._vision, self._pixels, self._frozen = run.model.vision, fold.pixels, run.recipe.freeze_vision
+        self._kept = run.features.of(fold.pixels) if run.features is not None else None
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Patches [i, 1 + p, d] of a batch's images, each in its view.
+
+        Raises:
+            ValueError: a view changes its picture, but features are kept.
+        """
         if self._kept is not None:
-            return paddle.to_tensor(self._kept[images])
-        return self._vision(normalise(self._pixels[images]))
-
-    def _make_all(self) -> np.ndarray:
-        self._vision.eval()
-        starts = range(0, len(self._pixels), _AT_ONCE)
-        with paddle.no_grad():
-            return np.concatenate(
-                [
-                    self._vision(normalise(self._pixels[start : start + _AT_ONCE])).numpy()
-                    for start in track(starts, "vision, once for all", len(starts))
-                ]
-            )
+            if any(view != PLAIN for view in batch.views):
+                raise ValueError("kept features are those of pictures as they are")
+            return paddle.to_tensor(self._kept[batch.images]).astype("float32")
+        pixels = np.stack([view.of(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)])
+        return (
+            rounded_features(self._vision, pixels).astype("float32")
+            if self._frozen
+            else self._vision(normalise(pixels))
+        )

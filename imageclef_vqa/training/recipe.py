@@ -1,31 +1,68 @@
-"""How a stage is trained: what the paper fixed, and what the small preset does in its place."""
+"""How a stage is trained: what the paper fixed, what the small preset does in its place, and files that say otherwise.
+
+A recipe file is TOML: the preset, and a table per stage. What it leaves out is the paper's.
+
+    preset = "vit-g-glm-6b"
+
+    [stage2]
+    freeze_vision = true
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imageclef_vqa.errors import UsageError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 
 class Recipe(BaseModel):
-    """One stage of fine-tuning. The defaults are the paper's (section 3.1)."""
+    """One stage of fine-tuning. The defaults are the paper's (section 3.1), its ten-token answers excepted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    # How long.
     epochs: int = Field(ge=1)
+    max_minutes: float = Field(default=0.0, ge=0)  # stop, as if it were the end, after so many; 0: no limit
+    patience: int = Field(default=0, ge=0)  # stop after so many epochs without a better validation score; 0: never
+    train_on: Literal["train", "all"] = "train"  # "all": the validation images too, for the final fit
+
+    # What a step sees.
     batch: int = Field(default=16, ge=1)  # images, each with its questions
+    accumulate: int = Field(default=1, ge=1)  # parts that a batch is computed in, one after another
     questions: int = Field(default=18, ge=1, le=18)  # of an image, drawn anew each time it is seen
+    answer_tokens: int = Field(default=0, ge=0)  # longest answer; 0: as long as the longest of the training fold
+    augment: bool = False  # change pictures at random, where no answer depends on what changes
+    cache_features: bool = True  # frozen vision looks at each picture once
+
+    # How weights move.
     learning_rate: float = Field(default=1e-4, gt=0)
     warmup_steps: int = Field(default=1000, ge=0)
     decay: bool = False  # to zero along a cosine, over all epochs; the paper keeps the rate
     weight_decay: float = Field(default=1e-4, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # of the rate, from each vision layer to the one below
     clip: float = Field(default=1.0, gt=0)  # largest norm of all gradients together
+    ema: float = Field(default=0.0, ge=0, lt=1)  # share that a moving average of the weights keeps at each step
+    freeze_vision: bool = False  # the asterisk in the paper's table 2; stage 1 always does
+
+    # Which losses.
     answer_weight: float = Field(default=1.0, ge=0)  # of the language model's loss
     word_weight: float = Field(default=0.0, ge=0)  # of the distance to the words of the answers; `tiny` alone
-    train_vision: bool = True  # without an asterisk in the paper's table 2; stage 1 never does
+
+    # How it is computed.
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of products; what learns is kept in fp32
+    recompute: bool = False  # vision's activations are made again in the backward pass: less memory, more time
+    share_prefix: bool = False  # an image's visual tokens pass the language model once for all its questions
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step`, counted from 0, of `steps`."""
@@ -36,26 +73,109 @@ class Recipe(BaseModel):
         along = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
 
+    def contradictions(self, stage: int) -> list[str]:
+        """Keys that do not go together, or not with this stage."""
+        found = []
+        if stage == 1:
+            found += [
+                f"{name}: stage 2 alone knows it"
+                for name in ("questions", "answer_weight", "word_weight", "share_prefix", "layer_decay")
+                if getattr(self, name) != type(self).model_fields[name].default
+            ]
+            if not self.freeze_vision:
+                found.append("freeze_vision: stage 1 never trains vision")
+        if self.augment and self.freeze_vision and self.cache_features:
+            found.append(
+                "cache_features: features of a picture that augment changes at random cannot be kept; "
+                "set it to false (vision then runs at every step), or leave augment out"
+            )
+        if self.train_on == "all" and self.patience:
+            found.append("patience: with train_on = all no image is left to validate on")
+        if self.accumulate > self.batch:
+            found.append(f"accumulate: a batch of {self.batch} cannot be computed in {self.accumulate} parts")
+        return found
 
-PAPER = {1: Recipe(epochs=100, train_vision=False), 2: Recipe(epochs=50)}
-RECIPES = {
+
+Stages = Mapping[int, Recipe]
+
+DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True), 2: Recipe(epochs=50)}
+# "We set the maximum output length of our model to 10" (paper, section 3.1).
+PAPER: Stages = {stage: recipe.model_copy(update={"answer_tokens": 10}) for stage, recipe in DEFAULT.items()}
+RECIPES: Mapping[str, Stages] = {
     # Short, because `tiny` starts from rendered scenes; from 6 to 25 epochs make no difference on the real sample.
     "tiny": {
-        1: Recipe(epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, train_vision=False),
+        1: Recipe(epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, freeze_vision=True),
         2: Recipe(epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, word_weight=1.0),
     }
 }
 
 
-def recipe_for(preset: str, stage: int, **changes: Any) -> Recipe:
-    """The recipe of a preset's stage, with every change that is not None.
+def choose_recipe(
+    stage: int, *, preset: str | None = None, recipe: str | None = None, changes: Mapping[str, Any] | None = None
+) -> tuple[str, Recipe]:
+    """The preset's name and the recipe of `stage`: `recipe` is "paper", a file, or None for the preset's own.
+
+    A preset that is given goes before the file's; every one of the `changes` that is not None before all.
 
     Raises:
-        UsageError: a change is out of its range; all of them are named.
+        UsageError: anything does not fit; all complaints are made at once.
     """
-    recipe = RECIPES.get(preset, PAPER)[stage]
-    wanted = recipe.model_dump() | {name: value for name, value in changes.items() if value is not None}
+    named, stages, complaints = _read(Path(recipe)) if recipe and recipe != "paper" else (None, None, [])
+    if recipe == "paper":
+        stages = PAPER
+    name = preset or named or "tiny"
+    base = (stages or RECIPES.get(name, DEFAULT))[stage]
+    wanted = {key: value for key, value in (changes or {}).items() if value is not None}
+    chosen, faults = _checked(stage, base.model_dump() | wanted, "")
+    if complaints + faults:
+        where = "recipe" if recipe in (None, "paper") else recipe
+        raise UsageError("\n".join([f"{where}:", *(f"  {each}" for each in complaints or faults)]))
+    assert chosen is not None
+    return name, chosen
+
+
+def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
+    """What a recipe file says, checked as a whole: preset, stages, and everything that is wrong with it."""
     try:
-        return Recipe.model_validate(wanted)
-    except ValueError as error:
-        raise UsageError(f"recipe for stage {stage}: {error}") from error
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"--recipe {path}: there is no such file", remedy="paper, or a TOML file as in examples/recipes"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--recipe {path}: {error}") from error
+    complaints = [f"{key}: unknown; a recipe has preset, [stage1] and [stage2]" for key in content if key not in _TOP]
+    preset = content.get("preset")
+    if preset is not None and not isinstance(preset, str):
+        complaints.append("preset: must be a text")
+    stages = {}
+    for stage in (1, 2):
+        table = content.get(f"stage{stage}", {})
+        if not isinstance(table, dict):
+            complaints.append(f"stage{stage}: must be a table, [stage{stage}]")
+            continue
+        recipe, faults = _checked(stage, PAPER[stage].model_dump() | table, f"stage{stage}.")
+        complaints += faults
+        if recipe is not None:
+            stages[stage] = recipe
+    return preset, None if complaints else stages, complaints
+
+
+_TOP = ("preset", "stage1", "stage2")
+
+
+def _checked(stage: int, content: Mapping[str, Any], prefix: str) -> tuple[Recipe | None, list[str]]:
+    """The recipe, or every complaint about its keys, each under its name."""
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        return None, [prefix + _complaint(fault) for fault in error.errors()]
+    contradictions = [prefix + each for each in recipe.contradictions(stage)]
+    return (None if contradictions else recipe), contradictions
+
+
+def _complaint(fault: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name}: unknown; there are {', '.join(Recipe.model_fields)}"
+    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}"

@@ -9,7 +9,7 @@ are summed:
 
 Answers repeat across images: whatever statement an image's own labels make true is a positive for it, not a negative.
 
-i images and their i statements, q queries, t tokens, d width, s shared width.
+i images and their i statements, g of a group, o of a process, q queries, t tokens, d width, s shared width.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.representation import RepresentationHeads
+from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.representation import RepresentationHeads, cosine
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
+from imageclef_vqa.training.parallel import Share
 from imageclef_vqa.training.run import Fold, Run
 
+LOSSES = ("contrastive", "matching", "generation")
 # What learns (paper, section 2.3); every parameter is covered by exactly one line.
 LEARNS = {
     r"blip2\.vision\..*": False,
@@ -46,30 +49,37 @@ class Stage1(nn.Layer):
 def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tensor]:
     """Train Q-Former and heads on one statement per image and step; returns the trained tensors by name."""
     model = Stage1(run.model, heads)
-    train_patches = Patches(run.model.vision, run.train.pixels, frozen=True)
-    val_patches = Patches(run.model.vision, run.val.pixels, frozen=True)
+    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
-    def losses_of(batch: Batch, fold: Fold, patches: Patches, rng: np.random.Generator) -> dict[str, Tensor]:
-        text = paddle.to_tensor(statements(batch, fold.pairs))
-        positive = paddle.to_tensor(holds(batch, fold.pairs))
-        return representation_losses(run.model, heads, patches(batch.images), text, positive, rng)
+    def losses_of(share: Share, fold: Fold, patches: Patches, rng: np.random.Generator) -> dict[str, Tensor]:
+        return representation_losses(run.model, heads, patches(share.own), fold.pairs, share, rng)
 
-    def losses(batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(share: Share, rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
-        return losses_of(batch, run.train, train_patches, rng)
+        return losses_of(share, run.train, train_patches, rng)
 
     def validate() -> dict[str, float]:
         model.eval()
         rng = np.random.default_rng(run.seed)
+        sums, own_batches = dict.fromkeys(LOSSES, 0.0), 0
         with paddle.no_grad():
-            seen = [
-                losses_of(batch, run.val, val_patches, rng) for batch in run.val.pairs.epoch(run.recipe.batch, 1, rng)
-            ]
-        return (
-            {f"val_{name}": sum(float(parts[name]) for parts in seen) / len(seen) for name in seen[0]} if seen else {}
-        )
+            for number, batch in run.processes.own(enumerate(run.val.pairs.epoch(run.recipe.batch, 1, rng))):
+                negatives = np.random.default_rng([run.seed, number])
+                parts = losses_of(Share.alone(batch), run.val, val_patches, negatives)
+                sums = {name: total + float(parts[name]) for name, total in sums.items()}
+                own_batches += 1
+        *totals, count = run.processes.sum([*sums.values(), own_batches])
+        return {f"val_{name}": total / count for name, total in zip(LOSSES, totals, strict=True)} if count else {}
 
-    train(run, model, LEARNS, losses, questions=1, validate=validate)
+    train(
+        run,
+        model,
+        LEARNS,
+        losses,
+        questions=1,
+        validate=validate,
+        score=lambda found: -sum(found.values()),
+    )
     return {f"qformer.{name}": tensor for name, tensor in run.model.qformer.state_dict().items()}
 
 
@@ -80,7 +90,10 @@ def statements(batch: Batch, table: PairTable) -> np.ndarray:
 
 def holds(batch: Batch, table: PairTable) -> np.ndarray:
     """Whether image r's labels make statement c true: 1, or 0 if they contradict it or do not say, [i, i]."""
-    own = [{pair.question_id: pair.answer for pair in table.of_image[image]} for image in batch.images]
+    own = [
+        {pair.question_id: pair.answer for pair in table.seen(image, view)}
+        for image, view in zip(batch.images, batch.views, strict=True)
+    ]
 
     def true_of(answers: dict[int, tuple[str, ...]], pair: Pair) -> bool:
         return answers.get(pair.question_id) == pair.answer
@@ -89,16 +102,39 @@ def holds(batch: Batch, table: PairTable) -> np.ndarray:
 
 
 def representation_losses(
-    model: Blip2, heads: RepresentationHeads, patches: Tensor, text: Tensor, positive: Tensor, rng: np.random.Generator
+    model: Blip2, heads: RepresentationHeads, patches: Tensor, table: PairTable, share: Share, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """The three losses of one batch, by name: patches [i, p, d], statements [i, t], `positive` [i, i] from `holds`."""
-    mask = (text != 0).astype("int64")
-    similarity = heads.similarity(model.qformer(patches), model.qformer.read_text(*heads.begin_reading(text, mask)))
+    """What `share` adds to the three losses of its batch, by name; `patches` [o, p, d] of its own images.
+
+    Images and statements are compared within a group, whichever process has them.
+    """
+    text = paddle.to_tensor(statements(share.whole, table)).index_select(paddle.to_tensor(share.group_places))  # [g, t]
+    own = text.index_select(paddle.to_tensor(share.own_places))  # [o, t]
+    own_words = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
+    image = share.of_group(heads.shared_image(model.qformer(patches)))  # [g, q, s]
+    words = share.of_group(heads.shared_text(own_words))  # [g, s]
+    near = cosine(image, words) * _counted_once(heads.scale, share.processes)
+    positive = holds(share.group, table)
+    contrastive = contrastive_loss(near, paddle.to_tensor(positive))
+    # All processes of the group have this same value, each with the gradient of its own rows.
+    contrastive = contrastive - contrastive.detach() * (1 - 1 / share.processes)
+    matching = _matching_loss(model, heads, share.of_group(patches), text, near.detach().numpy(), positive, share, rng)
+    tokens = sum(len(table.questions[pair.question_id]) + len(pair.tokens) for pair in share.whole.pairs)
+    part = share.weight * len(share.group.images) / len(share.whole.images)
     return {
-        "contrastive": contrastive_loss(similarity, positive),
-        "matching": _matching_loss(model, heads, patches, text, mask, similarity, positive, rng),
-        "generation": _generation_loss(model, heads, patches, text, mask),
+        "contrastive": part * contrastive,
+        "matching": part * matching,
+        "generation": share.weight / tokens * _generation_loss(model, heads, patches, own),
     }
+
+
+def _mask(text: Tensor) -> Tensor:
+    return (text != 0).astype("int64")
+
+
+def _counted_once(x: Tensor, processes: int) -> Tensor:
+    """`x`, its gradient shared out among processes that all compute the same from it."""
+    return x if processes == 1 else x / processes + x.detach() * (1 - 1 / processes)
 
 
 def contrastive_loss(similarity: Tensor, positive: Tensor) -> Tensor:
@@ -126,29 +162,37 @@ def _matching_loss(
     heads: RepresentationHeads,
     patches: Tensor,
     text: Tensor,
-    mask: Tensor,
-    similarity: Tensor,
-    positive: Tensor,
+    scores: np.ndarray,
+    positive: np.ndarray,
+    share: Share,
     rng: np.random.Generator,
 ) -> Tensor:
-    scores, truth = similarity.detach().numpy(), positive.numpy()
-    wrong_text = hard_negatives(scores, truth, rng)
-    wrong_image = [(image, statement) for statement, image in hard_negatives(scores.T, truth.T, rng)]
-    own = [(place, place) for place in range(text.shape[0])]
-    images, texts = (paddle.to_tensor(side) for side in zip(*own, *wrong_text, *wrong_image, strict=True))
-    target = paddle.to_tensor([1] * len(own) + [0] * (len(wrong_text) + len(wrong_image)))
-    queries, _ = model.qformer.read_both(
-        patches.index_select(images),
-        *heads.begin_reading(text.index_select(texts), mask.index_select(texts)),
-        causal=False,
-    )
-    return nn.functional.cross_entropy(heads.match(queries), target)
+    """Of a group's patches [g, p, d] and text [g, t]: each image with its own statement and with one that does not
+    hold, each statement with an image for which it does not; a process has those that its own rows begin."""
+    wrong_text = [(row, row, column, 0) for row, column in hard_negatives(scores, positive, rng)]
+    wrong_image = [(row, column, row, 0) for row, column in hard_negatives(scores.T, positive.T, rng)]
+    right = [(row, row, row, 1) for row in range(len(positive))]
+    mine = [
+        (number * len(share.whole.images) + share.group_places[row], image, statement, belongs)
+        for number, kind in enumerate((right, wrong_text, wrong_image))
+        for row, image, statement, belongs in kind
+        if row in set(share.own_places.tolist())
+    ]
+    rows, images, statements, target = np.array(mine).T
+    images, statements = paddle.to_tensor(images), paddle.to_tensor(statements)
+    chosen = text.index_select(statements)
+    with rows_at_hand(rows, 3 * len(share.whole.images)):
+        queries, _ = model.qformer.read_both(
+            patches.index_select(images), *heads.begin_reading(chosen, _mask(chosen)), causal=False
+        )
+    count = len(right) + len(wrong_text) + len(wrong_image)
+    return nn.functional.cross_entropy(heads.match(queries), paddle.to_tensor(target), reduction="sum") / count
 
 
-def _generation_loss(model: Blip2, heads: RepresentationHeads, patches: Tensor, text: Tensor, mask: Tensor) -> Tensor:
-    written, written_mask = heads.begin_writing(text, mask)
+def _generation_loss(model: Blip2, heads: RepresentationHeads, patches: Tensor, text: Tensor) -> Tensor:
+    """Negative log-probability of the statements' tokens, summed."""
+    written, written_mask = heads.begin_writing(text, _mask(text))
     _, states = model.qformer.read_both(patches, written[:, :-1], written_mask[:, :-1], causal=True)
     log_probs = nn.functional.log_softmax(heads.next_word(states, model.qformer.words.weight), axis=-1)
     chosen = paddle.take_along_axis(log_probs, text.unsqueeze(-1), axis=-1).squeeze(-1)
-    weight = mask.astype(chosen.dtype)
-    return -(chosen * weight).sum() / weight.sum()
+    return -(chosen * _mask(text).astype(chosen.dtype)).sum()

@@ -6,15 +6,20 @@ An image and its questions are one unit: vision and Q-Former run once per image,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import paddle
-from paddle import Tensor
+from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import Memory
 from imageclef_vqa.models.pretrained import trained_tensors
+from imageclef_vqa.task import QUESTIONS
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
-from imageclef_vqa.training.pairs import Batch, PairTable, pad
+from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
+from imageclef_vqa.training.parallel import Share
 from imageclef_vqa.training.run import Run
 
 # Answers of at most so many tokens (one value and the end) are read apart from longer sets, which would pad them.
@@ -36,55 +41,86 @@ def learns(*, vision: bool) -> dict[str, bool]:
 def learn_to_answer(run: Run) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe = run.model, run.recipe
-    train_patches = Patches(model.vision, run.train.pixels, frozen=not recipe.train_vision)
-    val_patches = Patches(model.vision, run.val.pixels, frozen=not recipe.train_vision)
+    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
-    def losses(batch: Batch, _rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(share: Share, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
-        visual = model.look(train_patches(batch.images))
+        batch = share.own
+        visual = model.look(train_patches(batch))
         parts = {}
         if recipe.answer_weight:
-            parts["answers"] = recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
+            parts["answers"] = share.pairs * recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
         if recipe.word_weight:
-            parts["words"] = recipe.word_weight * word_loss(model, visual, batch, run.train.pairs)
+            parts["words"] = share.pairs * recipe.word_weight * word_loss(model, visual, batch, run.train.pairs)
         return parts
 
     def validate() -> dict[str, float]:
         model.eval()
-        total = count = 0.0
+        loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
         with paddle.no_grad():
-            for batch in run.val.pairs.all(recipe.batch):
-                visual = model.look(val_patches(batch.images))
-                total += float(answer_loss(model, visual, batch, run.val.pairs)) * len(batch.pairs)
-                count += len(batch.pairs)
-        return {"val_answers": total / count} if count else {}
+            for batch in run.processes.own(run.val.pairs.all(recipe.batch)):
+                visual = model.look(val_patches(batch))
+                for pair, log_prob, greedy in _answers(model, visual, batch, run.val.pairs):
+                    loss -= log_prob
+                    right[pair.question_id] += greedy and pair.whole
+                    asked[pair.question_id] += 1
+        loss, *counts = run.processes.sum([loss, *right, *asked])
+        right, asked = np.split(np.array(counts), 2)
+        said = asked.sum()
+        for question_id, count in run.val.pairs.unsayable.items():
+            asked[question_id] += count  # what training never answers cannot be answered right
+        if not said:
+            return {}
+        return {"val_answers": loss / said, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
 
-    train(run, model, learns(vision=recipe.train_vision), losses, questions=recipe.questions, validate=validate)
-    return trained_tensors(model, vision=recipe.train_vision)
+    train(
+        run,
+        model,
+        learns(vision=not recipe.freeze_vision),
+        losses,
+        questions=recipe.questions,
+        validate=validate,
+        score=lambda found: found["val_exact"],
+    )
+    return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
     """Negative log-probability of the answers, summed over tokens, mean over pairs; `visual` [i, q, w]."""
-    lengths = np.array([len(pair.tokens) for pair in batch.pairs])
     total = paddle.zeros([])
-    for places in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
-        if len(places):
-            total = total - _log_prob(model, visual, batch, places, table)
+    for _, memory, answer in _by_length(model, visual, batch, table):
+        log_probs = model.language.answer_log_probs(memory, answer)
+        total = total - (log_probs * (answer != 0).astype("float32")).sum()
     return total / len(batch.pairs)
 
 
-def _log_prob(model: Blip2, visual: Tensor, batch: Batch, places: np.ndarray, table: PairTable) -> Tensor:
-    question = pad([table.questions[batch.pairs[place].question_id] for place in places])
-    answer = pad([batch.pairs[place].tokens for place in places])
-    memory = model.read(
-        visual,
-        paddle.to_tensor(batch.image_of_pair[places]),
-        paddle.to_tensor(question),
-        paddle.to_tensor((question != 0).astype("int64")),
-    )
-    log_probs = model.language.answer_log_probs(memory, paddle.to_tensor(answer))
-    return (log_probs * paddle.to_tensor((answer != 0).astype("float32"))).sum()
+def _answers(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Iterator[tuple[Pair, float, bool]]:
+    """Each pair with the log-probability of its answer, and whether greedy decoding would say exactly this answer."""
+    for places, memory, answer in _by_length(model, visual, batch, table):
+        logits, padding = model.language.answer_logits(memory, answer), answer == 0
+        log_probs = -nn.functional.cross_entropy(logits, answer, reduction="none").squeeze(-1)
+        sums = (log_probs * (~padding).astype("float32")).sum(axis=1).numpy()
+        greedy = ((logits.argmax(axis=-1) == answer) | padding).all(axis=1).numpy()
+        for place, log_prob, right in zip(places, sums, greedy, strict=True):
+            yield batch.pairs[place], float(log_prob), bool(right)
+
+
+def _by_length(
+    model: Blip2, visual: Tensor, batch: Batch, table: PairTable
+) -> Iterator[tuple[np.ndarray, Memory, Tensor]]:
+    """Short answers and longer ones: places of the pairs, the language model's reading of them, answer tokens."""
+    lengths = np.array([len(pair.tokens) for pair in batch.pairs])
+    for places in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
+        if len(places):
+            question = pad([table.questions[batch.pairs[place].question_id] for place in places])
+            memory = model.read(
+                visual,
+                paddle.to_tensor(batch.image_of_pair[places]),
+                paddle.to_tensor(question),
+                paddle.to_tensor((question != 0).astype("int64")),
+            )
+            yield places, memory, paddle.to_tensor(pad([batch.pairs[place].tokens for place in places]))
 
 
 def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:

@@ -87,7 +87,9 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
     """
     layers = config.positive("num_layers")
     feed_forward = config.text("feed_forward_proj", "relu")
-    config.demand(feed_forward in _FEED_FORWARD, f"feed_forward_proj is {feed_forward!r}, not {' or '.join(_FEED_FORWARD)}")
+    config.demand(
+        feed_forward in _FEED_FORWARD, f"feed_forward_proj is {feed_forward!r}, not {' or '.join(_FEED_FORWARD)}"
+    )
     for name, value in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         config.demand(config.get(name, value) in (value, None), f"{name} is {config.get(name)!r}; T5's is {value}")
     said = config.get("tie_word_embeddings", True) is not False

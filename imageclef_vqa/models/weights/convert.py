@@ -120,7 +120,9 @@ def convert(source: Source, target: Path) -> Conversion:
             raise UsageError(f"{target} is both source and target")
         found = read_folder_config(target)
         if found is None and (target.is_file() or any(target.iterdir())):
-            raise UsageError(f"{target} is there and no folder that medvqa made", remedy="name a new or an empty folder")
+            raise UsageError(
+                f"{target} is there and no folder that medvqa made", remedy="name a new or an empty folder"
+            )
         before = found or before
     conversion = plan_conversion(source)
     conversion.check_copies()

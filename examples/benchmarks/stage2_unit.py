@@ -1,0 +1,86 @@
+"""A step of stage 2 with an image and its 18 questions as the unit, against the same step one pair at a time.
+
+    python examples/benchmarks/stage2_unit.py
+
+One pair at a time means the ordinary way: a batch in which each pair brings its own copy of the image. Both sides
+compute the same loss of the same pairs; vision, Q-Former and projection learn, the language model is frozen. No
+dropout, which would draw for each copy anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from common import drawn_pairs, random_pixels, report, seconds
+
+from imageclef_vqa import runtime
+from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+
+PRESET = Preset(
+    name="vision-heavy",
+    vision=VisionConfig(image_size=224, patch_size=14, width=768, layers=12, heads=12, mlp_width=3072),
+    qformer=QFormerConfig(queries=32, width=256, layers=4, heads=4, mlp_width=1024, vision_width=768, dropout=0.0),
+    language=T5Config(
+        vocab_size=384,
+        d_model=256,
+        d_kv=64,
+        d_ff=512,
+        num_layers=3,
+        num_decoder_layers=3,
+        num_heads=4,
+        dropout_rate=0.0,
+    ),
+    weights=None,
+)
+IMAGES = 1
+TIMES = 3
+
+
+def main() -> None:
+    runtime.prepare("cpu", seed=0)
+    import paddle
+
+    from imageclef_vqa.models.blip2 import Blip2
+    from imageclef_vqa.models.vision import normalise
+    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.stage2 import answer_loss, learns
+
+    model, table = Blip2(PRESET), drawn_pairs(IMAGES)
+    learning = choose_what_learns(model, learns(vision=True)).values()
+    model.train()
+    (unit,) = table.all(IMAGES)
+    images = np.repeat(unit.images, len(unit.pairs) // IMAGES)
+    single = table.batch(images, [[pair] for pair in unit.pairs])
+    pixels = random_pixels(IMAGES, PRESET.vision.image_size)
+
+    def step(batch) -> list[np.ndarray]:
+        loss = answer_loss(model, model.visual_tokens(normalise(pixels[batch.images])), batch, table)
+        loss.backward()
+        gradients = [parameter.grad for parameter in learning if parameter.grad is not None]
+        model.clear_gradients()
+        return gradients
+
+    def rest() -> None:
+        patches = paddle.zeros([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
+        answer_loss(model, model.look(patches), unit, table).backward()
+        model.clear_gradients()
+
+    differences = [
+        float((one - other).abs().max() / one.abs().max().clip(min=1e-12))
+        for one, other in zip(step(unit), step(single), strict=True)
+    ]
+    as_unit, one_by_one, without_vision = (
+        seconds(work, TIMES) for work in (lambda: step(unit), lambda: step(single), rest)
+    )
+    report(
+        benchmark="stage2_unit",
+        pairs=len(unit.pairs),
+        pairs_per_second=len(unit.pairs) / as_unit,
+        pairs_per_second_one_by_one=len(unit.pairs) / one_by_one,
+        ratio=one_by_one / as_unit,
+        vision_to_rest=(as_unit - without_vision) / without_vision,
+        largest_relative_difference_of_gradients=max(differences),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Sustained FLOP rate of the ViT forward, against a plain matrix product of the same library on the same machine.
+
+    python examples/benchmarks/vision_flops.py
+
+Blocks of ViT-g/14's own width (EVA-CLIP, as BLIP-2 uses it) at 224 × 224; four of them stand for 39, which are alike.
+Only products are counted: of linear layers, of attention, and of the patch embedding.
+"""
+
+from __future__ import annotations
+
+from common import report, seconds
+
+from imageclef_vqa import runtime
+from imageclef_vqa.models.presets import VisionConfig
+
+SIZES = VisionConfig(image_size=224, patch_size=14, width=1408, layers=4, heads=16, mlp_width=6144)
+IMAGES, SQUARE, TIMES = 8, 2048, 5
+
+
+def vision_flops(sizes: VisionConfig, images: int) -> int:
+    """Two for each multiplication with its addition."""
+    tokens, width = 1 + sizes.patches, sizes.width
+    linear = tokens * width * (4 * width + 2 * sizes.mlp_width)
+    attention = 2 * tokens * tokens * width
+    stem = sizes.patches * 3 * sizes.patch_size**2 * width
+    return 2 * images * (stem + sizes.layers * (linear + attention))
+
+
+def main() -> None:
+    runtime.prepare("cpu", seed=0)
+    import paddle
+
+    from imageclef_vqa.models.vision import VisionTransformer
+
+    vision, pixels = VisionTransformer(SIZES), paddle.randn([IMAGES, 3, SIZES.image_size, SIZES.image_size])
+    one, other = paddle.randn([SQUARE, SQUARE]), paddle.randn([SQUARE, SQUARE])
+    vision.eval()
+    with paddle.no_grad():
+        product = 2 * SQUARE**3 / seconds(lambda: paddle.matmul(one, other), 4 * TIMES)
+        forward = vision_flops(SIZES, IMAGES) / seconds(lambda: vision(pixels), TIMES)
+    report(benchmark="vision_flops", product_gflops=product / 1e9, vision_gflops=forward / 1e9, ratio=forward / product)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Dropout that does not depend on how a batch is cut up.
+
+A batch may be computed in parts, one after another or on several devices. Each part draws for the whole batch and takes
+its own rows, so that the parts together drop what one device would have dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+_rows: tuple[np.ndarray, int] | None = None
+
+
+@contextmanager
+def rows_at_hand(places: np.ndarray, total: int) -> Iterator[None]:
+    """Within the block, row r of what is dropped from is row `places[r]` of `total`."""
+    global _rows
+    before, _rows = _rows, None if len(places) == total else (places, total)
+    try:
+        yield
+    finally:
+        _rows = before
+
+
+class Dropout(nn.Layer):
+    """Drop each number with probability `share` in training, and make up for it in the others; x [n, …]."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if _rows is None or not self.training or not self.share:
+            return nn.functional.dropout(x, self.share, training=self.training)
+        places, total = _rows
+        kept = nn.functional.dropout(paddle.ones([total, *x.shape[1:]], dtype=x.dtype), self.share)
+        return x * kept.index_select(paddle.to_tensor(places))

@@ -1,0 +1,61 @@
+"""What people look at while a stage trains; silent where standard error is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from imageclef_vqa import runtime
+from imageclef_vqa.progress import progress_display
+from imageclef_vqa.training.checkpoint import Position
+
+_RECENT = 20  # steps over which speed is measured
+
+
+class TrainingDisplay:
+    """A bar over all steps, and under it losses, speed and memory."""
+
+    def __init__(self, name: str, epochs: int, per_epoch: int, *, shown: bool) -> None:
+        console = Console(stderr=True)
+        self._bar = progress_display()
+        self._task = self._bar.add_task(name, total=epochs * per_epoch)
+        self._below, self._name, self._epochs = Text(), name, epochs
+        self._recent: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], maxlen=_RECENT)
+        self._live = (
+            Live(Group(self._bar, self._below), console=console, transient=True, refresh_per_second=4)
+            if shown and console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, at: Position, parts: Mapping[str, float], *, images: int, pairs: int) -> None:
+        """After a step of so many images and pairs."""
+        if not self._live:
+            return
+        self._recent.append((time.monotonic(), images, pairs))
+        took = self._recent[-1][0] - self._recent[0][0]
+        seen, asked = (sum(each[place] for each in list(self._recent)[1:]) for place in (1, 2))
+        losses = " + ".join(f"{name} {value:.3f}" for name, value in parts.items())
+        lines = [
+            f"  loss {sum(parts.values()):.3f}" + (f" = {losses}" if len(parts) > 1 else ""),
+            f"  {seen / took:.1f} images/s, {asked / took:.0f} pairs/s, {runtime.memory_in_use() / 2**30:.1f} GB",
+        ]
+        self._below.plain = "\n".join(lines)
+        description = f"{self._name} epoch {min(at.epoch + 1, self._epochs)}/{self._epochs}"
+        self._bar.update(self._task, completed=at.total, description=description)

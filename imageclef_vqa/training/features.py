@@ -1,0 +1,143 @@
+"""What frozen vision sees in each picture, kept on disk: made once, for every fold, run and stage that asks.
+
+features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
+features-<vision>.jsonl  a line per row: its place, the hash of the pixels, the hash of the row
+
+<vision> is a hash of the vision part's sizes and weights. A row counts only if it has its line and its hash is right:
+what was cut short is gone on with, and what is damaged is made again.
+
+i images, p patches, d width of the vision part.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.presets import VisionConfig
+from imageclef_vqa.models.vision import VisionTransformer, normalise
+from imageclef_vqa.progress import track
+
+_METHOD = "float32, rounded to fp16, 1"  # part of the key: features made in another way are others
+_AT_ONCE = 8
+
+
+@paddle.no_grad()
+def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
+    """What frozen vision sees in pixels [i, h, w, 3], rounded to fp16: fp16 [i, 1 + p, d]. Kept or not, it is this.
+
+    Raises:
+        MedvqaError: a feature is not finite in fp16.
+    """
+    vision.eval()
+    with paddle.amp.auto_cast(enable=False):
+        features = vision(normalise(pixels)).astype("float16")
+    if not bool(paddle.isfinite(features.astype("float32")).all()):
+        raise MedvqaError(
+            "vision's features are not finite in fp16",
+            remedy="train vision too (--no-freeze-vision), or use other weights",
+        )
+    return features
+
+
+class FeatureStore:
+    """The features of one vision part in `folder`."""
+
+    def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
+        key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
+        for name, tensor in sorted(vision.state_dict().items()):
+            key.update(name.encode())
+            key.update(np.ascontiguousarray(tensor.numpy()).data)
+        self._vision, self._row = vision, (1 + sizes.patches, sizes.width)
+        self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
+        self._index = self._file.with_suffix(".jsonl")
+
+    def of(self, pixels: np.ndarray) -> Features:
+        """The features of pixels [i, h, w, 3]; those that are not there yet, or damaged, are made.
+
+        Raises:
+            MedvqaError: the files cannot be written.
+        """
+        keys = [hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest() for picture in pixels]
+        with self._for_writing() as (file, index):
+            places = self._sound(keys)
+            missing = [number for number, key in enumerate(keys) if key not in places]
+            missing = list({keys[number]: number for number in missing}.values())  # pictures may be alike
+            row = file.tell() // self._bytes
+            starts = range(0, len(missing), _AT_ONCE)
+            for start in track(starts, "vision, once for all", len(starts)):
+                numbers = missing[start : start + _AT_ONCE]
+                for number, made in zip(numbers, rounded_features(self._vision, pixels[numbers]).numpy(), strict=True):
+                    file.write(made.data)
+                    file.flush()
+                    line = {"row": row, "pixels": keys[number], "sha256": hashlib.sha256(made.data).hexdigest()}
+                    index.write(json.dumps(line) + "\n")
+                    index.flush()
+                    places[keys[number]], row = row, row + 1
+        return Features(self._mapped(), np.array([places[key] for key in keys], dtype="int64"))
+
+    @property
+    def _bytes(self) -> int:
+        return 2 * self._row[0] * self._row[1]
+
+    def _mapped(self) -> np.ndarray:
+        rows = self._file.stat().st_size // self._bytes
+        if not rows:
+            return np.zeros((0, *self._row), "float16")  # an empty file cannot be mapped
+        return np.memmap(self._file, "float16", "r", shape=(rows, *self._row))
+
+    def _sound(self, keys: list[str]) -> dict[str, int]:
+        """Where the features of these pixels lie, as far as they are there and whole."""
+        rows, wanted = self._mapped(), set(keys)
+        places: dict[str, int] = {}
+        for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # cut short, or damaged
+            there = key in wanted and type(row) is int and 0 <= row < len(rows)
+            if there and hashlib.sha256(rows[row].data).hexdigest() == digest:
+                places[key] = row
+        return places
+
+    @contextmanager
+    def _for_writing(self) -> Iterator[tuple]:
+        """Both files, open at the end of their last whole entry, and locked: others wait, then find what was made."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab") as file, self._index.open("a", encoding="utf-8") as index:
+                fcntl.flock(index, fcntl.LOCK_EX)
+                file.truncate(self._file.stat().st_size // self._bytes * self._bytes)
+                file.seek(0, 2)
+                if index.tell() and not self._index.read_bytes().endswith(b"\n"):
+                    index.write("\n")
+                yield file, index
+        except OSError as error:
+            raise MedvqaError(
+                f"cannot write {self._file}: {error.strerror or error}",
+                remedy="make room and go on, or use --no-cache-features; what was written is kept",
+            ) from error
+
+
+class Features:
+    """Features of a fold's images in the fold's order, read from the disk as they are asked for."""
+
+    def __init__(self, rows: np.ndarray, places: np.ndarray) -> None:
+        self._rows, self._places = rows, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, images: np.ndarray) -> np.ndarray:
+        """fp16 [i, 1 + p, d] of the images at these places."""
+        return np.asarray(self._rows[self._places[images]])

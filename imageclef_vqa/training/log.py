@@ -1,0 +1,80 @@
+"""`log.jsonl`, the truth about a stage: what the display showed, and what is drawn from it later.
+
+{"step": 7, "loss": …, "answers": …, "norm": …, "rate": …}           a step, counted over all epochs
+{"step": 8, "skipped": "the loss is nan", "images": […]}             a step that moved nothing
+{"step": 27, "epoch": 1, "answers": …, "val_answers": …, "score": …, "best": true, "seconds": …}   an epoch's end
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import write_text
+
+
+class Log:
+    """The log at `path`; its numbers also go to `curves`, for VisualDL, where that is installed."""
+
+    def __init__(self, path: Path, curves: Path) -> None:
+        self.path, self._curves = path, curves
+        self._writer: Any = None
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every whole line."""
+        found = []
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError):  # a line that was being written when the process was killed
+                    found.append(json.loads(line))
+        return found
+
+    def begin(self) -> None:
+        """Forget what an earlier run wrote."""
+        self.path.unlink(missing_ok=True)
+        self._open_curves([])
+
+    def go_on(self, step: int, epochs: int) -> None:
+        """Forget what came after `step` and after the end of `epochs` epochs: it will be done again."""
+        kept = [each for each in self.records() if each["step"] <= step and each.get("epoch", 0) <= epochs]
+        write_text(self.path, "".join(json.dumps(each) + "\n" for each in kept))
+        self._open_curves(kept)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write a line.
+
+        Raises:
+            MedvqaError: it cannot be written.
+        """
+        rounded = {name: float(f"{each:.8g}") if type(each) is float else each for name, each in record.items()}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rounded) + "\n")
+        except OSError as error:
+            raise MedvqaError(
+                f"cannot write {self.path}: {error.strerror}",
+                remedy="make room; the same command goes on from the last saved state",
+            ) from error
+        self._draw(rounded)
+
+    def _open_curves(self, kept: list[dict[str, Any]]) -> None:
+        shutil.rmtree(self._curves, ignore_errors=True)
+        with contextlib.suppress(ImportError):
+            from visualdl import LogWriter
+
+            self._writer = LogWriter(logdir=str(self._curves))
+        for record in kept:
+            self._draw(record)
+
+    def _draw(self, record: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            return
+        kind = "epoch" if "epoch" in record else "step"
+        for name, value in record.items():
+            if type(value) is float:
+                self._writer.add_scalar(f"{kind}/{name}", value, record["step"])
