@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
 from imageclef_vqa.cli.demo import demo
+from imageclef_vqa.cli.doctor import doctor
 from imageclef_vqa.cli.finetune import finetune
 from imageclef_vqa.cli.package import package
 from imageclef_vqa.cli.predict import predict
@@ -61,7 +62,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, demo)
+COMMANDS = (split, finetune, predict, route, score, package, demo, doctor)
 for command in COMMANDS:
     app.command()(command)
 
