@@ -18,9 +18,16 @@ from imageclef_vqa.task import QUESTIONS, as_set
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
 Numbers = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 PAIR_METRICS = ("exact_set", "exact_ordered", "folded_set", "first_answer", "precision", "recall", "f1")
 CLASS_METRICS = ("macro_f1", "mcc")
+
+
+@lru_cache(maxsize=1 << 16)
+def members(answers: Answers) -> frozenset[str]:
+    """`as_set`, which is asked for the same answers many times."""
+    return as_set(answers)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -31,13 +38,13 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
     answer alone would have been worth; precision, recall and F1 are over the members of the two sets, as
     scikit-learn's `average="samples"` has them.
     """
-    one, other = as_set(given), as_set(gold)
+    one, other = members(given), members(gold)
     shared = len(one & other)
     return (
         float(one == other),
         float([answer.strip() for answer in given] == [answer.strip() for answer in gold]),
         float({answer.casefold() for answer in one} == {answer.casefold() for answer in other}),
-        float(as_set(given[:1]) == other),
+        float(members(given[:1]) == other),
         shared / len(one) if one else 0.0,
         shared / len(other) if other else 0.0,
         2 * shared / (len(one) + len(other)) if one or other else 1.0,
@@ -76,36 +83,48 @@ def mean_per_question(table: Numbers) -> Numbers:
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
-def class_table(given: Sequence[Answers], gold: Sequence[Answers]) -> NDArray[np.bool_]:
-    """`[pair, 3, class]`: whether a class is both, gold, and given; each distinct set is one, and no answer, too."""
-    ones, others = [as_set(answers) for answers in given], [as_set(answers) for answers in gold]
-    place = {members: at for at, members in enumerate(dict.fromkeys((*others, *ones)))}
-    table = np.zeros((len(ones), 3, len(place)), dtype=bool)
-    rows = np.arange(len(ones))
-    table[rows, 1, [place[members] for members in others]] = True
-    table[rows, 2, [place[members] for members in ones]] = True
-    table[:, 0] = table[:, 1] & table[:, 2]
-    return table
+def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple[Labels, Labels]:
+    """A number from 0 for each distinct set of either sequence: each is a class, and no answer is one, too."""
+    place: dict[frozenset[str], int] = {}
+    first, second = (
+        np.array([place.setdefault(members(each), len(place)) for each in sequence], dtype=np.int64)
+        for sequence in (answers, others)
+    )
+    return first, second
+
+
+def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating]) -> Numbers:
+    """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` is `[pair, resample]`."""
+    counts = np.zeros((3, int(max(given.max(), gold.max())) + 1, weights.shape[1]))
+    for place, (labels, pairs) in enumerate(((gold, np.flatnonzero(given == gold)), (gold, ...), (given, ...))):
+        order = np.arange(len(labels))[pairs]
+        order = order[np.argsort(labels[order], kind="stable")]
+        present, starts = np.unique(labels[order], return_index=True)
+        if len(present):
+            counts[place, present] = np.add.reduceat(weights[order], starts, axis=0)
+    return counts
 
 
 def macro_f1(counts: Numbers) -> Numbers:
-    """`[…, 3, class]`, sums of a `class_table` → `[…]`: mean F1 over all classes, given or gold.
+    """`class_counts` → `[resample]`: mean F1 over all classes, given or gold; NaN without any.
 
     As scikit-learn's `f1_score(average="macro")` has it.
     """
-    both, total = counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :]
+    both, total = counts[0], counts[1] + counts[2]
     there = total > 0
-    scores = np.divide(2 * both, total, out=np.zeros(total.shape), where=there)
-    return np.asarray(scores.sum(axis=-1) / np.maximum(there.sum(axis=-1), 1))
+    scores = np.divide(2 * both, total, out=np.zeros(total.shape), where=there).sum(axis=0)
+    classes = there.sum(axis=0)
+    return np.divide(scores, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 
 def matthews(counts: Numbers) -> Numbers:
-    """`[…, 3, class]`, sums of a `class_table` → `[…]`: Matthews' correlation for many classes (Gorodkin 2004).
+    """`class_counts` → `[resample]`: Matthews' correlation for many classes (Gorodkin 2004); NaN without any.
 
     0 where it is not defined, as scikit-learn's `matthews_corrcoef` has it.
     """
-    both, gold, given = (np.asarray(counts[..., at, :], dtype=np.float64) for at in range(3))
-    total = gold.sum(axis=-1)
-    covariance = both.sum(axis=-1) * total - (gold * given).sum(axis=-1)
-    spread = np.sqrt((total**2 - (gold**2).sum(axis=-1)) * (total**2 - (given**2).sum(axis=-1)))
-    return np.divide(covariance, spread, out=np.zeros(spread.shape), where=spread > 0)
+    both, gold, given = counts
+    total = gold.sum(axis=0)
+    covariance = both.sum(axis=0) * total - (gold * given).sum(axis=0)
+    spread = np.sqrt((total**2 - (gold**2).sum(axis=0)) * (total**2 - (given**2).sum(axis=0)))
+    defined = np.divide(covariance, spread, out=np.zeros(spread.shape), where=spread > 0)
+    return np.where(total > 0, defined, np.nan)

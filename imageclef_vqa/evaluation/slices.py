@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.evaluation.estimates import interval_of, rounded
-from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question
+from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, members
 from imageclef_vqa.evaluation.uncertainty import Draws, mean_of_known
-from imageclef_vqa.task import QUESTIONS, as_set
+from imageclef_vqa.task import QUESTIONS
 
 _PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
 _LONGEST = 4
+_RESAMPLES = 2000  # of the draws: there are some twenty slices, of 18 questions each
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")
 _PREFIX = 5
 
@@ -66,7 +67,7 @@ def score_slices(
     tables = [np.where(mask, right, np.nan) for mask in masks.values()]
     samples = None
     if draws is not None:
-        drawn = draws.means(np.concatenate([right, *tables], axis=1))
+        drawn = draws.means(np.concatenate([right, *tables], axis=1), _RESAMPLES)
         samples = drawn.reshape(len(drawn), len(tables) + 1, len(QUESTIONS))
     everywhere = mean_per_question(right)
     slices = []
@@ -120,7 +121,7 @@ def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, in
     lengths = np.zeros(shape, dtype=int)
     row_of = {image_id: row for row, image_id in enumerate(image_ids)}
     for (image_id, question_id), answers in gold.items():
-        lengths[row_of[image_id], question_id] = min(len(as_set(answers)), _LONGEST)
+        lengths[row_of[image_id], question_id] = min(len(members(answers)), _LONGEST)
     for length in range(1, _LONGEST + 1):
         name = f"{length} or more answers" if length == _LONGEST else f"{length} answer{'s' * (length > 1)}"
         masks["gold answer", name] = lengths == length
@@ -129,7 +130,7 @@ def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, in
 
 def _has_polyps(image_id: str, gold: PairAnswers) -> bool | None:
     if abnormalities := gold.get((image_id, _ABNORMALITIES)):
-        return "Polyp" in as_set(abnormalities)
+        return "Polyp" in members(abnormalities)
     if number := gold.get((image_id, _POLYPS)):
-        return as_set(number) != {"0"}
+        return members(number) != {"0"}
     return None

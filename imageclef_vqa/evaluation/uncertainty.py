@@ -53,25 +53,32 @@ class Draws:
             times[start : start + rows] = counts.reshape(rows, self.count)
         return times
 
+    def times_of_images(self, resamples: int) -> NDArray[np.float32]:
+        """How often each image stands in the first `resamples`, `[image, resample]`."""
+        return self.times[:resamples].T.astype(np.float32)[self.clusters]
+
     def sums(self, table: Numbers, resamples: int | None = None) -> Numbers:
         """Column sums `[resample, column]` of `table` [image, column] over the images drawn."""
         order = np.argsort(self.clusters, kind="stable")
         starts = np.searchsorted(self.clusters[order], np.arange(self.count))
         per_cluster = np.add.reduceat(np.asarray(table, dtype=np.float64)[order], starts, axis=0)
-        times = self.times[:resamples]
-        sums = np.empty((len(times), table.shape[1]))
-        for start in range(0, len(times), _CHUNK):
-            np.matmul(times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK])
+        sums = np.empty((self.resamples, table.shape[1]))
+        for start in range(0, self.resamples, _CHUNK):
+            np.matmul(
+                self.times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK]
+            )
         return sums
 
-    def means(self, table: Numbers) -> Numbers:
-        """Column means `[resample, column]` of `table` [image, column], its NaN left out; NaN where nothing is left."""
+    def means(self, table: Numbers, resamples: int | None = None) -> Numbers:
+        """Column means `[resample, column]` of `table` [image, column], its NaN left out; NaN where nothing is left.
+
+        `resamples` takes the first ones alone.
+        """
         known = ~np.isnan(table)
         patterns, place = np.unique(known, axis=1, return_inverse=True)
-        sizes = self.sums(patterns)[:, place.ravel()]
-        return np.divide(
-            self.sums(np.where(known, table, 0.0)), sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0
-        )
+        sizes = self.sums(patterns, resamples)[:, place.ravel()]
+        sums = self.sums(np.where(known, table, 0.0), resamples)
+        return np.divide(sums, sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
 
 
 def resampled_means(
