@@ -116,6 +116,8 @@ def memory_in_use() -> int:
         return int(paddle.device.memory_allocated(place))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _missing(device: str, there: list[str]) -> MedvqaError:
     try:
         paddle = f"Paddle {version('paddlepaddle')}"
@@ -145,5 +147,5 @@ def best_precision(device: str) -> str:
     try:
         halves = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}
         return next((name for name, supported in halves.items() if supported(device)), "fp32")
-    except RuntimeError:  # Paddle 3.0 does not ask custom devices
+    except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
         return "fp16"

@@ -183,10 +183,6 @@ C_Status copy_between_later(const C_Device to_device, const C_Device, C_Stream, 
   return copy(to_device, to, from, size);
 }
 
-C_Status version(const C_Device, size_t* number) {
-  *number = 1;
-  return C_SUCCESS;
-}
 C_Status no(const C_Device, bool* answer) {
   *answer = false;  // its kernels are float32 alone
   return C_SUCCESS;
@@ -245,7 +241,6 @@ extern "C" __attribute__((visibility("default"))) void InitPlugin(CustomRuntimeP
   device->async_memory_copy_h2d = device->async_memory_copy_d2h = device->async_memory_copy_d2d = copy_later;
   device->memory_copy_p2p = copy_between;
   device->async_memory_copy_p2p = copy_between_later;
-  device->get_runtime_version = device->get_driver_version = version;
   add_later_fields(device, 0);
   standin_add_collectives(device);
 }
