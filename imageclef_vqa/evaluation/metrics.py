@@ -96,9 +96,9 @@ def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple
 def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating]) -> Numbers:
     """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` is `[pair, resample]`."""
     counts = np.zeros((3, int(max(given.max(), gold.max())) + 1, weights.shape[1]))
-    for place, (labels, pairs) in enumerate(((gold, np.flatnonzero(given == gold)), (gold, ...), (given, ...))):
-        order = np.arange(len(labels))[pairs]
-        order = order[np.argsort(labels[order], kind="stable")]
+    everyone = np.arange(len(gold))
+    for place, (labels, pairs) in enumerate(((gold, everyone[given == gold]), (gold, everyone), (given, everyone))):
+        order = pairs[np.argsort(labels[pairs], kind="stable")]
         present, starts = np.unique(labels[order], return_index=True)
         if len(present):
             counts[place, present] = np.add.reduceat(weights[order], starts, axis=0)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 
 from imageclef_vqa.evaluation.metrics import Answers, PairAnswers
 from imageclef_vqa.evaluation.mistakes import frequent_confusions, surest_mistakes
 from imageclef_vqa.evaluation.paper import COUNTERPARTS, PaperTable
 from imageclef_vqa.evaluation.report_style import STYLE
 from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore
-from imageclef_vqa.evaluation.tables import NONE, SYSTEMS, coverage_lines, figure, form_line, interval_text
+from imageclef_vqa.evaluation.words import NONE, SYSTEMS, coverage_lines, figure, form_line, interval_text
 from imageclef_vqa.task import QUESTIONS
 
 _FOLDS = {"val": "Validation images", "test": "Test images"}
@@ -29,6 +30,8 @@ class ReportFold:
     given: PairAnswers
     gold: PairAnswers
     probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:

@@ -169,7 +169,7 @@ def score_fold(
     blip2: PairAnswers | None,
     gold: PairAnswers,
     *,
-    majority: Sequence[Answers],
+    majority: Sequence[Answers] | None,
     groups: Mapping[str, int] | None,
     linear: PairAnswers | None = None,
     heights: Mapping[str, int] | None = None,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.evaluation.estimates import interval_of, rounded
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, members
-from imageclef_vqa.evaluation.uncertainty import Draws, mean_of_known
+from imageclef_vqa.evaluation.uncertainty import Draws
 from imageclef_vqa.task import QUESTIONS
 
 _PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
@@ -24,7 +24,10 @@ Mask = NDArray[np.bool_]
 
 
 class Slice(BaseModel):
-    """Mean of questions over one part of the pairs; `gap` is to the same questions over all, intervals are 95%."""
+    """Exact-set accuracy of one part of the pairs, and its `gap` to what these questions reach over all images.
+
+    Both intervals are 95%; None where all images are one cluster.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,33 +67,40 @@ def score_slices(
     }
     if not masks:
         return ()
-    tables = [np.where(mask, right, np.nan) for mask in masks.values()]
-    samples = None
-    if draws is not None:
-        drawn = draws.means(np.concatenate([right, *tables], axis=1), _RESAMPLES)
-        samples = drawn.reshape(len(drawn), len(tables) + 1, len(QUESTIONS))
     everywhere = mean_per_question(right)
+    samples = _sample(list(masks.values()), right, draws) if draws is not None else None
     slices = []
-    for place, ((by, name), mask) in enumerate(masks.items(), start=1):
-        own = mean_per_question(tables[place - 1])
-        here = ~np.isnan(own)
-        interval = gap_interval = None
-        if samples is not None and draws is not None and len(np.unique(draws.clusters[mask.any(axis=1)])) > 1:
-            mine, all_of_them = samples[:, place, here], samples[:, 0, here]
-            interval = interval_of(mean_of_known(mine))
-            gap_interval = interval_of(mean_of_known(mine - all_of_them))
+    for place, ((by, name), mask) in enumerate(masks.items()):
+        own, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
+        images = mask.any(axis=1)
+        parted = draws is not None and len(np.unique(draws.clusters[images])) > 1
         slices.append(
             Slice(
                 by=by,
                 name=name,
-                images=int(mask.any(axis=1).sum()),
-                exact_set=rounded(own[here].mean()),
-                interval=interval,
-                gap=rounded((own - everywhere)[here].mean()),
-                gap_interval=gap_interval,
+                images=int(images.sum()),
+                exact_set=rounded(own),
+                interval=interval_of(samples[0][:, place]) if samples is not None and parted else None,
+                gap=rounded(own - expected),
+                gap_interval=interval_of(samples[1][:, place]) if samples is not None and parted else None,
             )
         )
     return tuple(slices)
+
+
+def _sample(masks: Sequence[Mask], right: Numbers, draws: Draws) -> tuple[Numbers, Numbers]:
+    """Accuracy of each slice and its gap, `[resample, slice]`; NaN where none of it was drawn."""
+    questions = right.shape[1]
+    known, hit = ~np.isnan(right), np.nan_to_num(right)
+    hits = draws.sums(np.stack([np.where(mask, hit, 0.0).sum(axis=1) for mask in masks], axis=1), _RESAMPLES)
+    asked = draws.sums(np.concatenate([*masks, known, hit], axis=1), _RESAMPLES)
+    asked, totals, rights = np.split(asked, (questions * len(masks), questions * (len(masks) + 1)), axis=1)
+    accuracy = np.divide(rights, totals, out=np.zeros(totals.shape), where=totals > 0)
+    asked = asked.reshape(-1, len(masks), questions)
+    expected, sizes = (asked * accuracy[:, None]).sum(axis=2), asked.sum(axis=2)
+    there = sizes > 0
+    own = np.divide(hits, sizes, out=np.full(sizes.shape, np.nan), where=there)
+    return own, own - np.divide(expected, sizes, out=np.zeros(sizes.shape), where=there)
 
 
 def worst_slices(slices: Sequence[Slice], most: int = 3) -> list[Slice]:
