@@ -36,7 +36,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     images = folder / "images"
     if not images.is_dir():
         raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
-    files = sorted(path.name for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+    files = _image_files(images)
     labels = read_labels(folder / "gt.json") if labelled else _unlabelled(folder, files)
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
@@ -67,6 +67,22 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     _note_strays(files, paths.values(), labels.oddities)
     _note_conflicts(examples, labels.oddities)
     return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
+
+
+def read_test_ids(folder: Path) -> list[str]:
+    """The ids of the test images in `folder`, in the order of `test_image_ids.txt` if it is there; no image is read.
+
+    Raises:
+        DataError: every entry that is no id.
+    """
+    labels = _unlabelled(folder, _image_files(folder / "images"))
+    if labels.problems:
+        raise DataError(labels.problems[:_PROBLEMS_SHOWN])
+    return list(labels.records)
+
+
+def _image_files(images: Path) -> list[str]:
+    return sorted(path.name for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
 
 
 def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:

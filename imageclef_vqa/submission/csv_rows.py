@@ -1,0 +1,78 @@
+"""The rows of a run in CSV, as `medvqa package` writes it: one per answer, a set in one cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from imageclef_vqa.submission.findings import finding, number
+from imageclef_vqa.submission.reading import Reading
+from imageclef_vqa.submission.records import COLUMNS, Row
+from imageclef_vqa.task import split_answers
+
+_HOPELESS = 1000  # problems after which no more are looked for
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ":": "colons"}
+
+
+def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
+    """The rows of `text`; what is wrong with it goes to `reading`."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    name = reading.name
+    try:
+        header = next(reader, [])
+        if sorted(header) != sorted(COLUMNS):
+            _fault_of_header(header, reading)
+            return
+        if tuple(header) != COLUMNS:
+            message = f"columns stand in the order {', '.join(header)}"
+            remedy = f"write {', '.join(COLUMNS)}: a reader may go by position"
+            reading.oddities.append(finding("error", "columns", ["row 1"], message, remedy))
+        if "\r" in text:
+            ends = text.count("\r\n"), text.count("\n") - text.count("\r\n")
+            message = f"{number(ends[0], 'line ends', 'lines end')} as on Windows (CR LF)"
+            if ends[0] and ends[1] > ends[0] // 100:
+                message += f", {ends[1]:,} do not"
+            reading.oddities.append(finding("warning", "line-ends", ["line 1"], message, "LF alone is safest"))
+        order = [header.index(column) for column in COLUMNS]
+        for row, cells in enumerate(reader, start=2):
+            where = f"{name}, row {row}"
+            if len(reading.faults) > _HOPELESS:
+                return
+            if not cells:  # an empty line, as editors leave one at the end
+                continue
+            if len(cells) != len(COLUMNS):
+                reading.fault("cells", f"{where}: {len(cells)} columns, not {len(COLUMNS)}")
+                continue
+            image_id, question_id, question, answer = (cells[place] for place in order)
+            yield where, image_id, _whole_number(question_id), question, _cell_answers(answer)
+    except csv.Error as error:
+        reading.fault("syntax", f"{name}, line {reader.line_num}: {error}")
+        return
+    if not text.endswith("\n"):
+        message, remedy = "the last line has no end", "look whether the file was cut off; a line ends with a line feed"
+        reading.oddities.append(finding("warning", "cut-off", [f"line {reader.line_num}"], message, remedy))
+
+
+def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
+    shown = ", ".join(header)[:120]
+    why = ""
+    if len(header) == 1:
+        used = next((said for sign, said in _DELIMITERS.items() if sign in header[0]), None)
+        why = f": separated by {used}, not by commas" if used else ""
+    elif len(header) == len(COLUMNS) and header[1].strip().isdigit():
+        why = ": the header is missing"
+    elif [column.strip().casefold() for column in header] == [column.casefold() for column in COLUMNS]:
+        why = ": write them just so"
+    reading.fault("columns", f"{reading.name}, row 1: columns are {shown}, not {', '.join(COLUMNS)}{why}")
+
+
+def _whole_number(cell: str) -> int | str:
+    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 else cell
+
+
+def _cell_answers(cell: str) -> list[str] | str:
+    try:
+        return split_answers(cell)
+    except (ValueError, RecursionError):
+        return cell

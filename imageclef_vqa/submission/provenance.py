@@ -1,0 +1,62 @@
+"""Whether a run still says what the predictions say that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.submission.findings import Finding, finding, place
+from imageclef_vqa.submission.manifest import manifest_path, read_manifest, sha256
+from imageclef_vqa.submission.records import PairAnswers
+
+# Two good models agree on fewer answers, so that what agrees on more was made of the same predictions.
+_SAME_SOURCE = 0.9
+
+
+def check_source(answers: PairAnswers, sources: Iterable[tuple[str, PairAnswers]]) -> Iterator[Finding]:
+    """Answers that differ from the predictions that a run was evidently made of; nothing if it equals any of them.
+
+    Args:
+        sources: name and answers of every prediction file that the run may be made of.
+    """
+    closest: tuple[float, str, list[str]] = (0.0, "", [])
+    for name, predicted in sources:
+        shared = [pair for pair in answers if pair in predicted]
+        if len(shared) < _SAME_SOURCE * len(answers) or not shared:
+            continue
+        changed = [pair for pair in shared if answers[pair] != predicted[pair]]
+        if not changed:
+            return
+        agreement = 1 - len(changed) / len(shared)
+        if agreement > closest[0]:
+            told = [
+                f"{place(*pair, '; '.join(answers[pair]))}, predicted {'; '.join(predicted[pair])[:60]!r}"
+                for pair in changed
+            ]
+            closest = (agreement, name, told)
+    agreement, name, told = closest
+    if agreement >= _SAME_SOURCE:
+        message = f"{len(told):,} answers are not those of {name}, which the others come from"
+        remedy = "the file was changed, or the predictions were: `medvqa package` writes it anew"
+        yield finding("error", "altered", told, message, remedy)
+
+
+def check_manifest(run: Path) -> list[Finding] | None:
+    """What the manifest beside `run` says of its bytes; None if there is none to ask."""
+    try:
+        manifest = read_manifest(run)
+    except MedvqaError:
+        return None
+    if manifest.run.get("file") != run.name or manifest.run.get("sha256") == sha256(run):
+        return [] if manifest.run.get("file") == run.name else None
+    message = f"the file is not the one that {manifest_path(run).name} describes: it was changed after it was written"
+    remedy = "`medvqa package` writes it anew; `medvqa package --verify` tells what else changed"
+    return [finding("error", "altered", [run.name], message, remedy)]
+
+
+def check_age(predictions: Path, model: Path, name: str) -> Iterator[Finding]:
+    """Predictions that were written before the model was trained."""
+    if predictions.exists() and model.exists() and predictions.stat().st_mtime < model.stat().st_mtime:
+        message = f"{name} is older than the model"
+        yield finding("warning", "stale", [name], message, "`medvqa predict` answers with the new model")
