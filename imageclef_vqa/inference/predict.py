@@ -51,7 +51,7 @@ class Answerer:
         stage = Stage(folder, workspace.shown(folder))
         tensors = stage.trained(2)
         config = stage.config()
-        preset = find_preset(config.preset, config.weights_folder and Path(config.weights_folder))
+        preset = find_preset(config.preset, Path(config.weights_folder) if config.weights_folder else None)
         model, tokenizer = load_pretrained(preset)
         load_trained(model, tensors, str(folder / MODEL))
         return cls(model, tokenizer, stage.vocabulary(), f"blip2 {preset.name}")
