@@ -109,8 +109,9 @@ def read(source: Source) -> Reading:
         f"model_type is {language.get('model_type')!r}; of language models, t5 alone",
     )
     tied = t5.is_tied(source, "language_model.")
+    sizes = t5.read_config(language, tied=tied)
     return Reading(
-        FolderConfig(vision=vision, qformer=qformer, language=t5.read_config(language, tied=tied), projection=True),
+        FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
         (
             *shared,
             *linear("language_projection", "projection"),

@@ -36,16 +36,20 @@ class GLMMemory(NamedTuple):
     prefix: list[KeysAndValues]  # [p, n, h, c] a layer
     visible: Tensor  # bool [n, p]: no padding
     gap: Tensor  # [n], the first position of [gMASK]
-    pair: Tensor  # [r], the pair of each row
+    pair: Tensor | None  # [r], the pair of each row; None: one row a pair, in their order
     said: list[KeysAndValues]  # [s, r, h, c] a layer; empty before the first step
 
     def rows(self, rows: Tensor) -> GLMMemory:
         said = [(keys.index_select(rows, axis=1), values.index_select(rows, axis=1)) for keys, values in self.said]
-        return self._replace(pair=self.pair.index_select(rows), said=said)
+        return self._replace(pair=rows if self.pair is None else self.pair.index_select(rows), said=said)
+
+    def of_row(self, of_pair: Tensor, axis: int = 0) -> Tensor:
+        """What each row has of its pair."""
+        return of_pair if self.pair is None else of_pair.index_select(self.pair, axis=axis)
 
     def past(self, layer: int) -> KeysAndValues:
         """Keys and values [p + s, r, h, c] of one layer, made when that layer needs them."""
-        keys, values = (part.index_select(self.pair, axis=1) for part in self.prefix[layer])
+        keys, values = (self.of_row(part, axis=1) for part in self.prefix[layer])
         if not self.said:
             return keys, values
         return paddle.concat([keys, self.said[layer][0]]), paddle.concat([values, self.said[layer][1]])
@@ -81,7 +85,7 @@ class GLM(Language):
         visible = seen.astype("bool")
         everywhere = visible.unsqueeze(1).expand([n, visible.shape[1], visible.shape[1]])
         _, prefix = self._run(inputs, positions, everywhere, None)
-        return GLMMemory(prefix, visible, place[:, -1], paddle.arange(n), [])
+        return GLMMemory(prefix, visible, place[:, -1], None, [])
 
     def answer_logits(self, memory: GLMMemory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
@@ -97,8 +101,8 @@ class GLM(Language):
         r, a = tokens.shape
         before = memory.said[0][0].shape[0] if memory.said else 0
         along = paddle.arange(before + 1, before + a + 1).expand([r, a])
-        gap = memory.gap.index_select(memory.pair).unsqueeze(-1).expand([r, a])
-        prefix = memory.visible.index_select(memory.pair).unsqueeze(1)  # [r, 1, p]
+        gap = memory.of_row(memory.gap).unsqueeze(-1).expand([r, a])
+        prefix = memory.of_row(memory.visible).unsqueeze(1)  # [r, 1, p]
         earlier = paddle.ones([a, before + a], dtype="int32").tril(before).astype("bool")
         visible = paddle.concat([prefix.expand([r, a, -1]), earlier.expand([r, a, before + a])], axis=-1)
         states, both = self._run(self.embed(tokens), paddle.stack([gap, along], axis=1), visible, memory)
