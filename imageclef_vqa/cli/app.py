@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.finetune import finetune
 from imageclef_vqa.cli.package import package
@@ -61,7 +62,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, demo)
+COMMANDS = (split, finetune, predict, route, score, package, baseline, demo)
 for command in COMMANDS:
     app.command()(command)
 
