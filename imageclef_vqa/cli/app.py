@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.doctor import doctor
@@ -64,7 +65,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, check, doctor, demo)
+COMMANDS = (split, finetune, predict, route, score, package, check, baseline, doctor, demo)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(weights, name="weights")

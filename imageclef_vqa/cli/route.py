@@ -19,26 +19,39 @@ class Policy(str, Enum):
 
 def route(
     policy: Annotated[
-        Policy, typer.Option(help="evidence: the expert answers where validation shows it better; paper: always.")
+        Policy, typer.Option(help="evidence: who is better on validation images answers; paper: the expert, always.")
     ] = Policy.evidence,
     questions: Annotated[
         str | None,
         typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
     ] = None,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="Evidence also from the runs that validate the split's other folds.")
+    ] = False,
+    train_only: Annotated[bool, typer.Option("--train-only", help="Train the experts and stop.")] = False,
+    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use the trained experts, train none.")] = False,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path("."),
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a linear expert take over the questions that it answers better than BLIP-2."""
+    """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.workspace import Workspace
 
+    if train_only and apply_only:
+        raise UsageError("--train-only and --apply-only exclude each other")
     place = Workspace.at(workspace, run)
     default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
     asked = _ids(questions or default)
-    done = routing.route(place, policy=policy.value, questions=asked, seed=seed, say=note)
+    names = [routing.LINEAR]
+    for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
+        routing.answer_linear(each, train=not apply_only, say=note)
+    if train_only:
+        print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
+        return
+    done = routing.route(place, policy=policy.value, questions=asked, experts=names, folds=folds, seed=seed)
     if as_json:
         print_json(routing.as_json(done))
         return
@@ -47,7 +60,7 @@ def route(
         typer.echo(line)
     for fold, path in done.files.items():
         typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {place.shown(path)}")
-    typer.echo(f"{done.seconds:.0f} s; next: `medvqa score`")
+    typer.echo("next: `medvqa score`")
 
 
 def _ids(text: str) -> list[int]:
