@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -37,11 +39,11 @@ def plugin(request):
         pytest.skip("no g++")
 
 
-def medvqa(lines, folder, **environment):
-    """Run commands, `{0}`-filled already, in one process."""
+def medvqa(lines, folder, program=PROGRAM, **environment):
+    """Run commands in one process."""
     settings = os.environ | {"GLOG_minloglevel": "2"} | {name: str(value) for name, value in environment.items()}
     text = "\n".join(f"{line} --workspace {folder}" for line in lines)
-    return subprocess.run([sys.executable, "-c", PROGRAM], input=text, capture_output=True, text=True, env=settings)
+    return subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, env=settings)
 
 
 def chain(folder, device, lines=CHAIN, **environment):
@@ -82,6 +84,34 @@ def test_the_npu_gives_the_predictions_and_the_run_of_the_cpu(on_cpu, on_npu):
         there, here = ((folder / "work/main" / name).read_text().splitlines() for folder in (on_cpu, on_npu))
         assert [json.loads(line)["answers"] for line in here] == [json.loads(line)["answers"] for line in there]
     assert (on_npu / "run.csv").read_bytes() == (on_cpu / "run.csv").read_bytes()
+
+
+KILLED = """
+import os, signal
+from imageclef_vqa import runtime
+runtime.set_environment()
+from imageclef_vqa.training import loop
+loop.SAVE_EVERY, loop.SAVE_SHARE = 0.0, 1.0  # a state after every step
+save, saved = loop._save, []
+def save_and_die(*arguments):
+    save(*arguments)
+    saved.append(1)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+loop._save = save_and_die
+"""
+
+
+@pytest.mark.parametrize(("first", "then"), [("cpu", "npu"), ("npu", "cpu")])
+def test_a_run_begun_on_one_device_goes_on_upon_another(tmp_path, on_cpu, plugin, first, then):
+    folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
+    killed = medvqa([TRAIN[1].format(first)], folder, program=KILLED + PROGRAM, CUSTOM_DEVICE_ROOT=plugin)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (folder / "work/main/stage2/state.safetensors").exists()
+    done = medvqa([TRAIN[1].format(then)], folder, CUSTOM_DEVICE_ROOT=plugin)
+    assert done.returncode == 0, done.stderr
+    for resumed, unbroken in zip(losses(folder, 2), losses(on_cpu, 2), strict=True):
+        assert resumed == pytest.approx(unbroken, abs=1e-5)
 
 
 CARDS = """
