@@ -16,8 +16,7 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import PRESETS, Preset
-from imageclef_vqa.models.pretrained import load_pretrained, pretrained_files
-from imageclef_vqa.models.representation import RepresentationHeads
+from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
@@ -119,7 +118,7 @@ def finetune(
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
         run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
         trained = (
-            learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
+            learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
         )
         if processes.first:
             stage.finish(trained)
