@@ -74,7 +74,16 @@ def _fold(
         heights=gold.heights,
         seen=gold.trained,
     )
-    return ReportFold(gold.name, score, given, gold.answers, probabilities, images=gold.images, records=gold.records)
+    return ReportFold(
+        gold.name,
+        score,
+        given,
+        gold.answers,
+        probabilities,
+        groups=gold.groups,
+        images=gold.images,
+        records=gold.records,
+    )
 
 
 def _floor(place: Workspace, gold: Gold) -> Answers | None:

@@ -2,6 +2,7 @@
 
 from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
 from imageclef_vqa.evaluation.export import as_csv, as_markdown
+from imageclef_vqa.evaluation.paper import Model
 from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import ReportFold, render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
@@ -11,6 +12,7 @@ from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, for
 __all__ = [
     "Comparisons",
     "FoldScore",
+    "Model",
     "Published",
     "ReportFold",
     "Score",

@@ -8,7 +8,7 @@ from imageclef_vqa.evaluation.slices import worst_slices
 from imageclef_vqa.task import QUESTIONS
 
 NONE = "–"
-SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed"}
+SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed", "file": "exact set"}
 METRICS = {
     "exact_set": "exact sets (the official measure)",
     "exact_ordered": "exact lists, order counts",
@@ -34,7 +34,7 @@ def interval_text(interval: tuple[float, float] | None) -> str:
 
 def points(share: float) -> str:
     """`+4.2`: a difference in points, hundredths of accuracy."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def form_line(score: Score) -> str:
