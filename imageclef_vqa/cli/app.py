@@ -11,6 +11,7 @@ from imageclef_vqa import __version__
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.finetune import finetune
+from imageclef_vqa.cli.import_ import imports
 from imageclef_vqa.cli.package import package
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
@@ -65,6 +66,7 @@ def _program(
 COMMANDS = (split, finetune, predict, route, score, package, check, demo)
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(imports, name="import")
 
 
 def main() -> None:
