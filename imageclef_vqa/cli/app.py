@@ -13,6 +13,7 @@ from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.doctor import doctor
 from imageclef_vqa.cli.finetune import finetune
+from imageclef_vqa.cli.import_ import imports
 from imageclef_vqa.cli.package import package
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
@@ -69,6 +70,7 @@ COMMANDS = (split, finetune, predict, route, score, package, check, baseline, do
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(weights, name="weights")
+app.add_typer(imports, name="import")
 
 
 def main() -> None:

@@ -37,15 +37,14 @@ def check(
     from imageclef_vqa.cli.findings import print_findings
     from imageclef_vqa.cli.known import known
     from imageclef_vqa.cli.options import find_profile
-    from imageclef_vqa.submission import errors_in, examine, organisers_verdict, read_bytes
+    from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
 
     place, edition = Workspace.at(workspace, run), find_profile(profile)
     content = read_bytes(file)
     facts = known(place, edition, development, ids)
     reading = examine(content, str(file), file.suffix.lower(), edition)
-    findings = sorted(
-        [*reading.findings(), *_of_answers(place, file, reading, facts, edition)], key=lambda found: found.severity
-    )
+    found = [*check_name(file, edition), *reading.findings(), *_of_answers(place, file, reading, facts, edition)]
+    findings = sorted(found, key=lambda each: each.severity)
     images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
     verdict = None
     if edition.layout == "images":
@@ -79,8 +78,7 @@ def check(
 def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, profile: Profile) -> list[Finding]:
     """What is found in the answers; nothing where the file holds none."""
     from imageclef_vqa.cli.known import predicted
-    from imageclef_vqa.submission import Run, as_lists, check_run, check_source
-    from imageclef_vqa.submission.provenance import check_manifest
+    from imageclef_vqa.submission import Run, as_lists, check_manifest, check_run, check_source
 
     answers = as_lists(reading)
     if not answers:

@@ -75,7 +75,7 @@ def package(
         image_ids, fingerprints["test"] = [example.image_id for example in test.examples], test.fingerprint
     answers = in_order(answers, image_ids)
     findings = [
-        *_about_the_files(place, target, source),
+        *_about_the_files(place, target, source, edition),
         *check_run(_as_run(place, development, edition, answers, image_ids, source)),
     ]
     scores = read_scores(place, source)
@@ -166,17 +166,15 @@ def _as_run(
     )
 
 
-def _about_the_files(place: Workspace, target: Path, source: Path) -> list[Finding]:
-    from imageclef_vqa.submission import check_age, finding, is_team_zip
+def _about_the_files(place: Workspace, target: Path, source: Path, profile: Profile) -> list[Finding]:
+    from imageclef_vqa.submission import check_age, check_name, finding
 
     findings: list[Finding] = []
     if not place.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {place.shown(place.test / 'images')}"
         findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
-    if target.suffix == ".zip" and not is_team_zip(target):
-        message = f"the organisers ask for <team>_clef2023_medvqa.zip, not {target.name}"
-        findings.append(finding("warning", "zip-name", [target.name], message, "leave --out away and give --team"))
+    findings += check_name(target, profile)
     models = sorted(place.stage(2).glob("*.safetensors"))
     return findings + [found for model in models[:1] for found in check_age(source, model, place.shown(source))]
 

@@ -36,7 +36,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     images = folder / "images"
     if not images.is_dir():
         raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
-    files = _image_files(images)
+    files = [path.name for path in image_files(images)]
     labels = read_labels(folder / "gt.json") if labelled else _unlabelled(folder, files)
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
@@ -75,14 +75,21 @@ def read_test_ids(folder: Path) -> list[str]:
     Raises:
         DataError: every entry that is no id.
     """
-    labels = _unlabelled(folder, _image_files(folder / "images"))
+    labels = _unlabelled(folder, [path.name for path in image_files(folder / "images")])
     if labels.problems:
         raise DataError(labels.problems[:_PROBLEMS_SHOWN])
     return list(labels.records)
 
 
-def _image_files(images: Path) -> list[str]:
-    return sorted(path.name for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+def image_files(images: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+
+
+def image_file(images: Path, image_id: str) -> Path | None:
+    """The picture of an id; None if there is none."""
+    there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
+    return next((path for path in there if path.is_file()), None)
 
 
 def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
@@ -119,8 +126,7 @@ def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[st
     paths: dict[str, Path] = {}
     faults: dict[str, ImageError] = {}
     for image_id in labels.records:
-        there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
-        path = next((path for path in there if path.is_file()), None)
+        path = image_file(images, image_id)
         if path is None:
             faults[image_id] = ImageError("there is no such file")
         elif not path.resolve().is_relative_to(home):

@@ -4,7 +4,7 @@ from imageclef_vqa.submission.checks import check_run
 from imageclef_vqa.submission.findings import Finding, errors_in, finding
 from imageclef_vqa.submission.manifest import compare, hashes, make_manifest, manifest_path, read_manifest, sha256
 from imageclef_vqa.submission.organisers import organisers_verdict
-from imageclef_vqa.submission.provenance import check_age, check_source
+from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, check_source
 from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
 from imageclef_vqa.submission.records import Submission, in_order
 from imageclef_vqa.submission.run import Run
@@ -16,6 +16,8 @@ __all__ = [
     "Submission",
     "as_lists",
     "check_age",
+    "check_manifest",
+    "check_name",
     "check_run",
     "check_source",
     "compare",

@@ -32,7 +32,7 @@ _OF_ANSWERS = (
 def check_run(run: Run) -> list[Finding]:
     """All findings, errors first. Where no check finds an error, the records' own contract is held to as well."""
     findings = [found for check in (*_OF_FILES, *_OF_ANSWERS) for found in check(run)]
-    if not errors_in(findings):
+    if not errors_in(findings) and not run.faulty:
         findings += _contract(run)
     return sorted(findings, key=lambda found: found.severity)
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from imageclef_vqa.submission.findings import finding, number
+from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Row
 from imageclef_vqa.task import split_answers
@@ -27,13 +27,8 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
         if tuple(header) != COLUMNS:
             message = f"columns stand in the order {', '.join(header)}"
             remedy = f"write {', '.join(COLUMNS)}: a reader may go by position"
-            reading.oddities.append(finding("error", "columns", ["row 1"], message, remedy))
-        if "\r" in text:
-            ends = text.count("\r\n"), text.count("\n") - text.count("\r\n")
-            message = f"{number(ends[0], 'line ends', 'lines end')} as on Windows (CR LF)"
-            if ends[0] and ends[1] > ends[0] // 100:
-                message += f", {ends[1]:,} do not"
-            reading.oddities.append(finding("warning", "line-ends", ["line 1"], message, "LF alone is safest"))
+            reading.odd("error", "columns", ["row 1"], message, remedy)
+        _note_line_ends(text, reading)
         order = [header.index(column) for column in COLUMNS]
         for row, cells in enumerate(reader, start=2):
             where = f"{name}, row {row}"
@@ -47,11 +42,23 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
             image_id, question_id, question, answer = (cells[place] for place in order)
             yield where, image_id, _whole_number(question_id), question, _cell_answers(answer)
     except csv.Error as error:
-        reading.fault("syntax", f"{name}, line {reader.line_num}: {error}")
+        quote = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
+        reading.fault("syntax", f"{name}, line {reader.line_num}: {error}{quote}")
         return
     if not text.endswith("\n"):
         message, remedy = "the last line has no end", "look whether the file was cut off; a line ends with a line feed"
-        reading.oddities.append(finding("warning", "cut-off", [f"line {reader.line_num}"], message, remedy))
+        reading.odd("warning", "cut-off", [f"line {reader.line_num}"], message, remedy)
+
+
+def _note_line_ends(text: str, reading: Reading) -> None:
+    windows = text.count("\r\n")
+    alone = text.count("\r") - windows
+    if windows:
+        message = f"{number(windows, 'line ends', 'lines end')} as on Windows (CR LF)"
+        reading.odd("warning", "line-ends", ["line 1"], message, "LF alone is safest")
+    if alone:
+        message = f"{number(alone, 'carriage return stands', 'carriage returns stand')} alone"
+        reading.odd("error", "line-ends", ["line 1"], message, "end lines with LF: many readers see one long line")
 
 
 def _fault_of_header(header: Sequence[str], reading: Reading) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from imageclef_vqa.submission.chance import Counts, distance, furthest, holm, homogeneity
-from imageclef_vqa.submission.findings import Finding, finding
+from imageclef_vqa.submission.findings import Finding, Severity, finding
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS, QuestionVocabulary, as_set
@@ -15,6 +15,7 @@ _ARITY_RATIO = 1.5
 _SEVERAL = 1.5  # values that training gives on average to a question that asks for several
 _CONSTANT_FROM = 10  # images; fewer can share an answer by chance
 _BLIND_FROM = 20
+_BROKEN_AT_MOST = 2  # questions
 _USUAL = 0.95  # of the training labels: one answer throughout is then no surprise
 _IMPOSSIBLE = 1e-6
 _DRIFT = 0.001  # after correction for the number of questions
@@ -34,12 +35,9 @@ def check_arity(run: Run) -> Iterator[Finding]:
         most = max(len(members) for members, _ in entry.sets)
         told = f"question {question_id}: you answer {mine:.1f} values on average, the training labels {training:.1f}"
         remedy = "answers are scored as whole sets; a policy of one answer cost the paper's entry 8 points"
-        single = (sum(count for members, count in entry.sets if len(members) == 1) + 1) / (total + 2)
-        always_one = max(len(answers) for _, answers in pairs) == 1
-        if always_one and training >= _SEVERAL and single ** len(pairs) < _IMPOSSIBLE:
-            yield finding(
-                "error", "arity", [image_id for image_id, _ in pairs], f"{told}, and never more than one", remedy
-            )
+        if _always_one(entry, [given for _, given in pairs]):
+            places = [image_id for image_id, _ in pairs]
+            yield finding("error", "arity", places, f"{told}, and never more than one", remedy)
         elif max(mine, training) >= _ARITY_RATIO * min(mine, training):
             yield finding("warning", "arity", [image_id for image_id, _ in pairs], told, remedy)
         too_many = [f"{image_id}: {'; '.join(given)[:60]!r}" for image_id, given in pairs if len(given) > most == 1]
@@ -49,6 +47,20 @@ def check_arity(run: Run) -> Iterator[Finding]:
             )
             yield finding("error", "arity", too_many, message, "choose one: a set that training never has cannot match")
         yield from _strange_company(question_id, entry, pairs)
+
+
+def _always_one(entry: QuestionVocabulary, answers: list[Answers]) -> bool:
+    """Whether one value is always given where training mostly has several; "Not relevant" and its like say nothing."""
+    alone = {member for member, others in entry.companions.items() if not others}
+    asked = [(members, count) for members, count in entry.sets if alone.isdisjoint(members)]
+    given = [members for members in answers if alone.isdisjoint(members)]
+    total = sum(count for _, count in asked)
+    if not given or not total or max(map(len, given)) > 1:
+        return False
+    if sum(len(members) * count for members, count in asked) < _SEVERAL * total:
+        return False
+    single = (sum(count for members, count in asked if len(members) == 1) + 1) / (total + 2)
+    return bool(single ** len(given) < _IMPOSSIBLE)
 
 
 def _strange_company(
@@ -77,24 +89,39 @@ def check_constant(run: Run) -> Iterator[Finding]:
         yield finding("error", "constant", places, message, "look whether predictions were mixed up with a default")
         return
     validation = _by_question(run)
+    unusual = [q for q in constant if _is_unusual(run, q)]
+    broken = [q for q in unusual if _is_broken(run, validation, q)]
     drifting = [q for q in asked if q not in constant and _against_validation(run, validation, q) < _DRIFT]
-    for question_id in constant:
-        pairs, entry = run.by_question[question_id], run.vocabulary[question_id]
-        total = sum(count for _, count in entry.sets)
-        if len(pairs) < _CONSTANT_FROM or not total or entry.sets[0][1] >= _USUAL * total:
-            continue
+    # Test images of another kind move many questions, not one or two.
+    another_kind = len(broken) > _BROKEN_AT_MOST or len(drifting) * 2 >= len(asked)
+    for question_id in unusual:
+        pairs, labels = run.by_question[question_id], _training(run, question_id)
         given = as_set(pairs[0][1])
-        share = next((count for members, count in entry.sets if frozenset(members) == given), 0) / total
-        said = f"all {len(pairs)} answers are {'; '.join(pairs[0][1])[:60]!r}, {share:.0%} in training"
-        message = f"question {question_id}: {said}"
-        own = validation[question_id]
-        there = own[given] / own.total() if own.total() else 1.0
-        # Test images of another kind would move other questions, too; a weak model would be as blind on validation.
-        broken = max(share, there) ** len(pairs) < _IMPOSSIBLE and there < _USUAL and len(drifting) * 2 < len(asked)
-        if broken:
-            message += f", {there:.0%} of the model's own to validation"
+        message = f"question {question_id}: all {len(pairs)} answers are {'; '.join(pairs[0][1])[:60]!r}"
+        message += f", {_share(labels, given)} in training"
+        if validation[question_id]:
+            message += f", {_share(validation[question_id], given)} of the model's own to validation"
+        severity: Severity = "error" if question_id in broken and not another_kind else "warning"
         remedy = "look whether the model learnt this question"
-        yield finding("error" if broken else "warning", "constant", [i for i, _ in pairs], message, remedy)
+        yield finding(severity, "constant", [image_id for image_id, _ in pairs], message, remedy)
+
+
+def _is_unusual(run: Run, question_id: int) -> bool:
+    """Whether one answer for all images is a surprise, after what training answers."""
+    labels = _training(run, question_id)
+    if len(run.by_question[question_id]) < _CONSTANT_FROM or not labels:
+        return False
+    return max(labels.values()) < _USUAL * labels.total()
+
+
+def _is_broken(run: Run, validation: dict[int, Counts], question_id: int) -> bool:
+    """Whether it is more than a surprise: the same model's answers to validation images vary."""
+    pairs, own = run.by_question[question_id], validation[question_id]
+    if not own:
+        return False
+    given, labels = as_set(pairs[0][1]), _training(run, question_id)
+    share = max(own[given] / own.total(), labels[given] / labels.total())
+    return bool(share < _USUAL and share ** len(pairs) < _IMPOSSIBLE)
 
 
 def check_drift(run: Run) -> Iterator[Finding]:

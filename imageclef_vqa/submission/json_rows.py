@@ -28,7 +28,7 @@ def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
         return found
 
     def no_constant(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        reading.fault("syntax", f"{name}: not JSON: {constant}")
 
     try:
         content = json.loads(
@@ -41,7 +41,8 @@ def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
         reading.fault("syntax", f"{name}: not JSON: nested too deeply to be a run")
         return
     except json.JSONDecodeError as error:
-        end = ": the file ends in the middle" if error.pos >= len(text.rstrip()) - 1 else ""
+        cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
+        end = ": the file ends in the middle" * cut
         reading.fault("syntax", f"{name}: not JSON: {error.msg}, line {error.lineno}, column {error.colno}{end}")
         return
     except ValueError as error:

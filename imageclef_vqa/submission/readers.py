@@ -8,13 +8,17 @@ from pathlib import Path
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.submission.archives import LARGEST, only_member
 from imageclef_vqa.submission.csv_rows import csv_rows
-from imageclef_vqa.submission.findings import finding, number
+from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.json_rows import json_rows
 from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Answers, Row
 from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, split_answers
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_FILES = {
+    b"\xff\xfe": ", but UTF-16, as spreadsheets write it",
+    b"\xfe\xff": ", but UTF-16, as spreadsheets write it",
+    b"PK": ", but a zip archive or a spreadsheet's own file",
+}
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -69,12 +73,8 @@ def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) 
                 reading.fault("archive", problem)
             return reading
         if not member.removeprefix(f"{name}, ").startswith("task1/"):
-            said = finding(
-                *("error", "archive-folder", [member]),
-                "the run does not lie in the archive's folder task1/",
-                "`medvqa package --team NAME` makes the archive",
-            )
-            reading.oddities.append(said)
+            message = "the run does not lie in the archive's folder task1/"
+            reading.odd("error", "archive-folder", [member], message, "`medvqa package --team NAME` makes the archive")
         reading.name = name = member
     if suffix not in (".csv", ".json"):
         reading.fault("kind", f"{name}: runs are .csv, .json or .zip files")
@@ -97,16 +97,12 @@ def _decode(content: bytes, reading: Reading) -> str | None:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        utf16 = ", but UTF-16, as spreadsheets write it" if content.startswith(_UTF16) else ""
-        reading.fault("text", f"{reading.name}, line {line}: not UTF-8{utf16}")
+        known = (said for start, said in _OTHER_FILES.items() if content.startswith(start))
+        reading.fault("text", f"{reading.name}, line {line}: not UTF-8{next(known, '')}")
         return None
     if content.startswith(_BOM):
-        said = finding(
-            *("error", "byte-order-mark", ["byte 1"]),
-            "the file begins with a byte order mark: JSON readers refuse it, CSV readers take it for text",
-            "save it as UTF-8 without one",
-        )
-        reading.oddities.append(said)
+        message = "the file begins with a byte order mark: JSON readers refuse it, CSV readers take it for text"
+        reading.odd("error", "byte-order-mark", ["byte 1"], message, "save it as UTF-8 without one")
     return text
 
 
@@ -145,9 +141,9 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
         answers[pair] = tuple(answer)
     if respelt:
         message = f"{number(len(respelt), 'question is', 'questions are')} spelt otherwise than in the data"
-        reading.oddities.append(
-            finding("error", "question-text", respelt, message, "write its text as the data have it")
-        )
+        reading.odd("error", "question-text", respelt, message, "write its text as the data have it")
+    if not reading.answers and not reading.faults:
+        reading.odd("error", "empty", ["no answer at all"], "the file holds no answer", "`medvqa package` writes a run")
     _note_form(reading)
 
 
@@ -159,12 +155,10 @@ def _note_form(reading: Reading) -> None:
         reading.form = "string"
         message = f"all {strings:,} answers are strings, not lists"
         remedy = "the organisers never said which they want; lists cannot be misread (`--answer-form list`)"
-        reading.oddities.append(finding("warning", "answer-form", reading.strings, message, remedy))
+        reading.odd("warning", "answer-form", reading.strings, message, remedy)
     else:
         message = f"{number(strings, 'answer is a string', 'answers are strings')}, the others are lists"
-        reading.oddities.append(
-            finding("error", "answer-form", reading.strings, message, 'write every answer as a list: ["Yes"]')
-        )
+        reading.odd("error", "answer-form", reading.strings, message, 'write every answer as a list: ["Yes"]')
 
 
 def as_lists(reading: Reading) -> dict[tuple[str, int], Answers]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from imageclef_vqa.errors import DataError
-from imageclef_vqa.submission.findings import Finding, finding, number, printable
+from imageclef_vqa.submission.findings import Finding, Severity, finding, number, printable
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Pair
 
@@ -43,6 +43,9 @@ class Reading:
 
     def fault(self, check: str, line: str) -> None:
         self.faults.append(Fault(check, line))
+
+    def odd(self, severity: Severity, check: str, places: Sequence[str], message: str, remedy: str) -> None:
+        self.oddities.append(finding(severity, check, self._places(places), message, remedy))
 
     def refuse(self) -> None:
         """Raise what makes it no run.

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
 from imageclef_vqa.submission.coverage import odd_characters
 from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place
@@ -16,6 +17,7 @@ from imageclef_vqa.task import QUESTIONS, Kind
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # CSV readers stop at the first, change the second, and UTF-8 has no bytes for a surrogate.
 _UNWRITABLE = re.compile("[\0\r\ud800-\udfff]")
+_LOOKED_AT = 100  # different strangers of a question: more are no slips of spelling
 _JOINED = re.compile(r"\s*(?:;|,|\||/|\band\b|&)\s*")
 
 
@@ -61,8 +63,10 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
             strangers.pop(member, None)
         kinds: dict[str, list[tuple[str, str]]] = {}
         folded = {_folded(member): member for member in entry.members}
-        for stranger, _ in strangers.most_common():
-            kind, meant = _kind(stranger, folded, question_id, homes)
+        for rank, (stranger, _) in enumerate(strangers.most_common()):
+            kind, meant = "vocabulary", ""
+            if rank < _LOOKED_AT:
+                kind, meant = _kind(stranger, folded, question_id, homes)
             kinds.setdefault(kind, []).append((stranger, meant))
         for kind, found in kinds.items():
             count = sum(strangers[stranger] for stranger, _ in found)
@@ -99,17 +103,20 @@ def _kind(
         return "characters", f" holds {', '.join(odd[:3])}{meant}"
     if plain in folded:
         return "spelling", f", spelt {folded[plain]!r} in training"
-    parts = [part for part in _JOINED.split(stranger) if part]
+    parts = [part for part in (part.strip("[]'\" ") for part in _JOINED.split(stranger)) if part]
     if len(parts) > 1 and all(_folded(part) in folded for part in parts):
         return "joined", f" for {', '.join(repr(folded[_folded(part)]) for part in parts)}"
     if len(plain) > 1 and (whole := [member for key, member in folded.items() if key.startswith(plain)]):
         return "truncated", f", the beginning of {whole[0]!r}"
     if QUESTIONS[question_id].kind is Kind.NUMBER and stranger.isascii() and stranger.isdigit() and len(stranger) < 3:
         return "numeral", ""
+    if near := get_close_matches(plain, folded, 1, 0.85):
+        return "vocabulary", f", nearly {folded[near[0]]!r}"
     if elsewhere := homes.get(stranger):
         return "vocabulary", f", which answers question {elsewhere[0]}"
     return "vocabulary", ""
 
 
 def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """What spelling leaves of an answer: neither case nor white space."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -62,7 +62,8 @@ class Profile:
     def read(self, question_id: int, answers: Iterable[str]) -> Answers:
         """Answers of this edition in the spelling of the 2023 edition; what that one does not know stays as it is."""
         known = self._known[question_id]
-        return tuple(dict.fromkeys(known.get(answer, answer) for answer in answers))
+        spelt = ((answer, answer.lower() if self.lower_case else answer) for answer in answers)
+        return tuple(dict.fromkeys(known.get(key, answer) for answer, key in spelt))
 
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
         """A vocabulary of the 2023 edition as this edition spells it."""
