@@ -1,6 +1,7 @@
 """What the competition says: its questions, how answers compare, the records of its files."""
 
 from imageclef_vqa.task.answers import as_set, join_answers, same_answer, split_answers
+from imageclef_vqa.task.implications import Implication, contradictions, learn_implications
 from imageclef_vqa.task.predictions import read_predictions, write_predictions
 from imageclef_vqa.task.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, Kind, Question, find_question
 from imageclef_vqa.task.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer
@@ -12,6 +13,7 @@ __all__ = [
     "SEGMENTATION_TYPE",
     "Candidate",
     "GtRecord",
+    "Implication",
     "Kind",
     "Label",
     "Prediction",
@@ -20,8 +22,10 @@ __all__ = [
     "SubmittedAnswer",
     "Vocabulary",
     "as_set",
+    "contradictions",
     "find_question",
     "join_answers",
+    "learn_implications",
     "learn_vocabulary",
     "read_predictions",
     "same_answer",
