@@ -97,6 +97,10 @@ class Workspace:
         return self.run_folder / "routed" / f"{fold}.jsonl"
 
     @property
+    def calibration(self) -> Path:
+        return self.run_folder / "calibration.json"
+
+    @property
     def scores(self) -> Path:
         return self.run_folder / "scores.json"
 
