@@ -105,6 +105,10 @@ class Workspace:
         return next((path for path in made if path.exists()), None)
 
     @property
+    def calibration(self) -> Path:
+        return self.run_folder / "calibration.json"
+
+    @property
     def scores(self) -> Path:
         return self.run_folder / "scores.json"
 

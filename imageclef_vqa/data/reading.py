@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,7 +39,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     if not images.is_dir():
         raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
     files = [path.name for path in image_files(images)]
-    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(folder, files)
+    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(images, folder / IDS_FILE, files)
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
     ids = list(paths)
@@ -50,18 +52,9 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
         for image_id in sorted(faults, key=order.__getitem__)
     ]
     if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        shown = problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
-        raise DataError(shown, remedy=_REMEDY)
+        raise DataError(_shortened(problems), remedy=_REMEDY)
     examples = tuple(
-        Example(
-            image_id=image_id,
-            image=path,
-            answers=labels.answers[image_id],
-            sha256=row["sha256"].decode(),
-            width=int(row["width"]),
-            height=int(row["height"]),
-        )
+        _example(image_id, path, labels.answers[image_id], row)
         for (image_id, path), row in zip(paths.items(), rows, strict=True)
     )
     _note_strays(files, paths.values(), labels.oddities)
@@ -75,7 +68,7 @@ def read_test_ids(folder: Path) -> list[str]:
     Raises:
         DataError: every entry that is no id.
     """
-    labels = _unlabelled(folder, [path.name for path in image_files(folder / "images")])
+    labels = _unlabelled(folder / "images", folder / IDS_FILE, [path.name for path in image_files(folder / "images")])
     if labels.problems:
         raise DataError(labels.problems[:_PROBLEMS_SHOWN])
     return list(labels.records)
@@ -92,9 +85,62 @@ def image_file(images: Path, image_id: str) -> Path | None:
     return next((path for path in there if path.is_file()), None)
 
 
-def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
-    """The ids of a test folder, without answers."""
-    source = folder / IDS_FILE
+@dataclass(frozen=True)
+class Pictures:
+    """Images that want answers, in order: all ids, the images that can be read, and what is wrong with the others."""
+
+    image_ids: tuple[str, ...]
+    readable: Dataset
+    faults: dict[str, str]
+
+
+def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pictures:
+    """The pictures in the folder `images` that the file `ids` lists; all of them where there is no such file.
+
+    Raises:
+        DataError: there is no such folder, no image, or an id that is none, all of them together.
+    """
+    if not images.is_dir():
+        raise DataError([f"{images}: there is no such folder"])
+    files = [path.name for path in image_files(images)]
+    labels = _unlabelled(images, ids, files)
+    if labels.problems:
+        raise DataError(_shortened(labels.problems))
+    paths, faults = _image_paths(images, labels)
+    rows, damaged = index_images(list(paths.values()), cache)
+    found = list(paths)
+    faults.update({found[at]: fault for at, fault in damaged.items()})
+    examples = tuple(
+        _example(image_id, path, {}, row)
+        for (image_id, path), row in zip(paths.items(), rows, strict=True)
+        if image_id not in faults
+    )
+    told = {
+        image_id: f"{paths.get(image_id, images / f'{image_id}.jpg')}: {faults[image_id]}"
+        for image_id in labels.records
+        if image_id in faults
+    }
+    return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), told)
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    more = len(problems) - _PROBLEMS_SHOWN
+    return problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+
+
+def _example(image_id: str, path: Path, answers: Mapping[int, tuple[str, ...]], row: Any) -> Example:
+    return Example(
+        image_id=image_id,
+        image=path,
+        answers=answers,
+        sha256=row["sha256"].decode(),
+        width=int(row["width"]),
+        height=int(row["height"]),
+    )
+
+
+def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
+    """The ids of images without answers."""
     try:
         ids = source.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
@@ -116,7 +162,7 @@ def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
         labels.records[image_id] = number
         labels.answers[image_id] = {}
     if not ids:
-        labels.problems.append(f"{source if source.exists() else folder / 'images'}: no image there")
+        labels.problems.append(f"{source if source.exists() else images}: no image there")
     return labels
 
 

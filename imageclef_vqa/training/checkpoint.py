@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.models.presets import Preset, find_preset
 from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
 from imageclef_vqa.task import Vocabulary
 from imageclef_vqa.training.log import Log
@@ -51,6 +52,10 @@ class StageConfig(BaseModel):
     weights_folder: str | None = None  # where those of a preset that comes without were found
     weights: dict[str, str]  # the SHA-256 of each file it starts from, the frozen ones included
     version: str = __version__
+
+    def starting_point(self) -> Preset:
+        """The preset, with its weights where they were found."""
+        return find_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
 
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
