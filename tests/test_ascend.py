@@ -68,7 +68,8 @@ def losses(folder, stage):
     """The numbers of each step and of each epoch's end, without the time they took."""
     lines = (folder / f"work/main/stage{stage}/log.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    return [{name: each[name] for name in each if isinstance(each[name], float) and name != "seconds"} for each in records]
+    numbers = [{name: each[name] for name in each if isinstance(each[name], float)} for each in records]
+    return [{name: each[name] for name in each if name != "seconds"} for each in numbers]
 
 
 @pytest.mark.parametrize("stage", [1, 2])
