@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, as_typed
 from imageclef_vqa.cli.recipe_options import with_recipe_options
+
+_ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
 
 
 @with_recipe_options
 def finetune(
+    context: typer.Context,
     stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
     preset: Annotated[
         str | None, typer.Option(help="Which BLIP-2; `medvqa plan` lists them.", show_default="the recipe's, or tiny")
@@ -32,6 +35,9 @@ def finetune(
     fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; an unfinished run is not gone on with.")] = False,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")
+    ] = None,
     seed: SeedOption = 0,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),
@@ -39,8 +45,10 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
     from imageclef_vqa import runtime
-    from imageclef_vqa.cli.console import note, print_json
+    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.errors import UsageError
     from imageclef_vqa.models.presets import find_preset
+    from imageclef_vqa.training.launch import launch, launched, parse_devices
     from imageclef_vqa.training.recipe import choose_recipe
     from imageclef_vqa.workspace import Workspace
 
@@ -48,11 +56,18 @@ def finetune(
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=changes)
     model = find_preset(name, weights)
     _ = model.folder  # complains before Paddle is imported, which takes seconds
+    if devices and not launched():
+        if ":" in device:
+            raise UsageError(f"--device {device} with --devices: say which with one of them")
+        raise typer.Exit(launch(["finetune", *as_typed(context)], parse_devices(devices)))
     on = runtime.prepare(device, seed=seed)
 
     from imageclef_vqa.training.finetune import finetune as train_stage
 
-    done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=note)
+    def say(message: str) -> None:
+        typer.echo(message, err=True)
+
+    done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=say)
     if as_json:
         print_json(
             {
@@ -61,11 +76,15 @@ def finetune(
                 "device": on,
                 "trained": done.trained,
                 "seconds": round(done.seconds, 1),
-                **done.last,
+                "processes": done.processes,
+                "resumed": done.resumed,
+                **{name: value for name, value in done.last.items() if name != "seconds"},
             }
         )
     else:
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in done.last.items() if name != "epoch")
-        took = f"{chosen.epochs} epochs on {on} in {done.seconds:.0f} s"
+        figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        several = f"{done.processes} processes on {on}" if done.processes > 1 else on
+        took = f"{done.last.get('epoch', 0)} epochs on {several} in {done.seconds:.0f} s"
         typer.echo(f"stage {stage}: {took if done.trained else 'already trained, --fresh trains it anew'} ({losses})")
         typer.echo(f"{place.shown(done.folder)}; next: `medvqa {'finetune --stage 2' if stage == 1 else 'predict'}`")

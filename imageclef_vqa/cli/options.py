@@ -42,6 +42,17 @@ def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
     return workspace
 
 
+def as_typed(context: typer.Context) -> list[str]:
+    """The options of a command that came from its command line, to be typed again."""
+    typed: list[str] = []
+    for parameter in context.command.params:
+        source, value = context.get_parameter_source(parameter.name or ""), context.params.get(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            off = value is False and parameter.secondary_opts
+            typed += [off[0]] if off else [parameter.opts[0]] + ([] if value is True else [str(value)])
+    return typed
+
+
 # Read first (eager), so that its settings are there when the other options look for their defaults.
 WorkspaceOption = Annotated[
     Path,

@@ -42,6 +42,7 @@ class Finetuned:
     resumed: bool
     seconds: float
     trained: bool = True
+    processes: int = 1
 
 
 def finetune(
@@ -61,6 +62,10 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     started = time.monotonic()
+    if recipe.precision != "fp32" and paddle.get_device() == "cpu":
+        raise UsageError(
+            f"--precision {recipe.precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
+        )
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
     processes = Processes.start()
@@ -78,6 +83,7 @@ def finetune(
             train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
+        model.vision.recompute = recipe.recompute
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
@@ -123,7 +129,7 @@ def finetune(
         if processes.first:
             stage.finish(trained)
         processes.wait()
-    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started)
+    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started, processes=processes.count)
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:

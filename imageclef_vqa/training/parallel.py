@@ -24,6 +24,7 @@ from imageclef_vqa.models.dropout import rows_at_hand
 from imageclef_vqa.training.pairs import Batch
 
 Item = TypeVar("Item")
+_BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
 _DIE_WITH_PARENT = 1  # prctl(2), PR_SET_PDEATHSIG
 _AT_ONCE = 2**26  # numbers in one message: 256 MB
 
@@ -91,6 +92,10 @@ class Processes:
         """Meet the others that `medvqa finetune --devices` or `paddle.distributed.launch` has started."""
         processes = cls()
         if processes.count > 1 and not distributed.is_initialized():
+            kind = paddle.get_device().split(":")[0]
+            os.environ.setdefault("PADDLE_DISTRI_BACKEND", _BACKENDS.get(kind, "xccl"))
+            if kind not in _BACKENDS:
+                os.environ.setdefault("PADDLE_XCCL_BACKEND", kind)  # which Paddle 3.0 to 3.2 do not find out
             CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
             with contextlib.redirect_stderr(io.StringIO()):  # Paddle lists the flags that `runtime` has set
                 distributed.init_parallel_env()

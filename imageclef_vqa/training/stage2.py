@@ -98,7 +98,7 @@ def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) ->
 def _answers(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Iterator[tuple[Pair, float, bool]]:
     """Each pair with the log-probability of its answer, and whether greedy decoding would say exactly this answer."""
     for places, memory, answer in _by_length(model, visual, batch, table):
-        logits, padding = model.language.answer_logits(memory, answer), answer == 0
+        logits, padding = model.language.answer_logits(memory, answer).astype("float32"), answer == 0
         log_probs = -nn.functional.cross_entropy(logits, answer, reduction="none").squeeze(-1)
         sums = (log_probs * (~padding).astype("float32")).sum(axis=1).numpy()
         greedy = ((logits.argmax(axis=-1) == answer) | padding).all(axis=1).numpy()
