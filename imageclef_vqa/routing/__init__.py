@@ -2,7 +2,7 @@
 
 from imageclef_vqa.routing.baseline import RUN as BASELINE
 from imageclef_vqa.routing.baseline import baseline
-from imageclef_vqa.routing.experts import LINEAR, answer_linear, runs_of_other_folds
+from imageclef_vqa.routing.experts import LINEAR, RESNET34, answer_linear, runs_of_other_folds
 from imageclef_vqa.routing.judging import Policy
 from imageclef_vqa.routing.route import PAPER_QUESTIONS, Routed, route
 from imageclef_vqa.routing.table import as_json, routing_table, summary_lines
@@ -11,6 +11,7 @@ __all__ = [
     "BASELINE",
     "LINEAR",
     "PAPER_QUESTIONS",
+    "RESNET34",
     "Policy",
     "Routed",
     "answer_linear",

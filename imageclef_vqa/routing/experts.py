@@ -18,7 +18,7 @@ from imageclef_vqa.routing.linear import LinearExpert, fit_linear_expert, load_e
 from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.workspace import Workspace
 
-LINEAR = "linear"
+LINEAR, RESNET34 = "linear", "resnet34"
 
 
 def fold_of_run(place: Workspace, split: Split) -> int:
@@ -102,7 +102,7 @@ def read_answers(place: Workspace, names: Sequence[str], fold: str, plain: Seque
             raise MissingStepError(
                 f"{place.shown(path)} lacks answers to {len(missing)} images ({min(missing)}): the {name} expert of "
                 f"{place.shown(place.run_folder)} is older than its predictions",
-                "medvqa route",
+                f"medvqa route --expert {name}",
             )
         ranked[name] = {(each.image_id, each.question_id): candidates_of(each) for each in answers}
     return ranked
