@@ -11,6 +11,7 @@ from imageclef_vqa import __version__
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.finetune import finetune
 from imageclef_vqa.cli.package import package
+from imageclef_vqa.cli.plan import plan
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.score import score
@@ -61,7 +62,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, demo)
+COMMANDS = (split, finetune, predict, route, score, package, plan, demo)
 for command in COMMANDS:
     app.command()(command)
 

@@ -18,8 +18,14 @@ def finetune(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default="the recipe's")] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, max=18, help="Of an image, per step.", show_default="the recipe's")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(show_default="the recipe's")] = None,
     freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="The paper's asterisk: stage 2.")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Make vision's activations twice: slower, in less memory.")
+    ] = False,
     fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; an unfinished run is not gone on with.")] = False,
     device: DeviceOption = "auto",
@@ -29,6 +35,8 @@ def finetune(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
+    from dataclasses import replace
+
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json
     from imageclef_vqa.models.presets import find_preset
@@ -36,9 +44,18 @@ def finetune(
     from imageclef_vqa.workspace import Workspace
 
     place, chosen = Workspace.at(workspace, run), find_preset(preset, weights)
+    chosen = replace(chosen, vision=replace(chosen.vision, recompute=recompute))
     _ = chosen.folder  # complains before Paddle is imported, which takes seconds
     frozen = False if freeze_vision else None
-    recipe = recipe_for(preset, stage, epochs=epochs, batch=batch, learning_rate=learning_rate, train_vision=frozen)
+    recipe = recipe_for(
+        preset,
+        stage,
+        epochs=epochs,
+        batch=batch,
+        questions=questions,
+        learning_rate=learning_rate,
+        train_vision=frozen,
+    )
     on = runtime.prepare(device, seed=seed)
 
     from imageclef_vqa.training.finetune import finetune as train_stage
