@@ -16,6 +16,7 @@ from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.score import score
 from imageclef_vqa.cli.split import split
+from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError
 
 
@@ -65,6 +66,7 @@ def _program(
 COMMANDS = (split, finetune, predict, route, score, package, plan, demo)
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(weights, name="weights")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ qformer.safetensors     the Q-Former
 projection.safetensors  from the Q-Former's width to the language model's
 heads.safetensors       what stage 1 puts on the Q-Former
 language.safetensors    the language model
+resnet34.safetensors    an expert to start from
 spiece.model            its tokenizer (ChatGLM: ice_text.model)
 config.json             the sizes, where the weights come from, and what their source did not have
 
@@ -25,7 +26,7 @@ from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, QFormerConfi
 
 CONFIG = "config.json"
 FORMAT = "medvqa"
-PARTS = ("vision", "qformer", "projection", "heads", "language")
+PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
 TOKENIZERS = ("spiece.model", "ice_text.model")
 _LANGUAGES = {"t5": T5Config, "glm": GLMConfig}
 _LARGEST = 10_000_000  # bytes of a config.json
@@ -38,8 +39,9 @@ class FolderConfig:
     vision: VisionConfig | None = None
     qformer: QFormerConfig | None = None
     language: LanguageConfig | None = None
-    projection: bool = False
+    projection: int = 0  # the width that it leads to, which is the language model's; 0: there is none
     heads: bool = False
+    resnet34: int = 0  # its classes
     sources: Mapping[str, str] = field(default_factory=dict)  # part → the format that it came from
     absent: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,9 +64,9 @@ class FolderConfig:
         content: dict[str, Any] = {"format": FORMAT, "parts": {}}
         for part in self.parts:
             value = getattr(self, part)
-            sizes = {} if value is True else asdict(value)
-            kind = {"kind": name for name, sort in _LANGUAGES.items() if isinstance(value, sort)}
-            content["parts"][part] = kind | {"source": self.sources[part]} | sizes
+            sizes = {} if value is True else {"size": value} if isinstance(value, int) else asdict(value)
+            kinds = [name for name, sort in _LANGUAGES.items() if isinstance(value, sort)]
+            content["parts"][part] = ({"kind": kinds[0]} if kinds else {}) | {"source": self.sources[part]} | sizes
         content["absent"] = dict(sorted(self.absent.items()))
         write_json(folder / CONFIG, content)
 
@@ -101,8 +103,12 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
         kind: dict[str, Any] = {"vision": VisionConfig, "qformer": QFormerConfig}
         if "language" in parts:
             kind["language"] = _LANGUAGES[parts["language"].pop("kind")]
+        found: dict[str, Any] = {
+            part: _read_sizes(kind[part], sizes) if part in kind else int(sizes["size"]) if sizes else True
+            for part, sizes in parts.items()
+        }
         return FolderConfig(
-            **{part: _read_sizes(kind[part], sizes) if part in kind else True for part, sizes in parts.items()},
+            **found,
             sources=sources,
             absent={str(name): str(reason) for name, reason in content["absent"].items()},
         )

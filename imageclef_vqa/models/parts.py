@@ -20,13 +20,14 @@ def build_part(part: str, config: FolderConfig) -> nn.Layer:
         return VisionTransformer(config.vision)
     if part == "language" and config.language is not None:
         return build_language(config.language).model
+    if part == "resnet34":
+        return paddle.vision.models.resnet34(num_classes=config.resnet34)
     assert config.qformer is not None
     if part == "qformer":
         return QFormer(config.qformer)
     if part == "heads":
         return RepresentationHeads(config.qformer)
-    assert config.language is not None
-    return nn.Linear(config.qformer.width, config.language.width)
+    return nn.Linear(config.qformer.width, config.projection)
 
 
 def shapes(part: str, config: FolderConfig) -> dict[str, tuple[int, ...]]:

@@ -1,31 +1,41 @@
-"""A preset with the weights that it starts from: its folder holds
-
-language.safetensors   the language model, frozen for good
-spiece.model           its tokenizer (ice_text.model for ChatGLM)
-blip2.safetensors      vision, Q-Former and projection to start from, if there are any
-"""
+"""A preset with the weights that it starts from, which lie in a folder (`folder.py`): language model and tokenizer, and
+of vision, Q-Former, projection and the heads of stage 1 what there is; the rest starts anew."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.folder import FolderConfig, read_folder_config
 from imageclef_vqa.models.language import Tokenizer, load_language, read_tokenizer, tokenizer_file
 from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.representation import RepresentationHeads
+from imageclef_vqa.models.vision import resize_positions
 from imageclef_vqa.models.weights import load_weights, open_safetensors
-from imageclef_vqa.models.weights.stored import Bits
+from imageclef_vqa.models.weights.stored import Bits, values
 
 LANGUAGE = "language.safetensors"
-START = "blip2.safetensors"
+HEADS = "heads.safetensors"
+START = ("vision.safetensors", "qformer.safetensors", "projection.safetensors")
+_POSITIONS = "positions"
+# What training may choose anew; all else is the weights' own.
+_FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
+# What only the text branch of the Q-Former depends on.
+_OF_TEXT = {"vocabulary", "positions", "shared_width"}
+# How to compute, which weights bring with them where the preset's own sizes fit.
+_NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    files = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language), START)]
-    return [file for file in files if file != preset.folder / START or file.exists()]
+    needed = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language))]
+    return needed + [path for name in (*START, HEADS) if (path := preset.folder / name).exists()]
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
@@ -34,13 +44,62 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
     Raises:
         MedvqaError: a file is missing or does not fit.
     """
+    config = read_folder_config(preset.folder) or FolderConfig()
+    preset = fitted(preset, config)
     model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
-    if (preset.folder / START).exists():
-        start, _ = open_safetensors(preset.folder / START)
-        # Parts of several origins may lack one: BLIP-2's own projection leads to another language model than T5-base.
-        parts = {name.split(".")[0] for name in start}
-        _load(model, start, str(preset.folder / START), parts)
+    for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
+        part = getattr(model, path.stem)
+        start: dict[str, Bits | np.ndarray] = dict(open_safetensors(path)[0])
+        if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
+            start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
+        load_weights(part, start, str(path), absent=_absent(config, path.stem))
     return model, read_tokenizer(preset.language, preset.folder)
+
+
+def load_heads(preset: Preset) -> RepresentationHeads:
+    """The heads of stage 1: the folder's, or new ones.
+
+    Raises:
+        MedvqaError: they do not fit.
+    """
+    config = read_folder_config(preset.folder) or FolderConfig()
+    heads, path = RepresentationHeads(fitted(preset, config).qformer), preset.folder / HEADS
+    if path.exists():
+        load_weights(heads, open_safetensors(path)[0], str(path), absent=_absent(config, "heads"))
+    return heads
+
+
+def fitted(preset: Preset, config: FolderConfig) -> Preset:
+    """The preset with what the folder's `config.json` says of epsilons and activations.
+
+    Raises:
+        MedvqaError: the weights have other sizes than the preset.
+    """
+    texts = not any(name.startswith("qformer.words") for name in config.absent)
+    complaints, changes = [], {}
+    for part in ("vision", "qformer", "language"):
+        ours, theirs = getattr(preset, part), getattr(config, part)
+        if theirs is None:
+            continue
+        if type(theirs) is not type(ours):
+            complaints.append(f"{part}: {type(theirs).__name__} there, {type(ours).__name__} in the preset")
+            continue
+        free = _FREE if part != "qformer" or texts else _FREE | _OF_TEXT
+        own: dict[str, Any] = asdict(ours)
+        differing = {name: value for name, value in asdict(theirs).items() if value != own[name] and name not in free}
+        complaints += [
+            f"{part}: {name} is {value} there, {own[name]} in the preset"
+            for name, value in differing.items()
+            if name not in _NUMERICS and not (name == "scale_decoder_outputs" and theirs.scales == ours.scales)
+        ]
+        changes[part] = replace(ours, **{name: value for name, value in differing.items() if name in _NUMERICS})
+    if complaints:
+        raise MedvqaError("\n".join([f"the weights in {preset.folder} are not those of {preset.name}:", *complaints]))
+    return replace(preset, **changes)
+
+
+def _absent(config: FolderConfig, part: str) -> list[str]:
+    return [name.removeprefix(f"{part}.") for name in config.absent if name.startswith(f"{part}.")]
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:

@@ -78,7 +78,7 @@ class VisionLayer(nn.Layer):
         return x + self._dropped(self.mlp_out(self.activate(self.mlp_in(self.mlp_norm(x)))))
 
     def _dropped(self, x: Tensor) -> Tensor:
-        """Stochastic depth (Huang et al. 2016): nothing for some pictures, and more for the others to make up for it."""
+        """Stochastic depth (Huang et al. 2016): nothing for some pictures, and more for the others instead."""
         if not self.training or self.drop == 0.0:
             return x
         return x * nn.functional.dropout(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype), self.drop)

@@ -14,8 +14,7 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import PRESETS, Preset
-from imageclef_vqa.models.pretrained import load_pretrained, pretrained_files
-from imageclef_vqa.models.representation import RepresentationHeads
+from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
@@ -97,9 +96,7 @@ def finetune(
             return Fold(part, pixels, PairTable(part, vocabulary, tokenizer))
 
         run = Run(stage, model, recipe, fold_of(train_set), fold_of(val_set), seed)
-        stage.finish(
-            learn_representation(run, RepresentationHeads(preset.qformer)) if number == 1 else learn_to_answer(run)
-        )
+        stage.finish(learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run))
     return Finetuned(folder, stage.last_record(), resumed, time.monotonic() - started)
 
 

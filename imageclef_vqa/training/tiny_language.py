@@ -77,7 +77,7 @@ def main(folder: Path) -> None:
     import paddle
 
     from imageclef_vqa.models.language import Tokenizer, build_language
-    from imageclef_vqa.models.weights import save_weights
+    from imageclef_vqa.models.weights import own_tensors, save_weights
 
     tokenizer = Tokenizer(folder / "spiece.model")
     preset = PRESETS["tiny"]
@@ -132,7 +132,7 @@ def main(folder: Path) -> None:
         schedule.step()
         if step % 100 == 0:
             print(f"step {step}: {float(loss):.4f} nats per token", flush=True)
-    save_weights(folder / "language.safetensors", model.model.state_dict())
+    save_weights(folder / "language.safetensors", own_tensors(model.model))
 
 
 if __name__ == "__main__":

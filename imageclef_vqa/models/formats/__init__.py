@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.formats import hf_blip2, medvqa, t5
+from imageclef_vqa.models.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, visualglm
 from imageclef_vqa.models.formats.reading import Reading
 from imageclef_vqa.models.weights.source import Source
 
-FORMATS = {"medvqa": medvqa, "hf_blip2": hf_blip2, "t5": t5}
+FORMATS = {
+    "medvqa": medvqa,
+    "hf_blip2": hf_blip2,
+    "t5": t5,
+    "visualglm": visualglm,
+    "chatglm": chatglm,
+    "lavis": lavis,
+    "resnet34": resnet34,
+}
 
 
 def read_format(source: Source) -> tuple[str, Reading]:

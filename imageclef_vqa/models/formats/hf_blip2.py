@@ -105,14 +105,18 @@ def read(source: Source) -> Reading:
         return Reading(FolderConfig(vision=vision, qformer=qformer, heads=True), (*shared, *_RETRIEVAL), ABSENT_HEADS)
     language = fields.table("text_config")
     language.demand(
-        language.get("model_type") == "t5", f"model_type is {language.get('model_type')!r}; of language models, t5 alone"
+        language.get("model_type") == "t5",
+        f"model_type is {language.get('model_type')!r}; of language models, t5 alone",
     )
     tied = t5.is_tied(source, "language_model.")
+    sizes = t5.read_config(language, tied=tied)
     return Reading(
-        FolderConfig(
-            vision=vision, qformer=qformer, language=t5.read_config(language, tied=tied), projection=True
+        FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
+        (
+            *shared,
+            *linear("language_projection", "projection"),
+            *under("language_model.", t5.rules(tied=tied), "language."),
         ),
-        (*shared, *linear("language_projection", "projection"), *under("language_model.", t5.rules(tied=tied), "language.")),
         {name: reason for name, reason in ABSENT.items() if not (text and ".text_mlp." in name)},
     )
 

@@ -1,6 +1,6 @@
 """A source format as data: which of its tensors becomes which of ours, and how; what is dropped, and why.
 
-A name may hold `#`, which stands for a number; `#-1` in one of ours is one less. The first rule that fits a name holds.
+A name may hold `#`, which stands for a number; `#-1` in one of ours is one less. `*`, in what is dropped, is anything.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def norm(old: str, new: str) -> tuple[Rule, Rule]:
 
 def match(pattern: str, name: str) -> tuple[int, ...] | None:
     """The numbers that `#` stands for, if `name` fits `pattern`."""
-    found = re.fullmatch(re.escape(pattern).replace(r"\#", r"(0|[1-9]\d{0,3})"), name)
+    expression = re.escape(pattern).replace(r"\#", r"(0|[1-9]\d{0,3})").replace(r"\*", ".+")
+    found = re.fullmatch(expression, name)
     return None if found is None else tuple(int(number) for number in found.groups())
 
 

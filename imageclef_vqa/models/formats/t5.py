@@ -1,8 +1,8 @@
 """T5 and Flan-T5 from Hugging Face: `config.json` of `model_type` t5, names of `T5ForConditionalGeneration`.
 
-The embedding stands in a checkpoint once (transformers 5), or up to four times: for encoder, decoder and, where the head
-is tied to it, for the head. Whether it is tied is seen in the tensors: transformers 5 writes `tie_word_embeddings: true`
-for every T5, and says in `scale_decoder_outputs` what that once implied.
+The embedding stands in a checkpoint once (transformers 5), or up to four times: for encoder, decoder and, where the
+head is tied to it, for the head. Whether it is tied is seen in the tensors: transformers 5 writes
+`tie_word_embeddings: true` for every T5, and says in `scale_decoder_outputs` what that once implied.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
     """
     layers = config.positive("num_layers")
     feed_forward = config.text("feed_forward_proj", "relu")
-    config.demand(feed_forward in _FEED_FORWARD, f"feed_forward_proj is {feed_forward!r}, not {' or '.join(_FEED_FORWARD)}")
+    config.demand(
+        feed_forward in _FEED_FORWARD, f"feed_forward_proj is {feed_forward!r}, not {' or '.join(_FEED_FORWARD)}"
+    )
     for name, value in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         config.demand(config.get(name, value) in (value, None), f"{name} is {config.get(name)!r}; T5's is {value}")
     said = config.get("tie_word_embeddings", True) is not False
@@ -99,7 +101,7 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
         num_layers=layers,
         num_decoder_layers=config.positive("num_decoder_layers", layers),
         num_heads=config.positive("num_heads"),
-        feed_forward_proj=feed_forward,
+        feed_forward_proj=feed_forward,  # type: ignore[arg-type]
         tie_word_embeddings=tied,
         scale_decoder_outputs=config.flag("scale_decoder_outputs", said),
         dropout_rate=config.fraction("dropout_rate", 0.1),

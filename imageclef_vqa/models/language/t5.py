@@ -46,7 +46,9 @@ class T5(Language):
         )
         for layer in self.model.sublayers():
             if isinstance(layer, T5Attention):  # PaddleNLP's does not read this size
-                bucket = partial(T5Attention._relative_position_bucket, max_distance=sizes.relative_attention_max_distance)
+                bucket = partial(
+                    T5Attention._relative_position_bucket, max_distance=sizes.relative_attention_max_distance
+                )
                 layer._relative_position_bucket = bucket
             for name, norm in layer.named_children():
                 if isinstance(norm, T5LayerNorm):

@@ -1,7 +1,7 @@
 """`medvqa weights convert`: a published checkpoint becomes a folder of ours, one tensor at a time.
 
-Strict both ways: every tensor of the source has a rule, every tensor of ours is made by one, in the shape that the model
-has; what is left out and what is not there is listed with its reason.
+Strict both ways: every tensor of the source has a rule, every tensor of ours is made by one, in the shape that the
+model has; what is left out and what is not there is listed with its reason.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def convert(source: Source, target: Path) -> Conversion:
             raise UsageError(f"{target} is both source and target")
         found = read_folder_config(target)
         if found is None and (target.is_file() or any(target.iterdir())):
-            raise UsageError(f"{target} is there and no folder that medvqa made", remedy="name a new or an empty folder")
+            raise UsageError(
+                f"{target} is there and no folder that medvqa made", remedy="name a new or an empty folder"
+            )
         before = found or before
     conversion = plan_conversion(source)
     conversion.check_copies()
@@ -154,7 +156,7 @@ class _Applied:
             fitting = [(rule, numbers) for rule in rules if (numbers := _numbers(rule, name)) is not None]
             if not fitting:
                 self.complaints.append(f"+ {name} {list(tensor.shape)}: unknown to this format")
-            for rule, numbers in fitting:
+            for rule, numbers in [each for each in fitting if each[0].new is None][:1] or fitting:
                 if rule.new is None:
                     self.dropped[name] = rule.reason
                     self.copies += [(tensor, tensors[rule.copy_of])] if rule.copy_of is not None else []

@@ -10,9 +10,11 @@ stage 1            pixels, text_ids, text_mask → vision, qformer, itc_image, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -43,6 +45,11 @@ class Compared:
     def passed(self) -> bool:
         """Whether it is within the tolerance, which no NaN is."""
         return self.difference <= self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no infinity and no NaN: there, no difference stands."""
+        difference = self.difference if math.isfinite(self.difference) else None
+        return asdict(self) | {"difference": difference, "passed": self.passed}
 
 
 def verify(place: Path) -> list[Compared]:
