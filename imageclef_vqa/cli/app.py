@@ -15,6 +15,7 @@ from imageclef_vqa.cli.doctor import doctor
 from imageclef_vqa.cli.finetune import finetune
 from imageclef_vqa.cli.import_ import imports
 from imageclef_vqa.cli.package import package
+from imageclef_vqa.cli.plan import plan
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.score import score
@@ -66,7 +67,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, check, baseline, doctor, demo)
+COMMANDS = (split, finetune, predict, route, score, package, check, baseline, plan, doctor, demo)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(weights, name="weights")

@@ -1,4 +1,4 @@
-"""How many parameters a model has, by arithmetic on its sizes: nothing is allocated, Paddle is not imported.
+"""How many parameters a model has and keeps, by arithmetic on its sizes: nothing is allocated, without Paddle.
 
 A test holds every number here to that of the layers themselves.
 """
@@ -9,6 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, Preset, QFormerConfig, T5Config, VisionConfig
+
+BEAM = 5  # answers under way for each question
+_CACHE = 2 * 10**9  # bytes
 
 
 class Counts(NamedTuple):
@@ -67,6 +70,22 @@ def largest_matrix(sizes: LanguageConfig) -> int:
         return sizes.width * max(sizes.inner_hidden_size, 3 * sizes.width, min(sizes.vocab_size, 8192))
     words = min(sizes.vocab_size, 8192) if sizes.tie_word_embeddings else sizes.vocab_size
     return sizes.width * max(sizes.d_ff, sizes.num_heads * sizes.d_kv, words)
+
+
+def images_at_once(preset: Preset, questions: int, tokens: int) -> int:
+    """Images that are answered together: as many as keep the language model's cache of their questions below 2 GB.
+
+    `tokens` is the length of a question. At most 16.
+    """
+    one = questions * cache_numbers(preset.language, preset.qformer.queries + tokens) * 4
+    return max(1, min(16, _CACHE // one))
+
+
+def cache_numbers(sizes: LanguageConfig, prefix: int) -> int:
+    """Numbers that a language model keeps for one question while a beam says its answers."""
+    if isinstance(sizes, GLMConfig):  # whose beams share their question's prefix
+        return 2 * sizes.num_layers * sizes.width * (prefix + 1)
+    return BEAM * prefix * (sizes.d_model + 2 * sizes.num_decoder_layers * sizes.num_heads * sizes.d_kv)
 
 
 def _query_parameters(sizes: QFormerConfig) -> int:

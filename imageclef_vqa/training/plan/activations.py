@@ -26,9 +26,9 @@ def vision(sizes: VisionConfig, i: int) -> float:
 
 def queries(sizes: QFormerConfig, i: int, p: int) -> float:
     """The queries alone, before p patches of i images."""
-    return sizes.layers * (_attention(sizes, i, sizes.queries, sizes.queries) + _perceptron(sizes, i, sizes.queries)) + (
-        _looks(sizes) * _attention(sizes, i, sizes.queries, p)
-    )
+    return sizes.layers * (
+        _attention(sizes, i, sizes.queries, sizes.queries) + _perceptron(sizes, i, sizes.queries)
+    ) + (_looks(sizes) * _attention(sizes, i, sizes.queries, p))
 
 
 def representation(sizes: QFormerConfig, i: int, t: int, p: int, vision_width: int) -> float:
@@ -47,9 +47,12 @@ def representation(sizes: QFormerConfig, i: int, t: int, p: int, vision_width: i
 def language(sizes: LanguageConfig, n: int, prefix: int, answer: int, *, stored: bool) -> float:
     """n pairs of `prefix` tokens and `answer` tokens; a model `stored` below float32 keeps less, because a matrix that
     is widened for one product does not hold on to what it was multiplied with."""
-    kept = _glm if isinstance(sizes, GLMConfig) else _t5
-    words = LOGITS * n * answer * sizes.vocab_size
-    return kept(sizes, n, prefix, answer, stored) + words + 2 * n * prefix * sizes.width  # type: ignore[operator]
+    layers = (
+        _glm(sizes, n, prefix, answer, stored)
+        if isinstance(sizes, GLMConfig)
+        else _t5(sizes, n, prefix, answer, stored)
+    )
+    return layers + LOGITS * n * answer * sizes.vocab_size + 2 * n * prefix * sizes.width
 
 
 def _t5(sizes: T5Config, n: int, t: int, a: int, stored: bool) -> float:
