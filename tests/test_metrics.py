@@ -10,7 +10,6 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation import form_line, score_answers, score_fold
 from imageclef_vqa.evaluation.form import CASE, JOINED, SINGLE, SPELLING, form_costs
 from imageclef_vqa.evaluation.metrics import PAIR_METRICS, class_counts, class_labels, macro_f1, matthews, measure
-from imageclef_vqa.evaluation.mistakes import frequent_confusions, surest_mistakes
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.uncertainty import clusters_of, interval95, resampled_means
 
@@ -164,20 +163,3 @@ def test_a_score_as_json_leads_with_the_global_figure():
     assert content["blip2"]["global"]["exact_set"] == 0.0
     assert content["questions"][0]["id"] == 0
     assert content["questions"][1]["interval"] == [1.0, 1.0]
-
-
-def test_the_commonest_mistakes_come_first_and_order_of_answers_makes_no_mistake():
-    gold = {(image, 5): ("Pink", "Red") for image in "abcd"}
-    given = {("a", 5): ("Red",), ("b", 5): ("Red",), ("c", 5): ("Red", "Pink")}
-    found = frequent_confusions(given, gold)[5]
-    assert [(each.given, each.gold, each.count) for each in found] == [
-        (("Red",), ("Pink", "Red"), 2),
-        ((), ("Pink", "Red"), 1),
-    ]
-
-
-def test_the_surest_mistakes_are_one_per_image():
-    gold = {("a", 4): ("Yes",), ("a", 3): ("No",), ("b", 4): ("Yes",), ("c", 4): ("Yes",)}
-    given = {("a", 4): ("No",), ("a", 3): ("Yes",), ("b", 4): ("No",), ("c", 4): ("Yes",)}
-    found = surest_mistakes(given, gold, {("a", 4): 0.5, ("a", 3): 0.9, ("b", 4): 0.7, ("c", 4): 1.0})
-    assert [(each.image_id, each.question_id) for each in found] == [("a", 3), ("b", 4)]

@@ -58,7 +58,7 @@ def setting_of(name: str, stage: str, batch: int, recompute: bool) -> Setting:
     return Setting(
         preset=replace(preset, vision=replace(preset.vision, recompute=recompute)),
         stage=stage,  # type: ignore[arg-type]
-        recipe=Recipe(epochs=1, batch=batch, train_vision=stage == "2"),
+        recipe=Recipe(epochs=1, batch=batch, freeze_vision=stage != "2"),
         images=batch,
         question=QUESTION,
         answer=ANSWER,

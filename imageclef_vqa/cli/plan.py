@@ -56,7 +56,7 @@ def plan(
     from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.models.presets import PRESETS, find_preset
     from imageclef_vqa.training.plan import Setting, make_plan, smallest_change
-    from imageclef_vqa.training.recipe import recipe_for
+    from imageclef_vqa.training.recipe import choose_recipe
 
     room, rate = _quantity("--memory", memory, "B"), _quantity("--flops", flops, "FLOP/S")
 
@@ -65,14 +65,8 @@ def plan(
         size = image_size or chosen.vision.image_size
         if size % chosen.vision.patch_size:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {chosen.vision.patch_size}")
-        recipe = recipe_for(
-            name,
-            1 if stage is _Stage.ONE else 2,
-            batch=batch,
-            questions=questions,
-            epochs=epochs,
-            train_vision=False if freeze_vision else None,
-        )
+        changes = {"batch": batch, "questions": questions, "epochs": epochs, "freeze_vision": freeze_vision or None}
+        _, recipe = choose_recipe(1 if stage is _Stage.ONE else 2, preset=name, changes=changes)
         return Setting(
             preset=replace(chosen, vision=replace(chosen.vision, image_size=size, recompute=recompute)),
             stage=stage.value,

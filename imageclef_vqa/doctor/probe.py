@@ -1,4 +1,4 @@
-"""What runs on a device, in a process of its own: `python -m imageclef_vqa.doctor.probe list | compute D | collective K N`.
+"""What runs on a device, in a process of its own: `probe list`, `compute DEVICE`, `collective KIND N`, `sum DEVICE`.
 
 Each prints one line of JSON.
 """

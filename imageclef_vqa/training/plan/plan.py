@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def trains_vision(self) -> bool:
-        return self.stage == "2" and self.recipe.train_vision
+        return self.stage == "2" and not self.recipe.freeze_vision
 
     @property
     def half(self) -> bool:
@@ -171,7 +171,7 @@ def _changes(setting: Setting) -> Iterator[tuple[str, Setting]]:
             yield f"take {batch} image{'s' * (batch > 1)} a step (--batch {batch})", smaller
             batch //= 2
     if setting.trains_vision:
-        frozen = replace(setting, recipe=recipe.model_copy(update={"train_vision": False}))
+        frozen = replace(setting, recipe=recipe.model_copy(update={"freeze_vision": True}))
         yield "freeze vision (--freeze-vision)", frozen
 
 
