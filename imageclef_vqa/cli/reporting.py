@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from imageclef_vqa.cli.gather import answers_of
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, render_report, score_answers
 from imageclef_vqa.files import write_json, write_text
+from imageclef_vqa.models.parameters import count
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.task import read_predictions
 from imageclef_vqa.workspace import Workspace
@@ -60,17 +58,9 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
     """Parameters of a run's model, and whether its vision stayed frozen; None where its files do not tell."""
     try:
         config = json.loads((run.stage(2) / "config.json").read_bytes())
-        language = PRESETS[config["preset"]].weights / "language.safetensors"
-        return _parameters(run.stage(2) / "model.safetensors") + _parameters(language), not config["recipe"][
-            "train_vision"
-        ]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return count(PRESETS[config["preset"]]).total, bool(config["recipe"]["freeze_vision"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _parameters(path: Path) -> int:
-    with safe_open(path, framework="numpy") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no mapping)
 
 
 def write_plots(
