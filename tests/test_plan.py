@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from imageclef_vqa.cli import app
 from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.training.plan import PARTS, Setting, make_plan, operations, smallest_change
-from imageclef_vqa.training.recipe import recipe_for
+from imageclef_vqa.training.recipe import choose_recipe
 
 
 def planned(*options: str) -> dict:
@@ -21,7 +21,7 @@ def planned(*options: str) -> dict:
 
 
 def setting_of(name: str, stage: str = "2", **changes) -> Setting:
-    recipe = recipe_for(name, 1 if stage == "1" else 2, **changes)
+    _, recipe = choose_recipe(1 if stage == "1" else 2, preset=name, changes=changes)
     return Setting(preset=find_preset(name), stage=stage, recipe=recipe)
 
 
