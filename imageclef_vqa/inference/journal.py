@@ -33,7 +33,7 @@ class Journal:
     @property
     def missing(self) -> list[int]:
         """The numbers of the batches that are still to be answered."""
-        return [number for number in range(-(-self.images // self.batch)) if not self._path(number).exists()]
+        return [number for number in range(-(-self.images // self.batch)) if not self._whole(number)]
 
     def part(self, number: int) -> slice:
         """Which images batch `number` holds."""
@@ -50,6 +50,13 @@ class Journal:
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _whole(self, number: int) -> bool:
+        try:
+            json.loads(self._path(number).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"
