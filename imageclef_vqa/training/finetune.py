@@ -123,9 +123,7 @@ def finetune(
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
         run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
-        trained = (
-            learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
-        )
+        trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
         processes.wait()
