@@ -176,3 +176,25 @@ def test_eight_bits_are_not_shrunk_again(tmp_path):
     path = store(random_language(T5), T5, "I8", tmp_path)
     with pytest.raises(MedvqaError, match="8 bits already"):
         shrink_language(T5, path, tmp_path / "again.safetensors")
+
+
+def test_a_shrunk_folder_holds_the_model_in_8_bits_and_all_else_as_it_was(tmp_path):
+    from imageclef_vqa.models.folder import FolderConfig
+    from imageclef_vqa.models.shrink import shrink_folder
+
+    source, target = tmp_path / "full", tmp_path / "small"
+    source.mkdir()
+    full = random_language(T5)
+    save_weights(source / "language.safetensors", own_tensors(full.model))
+    (source / "spiece.model").write_bytes(b"pieces")
+    FolderConfig(language=T5, sources={"language": "t5"}).write(source)
+    with pytest.raises(MedvqaError, match="another folder"):
+        shrink_folder(source, source)
+    shrink_folder(source, target)
+    assert {file.name for file in target.iterdir()} == {file.name for file in source.iterdir()}
+    assert (target / "spiece.model").read_bytes() == b"pieces"
+    small = load_language(T5, target / "language.safetensors")
+    small.eval()
+    assert 0 < nearness(run(small)[0], run(full)[0]) < 10 * PRECISION["I8"]
+    with pytest.raises(MedvqaError, match="holds no language model"):
+        shrink_folder(tmp_path, tmp_path / "other")

@@ -49,8 +49,8 @@ PRESETS = {
     ),
     "glm": Preset(name="glm", vision=vision(512, 8, 8), qformer=SMALL, language=GLM),
 }
-SETTINGS = [("small", "2", 8, False), ("middling", "2", 8, False), ("middling", "2", 4, True), ("glm", "2", 4, False)]
-SETTINGS += [("middling", "1", 16, False)]
+SETTINGS = [("small", "2", 2, False), ("small", "2", 4, True), ("middling", "2", 2, False)]
+SETTINGS += [("glm", "2", 1, False), ("middling", "1", 4, False)]
 
 
 def setting_of(name: str, stage: str, batch: int, recompute: bool) -> Setting:

@@ -49,6 +49,22 @@ def convert(
 
 
 @weights.command()
+def shrink(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `convert` made.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
+) -> None:
+    """Copy a folder with its frozen language model in 8 bits: half the memory of half precision."""
+    from imageclef_vqa import runtime
+
+    runtime.prepare("cpu", seed=0)
+
+    from imageclef_vqa.models.shrink import shrink_folder
+
+    shrink_folder(source, target)
+    typer.echo(f"language model in 8 bits → {target}")
+
+
+@weights.command()
 def show(
     source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
     as_json: JsonOption = False,

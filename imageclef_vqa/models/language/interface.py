@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Protocol
 
-import paddle
 from paddle import Tensor, nn
 
 
@@ -52,9 +51,11 @@ class Language(nn.Layer):
 
     def answer_log_probs(self, memory: Any, answer: Tensor) -> Tensor:
         """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
-        # From logits, in float32: PaddleNLP's own `labels=` losses count ignored positions (Paddle 3.3.1).
-        log_probs = nn.functional.log_softmax(self.answer_logits(memory, answer).astype("float32"), axis=-1)
-        return paddle.take_along_axis(log_probs, answer.unsqueeze(-1), axis=-1).squeeze(-1)
+        # From logits, in float32: PaddleNLP's own `labels=` losses count ignored positions (Paddle 3.3.1). Not by
+        # `log_softmax`, which takes 200 times as long on the CPU: 3 s for 3.5 million numbers.
+        logits = self.answer_logits(memory, answer).astype("float32").flatten(0, 1)
+        losses = nn.functional.cross_entropy(logits, answer.flatten(), reduction="none")
+        return -losses.reshape(answer.shape)
 
     def score(self, memory: Any, answer: Tensor) -> Tensor:
         """Log-probability [n] of whole candidate answers [n, a], each with its end and 0 for padding."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from imageclef_vqa.models.parameters import stem_channels
 from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
 
-# Of a vocabulary's logits at the start of the backward pass: log-probabilities, their gradient, that of the logits.
+# Of a vocabulary's logits at the start of the backward pass: logits, probabilities, the gradient of the logits.
 LOGITS = 3
 
 
