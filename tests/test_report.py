@@ -7,7 +7,7 @@ from PIL import Image
 from rich.console import Console
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
-from imageclef_vqa.evaluation import Model, ReportFold, render_report, score_fold, score_table
+from imageclef_vqa.evaluation import Model, ReportFold, draw_plots, render_report, score_fold, score_table
 from imageclef_vqa.evaluation.calibration import calibrate
 from imageclef_vqa.evaluation.mistakes import confusions, member_scores
 
@@ -148,6 +148,20 @@ def test_calibration_is_as_computed_by_hand():
     assert round(found.error, 6) == 0.2
     assert found.bins[0].interval[0] < 0.5 < found.bins[0].interval[1]
     assert calibrate(given, gold, {}, None) is None
+
+
+def test_the_same_scores_give_the_same_plots():
+    one, other = (draw_plots([], [Model("mine", 2.3e6, 0.8, False, (0.7, 0.9))], {}) for _ in range(2))
+    assert list(one) == ["accuracy-parameters.png", "accuracy-parameters.svg"]
+    assert one == other
+    with Image.open(io.BytesIO(one["accuracy-parameters.png"])) as picture:
+        assert picture.size == (1200, 800)
+
+
+def test_a_fold_has_a_plot_of_its_accuracy_and_one_of_its_calibration():
+    plots = draw_plots([fold()], [], {})
+    assert list(plots) == [f"{name}-val.{kind}" for name in ("accuracy", "calibration") for kind in ("png", "svg")]
+    assert "What color is the abnormality? 5" in plots["accuracy-val.svg"].decode()
 
 
 def test_figure_2_has_the_papers_eight_models_and_the_runs():

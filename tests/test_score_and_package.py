@@ -169,6 +169,21 @@ def test_every_format_prints_nothing_but_itself(workspace):
     assert medvqa("score", "--markdown").stdout.startswith("### val")
 
 
+def test_plots_are_written_as_png_and_svg(workspace):
+    before, after = "work/main/predictions/test.jsonl", "work/main/routed/test.jsonl"
+    assert medvqa("score", "--compare", before, after, "--plots", "plots").exit_code == 0
+    assert sorted(path.name for path in Path("plots").iterdir()) == ["comparison-test-1.png", "comparison-test-1.svg"]
+
+
+def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(workspace):
+    words = ("work/main/routed/test.jsonl", "--gold", "data/test/gt.json", "--report", "r.html")
+    assert medvqa("score", *words).exit_code == 0
+    text = Path("r.html").read_text(encoding="utf-8")
+    assert "images stand without their picture" not in text
+    assert "test00" not in text  # no official id: it might name a patient
+    assert "record 1 of gt.json" in text
+
+
 def test_gold_images_that_were_trained_on_are_told(workspace):
     predict(Path("all.jsonl"), DEVELOPMENT)
     told = medvqa("score", "all.jsonl", "--gold", "data/development/gt.json").stdout

@@ -63,8 +63,8 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
         raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` makes it anew") from error
 
 
-def read_gold(path: Path) -> dict[tuple[str, int], tuple[str, ...]]:
-    """Gold answers in a `gt.json`, its images unread.
+def read_gold(path: Path) -> tuple[dict[tuple[str, int], tuple[str, ...]], dict[str, int]]:
+    """Gold answers in a `gt.json`, its images unread, and the place of each image's record there, from 1.
 
     Raises:
         DataError: everything in it that is no label.
@@ -73,7 +73,8 @@ def read_gold(path: Path) -> dict[tuple[str, int], tuple[str, ...]]:
     if labels.problems:
         more = len(labels.problems) - _PROBLEMS_SHOWN
         raise DataError(labels.problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else []))
-    return {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
+    gold = {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
+    return gold, labels.records
 
 
 def read_scores(workspace: Workspace, predictions: Path) -> Any:

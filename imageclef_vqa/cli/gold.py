@@ -16,7 +16,6 @@ from imageclef_vqa.cli.gather import (
 )
 from imageclef_vqa.data.dataset import Dataset
 from imageclef_vqa.data.kinship import kinship
-from imageclef_vqa.data.labels import read_labels
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Split
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -72,15 +71,15 @@ def workspace_golds(place: Workspace) -> list[Gold]:
 
 
 def _test_gold(place: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]]) -> Gold:
-    records = read_labels(labels).records
+    answers, records = read_gold(labels)
     if not place.has_test:
-        return Gold("test", read_gold(labels), majority=majority, records=records)
+        return Gold("test", answers, majority=majority, records=records)
     test = read_dataset(place.test, cache=place.cache, labelled=False)
     kin = kinship(test, development.dataset, place.cache)
     learnt = set(development.split.train(development.fold))
     return Gold(
         "test",
-        read_gold(labels),
+        answers,
         groups=kin.groups,
         majority=majority,
         trained=frozenset(image_id for image_id, others in kin.kin.items() if not learnt.isdisjoint(others)),
@@ -98,7 +97,7 @@ def _pictures(dataset: Dataset) -> dict[str, dict]:
 
 def gold_of_file(place: Workspace, path: Path) -> Gold:
     """The gold answers in `path`, with what the workspace knows of their images: nothing else needs to be there."""
-    answers = read_gold(path)
+    answers, records = read_gold(path)
     folder = path.parent / "images"
     ids = dict.fromkeys(image_id for image_id, _ in answers)
     images = {image_id: folder / f"{image_id}.jpg" for image_id in ids if (folder / f"{image_id}.jpg").is_file()}
@@ -107,7 +106,6 @@ def gold_of_file(place: Workspace, path: Path) -> Gold:
     if split is not None:
         groups = split.groups if not split.groups.keys().isdisjoint(ids) else None
         trained = frozenset(split.train()).intersection(ids)
-    records = {image_id: at for at, image_id in enumerate(ids, start=1)}
     return Gold("gold", answers, groups=groups, trained=trained, images=images, records=records)
 
 
@@ -149,12 +147,8 @@ def read_answers(place: Workspace, source: str) -> Answers:
         run = Workspace.at(place.root, source)
         files = [fold for fold in FOLDS if run.predictions(fold).exists() or run.routed(fold).exists()]
         if files:
-            return {pair: a for fold in files for pair, a in answers_of(_newest(run, fold)).items()}
+            return answers_of([each for fold in files for each in read_predictions(run.newest_predictions(fold))])
     raise UsageError(
         f"{source}: neither a file nor a run with predictions in {place.shown(place.work)}",
         remedy="name predictions (.jsonl), a run file (.csv, .json, .zip), or a run (a folder of work/)",
     )
-
-
-def _newest(run: Workspace, fold: str) -> list:
-    return read_predictions(run.newest_predictions(fold))

@@ -9,8 +9,8 @@ from pathlib import Path
 from imageclef_vqa.cli.gather import answers_of
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, render_report, score_answers
-from imageclef_vqa.files import write_json, write_text
+from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
+from imageclef_vqa.files import atomic_write, write_json, write_text
 from imageclef_vqa.models.parameters import count
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.task import read_predictions
@@ -72,3 +72,7 @@ def write_plots(
     """Every plot as PNG and SVG in `folder`; nothing without one."""
     if folder is None:
         return
+    comparisons = {name: each.comparisons for name, each in (compared or {}).items()}
+    for name, content in draw_plots(folds, _models(place, folds), comparisons).items():
+        with atomic_write(folder / name, "wb") as file:
+            file.write(content)

@@ -11,7 +11,7 @@ from PIL import Image
 from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
 
 # Longer side in pixels, and bytes that such a picture takes on average. None is large enough to read burnt-in text.
-_SIZES = ((144, 4600), (112, 3100), (88, 2200))
+_SIZES = ((144, 4000), (112, 2700), (88, 1900))
 _QUALITY = 68
 
 

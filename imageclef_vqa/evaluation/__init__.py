@@ -3,6 +3,7 @@
 from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
 from imageclef_vqa.evaluation.export import as_csv, as_markdown
 from imageclef_vqa.evaluation.paper import Model
+from imageclef_vqa.evaluation.plots import draw_plots
 from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import ReportFold, render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
@@ -22,6 +23,7 @@ __all__ = [
     "comparison_lines",
     "comparison_table",
     "coverage_lines",
+    "draw_plots",
     "form_line",
     "global_accuracy",
     "metrics_table",

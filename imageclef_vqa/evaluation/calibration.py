@@ -41,8 +41,12 @@ def calibrate(
     probabilities: Mapping[tuple[str, int], float],
     groups: Mapping[str, int] | None,
     bins: int = 10,
+    resamples: int = _RESAMPLES,
 ) -> Calibration | None:
-    """The calibration of the answers that have a gold answer and a probability; None if there are none."""
+    """The calibration of the answers that have a gold answer and a probability; None if there are none.
+
+    Without `resamples` there are no intervals.
+    """
     pairs = [pair for pair in gold if pair in given and pair in probabilities]
     if not pairs:
         return None
@@ -50,7 +54,7 @@ def calibrate(
     right = np.array([members(given[pair]) == members(gold[pair]) for pair in pairs], dtype=np.float64)
     row_of = {image_id: row for row, image_id in enumerate(dict.fromkeys(image_id for image_id, _ in pairs))}
     rows = np.array([row_of[image_id] for image_id, _ in pairs])
-    draws = Draws(clusters_of(list(row_of), groups), resamples=_RESAMPLES)
+    draws = Draws(clusters_of(list(row_of), groups), resamples=resamples)
     parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), bins) if len(part)]
     hits, sizes = np.zeros((len(row_of), len(parts))), np.zeros((len(row_of), len(parts)))
     for column, part in enumerate(parts):
@@ -62,7 +66,7 @@ def calibrate(
         Bin(
             confidence=float(confidence[part].mean()),
             accuracy=float(right[part].mean()),
-            interval=interval_of(samples[:, column]) if draws.count > 1 else None,
+            interval=interval_of(samples[:, column]) if resamples and draws.count > 1 else None,
             pairs=len(part),
         )
         for column, part in enumerate(parts)

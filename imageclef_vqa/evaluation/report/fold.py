@@ -195,7 +195,7 @@ def _small_curves(fold: ReportFold) -> str:
         gold = {pair: answers for pair, answers in fold.gold.items() if pair[1] == question.id}
         if len(gold) < _FEWEST:
             continue
-        found = calibrate(fold.given, gold, fold.probabilities, fold.groups, bins=5)
+        found = calibrate(fold.given, gold, fold.probabilities, fold.groups, bins=5, resamples=0)
         if found is not None:
             about = f'{numbered(question.id)} <span class="soft">error {found.error:.3f}</span>'
             curves.append(f"<li>{small_reliability(found)}<span>{about}</span></li>")
