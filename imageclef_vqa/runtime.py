@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -91,3 +92,15 @@ _REMEDY = {
     "or use --device cpu",
     "gpu": "NVIDIA needs paddlepaddle-gpu in place of paddlepaddle; or use --device cpu",
 }
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for reference cycles meanwhile: records have none, and looking through them takes most of reading."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
