@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -149,3 +150,15 @@ def best_precision(device: str) -> str:
         return next((name for name, supported in halves.items() if supported(device)), "fp32")
     except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
         return "fp16"
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for reference cycles meanwhile: records have none, and looking through them takes most of reading."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

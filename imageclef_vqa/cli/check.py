@@ -9,6 +9,7 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from imageclef_vqa.task import Profile
 
 
+@collector_paused()
 def check(
     file: Annotated[Path, typer.Argument(help="A run file, anybody's: .csv, .json or .zip.")],
     ids: Annotated[

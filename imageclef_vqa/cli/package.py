@@ -11,6 +11,7 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Form(str, Enum):
     string = "string"
 
 
+@collector_paused()
 def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,

@@ -175,7 +175,10 @@ def check_untrained(run: Run) -> Iterator[Finding]:
 
 
 def _sets(answers: Iterable[Answers]) -> Counts:
-    return Counter(as_set(given) for given in answers)
+    counts: Counts = Counter()
+    for given, count in Counter(answers).items():  # as tuples first: few differ
+        counts[as_set(given)] += count
+    return counts
 
 
 def _training(run: Run, question_id: int) -> Counts:
