@@ -55,7 +55,7 @@ def main() -> None:
     def step(batch) -> list[np.ndarray]:
         loss = answer_loss(model, model.visual_tokens(normalise(pixels[batch.images])), batch, table)
         loss.backward()
-        gradients = [parameter.grad for parameter in learning if parameter.grad is not None]
+        gradients = [parameter.grad.clone() for parameter in learning if parameter.grad is not None]
         model.clear_gradients()
         return gradients
 
