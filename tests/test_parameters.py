@@ -84,7 +84,7 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     assert head_parameters(qformer) == held(heads)
 
     def learning(layer, table):
-        return sum(parameter.size for parameter in choose_what_learns(layer, table))
+        return sum(parameter.size for parameter in choose_what_learns(layer, table).values())
 
     assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.LEARNS)
     for vision_learns in (True, False):

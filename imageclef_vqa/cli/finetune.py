@@ -26,7 +26,7 @@ def finetune(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="paper, or a TOML file as in examples/recipes; the options from --epochs to --share-prefix change it.",
+            help="paper, or a TOML file as in examples/recipes; the options from --epochs to --recompute change it.",
             show_default="the preset's own",
         ),
     ] = None,
