@@ -85,7 +85,7 @@ def test_a_question_whose_answers_shifted_is_a_warning_that_says_how():
     assert found["drift"].severity == "warning"
     assert "question 3" in found["drift"].message
     assert "the model's own to validation" in found["drift"].message
-    assert "'Yes' 80%, not 33%" in found["drift"].examples[0] + found["drift"].examples[1]
+    assert "'Yes' 80%, not 35%" in found["drift"].examples[0] + found["drift"].examples[1]
 
 
 def constant(images, question_id, *given):
