@@ -11,7 +11,7 @@ import pytest
 from imageclef_vqa.cli.app import COMMANDS
 
 NAMES = [command.__name__ for command in COMMANDS]
-LONG = ("split", "finetune", "predict", "route", "score", "package", "demo")
+LONG = ("split", "finetune", "predict", "route", "score", "package", "check", "demo")
 WITHOUT_PADDLE = "import sys; sys.modules['paddle'] = sys.modules['paddlenlp'] = None; "
 
 
@@ -20,9 +20,9 @@ def medvqa(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("name", ["", *NAMES])
+@pytest.mark.parametrize("name", ["", *NAMES, "import", "import kvasir-vqa"])
 def test_help_needs_no_paddle_and_nothing_heavy(name):
-    arguments = [*([name] if name else []), "--help"]
+    arguments = [*name.split(), "--help"]
     code = (
         f"{WITHOUT_PADDLE}from imageclef_vqa.cli import app\n"
         f"try: app({arguments!r})\n"
@@ -90,7 +90,9 @@ def test_a_mistake_in_the_settings_is_told_in_words(tmp_path, settings, message)
 @pytest.mark.parametrize("name", LONG)
 def test_ctrl_c_ends_a_command_with_130_and_leaves_no_part_of_a_file(tmp_path, name):
     """The signal arrives as soon as the command touches the workspace."""
-    arguments = {"finetune": ["--stage", "1"], "demo": ["--keep", str(tmp_path / "demo")]}.get(name, [])
+    arguments = {"finetune": ["--stage", "1"], "check": ["run.csv"], "demo": ["--keep", str(tmp_path / "demo")]}.get(
+        name, []
+    )
     if name == "demo":
         code = (
             "import os, signal\n"

@@ -277,3 +277,146 @@ def test_without_predictions_both_name_the_command_that_makes_them(workspace):
 def test_an_image_list_that_answers_nothing_here_asks_for_its_gold(workspace):
     predict(Path("others.jsonl"), ["elsewhere01"])
     assert "medvqa score FILE --gold gt.json" in medvqa("score", "others.jsonl").output
+
+
+def check(*words):
+    result = medvqa("check", *words, "--json")
+    return result.exit_code, {each["check"]: each for each in json.loads(result.stdout)["findings"]}
+
+
+@pytest.mark.parametrize("name", ["run.csv", "run.json", "wsq4747_clef2023_medvqa.zip"])
+def test_check_has_no_error_to_tell_of_a_run_that_package_wrote(workspace, name):
+    assert medvqa("package", "--out", name).exit_code == 0
+    code, findings = check(name)
+    assert (code, list(findings)) == (0, ["untrained"])
+
+
+def test_a_run_that_was_changed_after_it_was_written_is_known_by_its_manifest(workspace):
+    medvqa("package", "--out", "run.csv")
+    text = Path("run.csv").read_text()
+    Path("run.csv").write_text(text.replace(",Yes\n", ",No\n", 1))
+    code, findings = check("run.csv")
+    assert (code, findings["altered"]["severity"]) == (1, "error")
+    assert "run.manifest.json describes" in findings["altered"]["message"]
+
+
+def test_a_changed_copy_is_known_by_the_predictions_that_the_rest_comes_from(workspace):
+    medvqa("package", "--out", "run.csv")
+    text = Path("run.csv").read_text()
+    Path("copy.csv").write_text(text)
+    assert check("copy.csv")[0] == 0
+    Path("copy.csv").write_text(text.replace(f"{TEST[3]},4,Is there text?,Yes", f"{TEST[3]},4,Is there text?,No"))
+    code, findings = check("copy.csv")
+    assert code == 1
+    assert "1 answer differs from work/main/routed/test.jsonl" in findings["altered"]["message"]
+    assert f"{TEST[3]}, question 4: 'No', predicted 'Yes'" in findings["altered"]["examples"][0]
+
+
+def test_answers_that_slipped_to_other_images_are_known(workspace):
+    ids = dict(zip(TEST, TEST[1:] + TEST[:1], strict=True))
+    medvqa("package", "--out", "run.json")
+    run = json.loads(Path("run.json").read_text())
+    Path("moved.json").write_text(json.dumps({image_id: run[ids[image_id]] for image_id in run}))
+    code, findings = check("moved.json")
+    assert (code, findings["altered"]["message"]) == (
+        1,
+        "the answers are those of work/main/routed/test.jsonl, but to other images",
+    )
+
+
+def test_verify_names_whatever_is_not_as_it_was(workspace):
+    Path("work/main/stage2").mkdir()
+    for name in ("model.safetensors", "config.json"):
+        Path("work/main/stage2", name).write_text("as it was")
+    medvqa("package", "--out", "run.csv")
+    same = medvqa("package", "--verify", "run.csv")
+    assert (same.exit_code, same.stdout.count(": the same")) == (0, 7)
+    for path, what in (
+        ("run.csv", "run run.csv"),
+        ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
+        ("work/main/stage2/config.json", "recipe work/main/stage2/config.json"),
+        ("work/split.json", "split work/split.json"),
+        ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
+        (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
+        (f"data/test/images/{TEST[0]}.jpg", "data test"),
+    ):
+        kept = Path(path).read_bytes()
+        if path.endswith(".jpg"):
+            Image.new("RGB", (40, 32), (1, 2, 3)).save(path)
+        else:
+            Path(path).write_bytes(kept + b" ")
+        result = medvqa("package", "--verify", "run.csv")
+        assert result.exit_code == 1
+        assert next(line for line in result.stdout.splitlines() if "the same" not in line).startswith(f"{what}: ")
+        assert "1 of 7 things differs from its manifest" in result.output
+        Path(path).write_bytes(kept)
+    Path("work/main/stage2/model.safetensors").unlink()
+    compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
+    assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+
+
+def test_a_manifest_from_outside_reads_nothing_outside_the_workspace(workspace):
+    medvqa("package", "--out", "run.csv")
+    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest["inputs"] = {"/etc/hostname": "0", "../run.csv": "0", "work/split.json\x1b[2J": "0"}
+    Path("run.manifest.json").write_text(json.dumps(manifest))
+    result = medvqa("package", "--verify", "run.csv")
+    assert result.stdout.count("it is not there") == 3
+    assert "\x1b" not in result.stdout
+    Path("run.manifest.json").write_text("{")
+    assert "run.manifest.json is damaged" in medvqa("package", "--verify", "run.csv").output
+    Path("run.manifest.json").unlink()
+    assert "`medvqa package` makes one" in medvqa("package", "--verify", "run.csv").output
+
+
+def test_package_warns_of_predictions_older_than_the_model(workspace):
+    Path("work/main/stage2").mkdir()
+    Path("work/main/stage2/model.safetensors").write_text("")
+    os.utime("work/main/routed/test.jsonl", (1, 1))
+    os.utime("work/main/predictions/test.jsonl", (0, 0))
+    result = medvqa("package")
+    assert "work/main/routed/test.jsonl is older than the model" in result.stdout
+    os.utime("work/main/stage2/model.safetensors", (1, 1))
+    assert "is older than the model" not in medvqa("package").stdout
+
+
+def test_package_shows_what_validation_lets_one_expect(workspace):
+    assert "What validation lets you expect" not in medvqa("package").stdout
+    medvqa("score")
+    assert "What validation lets you expect" in medvqa("package").stdout
+    expected = json.loads(medvqa("package", "--json").stdout)["expected"]
+    assert expected[0] == {
+        "id": 0,
+        "question": "What type of procedure is the image taken from?",
+        "exact_set": 1.0,
+        "interval": [1.0, 1.0],
+        "majority": 0.5,
+    }
+
+
+def test_answers_as_strings_are_written_and_known_again(workspace):
+    assert medvqa("package", "--out", "run.json", "--answer-form", "string").exit_code == 0
+    entry = json.loads(Path("run.json").read_text())[TEST[0]][5]
+    assert entry["Answer"] == "; ".join(gold(TEST[0], QUESTIONS[5]))
+    code, findings = check("run.json")
+    assert (code, sorted(findings)) == (0, ["answer-form", "untrained"])
+
+
+def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
+    assert medvqa("package", "--profile", "gi-2025").exit_code == 0
+    rows = json.loads(Path("predictions_1.json").read_text())["predictions"]
+    assert [row["index"] for row in rows] == list(range(12 * 18))
+    assert rows[12] == {
+        "index": 12,
+        "img_id": TEST[0],
+        "question": "Are there any abnormalities in the image? Check all that are present.",
+        "answer": "ulcerative colitis",
+    }
+    assert check("predictions_1.json", "--profile", "gi-2025")[0] == 0
+    Path("predictions_1.json").write_text(json.dumps({"predictions": [*rows[:12], {**rows[12], "answer": "Polyp"}]}))
+    code, findings = check("predictions_1.json", "--profile", "gi-2025")
+    assert code == 1
+    assert "'Polyp', spelt 'polyp' in training" in findings["vocabulary"]["examples"][0]
+    assert medvqa("package", "--profile", "gi-1999").exit_code == 2
+    assert medvqa("package", "--profile", "gi-2025", "--team", "us").exit_code == 2
+    assert medvqa("package", "--profile", "gi-2025", "--out", "run.csv").exit_code == 2

@@ -1,6 +1,8 @@
 import csv
 import json
 import stat
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from imageclef_vqa import files
 from imageclef_vqa.errors import DataError, MedvqaError, UsageError
 from imageclef_vqa.submission import (
     Run,
@@ -25,10 +28,10 @@ from imageclef_vqa.submission import (
     write_run,
     writers,
 )
-from imageclef_vqa.submission.readers import parse_run
+from imageclef_vqa.submission.readers import as_lists, examine, parse_run
 from imageclef_vqa.submission.records import arrange
 from imageclef_vqa.submission.writers import RENDERERS
-from imageclef_vqa.task import QUESTIONS, learn_vocabulary
+from imageclef_vqa.task import GI_2025, QUESTIONS, learn_vocabulary
 
 IDS = [f"cl8k2u1pm1dw70832{number:08d}" for number in range(12)]
 COLOURS, PLACES = ("Pink", "Red", "White"), ("Center", "Upper-left", "Upper-right")
@@ -185,6 +188,60 @@ pairs = st.tuples(st.sampled_from(IDS), st.integers(0, 17))
 def test_every_format_reads_back_what_was_written(run):
     for suffix, render in RENDERERS.items():
         assert parse_run(render(arrange(run, IDS)), "run", suffix) == run
+
+
+@given(st.dictionaries(pairs, cells, min_size=1, max_size=20))
+def test_answers_as_strings_and_later_editions_read_back_too(run):
+    for suffix in (".json", ".zip"):
+        reading = examine(RENDERERS[suffix](writers.as_strings(arrange(run, IDS))), "run", suffix)
+        assert (reading.form, as_lists(reading)) == ("string", run)
+    later = examine(writers.render_predictions(arrange(run, IDS, GI_2025)), "run", ".json", GI_2025)
+    assert (later.faults, later.answers) == ([], run)
+
+
+@given(st.dictionaries(pairs, cells, min_size=1, max_size=20), st.randoms())
+def test_the_order_of_answers_in_memory_does_not_change_a_file(run, random):
+    shuffled = list(run.items())
+    random.shuffle(shuffled)
+    for render in RENDERERS.values():
+        assert render(arrange(dict(shuffled), IDS)) == render(arrange(run, IDS))
+
+
+def test_a_full_disk_leaves_the_old_run_whole(tmp_path):
+    """In a process whose files may have 4 KiB: the kernel refuses the rest of the new run."""
+    write_run(tmp_path / "run.csv", answers(), IDS)
+    before = (tmp_path / "run.csv").read_bytes()
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from imageclef_vqa.submission import read_run, write_run\n"
+        "from imageclef_vqa.errors import MedvqaError\n"
+        "run = Path(sys.argv[1])\n"
+        "answers = read_run(run)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: write_run(run, answers, [])\n"
+        "except MedvqaError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(writers.__file__).parents[2])
+    assert "cannot write" in done.stdout, done.stderr
+    assert (tmp_path / "run.csv").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run.csv"]
+
+
+def test_a_crash_while_writing_leaves_the_old_run_whole(tmp_path, monkeypatch):
+    path = tmp_path / "run.csv"
+    path.write_text("the old run")
+
+    def killed(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_run(path, answers(), IDS)
+    assert path.read_text() == "the old run"
+    assert [each.name for each in tmp_path.iterdir()] == ["run.csv"]
 
 
 def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):

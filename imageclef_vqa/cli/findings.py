@@ -47,11 +47,11 @@ def expected_table(questions: Sequence[dict[str, Any]]) -> Table:
     """The same as a table."""
     from rich.table import Table
 
-    table = Table(title="What validation lets you expect", title_justify="left")
+    table = Table(title="What validation lets you expect, with 95% intervals", title_justify="left")
     table.add_column("")
-    table.add_column("question", no_wrap=True, overflow="ellipsis")
-    for column in ("exact set", "95% interval", "majority answer"):
-        table.add_column(column, justify="right")
+    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=40)
+    for column in ("exact set", "interval", "majority"):
+        table.add_column(column, justify="right", no_wrap=True)
     for each in questions:
         interval = "" if each["interval"] is None else "–".join(f"{end:.2f}" for end in each["interval"])
         cells = [_share(each["exact_set"]), interval, _share(each["majority"])]

@@ -12,6 +12,7 @@ from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS, QuestionVocabulary, as_set
 
 _ARITY_RATIO = 1.5
+_LONELY_FROM = 50  # labels; what stood alone in fewer may have company yet
 _SEVERAL = 1.5  # values that training gives on average to a question that asks for several
 _CONSTANT_FROM = 10  # images; fewer can share an answer by chance
 _BLIND_FROM = 20
@@ -67,7 +68,8 @@ def _strange_company(
     question_id: int, entry: QuestionVocabulary, pairs: list[tuple[str, Answers]]
 ) -> Iterator[Finding]:
     companions = entry.companions if entry.takes_a_set else {}
-    loners = {member for member, others in companions.items() if not others}
+    seen = Counter(member for members, count in entry.sets for member in members for _ in range(count))
+    loners = {member for member, others in companions.items() if not others and seen[member] >= _LONELY_FROM}
     wrong = [
         f"{image_id}: {'; '.join(given)[:60]!r}" for image_id, given in pairs if len(given) > 1 and loners & set(given)
     ]

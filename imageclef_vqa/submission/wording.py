@@ -73,8 +73,8 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
             answers = number(count, "answer is", "answers are")
             known = "the training labels hold" if entry.trained else "are known of the competition"
             message, remedy = _SAID.get(kind, (f"none that {known}", _UNMATCHED))
-            # The bank knows one spelling of each answer, the labels may hold several.
-            mild = kind == "numeral" or (kind == "spelling" and not entry.trained)
+            # A number may be new, a rare answer absent from few labels; the bank knows one spelling of several.
+            mild = kind in ("numeral", "rare") or (kind == "spelling" and not entry.trained)
             yield Finding(
                 severity="warning" if mild else "error",
                 check=kind if kind in ("characters", "truncated", "joined") else "vocabulary",
@@ -87,6 +87,7 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
 
 _UNMATCHED = "a string never seen in training cannot match; write it as the labels do"
 _SAID = {
+    "rare": ("known of the competition, but not of these labels", "look whether it is meant"),
     "characters": ("written with characters that the labels do not use", "write plain text (NFC), spelt as the labels"),
     "truncated": ("cut short", "let the model say more tokens; `medvqa predict` always says whole answers"),
     "joined": ("several in one string", "write them as a list of strings, one for each"),
@@ -110,6 +111,8 @@ def _kind(
         return "truncated", f", the beginning of {whole[0]!r}"
     if QUESTIONS[question_id].kind is Kind.NUMBER and stranger.isascii() and stranger.isdigit() and len(stranger) < 3:
         return "numeral", ""
+    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
+        return "rare", ""
     if near := get_close_matches(plain, folded, 1, 0.85):
         return "vocabulary", f", nearly {folded[near[0]]!r}"
     if elsewhere := homes.get(stranger):

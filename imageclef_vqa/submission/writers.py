@@ -8,7 +8,6 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import atomic_write
@@ -107,7 +106,7 @@ def write_run(
         raise UsageError(f"--out {path.name}: runs are written as {', '.join(allowed)}")
     layout = arrange(answers, image_ids, profile)
     if form == "string" and profile.layout == "images" and path.suffix != ".csv":
-        layout = {image_id: [_joined(entry) for entry in entries] for image_id, entries in layout.items()}
+        layout = as_strings(layout)
     render = render_predictions if profile.layout == "predictions" else RENDERERS[path.suffix]
     try:
         content = render(layout)
@@ -121,8 +120,12 @@ def write_run(
         raise MedvqaError(f"{path} does not hold what was written to it", remedy="write it to another disk")
 
 
-def _joined(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "Answer": join_answers(entry["Answer"])}
+def as_strings(layout: Layout) -> Layout:
+    """The same with every answer as one string, `Pink; Red`."""
+    return {
+        image_id: [{**entry, "Answer": join_answers(entry["Answer"])} for entry in entries]
+        for image_id, entries in layout.items()
+    }
 
 
 def _reads_back(content: bytes, path: Path, answers: PairAnswers, profile: Profile) -> bool:

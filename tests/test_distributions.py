@@ -1,0 +1,134 @@
+"""The tests behind drift: right against SciPy, corrected for 18 questions, silent where nothing changed."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import TRAINING, answers, image_id
+from scipy import stats
+
+from imageclef_vqa.submission import Run, check_run
+from imageclef_vqa.submission.chance import chi_square_tail, distance, holm, homogeneity
+from imageclef_vqa.task import learn_implications, learn_vocabulary
+
+VOCABULARY = learn_vocabulary(pair for image in TRAINING for pair in image.items())
+IMPLICATIONS = learn_implications(TRAINING)
+
+
+def as_run(images, validation=None):
+    return Run(
+        {(image_id, q): given for image_id, image in images.items() for q, given in image.items()},
+        list(images),
+        VOCABULARY,
+        implications=IMPLICATIONS,
+        validation={(i, q): given for i, image in (validation or {}).items() for q, given in image.items()},
+    )
+
+
+def others(count=300, first=600):
+    return {image_id(number): answers(number) for number in range(first, first + count)}
+
+
+@given(st.floats(0.01, 200), st.integers(1, 60))
+def test_the_chi_square_tail_is_scipys(statistic, degrees):
+    assert chi_square_tail(statistic, degrees) == pytest.approx(stats.chi2.sf(statistic, degrees), rel=1e-8, abs=1e-300)
+
+
+@given(st.lists(st.tuples(st.integers(20, 300), st.integers(20, 300)), min_size=2, max_size=9))
+def test_homogeneity_is_scipys_test_where_no_category_is_rare(table):
+    one, other = (Counter({frozenset([str(k)]): row[side] for k, row in enumerate(table)}) for side in (0, 1))
+    expected = stats.chi2_contingency(np.array(table), correction=False).pvalue
+    assert homogeneity(one, other) == pytest.approx(expected, rel=1e-8, abs=1e-300)
+    assert homogeneity(one, one) == 1
+
+
+def test_holms_correction_by_hand():
+    assert holm({1: 0.01, 2: 0.04, 3: 0.03}) == pytest.approx({1: 0.03, 3: 0.06, 2: 0.06})
+
+
+def test_one_in_a_thousand_corrected_tests_of_samples_of_one_distribution_raises_an_alarm_at_most():
+    random = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(300):
+        draws = {q: random.multinomial(200, [0.5, 0.3, 0.15, 0.05], size=2) for q in range(18)}
+        values = {
+            q: homogeneity(*(Counter({frozenset([str(k)]): int(n) for k, n in enumerate(row)}) for row in pair))
+            for q, pair in draws.items()
+        }
+        alarms += min(holm(values).values()) < 0.001
+    assert alarms <= 3
+
+
+def test_distance_is_the_share_that_would_have_to_change():
+    yes, no = frozenset(["Yes"]), frozenset(["No"])
+    assert distance(Counter({yes: 3, no: 1}), Counter({yes: 50, no: 50})) == pytest.approx(0.25)
+
+
+def checks(run):
+    return {found.check: found for found in check_run(run)}
+
+
+def test_other_images_of_the_same_kinds_drift_nowhere():
+    assert checks(as_run(others(), others(60, 900))) == {}
+
+
+def test_a_question_whose_answers_shifted_is_a_warning_that_says_how():
+    images = others()
+    for place, image in enumerate(images.values()):
+        image[3] = ("Yes",) if place % 5 else ("No",)
+    found = checks(replace(as_run(images, others(60, 900)), implications=()))
+    assert list(found) == ["drift"]
+    assert found["drift"].severity == "warning"
+    assert "question 3" in found["drift"].message
+    assert "the model's own to validation" in found["drift"].message
+    assert "'Yes' 80%, not 35%" in found["drift"].examples[0] + found["drift"].examples[1]
+
+
+def constant(images, question_id, *given):
+    for image in images.values():
+        image[question_id] = given
+    return images
+
+
+def test_one_constant_question_is_an_error_only_where_validation_shows_that_the_model_can_do_better():
+    images = constant(others(), 4, "Yes")
+    assert checks(as_run(images))["constant"].severity == "warning"
+    assert checks(as_run(images, others(60, 900)))["constant"].severity == "error"
+    blind = constant(others(60, 900), 4, "Yes")
+    assert checks(as_run(images, blind))["constant"].severity == "warning"
+
+
+def test_answers_shuffled_between_images_contradict_each_other_more_than_the_model_does_on_validation():
+    images, random = others(), Random(0)
+    for question_id in (0, 8, 12, 13):
+        given = [image[question_id] for image in images.values()]
+        random.shuffle(given)
+        for image, answer in zip(images.values(), given, strict=True):
+            image[question_id] = answer
+    assert checks(as_run(images, others(60, 900)))["contradiction"].severity == "error"
+
+
+def test_a_single_contradiction_is_a_warning_with_the_rule_and_its_counts():
+    images = others()
+    polyp = next(image_id for image_id, image in images.items() if image[8] != ("0",))
+    images[polyp][17] = ("Not relevant",)
+    found = checks(as_run(images, others(60, 900)))
+    assert list(found) == ["contradiction"]
+    assert (found["contradiction"].severity, found["contradiction"].count) == ("warning", 1)
+    assert f"{polyp}: question" in found["contradiction"].examples[0]
+    assert "in training 100 of 100 say" in found["contradiction"].examples[0]
+
+
+def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_landmarks_is_not():
+    one = others()
+    for image in one.values():
+        image[10] = image[10][:1]
+    found = checks(as_run(one))
+    assert found["arity"].severity == "error"
+    assert "question 10: you answer 1.0 values on average, the training labels" in found["arity"].message
+    polyps = {image_id: image for image_id, image in others().items() if image[8] != ("0",)}
+    assert "error" not in {each.severity for each in check_run(as_run(polyps))}
