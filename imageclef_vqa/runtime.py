@@ -1,16 +1,19 @@
-"""The machine: what must be set before Paddle is imported, the device, and the seed."""
+"""The machine: what must be set before Paddle is imported, the device, its precision, and the seed."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import re
 import signal
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from imageclef_vqa import ascend
 from imageclef_vqa.errors import MedvqaError, UsageError
 
 # Parameters of mallopt(3).
@@ -19,11 +22,11 @@ _M_MMAP_THRESHOLD = -3
 _DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:\d+)?)")
 
 
-def _set_environment() -> None:
-    # Several processes that train together on this machine share its cores.
-    cores = str(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))))
-    # Paddle asks its MKL for one thread only, and reads this once, when it is loaded.
-    os.environ.setdefault("MKL_NUM_THREADS", cores)
+def set_environment() -> None:
+    """Set what Paddle and its libraries read once, when they are loaded; what the user has set stays."""
+    # Paddle asks its MKL for one thread only. Processes that train together on this machine share its cores.
+    cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
+    os.environ.setdefault("MKL_NUM_THREADS", str(cores))
     if "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"):
         # The wheel's MKL takes a slow path on AMD processors unless told otherwise: 3 to 5 times slower products.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
@@ -31,6 +34,9 @@ def _set_environment() -> None:
     # has no kernels for them.
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
     os.environ.setdefault("GLOG_minloglevel", "2")
+    if ascend.plugin():
+        for name, value in ascend.ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     _keep_freed_memory()
     # Paddle warns of a compiler cache, of threads and of setuptools at import: nothing that a user can act on.
     warnings.filterwarnings("ignore", module=r"paddle\..*|_distutils_hack.*|paddlenlp\..*|jieba.*")
@@ -55,6 +61,16 @@ def _interruptions_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def devices() -> list[str]:
+    """All devices that Paddle reports, the CPU first; imports Paddle with everything set for it."""
+    set_environment()
+    with _interruptions_held():
+        import paddle
+
+    gpus = [f"gpu:{index}" for index in range(paddle.device.cuda.device_count())]
+    return ["cpu", *gpus, *paddle.device.get_available_custom_device()]
+
+
 def prepare(device: str = "auto", *, seed: int) -> str:
     """Import Paddle on `device` with everything set for it, seed its generators, and return the device's name.
 
@@ -64,21 +80,17 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     """
     if not _DEVICE.fullmatch(device):
         raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
-    _set_environment()
-    with _interruptions_held():
-        import paddle
+    wanted = _with_index(device)
+    if wanted.startswith("npu") and ascend.plugin() is None:  # known before Paddle is imported, which takes seconds
+        raise _missing(wanted, ["no plug-in for custom devices"])
+    there = devices()
+    if wanted == "auto":
+        wanted = _with_index(next((kind for kind in ("npu", "gpu") for name in there if name.startswith(kind)), "cpu"))
+    if wanted not in there:
+        raise _missing(wanted, there)
+    import paddle
 
     paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
-    gpus = [f"gpu:{index}" for index in range(paddle.device.cuda.device_count())]
-    there = ["cpu", *gpus, *paddle.device.get_available_custom_device()]
-    if device == "auto":
-        device = next((kind for kind in ("npu", "gpu") for name in there if name.startswith(kind)), "cpu")
-    wanted = device if device == "cpu" or ":" in device else f"{device}:{_own_index(device)}"
-    if wanted not in there:
-        raise MedvqaError(
-            f"no device {wanted} here; Paddle {paddle.__version__} reports: {', '.join(there)}",
-            remedy=_REMEDY[wanted.split(":")[0]],
-        )
     with _interruptions_held():
         import paddlenlp.transformers  # noqa: F401  (some seconds, in which it would swallow a Ctrl-C)
 
@@ -87,9 +99,11 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     return wanted
 
 
-def _own_index(kind: str) -> str:
-    """The device of this process among several, as Paddle's launcher and `medvqa finetune --devices` say it."""
-    return os.environ.get(f"FLAGS_selected_{kind}s", "0").split(",")[0]
+def _with_index(device: str) -> str:
+    """`npu` → `npu:0`, or this process's own among several, as Paddle's launcher and `finetune --devices` say it."""
+    if device in ("cpu", "auto") or ":" in device:
+        return device
+    return f"{device}:{os.environ.get(f'FLAGS_selected_{device}s', '0').split(',')[0]}"
 
 
 def memory_in_use() -> int:
@@ -99,12 +113,52 @@ def memory_in_use() -> int:
     place = paddle.get_device()
     if place.startswith("gpu"):
         return int(paddle.device.cuda.memory_allocated())
+    if place != "cpu":
+        return int(paddle.device.memory_allocated(place))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def _missing(device: str, there: list[str]) -> MedvqaError:
+    try:
+        paddle = f"Paddle {version('paddlepaddle')}"
+    except PackageNotFoundError:
+        paddle = "Paddle"
+    return MedvqaError(
+        f"no device {device} here; {paddle} reports: {', '.join(there)}", remedy=_REMEDY[device.split(":")[0]]
+    )
+
+
 _REMEDY = {
-    "npu": "Ascend needs CANN and paddle-custom-npu of the same version as Paddle (README, Ascend); "
+    "npu": "Ascend needs CANN with its environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and "
+    "paddle-custom-npu\nof the same version as Paddle (README, Ascend); `medvqa doctor` looks at all of it; "
     "or use --device cpu",
     "gpu": "NVIDIA needs paddlepaddle-gpu in place of paddlepaddle; or use --device cpu",
 }
+
+
+def best_precision(device: str) -> str:
+    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU."""
+    if device == "cpu":
+        return "fp32"
+    if device.startswith("npu") and (cards := ascend.cards()):
+        return cards[0].precision
+    import paddle
+
+    try:
+        halves = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}
+        return next((name for name, supported in halves.items() if supported(device)), "fp32")
+    except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
+        return "fp16"
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No search for reference cycles meanwhile: records have none, and looking through them takes most of reading."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

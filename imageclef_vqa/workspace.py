@@ -96,6 +96,18 @@ class Workspace:
     def routed(self, fold: str) -> Path:
         return self.run_folder / "routed" / f"{fold}.jsonl"
 
+    def expert(self, name: str) -> Path:
+        return self.run_folder / "experts" / name
+
+    def floor(self, fold: str) -> Path | None:
+        """The linear expert's answers to `fold`, which every run is compared with; None if nobody made them."""
+        made = (self.expert("linear") / f"{fold}.jsonl", self.work / "baseline" / "predictions" / f"{fold}.jsonl")
+        return next((path for path in made if path.exists()), None)
+
+    @property
+    def calibration(self) -> Path:
+        return self.run_folder / "calibration.json"
+
     @property
     def scores(self) -> Path:
         return self.run_folder / "scores.json"

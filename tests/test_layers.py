@@ -10,7 +10,7 @@ import pytest
 import imageclef_vqa
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
-FOR_ALL = {"errors", "files", "progress", "runtime", "workspace", "__version__"}
+FOR_ALL = {"ascend", "errors", "files", "progress", "runtime", "workspace", "__version__"}
 MAY_IMPORT = {
     "task": set(),
     "data": {"task"},
@@ -20,9 +20,10 @@ MAY_IMPORT = {
     "routing": {"task", "data", "evaluation"},
     "evaluation": {"task"},
     "submission": {"task"},
-    "cli": {"task", "data", "models", "training", "inference", "routing", "evaluation", "submission"},
+    "doctor": {"data", "models"},
+    "cli": {"task", "data", "models", "training", "inference", "routing", "evaluation", "submission", "doctor"},
 }
-WITHOUT_PADDLE = ("task", "data", "routing", "evaluation", "submission", "cli")
+WITHOUT_PADDLE = ("task", "data", "routing", "evaluation", "submission", "doctor", "cli")
 
 
 def imported_parts(path: Path) -> set[str]:

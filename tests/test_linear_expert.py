@@ -123,13 +123,14 @@ def spoil_weights(folder: Path, name: str, tensor: np.ndarray) -> None:
         ("question5.bias", np.zeros(3, np.float64)),
         ("question3.bias", np.full(2, np.nan, np.float32)),
         ("basis", np.zeros((), np.float32)),
+        ("kernel.mixing", np.zeros((3, 4), np.float32)),
         ("question9.bias", np.zeros(2, np.float32)),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(fitted: tuple, tmp_path: Path, name: str, tensor: np.ndarray) -> None:
     save_expert(tmp_path, fitted[0], MADE_FROM)
     spoil_weights(tmp_path, name, tensor)
-    with pytest.raises(MedvqaError, match=r"is damaged: .*question|is damaged: basis"):
+    with pytest.raises(MedvqaError, match=r"is damaged: .*question|is damaged: (basis|kernel)"):
         load_expert(tmp_path, MADE_FROM)
 
 

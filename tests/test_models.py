@@ -143,9 +143,9 @@ def test_decoding_step_by_step_with_a_cache_equals_reading_the_whole_answer(blip
     visual = blip2.visual_tokens(inputs["pixels"])
     memory = blip2.read(visual, inputs["image_of_pair"], inputs["question"], inputs["question_mask"])
     whole = blip2.language.answer_log_probs(memory, inputs["answer"])
-    token, cache, steps = paddle.zeros([3], dtype="int64"), None, []
+    token, steps = paddle.zeros([3], dtype="int64"), []
     for place in range(3):
-        logits, cache = blip2.language.step(memory, token, cache)
+        logits, memory = blip2.language.step(memory, token)
         token = inputs["answer"][:, place]
         log_probs = paddle.nn.functional.log_softmax(logits, axis=-1)
         steps.append(paddle.take_along_axis(log_probs, token.unsqueeze(-1), axis=-1))

@@ -13,6 +13,8 @@ from imageclef_vqa.cli import app
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 SHELL = [line.removeprefix("$ ") for kind, block in BLOCKS if kind in ("sh", "console") for line in block.splitlines()]
+PAPER = (Path(__file__).parents[1] / "examples" / "paper" / "README.md").read_text(encoding="utf-8")
+QUOTED = [line.split("#")[0].strip("` ") for line in re.findall(r"^medvqa .*$|`medvqa [^`]*`", PAPER, flags=re.M)]
 TYPED = sorted({part.split("#")[0].strip() for line in SHELL for part in re.findall(r"medvqa [^&|]*", line)})
 
 
@@ -20,10 +22,12 @@ def test_the_two_set_up_commands_come_first():
     assert BLOCKS[0][1].splitlines() == ["pip install . && medvqa demo", "pip install '.[dev]' && pytest"]
 
 
-@pytest.mark.parametrize("line", TYPED)
-def test_every_command_of_the_readme_exists_with_its_options(line):
+@pytest.mark.parametrize("line", sorted({*TYPED, *QUOTED}))
+def test_every_command_of_the_readmes_exists_with_its_options(line):
     _, name, *arguments = shlex.split(line)
     command = get_command(app).commands[name]
+    if hasattr(command, "commands"):  # a group, as `medvqa weights convert`
+        command, arguments = command.commands[arguments[0]], arguments[1:]
     context = command.make_context(name, arguments, resilient_parsing=False)
     assert context.params
 

@@ -120,6 +120,84 @@ def test_a_run_file_scores_as_the_predictions_it_was_made_of(workspace):
     assert medvqa("score", "--gold", "data/test/gt.json").exit_code == 2
 
 
+def test_compare_takes_files_names_of_runs_or_a_run_before_and_after_routing(workspace):
+    before, after = "work/main/predictions/test.jsonl", "work/main/routed/test.jsonl"
+    content = json.loads(medvqa("score", "--compare", before, after, "--json").stdout)
+    assert content["baseline"] == before
+    (gain,) = content["comparisons"]
+    assert (gain["global"]["difference"], gain["missing"]) == (0.5, 0)
+    assert {question["gained"] for question in gain["questions"]} == {6}
+    routing = json.loads(medvqa("score", "--compare", "--json").stdout)["folds"]
+    assert {fold: each["comparisons"][0]["global"]["difference"] for fold, each in routing.items()} == {
+        "val": 0.5,
+        "test": 0.5,
+    }
+    predict(Path("work/other/predictions/test.jsonl"), TEST)
+    runs = json.loads(
+        medvqa("score", "--compare", "main", "other", before, "--gold", "data/test/gt.json", "--json").stdout
+    )
+    assert [each["global"]["difference"] for each in runs["comparisons"]] == [0.0, -0.5]
+    assert list(json.loads(medvqa("score", "--compare", "main", "other", "--json").stdout)["folds"]) == ["test"]
+    shown = medvqa("score", "--compare", before, after)
+    assert "B is +50.0 points" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--compare", "main"], "--compare wants two or more"),
+        (["--compare", "main", "absent"], "absent: neither a file nor a run"),
+        (["run.csv", "other.csv"], "--compare sets them side by side"),
+        (["--json", "--csv"], "one format at a time"),
+        (["--compare", "main", "table.csv"], "published figures have no answers"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_words(workspace, words, message):
+    Path("table.csv").write_text("id,accuracy\n4,0.5\n")
+    result = medvqa("score", *words)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_published_figures_are_scored_without_gold_or_workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("question,accuracy\nIs there text?,0.5\nHave all polyps been removed?,0.7\n")
+    assert json.loads(medvqa("score", "table.csv", "--json").stdout)["global"]["exact_set"] == 0.6
+
+
+def test_every_format_prints_nothing_but_itself(workspace):
+    assert medvqa("score", "--csv").stdout.startswith("fold,system,question_id")
+    assert medvqa("score", "--markdown").stdout.startswith("### val")
+
+
+def test_plots_are_written_as_png_and_svg(workspace):
+    before, after = "work/main/predictions/test.jsonl", "work/main/routed/test.jsonl"
+    assert medvqa("score", "--compare", before, after, "--plots", "plots").exit_code == 0
+    assert sorted(path.name for path in Path("plots").iterdir()) == ["comparison-test-1.png", "comparison-test-1.svg"]
+
+
+def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(workspace):
+    words = ("work/main/routed/test.jsonl", "--gold", "data/test/gt.json", "--report", "r.html")
+    assert medvqa("score", *words).exit_code == 0
+    text = Path("r.html").read_text(encoding="utf-8")
+    assert "images stand without their picture" not in text
+    assert "test00" not in text  # no official id: it might name a patient
+    assert "record 1 of gt.json" in text
+
+
+def test_gold_images_that_were_trained_on_are_told(workspace):
+    predict(Path("all.jsonl"), DEVELOPMENT)
+    told = medvqa("score", "all.jsonl", "--gold", "data/development/gt.json").stdout
+    assert "8 of the 12 images are, or resemble, images that the model was trained on; without them" in told
+
+
+def test_the_linear_floor_stands_beside_the_majority_where_it_covers_the_images(workspace):
+    predict(Path("work/baseline/predictions/test.jsonl"), TEST)
+    predict(Path("work/main/experts/linear/val.jsonl"), DEVELOPMENT[:3])
+    folds = json.loads(medvqa("score", "--json").stdout)["folds"]
+    assert (folds["val"]["global"]["linear"], folds["test"]["global"]["linear"]) == (None, 1.0)
+    assert "linear" in medvqa("score").stdout
+
+
 def test_package_writes_the_test_images_in_the_lists_order_with_a_manifest(workspace):
     result = medvqa("package", "--out", "run.csv")
     assert result.exit_code == 0, result.output

@@ -84,9 +84,9 @@ ERRORS = {
     "unknown-image": ({**answers(), ("stranger", 0): ("Colonoscopy",)}, "stranger"),
     "extension": ({**answers(), (f"{IDS[0]}.jpg", 0): ("Colonoscopy",)}, f"{IDS[0]}.jpg"),
     "empty": (with_answer(4, " "), f"{IDS[7]}, question 4"),
-    "repeated": (with_answer(5, "Pink", "Pink"), "name a member twice"),
-    "formula": (with_answer(0, "=1+1"), "begin like a spreadsheet's formula"),
-    "encoding": (with_answer(0, "Colono\0scopy"), "hold a NUL"),
+    "repeated": (with_answer(5, "Pink", "Pink"), "1 answer names a member twice"),
+    "formula": (with_answer(0, "=1+1"), "begins like a spreadsheet's formula"),
+    "encoding": (with_answer(0, "Colono\0scopy"), "holds a NUL"),
     "vocabulary": (with_answer(0, "colonoscopy"), "'colonoscopy', spelt 'Colonoscopy' in training"),
 }
 
@@ -109,7 +109,7 @@ def test_what_a_spreadsheet_would_run_is_an_error_though_the_vocabulary_held_it(
 def test_all_findings_come_at_once_errors_first():
     run = {pair: ("Pink",) if pair[1] == 5 else given for pair, given in without((IDS[1], 17)).items()}
     findings = check(run | {(IDS[2], 0): ("Endoscopy",)})
-    assert [finding.severity for finding in findings] == ["error"] * 2 + ["warning"] * 2
+    assert [finding.severity for finding in findings] == ["error"] * 3 + ["warning"]
     assert {finding.check for finding in findings} == {"missing-answer", "vocabulary", "arity", "constant"}
 
 
@@ -288,7 +288,9 @@ BAD_ZIPS = {
     "leads out of the archive": {"../run.json": RUN},
     "'/run.json': leads out": {"/run.json": RUN},
     "is a symbolic link": {symbolic_link(): "/etc/passwd"},
-    "is neither .json nor .csv": {"task1/run.zip": b"PK"},
+    "is an archive within the archive": {"task1/run.zip": b"PK"},
+    "is neither .json nor .csv": {"task1/run.txt": b"PK"},
+    "'__MACOSX/task1/._run.json': was added by the system": {"task1/run.json": RUN, "__MACOSX/task1/._run.json": "x"},
     "holds a.json, b.json": {"a.json": RUN, "b.json": RUN},
     "holds nothing": {"task1/": ""},
     "holds 30 files": {f"{number}.json": RUN for number in range(30)},

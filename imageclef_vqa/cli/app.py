@@ -8,13 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.baseline import baseline
+from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
+from imageclef_vqa.cli.doctor import doctor
 from imageclef_vqa.cli.finetune import finetune
+from imageclef_vqa.cli.import_ import imports
 from imageclef_vqa.cli.package import package
+from imageclef_vqa.cli.plan import plan
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.score import score
 from imageclef_vqa.cli.split import split
+from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError
 
 
@@ -61,9 +67,11 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, demo)
+COMMANDS = (split, finetune, predict, route, score, package, check, baseline, plan, doctor, demo)
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(weights, name="weights")
+app.add_typer(imports, name="import")
 
 
 def main() -> None:

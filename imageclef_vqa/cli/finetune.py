@@ -17,7 +17,12 @@ _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: 
 def finetune(
     context: typer.Context,
     stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
-    preset: Annotated[str | None, typer.Option(help="Which BLIP-2.", show_default="the recipe's, or tiny")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Which BLIP-2; `medvqa plan` lists them.", show_default="the recipe's, or tiny")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder with the preset's weights.", show_default="those in the package")
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +54,8 @@ def finetune(
 
     place = Workspace.at(workspace, run)
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=changes)
-    model = find_preset(name)
+    model = find_preset(name, weights)
+    _ = model.folder  # complains before Paddle is imported, which takes seconds
     if devices and not launched():
         if ":" in device:
             raise UsageError(f"--device {device} with --devices: say which with one of them")

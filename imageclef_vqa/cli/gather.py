@@ -46,17 +46,25 @@ def read_development(workspace: Workspace) -> Development:
 
 def training_vocabulary(workspace: Workspace, development: Development) -> Vocabulary:
     """What the model of this run may answer; without a model, what the training fold's labels hold."""
+    saved = saved_vocabulary(workspace)
+    return saved or learn_vocabulary(development.dataset.subset(development.split.train(development.fold)).labels())
+
+
+def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
+    """What the model of this run may answer; None without a model.
+
+    Raises:
+        MedvqaError: the file is damaged.
+    """
     saved = workspace.stage(2) / "vocabulary.json"
-    if saved.exists():
-        try:
-            return Vocabulary.model_validate_json(saved.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` makes it anew") from error
-    return learn_vocabulary(development.dataset.subset(development.split.train(development.fold)).labels())
+    try:
+        return Vocabulary.model_validate_json(saved.read_bytes()) if saved.exists() else None
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` makes it anew") from error
 
 
-def read_gold(path: Path) -> dict[tuple[str, int], tuple[str, ...]]:
-    """Gold answers in a `gt.json`, its images unread.
+def read_gold(path: Path) -> tuple[dict[tuple[str, int], tuple[str, ...]], dict[str, int]]:
+    """Gold answers in a `gt.json`, its images unread, and the place of each image's record there, from 1.
 
     Raises:
         DataError: everything in it that is no label.
@@ -65,7 +73,8 @@ def read_gold(path: Path) -> dict[tuple[str, int], tuple[str, ...]]:
     if labels.problems:
         more = len(labels.problems) - _PROBLEMS_SHOWN
         raise DataError(labels.problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else []))
-    return {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
+    gold = {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
+    return gold, labels.records
 
 
 def read_scores(workspace: Workspace, predictions: Path) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
+
+if TYPE_CHECKING:
+    from imageclef_vqa.task import Profile
 
 
 def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,7 +36,7 @@ def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, di
 def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
     """Let `[command] option = value` in the workspace's `medvqa.toml` stand for the option itself."""
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
-    if commands:
+    if commands and ctx.parent is ctx.find_root():
         table = check_settings(workspace, commands).get(ctx.info_name or "", {})
         ctx.default_map = {key.replace("-", "_"): value for key, value in table.items()}
     return workspace
@@ -66,3 +69,17 @@ RunOption = Annotated[str, typer.Option(help="Name of the run: its files lie in 
 SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Everything random follows from it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto takes the first there is.")]
+ProfileOption = Annotated[str, typer.Option(help="The edition of the challenge: gi-2023 or gi-2025.")]
+
+
+def find_profile(name: str) -> Profile:
+    """The edition called `name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from imageclef_vqa.task import PROFILES
+
+    if name not in PROFILES:
+        raise UsageError(f"--profile {name}: there are {', '.join(PROFILES)}")
+    return PROFILES[name]

@@ -3,67 +3,98 @@
 from __future__ import annotations
 
 import shlex
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.submission import Finding
+    from imageclef_vqa.cli.gather import Development
+    from imageclef_vqa.submission import Finding, Run
+    from imageclef_vqa.task import Profile
 
 
+class Form(str, Enum):
+    list = "list"
+    string = "string"
+
+
+@collector_paused()
 def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Predictions to package.", show_default="the run's newest, routed or plain")
     ] = None,
+    answer_form: Annotated[Form, typer.Option(help="In JSON: a list of strings, or one string.")] = Form.list,
+    profile: ProfileOption = "gi-2023",
     force: Annotated[bool, typer.Option("--force", help="Write the run although checks found errors.")] = False,
+    verify: Annotated[
+        Path | None, typer.Option(help="Write nothing: compare this run, and all it was made of, with its manifest.")
+    ] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
     """Check the answers to the test images and write them as a run that can be submitted."""
-    from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.cli.gather import answers_of, read_development, read_scores, training_vocabulary
+    from imageclef_vqa.cli.console import print_json, print_table
+    from imageclef_vqa.cli.findings import expected, expected_table, print_findings
+    from imageclef_vqa.cli.gather import answers_of, read_development, read_scores
+    from imageclef_vqa.cli.known import spell
+    from imageclef_vqa.cli.options import find_profile
     from imageclef_vqa.data.reading import read_dataset
     from imageclef_vqa.files import write_json
-    from imageclef_vqa.submission import Run, check_run, hashes, make_manifest, manifest_path, write_run
+    from imageclef_vqa.submission import (
+        check_run,
+        errors_in,
+        hashes,
+        in_order,
+        make_manifest,
+        manifest_path,
+        write_run,
+    )
     from imageclef_vqa.task import read_predictions
 
-    place = Workspace.at(workspace, run)
-    target = _target(place, out, team)
+    place, edition = Workspace.at(workspace, run), find_profile(profile)
+    if verify is not None:
+        _verify(place, verify, as_json)
+        return
+    target = _target(place, out, team, edition)
     fold = "test" if place.has_test else "val"
     source = predictions or place.newest_predictions(fold)
-    answers = answers_of(read_predictions(source))
+    answers = spell(answers_of(read_predictions(source)), edition)
     development = read_development(place)
     fingerprints = {"development": development.dataset.fingerprint}
     image_ids = list(development.split.val(development.fold))
     if place.has_test:
         test = read_dataset(place.test, cache=place.cache, labelled=False)
         image_ids, fingerprints["test"] = [example.image_id for example in test.examples], test.fingerprint
+    answers = in_order(answers, image_ids)
     findings = [
-        *_about_the_file(place, target),
-        *check_run(Run(answers, image_ids, training_vocabulary(place, development))),
+        *_about_the_files(place, target, source, edition),
+        *check_run(_as_run(place, development, edition, answers, image_ids, source)),
     ]
-    errors = sum(finding.severity == "error" for finding in findings)
+    scores = read_scores(place, source)
+    errors = errors_in(findings)
     written = force or not errors
     if written:
-        write_run(target, answers, image_ids)
+        write_run(target, answers, image_ids, profile=edition, form=answer_form.value)
         manifest = make_manifest(
             target,
             images=len({image_id for image_id, _ in answers}),
             answers=len(answers),
             fold=fold,
-            command=_command(target, team, predictions, force, run),
+            command=_command(target, team, predictions, answer_form, edition, force, run),
             seed=development.split.seed,
             data=fingerprints,
             inputs=hashes([source, place.split_file, *sorted(place.stage(2).glob("*"))], place.root),
-            scores=read_scores(place, source),
+            scores=scores,
             findings=findings,
         )
         write_json(manifest_path(target), manifest)
@@ -75,12 +106,13 @@ def package(
             "images": len(image_ids),
             "answers": len(answers),
             "findings": [finding.model_dump() for finding in findings],
+            "expected": expected(scores),
         }
         print_json(content)
     else:
-        for finding in findings:
-            typer.secho(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)
-            typer.echo(finding)
+        print_findings(findings)
+        if questions := expected(scores):
+            print_table(expected_table(questions))
     if not written:
         raise MedvqaError(
             f"{place.shown(target)} was not written: {errors} error{'s' * (errors > 1)}",
@@ -99,49 +131,100 @@ _NEXT = {
 }
 
 
-def _target(place: Workspace, out: Path | None, team: str | None) -> Path:
+def _target(place: Workspace, out: Path | None, team: str | None, profile: Profile) -> Path:
     from imageclef_vqa.submission import team_zip
 
     if team is None:
-        return out or place.root / "run.csv"
-    name = team_zip(team)
+        return out or place.root / profile.run_file
+    name = team_zip(team, profile)
     if out is not None and out.name != name:
         raise UsageError(f"--team {team} writes {name}, --out asks for {out.name}: leave one of them out")
     return out or place.root / name
 
 
-def _about_the_file(place: Workspace, target: Path) -> list[Finding]:
-    from imageclef_vqa.submission import Finding, is_team_zip
+def _as_run(
+    place: Workspace,
+    development: Development,
+    profile: Profile,
+    answers: dict[tuple[str, int], tuple[str, ...]],
+    image_ids: list[str],
+    source: Path,
+) -> Run:
+    """The answers with all that training and the same model's validation answers say of them."""
+    from imageclef_vqa.cli.gather import answers_of, training_vocabulary
+    from imageclef_vqa.cli.known import spell
+    from imageclef_vqa.submission import Run
+    from imageclef_vqa.submission.run import images_of
+    from imageclef_vqa.task import learn_implications, read_predictions
 
-    findings = []
+    training = development.dataset.subset(development.split.train(development.fold))
+    own = {place.routed("test"): place.routed("val"), place.predictions("test"): place.predictions("val")}.get(source)
+    return Run(
+        answers,
+        image_ids,
+        profile.vocabulary(training_vocabulary(place, development)),
+        implications=learn_implications(images_of(spell(training.gold(), profile)).values()),
+        validation=spell(answers_of(read_predictions(own)), profile) if own and own.exists() else {},
+    )
+
+
+def _about_the_files(place: Workspace, target: Path, source: Path, profile: Profile) -> list[Finding]:
+    from imageclef_vqa.submission import check_age, check_name, finding
+
+    findings: list[Finding] = []
     if not place.has_test:
-        findings.append(
-            Finding(
-                severity="warning",
-                check="no-test",
-                count=1,
-                message="THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers",
-                remedy=f"put the test images into {place.shown(place.test / 'images')}",
-            )
-        )
-    if target.suffix == ".zip" and not is_team_zip(target):
-        findings.append(
-            Finding(
-                severity="warning",
-                check="zip-name",
-                count=1,
-                message=f"the organisers ask for <team>_clef2023_medvqa.zip, not {target.name}",
-                remedy="leave --out away and give --team",
-            )
-        )
-    return findings
+        message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
+        remedy = f"put the test images into {place.shown(place.test / 'images')}"
+        findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
+    findings += check_name(target, profile)
+    models = sorted(place.stage(2).glob("*.safetensors"))
+    return findings + [found for model in models[:1] for found in check_age(source, model, place.shown(source))]
 
 
-def _command(target: Path, team: str | None, predictions: Path | None, force: bool, run: str) -> str:
+def _verify(place: Workspace, run: Path, as_json: bool) -> None:
+    """Say of all that a manifest names whether it is still the same.
+
+    Raises:
+        MedvqaError: something is not.
+    """
+    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.data.reading import read_dataset
+    from imageclef_vqa.submission import compare, read_manifest
+
+    manifest = read_manifest(run)
+    fingerprints = {}
+    for name, folder in (("development", place.development), ("test", place.test)):
+        if name in manifest.data and (folder / "images").is_dir():
+            dataset = read_dataset(folder, cache=place.cache, labelled=name == "development")
+            fingerprints[name] = dataset.fingerprint
+    compared = compare(manifest, run, place.root, fingerprints)
+    changed = [each for each in compared if not each.same]
+    if as_json:
+        print_json({"same": not changed, "compared": [{**each.model_dump(), "same": each.same} for each in compared]})
+    else:
+        for each in compared:
+            typer.secho(each, fg=None if each.same else "red")
+    if changed:
+        differ = "differs" if len(changed) == 1 else "differ"
+        raise MedvqaError(
+            f"{place.shown(run)}: {len(changed)} of {len(compared)} things {differ} from its manifest",
+            remedy="`medvqa package` writes the run anew from what is there now",
+        )
+    if not as_json:
+        typer.echo(f"{place.shown(run)} and all that it was made of are as they were.")
+
+
+def _command(
+    target: Path, team: str | None, predictions: Path | None, form: Form, profile: Profile, force: bool, run: str
+) -> str:
     """What was typed, without the machine's folders."""
     words = ["medvqa", "package", "--out", target.name, "--run", run]
     if team is not None:
         words += ["--team", team]
     if predictions is not None:
         words += ["--predictions", predictions.name]
+    if form is not Form.list:
+        words += ["--answer-form", form.value]
+    if profile.name != "gi-2023":
+        words += ["--profile", profile.name]
     return shlex.join(words + ["--force"] * force)

@@ -3,36 +3,96 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
 
 
 def predict(
+    fold: Annotated[
+        list[str] | None, typer.Option(help="val, test or train; may be repeated.", show_default="val and test")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of images to answer in place of folds.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Which of these images, a file with an id per line.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file for the answers about --images.")] = None,
+    decode: Annotated[
+        str, typer.Option(help="closed: allowed answers alone; free: the paper's ten tokens.")
+    ] = "closed",
+    optimise: Annotated[str, typer.Option(help="What a set is chosen for: exact or f1.")] = "exact",
+    augment: Annotated[bool, typer.Option("--augment", help="Average over answer-safe views of an image.")] = False,
+    consistent: Annotated[bool, typer.Option("--consistent", help="Keep rules learnt from training labels.")] = False,
+    on_bad_image: Annotated[str, typer.Option(help="stop, or prior: the training labels' usual answer.")] = "stop",
     device: DeviceOption = "auto",
-    run: RunOption = "main",
+    devices: Annotated[str | None, typer.Option(help="Several, a process each: 0,1 of --device; or cpu,cpu.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json
+    from imageclef_vqa.errors import UsageError
     from imageclef_vqa.workspace import Workspace
 
-    place = Workspace.at(workspace, run)
-    runtime.prepare(device, seed=0)
+    places = [Workspace.at(workspace, name) for name in run or ["main"]]
+    for option, value, known in (
+        ("--decode", decode, ("closed", "free")),
+        ("--optimise", optimise, ("exact", "f1")),
+        ("--on-bad-image", on_bad_image, ("stop", "prior")),
+        *(("--fold", name, ("val", "test", "train")) for name in fold or ()),
+    ):
+        if value not in known:
+            raise UsageError(f"{option} {value}: use {' or '.join(known)}")
+    if (images is None) != (out is None) or (ids and images is None) or (images and fold):
+        raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
+    on = runtime.prepare(device, seed=0)
 
+    from imageclef_vqa.inference.predict import Manner, predict_images
     from imageclef_vqa.inference.predict import predict as answer_folds
+    from imageclef_vqa.inference.sharding import device_names
 
-    done = answer_folds(place, say=note)
+    manner = Manner(
+        decode=decode,  # type: ignore[arg-type]
+        optimise=optimise,  # type: ignore[arg-type]
+        augment=augment,
+        consistent=consistent,
+        on_bad_image=on_bad_image,  # type: ignore[arg-type]
+    )
+    manner.check(len(places))
+    names = device_names(on, devices)
+    if images is not None and out is not None:
+        done = predict_images(places, images, ids, out, manner=manner, devices=names, say=note)
+    else:
+        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, say=note)
     if as_json:
-        files = {fold: str(path) for fold, path in done.files.items()}
-        print_json({"files": files, "images": done.images, "untrained": done.untrained, "seconds": done.seconds})
+        files = {name: str(path) for name, path in done.files.items()}
+        print_json(
+            {
+                "files": files,
+                "images": done.images,
+                "untrained": done.untrained,
+                "unreadable": done.unreadable,
+                "calibration": done.calibration.model_dump() if done.calibration else None,
+                "rules": [str(rule) for rule in done.rules],
+                "repaired": done.repaired,
+                "seconds": done.seconds,
+            }
+        )
         return
-    for fold, path in done.files.items():
-        typer.echo(f"{fold}: {done.images[fold]} images, all 18 questions → {place.shown(path)}")
+    for rule in done.rules:
+        typer.echo(f"rule: {rule}")
+    if done.rules:
+        typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
+    for name, path in done.files.items():
+        typer.echo(f"{name}: {done.images[name]} images, all 18 questions → {places[0].shown(path)}")
+    for fault in done.unreadable.values():
+        typer.echo(f"answered by the training prior: {fault}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
         typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")
+    if done.calibration:
+        before, after = done.calibration.error
+        typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
     typer.echo(f"{done.seconds:.0f} s; next: `medvqa route`")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, RunOption, SeedOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
+
+if TYPE_CHECKING:
+    from imageclef_vqa.workspace import Workspace
 
 
 class Policy(str, Enum):
@@ -17,28 +20,62 @@ class Policy(str, Enum):
     paper = "paper"
 
 
+class Expert(str, Enum):
+    linear = "linear"
+    resnet34 = "resnet34"
+
+
 def route(
     policy: Annotated[
-        Policy, typer.Option(help="evidence: the expert answers where validation shows it better; paper: always.")
+        Policy, typer.Option(help="evidence: who is better on validation images answers; paper: the expert, always.")
     ] = Policy.evidence,
     questions: Annotated[
         str | None,
         typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
     ] = None,
+    expert: Annotated[
+        list[Expert] | None,
+        typer.Option(
+            help="Which experts; may be given twice.",
+            show_default="linear, and resnet34 if the run has one; with --policy paper or --weights resnet34",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="An ImageNet ResNet34 to start from (torchvision, timm), file or folder.")
+    ] = None,
+    shared: Annotated[bool, typer.Option("--shared", help="One ResNet34 for all questions, not one each.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of ResNet34.", show_default="the recipe's")] = None,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="Evidence also from the runs that validate the split's other folds.")
+    ] = False,
+    train_only: Annotated[bool, typer.Option("--train-only", help="Train the experts and stop.")] = False,
+    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use the trained experts, train none.")] = False,
+    device: DeviceOption = "auto",
     run: RunOption = "main",
     workspace: WorkspaceOption = Path("."),
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a linear expert take over the questions that it answers better than BLIP-2."""
+    """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.workspace import Workspace
 
+    if train_only and apply_only:
+        raise UsageError("--train-only and --apply-only exclude each other")
     place = Workspace.at(workspace, run)
     default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
     asked = _ids(questions or default)
-    done = routing.route(place, policy=policy.value, questions=asked, seed=seed, say=note)
+    names = [each.value for each in expert or _default_experts(place, policy, weights)]
+    for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
+        if routing.LINEAR in names:
+            routing.answer_linear(each, train=not apply_only, say=note)
+        if routing.RESNET34 in names:
+            _answer_resnet34(each, asked, weights, shared, epochs, device, seed, not apply_only)
+    if train_only:
+        print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
+        return
+    done = routing.route(place, policy=policy.value, questions=asked, experts=names, folds=folds, seed=seed)
     if as_json:
         print_json(routing.as_json(done))
         return
@@ -47,7 +84,38 @@ def route(
         typer.echo(line)
     for fold, path in done.files.items():
         typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {place.shown(path)}")
-    typer.echo(f"{done.seconds:.0f} s; next: `medvqa score`")
+    typer.echo("next: `medvqa score`")
+
+
+def _default_experts(place: Workspace, policy: Policy, weights: Path | None) -> list[Expert]:
+    if policy is Policy.paper:
+        return [Expert.resnet34]
+    there = weights is not None or (place.expert("resnet34") / "val.jsonl").exists()
+    return [Expert.linear, Expert.resnet34] if there else [Expert.linear]
+
+
+def _answer_resnet34(
+    place: Workspace,
+    questions: list[int],
+    weights: Path | None,
+    shared: bool,
+    epochs: int | None,
+    device: str,
+    seed: int,
+    train: bool,
+) -> None:
+    """Train the ResNet34 experts of a run, or go on with them, and let them answer its images."""
+    from imageclef_vqa import runtime
+    from imageclef_vqa.cli.console import note
+
+    runtime.prepare(device, seed=seed)
+
+    from imageclef_vqa.inference.experts import answer_with_experts
+    from imageclef_vqa.training.experts import train_experts
+
+    if train:
+        train_experts(place, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, say=note)
+    answer_with_experts(place, say=note)
 
 
 def _ids(text: str) -> list[int]:

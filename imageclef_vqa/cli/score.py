@@ -2,125 +2,147 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.cli.gather import Answers
-    from imageclef_vqa.evaluation import ReportFold, Score
+    from imageclef_vqa.evaluation import Comparisons, Published, Score
+    from imageclef_vqa.evaluation.export import Result
 
-_FOLDS = {"val": "Validation images", "test": "Test images"}
+_FOLDS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
 
 
 def score(
-    file: Annotated[
-        Path | None, typer.Argument(help="Predictions (.jsonl) or a run file (.csv, .json, .zip), anybody's.")
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Predictions (.jsonl), a run file (.csv, .json, .zip), anybody's, or published figures (id,accuracy). "
+            "Without one, the run of the workspace.",
+            show_default=False,
+        ),
     ] = None,
     gold: Annotated[
         Path | None, typer.Option(help="A gt.json to score FILE against, in place of the workspace's own.")
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Set the FILEs (or names of runs) beside the first: paired differences. "
+            "Without FILE: the run before and after routing.",
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the report.", show_default="work/<run>/report.html; none for FILE"),
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="A folder for the plots, as PNG and SVG.")] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV, nothing else.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the result as Markdown tables, nothing else.")
+    ] = False,
 ) -> None:
     """Compare answers with the gold ones, question by question, and write the report."""
-    from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.evaluation import render_report
-    from imageclef_vqa.files import write_json, write_text
+    from imageclef_vqa.cli.reporting import write_plots, write_report, write_scores
+    from imageclef_vqa.cli.scoring import compare_sources, score_file, score_run
 
+    given = files or []
+    formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]
+    _check(given, gold, compare, report, formats)
     place = Workspace.at(workspace, run)
-    if file is not None:
-        result = _score_file(place, file, gold)
-        content = result.model_dump(mode="json", by_alias=True)
-        print_json(content) if as_json else _show(str(file), result)
+    results: Mapping[str, Result]
+    if compare:
+        results = compared = compare_sources(place, given, gold)
+        write_plots(plots, place, [], compared)
+        _print(results, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
-    if gold is not None:
+    if given:
+        fold, published = score_file(place, Path(given[0]), gold)
+        folds = [fold] if fold is not None else []
+        answer = published if fold is None else fold.score
+        results = {given[0]: answer} if answer is not None else {}
+        if report is not None:
+            write_report(report, place, given[0], folds)
+    else:
+        folds = score_run(place)
+        results = {each.name: each.score for each in folds}
+        write_scores(place, folds)
+        write_report(report or place.report, place, run, folds)
+    write_plots(plots, place, folds)
+    _print(results, formats, flat=bool(given))
+    if not given and not formats:
+        shown = place.shown(report or place.report)
+        typer.echo(f"{shown} shows this with every mistake. Next: medvqa package --out run.csv")
+
+
+def _check(files: list[str], gold: Path | None, compare: bool, report: Path | None, formats: list[str]) -> None:
+    if len(formats) > 1:
+        raise UsageError(f"--{' and --'.join(formats)}: one format at a time")
+    if len(files) > 1 and not compare:
+        raise UsageError(f"{len(files)} files: --compare sets them side by side")
+    if gold is not None and not files:
         raise UsageError("--gold goes with a FILE to score: medvqa score run.csv --gold gt.json")
-    folds = _score_run(place)
-    content = {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
-    write_json(place.scores, content)
-    write_text(place.report, render_report(run, folds))
-    if as_json:
-        print_json(content)
-        return
-    for fold in folds:
-        _show(_FOLDS[fold.name], fold.score)
-    typer.echo(f"{place.shown(place.report)} shows this with the mistakes. Next: medvqa package --out run.csv")
+    if compare and report is not None:
+        raise UsageError("--report is for one set of answers; --compare prints, and --plots draws")
 
 
-def _score_run(place: Workspace) -> list[ReportFold]:
-    """Every fold of the run that has both predictions and gold answers."""
-    from imageclef_vqa.cli.gather import answers_of, read_development, read_gold, training_vocabulary
-    from imageclef_vqa.evaluation import ReportFold, score_fold
-    from imageclef_vqa.task import QUESTIONS, read_predictions
+def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> None:
+    """`results` by fold or file in the format asked for, or for people; `flat` JSON is one result without its name."""
+    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.evaluation import Comparisons, as_csv, as_markdown
 
-    development = read_development(place)
-    vocabulary = training_vocabulary(place, development)
-    majority = [vocabulary[question.id].majority for question in QUESTIONS]
-    golds = {"val": development.validation_gold()}
-    if (test_gold := place.test / "gt.json").exists():
-        golds["test"] = read_gold(test_gold)
-    folds, missing = [], []
-    for name, gold in golds.items():
-        try:
-            newest = place.newest_predictions(name)
-        except MissingStepError as error:
-            missing.append(error)
-            continue
-        routed = newest == place.routed(name)
-        predictions = read_predictions(newest)
-        alone = answers_of(read_predictions(plain)) if routed and (plain := place.predictions(name)).exists() else None
-        score = score_fold(
-            "routed" if routed else "blip2",
-            answers_of(predictions),
-            alone,
-            gold,
-            majority=majority,
-            groups=development.split.groups if name == "val" else None,
-        )
-        probabilities = {(each.image_id, each.question_id): each.probability for each in predictions}
-        folds.append(ReportFold(name, score, answers_of(predictions), gold, probabilities))
-    if not folds:
-        raise missing[0]
-    return folds
+    if formats == ["json"]:
+        content = {name: result.model_dump(mode="json", by_alias=True) for name, result in results.items()}
+        print_json(next(iter(content.values())) if flat and len(content) == 1 else {"folds": content})
+    elif formats:
+        named = {"": next(iter(results.values()))} if flat and len(results) == 1 else results
+        typer.echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
+    else:
+        for name, result in results.items():
+            title = _FOLDS.get(name, name)
+            _show_comparisons(title, result) if isinstance(result, Comparisons) else _show(title, result)
 
 
-def _score_file(place: Workspace, file: Path, gold_file: Path | None) -> Score:
-    """The score of one file, against `gold_file` or the fold of the workspace that its images belong to."""
-    from imageclef_vqa.cli.gather import answers_of, read_development, read_gold, training_vocabulary
-    from imageclef_vqa.evaluation import score_answers
-    from imageclef_vqa.submission import read_run
-    from imageclef_vqa.task import QUESTIONS, read_predictions
-
-    given: Answers = answers_of(read_predictions(file)) if file.suffix == ".jsonl" else read_run(file)
-    if gold_file is not None:
-        return score_answers(given, read_gold(gold_file))
-    development = read_development(place)
-    vocabulary = training_vocabulary(place, development)
-    golds: list[tuple[Answers, dict[str, int] | None]] = [(development.validation_gold(), development.split.groups)]
-    if (test_gold := place.test / "gt.json").exists():
-        golds.insert(0, (read_gold(test_gold), None))
-    images = {image_id for image_id, _ in given}
-    for gold, groups in golds:
-        if not images.isdisjoint(image_id for image_id, _ in gold):
-            majority = [vocabulary[question.id].majority for question in QUESTIONS]
-            return score_answers(given, gold, majority=majority, groups=groups)
-    raise MedvqaError(
-        f"{file}: none of its images is a validation or test image with gold answers",
-        remedy="name the file that has them: medvqa score FILE --gold gt.json",
+def _show(title: str, result: Score | Published) -> None:
+    from imageclef_vqa.cli.console import print_table
+    from imageclef_vqa.evaluation import (
+        Published,
+        coverage_lines,
+        form_line,
+        metrics_table,
+        published_table,
+        score_table,
+        slices_line,
     )
 
-
-def _show(title: str, result: Score) -> None:
-    from imageclef_vqa.cli.console import print_table
-    from imageclef_vqa.evaluation import coverage_lines, form_line, score_table
-
+    if isinstance(result, Published):
+        print_table(published_table(title, result))
+        return
     for line in (form_line(result), *coverage_lines(result)):
         typer.echo(line)
     print_table(score_table(title, result))
+    print_table(metrics_table(result))
+    if line := slices_line(result):
+        typer.echo(line)
+
+
+def _show_comparisons(title: str, result: Comparisons) -> None:
+    from imageclef_vqa.cli.console import print_table
+    from imageclef_vqa.evaluation import comparison_lines, comparison_table
+
+    for comparison in result.comparisons:
+        typer.echo(f"A: {result.baseline}\nB: {comparison.name}")
+        for line in comparison_lines(result, comparison):
+            typer.echo(line)
+        print_table(comparison_table(title, result, comparison))

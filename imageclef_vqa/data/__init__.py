@@ -2,7 +2,17 @@
 
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.pixels import load_pixels
-from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.data.reading import Pictures, read_dataset, read_pictures
 from imageclef_vqa.data.split import Split, make_split, read_split
 
-__all__ = ["Dataset", "Example", "Split", "load_pixels", "make_split", "read_dataset", "read_split"]
+__all__ = [
+    "Dataset",
+    "Example",
+    "Pictures",
+    "Split",
+    "load_pixels",
+    "make_split",
+    "read_dataset",
+    "read_pictures",
+    "read_split",
+]

@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -36,8 +38,8 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     images = folder / "images"
     if not images.is_dir():
         raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
-    files = sorted(path.name for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
-    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(folder, files)
+    files = [path.name for path in image_files(images)]
+    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(images, folder / IDS_FILE, files)
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
     ids = list(paths)
@@ -50,18 +52,9 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
         for image_id in sorted(faults, key=order.__getitem__)
     ]
     if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        shown = problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
-        raise DataError(shown, remedy=_REMEDY)
+        raise DataError(_shortened(problems), remedy=_REMEDY)
     examples = tuple(
-        Example(
-            image_id=image_id,
-            image=path,
-            answers=labels.answers[image_id],
-            sha256=row["sha256"].decode(),
-            width=int(row["width"]),
-            height=int(row["height"]),
-        )
+        _example(image_id, path, labels.answers[image_id], row)
         for (image_id, path), row in zip(paths.items(), rows, strict=True)
     )
     _note_strays(files, paths.values(), labels.oddities)
@@ -69,9 +62,85 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
 
 
-def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
-    """The ids of a test folder, without answers."""
-    source = folder / IDS_FILE
+def read_test_ids(folder: Path) -> list[str]:
+    """The ids of the test images in `folder`, in the order of `test_image_ids.txt` if it is there; no image is read.
+
+    Raises:
+        DataError: every entry that is no id.
+    """
+    labels = _unlabelled(folder / "images", folder / IDS_FILE, [path.name for path in image_files(folder / "images")])
+    if labels.problems:
+        raise DataError(labels.problems[:_PROBLEMS_SHOWN])
+    return list(labels.records)
+
+
+def image_files(images: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(path for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+
+
+def image_file(images: Path, image_id: str) -> Path | None:
+    """The picture of an id; None if there is none."""
+    there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
+    return next((path for path in there if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images that want answers, in order: all ids, the images that can be read, and what is wrong with the others."""
+
+    image_ids: tuple[str, ...]
+    readable: Dataset
+    faults: dict[str, str]
+
+
+def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pictures:
+    """The pictures in the folder `images` that the file `ids` lists; all of them where there is no such file.
+
+    Raises:
+        DataError: there is no such folder, no image, or an id that is none, all of them together.
+    """
+    if not images.is_dir():
+        raise DataError([f"{images}: there is no such folder"])
+    files = [path.name for path in image_files(images)]
+    labels = _unlabelled(images, ids, files)
+    if labels.problems:
+        raise DataError(_shortened(labels.problems))
+    paths, faults = _image_paths(images, labels)
+    rows, damaged = index_images(list(paths.values()), cache)
+    found = list(paths)
+    faults.update({found[at]: fault for at, fault in damaged.items()})
+    examples = tuple(
+        _example(image_id, path, {}, row)
+        for (image_id, path), row in zip(paths.items(), rows, strict=True)
+        if image_id not in faults
+    )
+    told = {
+        image_id: f"{paths.get(image_id, images / f'{image_id}.jpg')}: {faults[image_id]}"
+        for image_id in labels.records
+        if image_id in faults
+    }
+    return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), told)
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    more = len(problems) - _PROBLEMS_SHOWN
+    return problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+
+
+def _example(image_id: str, path: Path, answers: Mapping[int, tuple[str, ...]], row: Any) -> Example:
+    return Example(
+        image_id=image_id,
+        image=path,
+        answers=answers,
+        sha256=row["sha256"].decode(),
+        width=int(row["width"]),
+        height=int(row["height"]),
+    )
+
+
+def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
+    """The ids of images without answers."""
     try:
         ids = source.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
@@ -93,7 +162,7 @@ def _unlabelled(folder: Path, files: Sequence[str]) -> Labels:
         labels.records[image_id] = number
         labels.answers[image_id] = {}
     if not ids:
-        labels.problems.append(f"{source if source.exists() else folder / 'images'}: no image there")
+        labels.problems.append(f"{source if source.exists() else images}: no image there")
     return labels
 
 
@@ -103,8 +172,7 @@ def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[st
     paths: dict[str, Path] = {}
     faults: dict[str, ImageError] = {}
     for image_id in labels.records:
-        there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
-        path = next((path for path in there if path.is_file()), None)
+        path = image_file(images, image_id)
         if path is None:
             faults[image_id] = ImageError("there is no such file")
         elif not path.resolve().is_relative_to(home):

@@ -1,17 +1,37 @@
-"""Scores, their uncertainty, and the report. Knows answers and questions; reads no images and no models."""
+"""Scores, their uncertainty, comparison, and the report. Knows answers and questions; reads no images and no models."""
 
+from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
+from imageclef_vqa.evaluation.export import as_csv, as_markdown
+from imageclef_vqa.evaluation.paper import Model
+from imageclef_vqa.evaluation.plots import draw_plots
+from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import ReportFold, render_report
-from imageclef_vqa.evaluation.scores import FoldScore, Score, score_answers, score_fold
-from imageclef_vqa.evaluation.tables import coverage_lines, form_line, score_table
+from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
+from imageclef_vqa.evaluation.tables import comparison_table, metrics_table, published_table, score_table
+from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, form_line, slices_line
 
 __all__ = [
+    "Comparisons",
     "FoldScore",
+    "Model",
+    "Published",
     "ReportFold",
     "Score",
+    "as_csv",
+    "as_markdown",
+    "compare_answers",
+    "comparison_lines",
+    "comparison_table",
     "coverage_lines",
+    "draw_plots",
     "form_line",
+    "global_accuracy",
+    "metrics_table",
+    "published_table",
+    "read_published",
     "render_report",
     "score_answers",
     "score_fold",
     "score_table",
+    "slices_line",
 ]

@@ -11,8 +11,7 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.evaluation.metrics import Answers
-from imageclef_vqa.task import as_set
+from imageclef_vqa.evaluation.metrics import Answers, members
 
 CASE, SPELLING, JOINED, SINGLE = (
     "differs in case alone",
@@ -58,7 +57,7 @@ def _split_keys(answers: Answers) -> frozenset[str]:
 
 
 def _fault(given: Answers, gold: Answers, singles: bool) -> str | None:
-    one, other = as_set(given), as_set(gold)
+    one, other = members(given), members(gold)
     if not one or one == other:
         return None
     if {answer.casefold() for answer in one} == {answer.casefold() for answer in other}:
@@ -78,7 +77,7 @@ def form_costs(question_id: int, pairs: Sequence[tuple[Answers, Answers]]) -> li
 
     That one answer is given where gold has several counts only if the question is never answered by more than one.
     """
-    sets = sum(len(as_set(gold)) > 1 for _, gold in pairs)
+    sets = sum(len(members(gold)) > 1 for _, gold in pairs)
     singles = sets >= _SETS_MATTER * len(pairs) and all(len(_split_keys(given)) <= 1 for given, _ in set(pairs))
     faults = {pair: fault for pair in set(pairs) if (fault := _fault(*pair, singles)) is not None}
     found: Mapping[str, list[tuple[Answers, Answers]]] = {

@@ -6,7 +6,7 @@ are one set of exact strings, and a missing pair is wrong. The others stand besi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,8 +18,16 @@ from imageclef_vqa.task import QUESTIONS, as_set
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
 Numbers = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 PAIR_METRICS = ("exact_set", "exact_ordered", "folded_set", "first_answer", "precision", "recall", "f1")
+CLASS_METRICS = ("macro_f1", "mcc")
+
+
+@lru_cache(maxsize=1 << 16)
+def members(answers: Answers) -> frozenset[str]:
+    """`as_set`, which is asked for the same answers many times."""
+    return as_set(answers)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -27,15 +35,16 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
     """The value of each of `PAIR_METRICS`, 0 to 1, for one pair.
 
     `exact_ordered` also asks for the gold's order, `folded_set` forgives case, `first_answer` is what the first given
-    answer alone would have been worth; precision, recall and F1 are over the members of the two sets.
+    answer alone would have been worth; precision, recall and F1 are over the members of the two sets, as
+    scikit-learn's `average="samples"` has them.
     """
-    one, other = as_set(given), as_set(gold)
+    one, other = members(given), members(gold)
     shared = len(one & other)
     return (
         float(one == other),
         float([answer.strip() for answer in given] == [answer.strip() for answer in gold]),
         float({answer.casefold() for answer in one} == {answer.casefold() for answer in other}),
-        float(as_set(given[:1]) == other),
+        float(members(given[:1]) == other),
         shared / len(one) if one else 0.0,
         shared / len(other) if other else 0.0,
         2 * shared / (len(one) + len(other)) if one or other else 1.0,
@@ -58,11 +67,11 @@ class PairTable:
 def tabulate(given: PairAnswers, gold: PairAnswers) -> PairTable:
     """Measure every gold pair; a pair that was not given counts as answered by nothing, others are ignored."""
     rows: dict[str, int] = {}
-    for image_id, _ in gold:
-        rows.setdefault(image_id, len(rows))
+    images = [rows.setdefault(image_id, len(rows)) for image_id, _ in gold]
     values = np.full((len(PAIR_METRICS), len(rows), len(QUESTIONS)), np.nan)
-    for pair, answers in gold.items():
-        values[:, rows[pair[0]], pair[1]] = measure(tuple(given.get(pair, ())), tuple(answers))
+    measured = [measure(tuple(given.get(pair, ())), tuple(answers)) for pair, answers in gold.items()]
+    if measured:
+        values[:, images, [question_id for _, question_id in gold]] = np.array(measured).T
     return PairTable(tuple(rows), values)
 
 
@@ -74,22 +83,48 @@ def mean_per_question(table: Numbers) -> Numbers:
     return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
 
-def confusion(given: list[Answers], gold: list[Answers]) -> NDArray[np.int64]:
-    """Counts `[gold class, given class]`, where each distinct set is one class and no answer is one too."""
-    ones, others = [as_set(answers) for answers in given], [as_set(answers) for answers in gold]
-    classes = {members: place for place, members in enumerate(dict.fromkeys((*others, *ones)))}
-    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(counts, ([classes[members] for members in others], [classes[members] for members in ones]), 1)
+def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple[Labels, Labels]:
+    """A number from 0 for each distinct set of either sequence: each is a class, and no answer is one, too."""
+    place: dict[frozenset[str], int] = {}
+    first, second = (
+        np.array([place.setdefault(members(each), len(place)) for each in sequence], dtype=np.int64)
+        for sequence in (answers, others)
+    )
+    return first, second
+
+
+def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating]) -> Numbers:
+    """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` is `[pair, resample]`."""
+    counts = np.zeros((3, int(max(given.max(), gold.max())) + 1, weights.shape[1]))
+    everyone = np.arange(len(gold))
+    for place, (labels, pairs) in enumerate(((gold, everyone[given == gold]), (gold, everyone), (given, everyone))):
+        order = pairs[np.argsort(labels[pairs], kind="stable")]
+        present, starts = np.unique(labels[order], return_index=True)
+        if len(present):
+            counts[place, present] = np.add.reduceat(weights[order], starts, axis=0)
     return counts
 
 
-def macro_f1(counts: NDArray[np.int64]) -> float:
-    """Mean F1 over all classes, given or gold, as scikit-learn's `f1_score(average="macro")` has it."""
-    return float(np.mean(2 * counts.diagonal() / (counts.sum(axis=0) + counts.sum(axis=1))))
+def macro_f1(counts: Numbers) -> Numbers:
+    """`class_counts` → `[resample]`: mean F1 over all classes, given or gold; NaN without any.
+
+    As scikit-learn's `f1_score(average="macro")` has it.
+    """
+    both, total = counts[0], counts[1] + counts[2]
+    there = total > 0
+    scores = np.divide(2 * both, total, out=np.zeros(total.shape), where=there).sum(axis=0)
+    classes = there.sum(axis=0)
+    return np.divide(scores, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 
-def matthews(counts: NDArray[np.int64]) -> float:
-    """Matthews' correlation for many classes (Gorodkin 2004); 0 where it is not defined."""
-    total, gold, given = float(counts.sum()), counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float)
-    spread = np.sqrt(total**2 - (gold**2).sum()) * np.sqrt(total**2 - (given**2).sum())
-    return float((counts.trace() * total - gold @ given) / spread) if spread > 0 else 0.0
+def matthews(counts: Numbers) -> Numbers:
+    """`class_counts` → `[resample]`: Matthews' correlation for many classes (Gorodkin 2004); NaN without any.
+
+    0 where it is not defined, as scikit-learn's `matthews_corrcoef` has it.
+    """
+    both, gold, given = counts
+    total = gold.sum(axis=0)
+    covariance = both.sum(axis=0) * total - (gold * given).sum(axis=0)
+    spread = np.sqrt((total**2 - (gold**2).sum(axis=0)) * (total**2 - (given**2).sum(axis=0)))
+    defined = np.divide(covariance, spread, out=np.zeros(spread.shape), where=spread > 0)
+    return np.where(total > 0, defined, np.nan)

@@ -1,60 +1,91 @@
-"""Which mistakes are made: the most frequent ones of each question, and the surest ones of all."""
+"""Which mistakes are made: what is taken for what, and which members of a set are missed or made up."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imageclef_vqa.evaluation.metrics import Answers, PairAnswers
-from imageclef_vqa.task import as_set, same_answer
+from imageclef_vqa.evaluation.metrics import Answers, PairAnswers, members
+from imageclef_vqa.task import QUESTIONS
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """`count` images of one question whose gold answer is `gold` and that were answered by `given`, both sorted."""
+    """`counts[gold, given]` of one question over `classes`, sets by frequency; `()` is no answer.
+
+    `others` classes, the rarest, are counted as one, which stands last; 0 where all are there.
+    """
 
     question_id: int
-    gold: Answers
-    given: Answers
-    count: int
+    classes: tuple[Answers, ...]
+    counts: tuple[tuple[int, ...], ...]
+    others: int
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """One wrong answer, and how sure the model was of it (0 to 1)."""
+class MemberScore:
+    """How one member of a question's sets is found: it is in `gold` answers, in `given` ones, in `both` of a pair."""
 
-    image_id: str
-    question_id: int
-    gold: Answers
-    given: Answers
-    probability: float
+    member: str
+    gold: int
+    given: int
+    both: int
+
+    @property
+    def precision(self) -> float | None:
+        return self.both / self.given if self.given else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.both / self.gold if self.gold else None
 
 
-def frequent_confusions(given: PairAnswers, gold: PairAnswers, per_question: int = 5) -> dict[int, list[Confusion]]:
-    """The commonest mistakes of each question that has any, by question id; a missing answer is `()`."""
-    counts: dict[int, Counter[tuple[Answers, Answers]]] = {}
+def confusions(given: PairAnswers, gold: PairAnswers, most: int = 10) -> list[Confusion]:
+    """The confusion matrix of each question that has gold answers, over at most `most` classes and the others."""
+    pairs: dict[int, Counter[tuple[Answers, Answers]]] = {}
     for pair, answers in gold.items():
-        if not same_answer(mine := given.get(pair, ()), answers):
-            counts.setdefault(pair[1], Counter())[tuple(sorted(as_set(answers))), tuple(sorted(as_set(mine)))] += 1
+        both = canonical(pair[1], answers), canonical(pair[1], given.get(pair, ()))
+        pairs.setdefault(pair[1], Counter())[both] += 1
+    return [_confusion(question_id, pairs[question_id], most) for question_id in sorted(pairs)]
+
+
+def _confusion(question_id: int, pairs: Counter[tuple[Answers, Answers]], most: int) -> Confusion:
+    frequency: Counter[Answers] = Counter()
+    for (gold, given), count in pairs.items():
+        frequency[gold] += count
+        frequency[given] += 0 if given == gold else count
+    ranked = sorted(frequency, key=lambda answers: (-frequency[answers], answers))
+    shown = ranked if len(ranked) <= most + 1 else ranked[:most]
+    others = len(ranked) - len(shown)
+    place = {answers: at for at, answers in enumerate(shown)}
+    size = len(shown) + bool(others)
+    counts = [[0] * size for _ in range(size)]
+    for (gold, given), count in pairs.items():
+        counts[place.get(gold, size - 1)][place.get(given, size - 1)] += count
+    return Confusion(question_id, tuple(shown), tuple(map(tuple, counts)), others)
+
+
+def member_scores(given: PairAnswers, gold: PairAnswers) -> dict[int, list[MemberScore]]:
+    """For each question whose gold answers are ever sets of several, its members, the most frequent first."""
+    seen: dict[int, tuple[Counter[str], Counter[str], Counter[str]]] = {}
+    several = {question_id for (_, question_id), answers in gold.items() if len(members(answers)) > 1}
+    for pair, answers in gold.items():
+        if pair[1] in several:
+            mine, theirs = members(given.get(pair, ())), members(answers)
+            for counter, found in zip(
+                seen.setdefault(pair[1], (Counter(), Counter(), Counter())), (theirs, mine, mine & theirs), strict=True
+            ):
+                counter.update(found)
     return {
         question_id: [
-            Confusion(question_id, *both, count)
-            for both, count in sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:per_question]
+            MemberScore(member, golds[member], givens[member], both[member])
+            for member in sorted({*golds, *givens}, key=lambda member: (-golds[member], -givens[member], member))
         ]
-        for question_id, counter in sorted(counts.items())
+        for question_id, (golds, givens, both) in sorted(seen.items())
     }
 
 
-def surest_mistakes(
-    given: PairAnswers, gold: PairAnswers, probabilities: Mapping[tuple[str, int], float], most: int = 24
-) -> list[Mistake]:
-    """The wrong answers that were given with the highest probability, at most one per image."""
-    wrong = [
-        Mistake(*pair, tuple(answers), tuple(given[pair]), probabilities[pair])
-        for pair, answers in gold.items()
-        if pair in given and pair in probabilities and not same_answer(given[pair], answers)
-    ]
-    wrong.sort(key=lambda mistake: (-mistake.probability, mistake.image_id, mistake.question_id))
-    first = {mistake.image_id: mistake for mistake in reversed(wrong)}
-    return [mistake for mistake in wrong if first[mistake.image_id] is mistake][:most]
+def canonical(question_id: int, answers: Answers) -> Answers:
+    """A set in the order of the question bank, then of the alphabet, for people to read."""
+    order = {member: at for at, member in enumerate(QUESTIONS[question_id].known)}
+    return tuple(sorted(members(answers), key=lambda member: (order.get(member, len(order)), member)))

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.evaluation.estimates import Interval, estimate, rounded
 from imageclef_vqa.evaluation.form import FormCost, form_costs
-from imageclef_vqa.evaluation.metrics import (
-    PAIR_METRICS,
-    Answers,
-    Numbers,
-    PairAnswers,
-    confusion,
-    macro_f1,
-    matthews,
-    mean_per_question,
-    tabulate,
-)
-from imageclef_vqa.evaluation.uncertainty import RESAMPLES, clusters_of, interval95, resampled_means
+from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, tabulate
+from imageclef_vqa.evaluation.slices import Slice, score_slices
+from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of, mean_of_known
 from imageclef_vqa.task import QUESTIONS
-
-_DECIMALS = 6
 
 
 class _Frozen(BaseModel):
@@ -33,11 +23,11 @@ class _Frozen(BaseModel):
 class Figures(_Frozen):
     """All figures of one question or, as plain means over the questions that have gold answers, of all.
 
-    `interval` is that of `exact_set`, 95%; None where all images are one cluster.
+    `interval` is that of `exact_set`, 95%; None where all images are one cluster. `intervals` has one for each figure.
     """
 
     exact_set: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     exact_ordered: float
     folded_set: float
     first_answer: float
@@ -46,23 +36,27 @@ class Figures(_Frozen):
     f1: float
     macro_f1: float
     mcc: float
+    majority: float | None
+    linear: float | None
+    intervals: dict[str, Interval]
 
 
 class _Asked(_Frozen):
     id: int
     question: str
     n: int
-    majority: float | None
 
 
 class QuestionScore(Figures, _Asked):
-    """The figures of one question over `n` images; `majority` is the exact-set accuracy of the commonest answer."""
+    """The figures of one question over `n` images.
+
+    `majority` is the exact-set accuracy of the commonest training answer, `linear` that of the linear expert.
+    """
 
 
 class GlobalScore(Figures):
     """Plain means over the questions; `form_cost` is how much `exact_set` the answers' form takes away, at most."""
 
-    majority: float | None
     form_cost: float
 
 
@@ -76,6 +70,7 @@ class Score(_Frozen):
     overall: GlobalScore = Field(serialization_alias="global")
     questions: tuple[QuestionScore, ...]
     form: tuple[FormCost, ...]
+    slices: tuple[Slice, ...]
     images: int
     clusters: int | None
     resamples: int
@@ -88,10 +83,16 @@ class Score(_Frozen):
 
 
 class FoldScore(Score):
-    """One fold: the score of its final answers, and of BLIP-2 alone where routing came after it."""
+    """One fold: the score of its final answers, and of BLIP-2 alone where routing came after it.
+
+    `seen` images are recognised as pictures or examinations that the model was trained on; `exact_set_unseen` is the
+    global figure without them. None where nobody could look.
+    """
 
     answered_by: str
     blip2: Score | None = None
+    seen: int | None = None
+    exact_set_unseen: float | None = None
 
 
 def score_answers(
@@ -99,15 +100,21 @@ def score_answers(
     gold: PairAnswers,
     *,
     majority: Sequence[Answers] | None = None,
+    linear: PairAnswers | None = None,
     groups: Mapping[str, int] | None = None,
+    heights: Mapping[str, int] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    draws: Draws | None = None,
 ) -> Score:
     """Score `given` against `gold`.
 
     Args:
         majority: the commonest training answer of each of the 18 questions, for the baseline.
+        linear: the linear expert's answers; a question that it leaves out has no such figure.
         groups: image id → near-duplicate group, which the bootstrap draws as one.
+        heights: image id → pixels, for the slices.
+        draws: those of another score of the same gold answers, in place of new ones.
 
     Raises:
         MedvqaError: there is no gold answer at all.
@@ -115,46 +122,42 @@ def score_answers(
     if not gold:
         raise MedvqaError("there are no gold answers to score against", remedy="check that gt.json holds Labels")
     table = tabulate(given, gold)
-    means = np.stack([mean_per_question(values) for values in table.values])  # [metric, question]
-    clusters = clusters_of(table.image_ids, groups)
-    samples = None
-    if clusters.max() > 0:
-        samples = resampled_means(table.of("exact_set"), clusters, seed=seed, resamples=resamples)
-    asked = [question.id for question in QUESTIONS if not np.isnan(means[0, question.id])]
-    pairs: dict[int, list[tuple[Answers, Answers]]] = {question_id: [] for question_id in asked}
-    for pair, answers in gold.items():
-        pairs[pair[1]].append((tuple(given.get(pair, ())), tuple(answers)))
-    baseline = None
+    draws = draws or Draws(clusters_of(table.image_ids, groups), seed, resamples)
+    tables = dict(zip(PAIR_METRICS, table.values, strict=True))
     if majority is not None:
-        baseline = mean_per_question(tabulate({pair: majority[pair[1]] for pair in gold}, gold).of("exact_set"))
-    questions = tuple(
-        QuestionScore(
-            id=question_id,
-            question=QUESTIONS[question_id].text,
-            n=len(pairs[question_id]),
-            majority=None if baseline is None else _rounded(baseline[question_id]),
-            interval=None if samples is None else _interval(samples[:, question_id]),
-            **_pair_metrics(means[:, question_id]),
-            **_class_metrics(pairs[question_id]),
-        )
-        for question_id in asked
-    )
-    form = tuple(cost for question_id in asked for cost in form_costs(question_id, pairs[question_id]))
-    overall = GlobalScore(
-        majority=None if baseline is None else _rounded(baseline[asked].mean()),
-        interval=None if samples is None else _interval(np.nanmean(samples[:, asked], axis=1)),
-        form_cost=_rounded(sum(cost.points for cost in form) / len(asked)),
-        **_pair_metrics(means[:, asked].mean(axis=1)),
-        macro_f1=_rounded(sum(score.macro_f1 for score in questions) / len(asked)),
-        mcc=_rounded(sum(score.mcc for score in questions) / len(asked)),
-    )
+        tables["majority"] = tabulate({pair: majority[pair[1]] for pair in gold}, gold).of("exact_set")
+    if linear is not None:
+        answered = {question_id for _, question_id in linear}
+        ranked = tabulate(linear, gold).of("exact_set")
+        tables["linear"] = np.where([question.id in answered for question in QUESTIONS], ranked, np.nan)
+    pairs: dict[int, list[tuple[Answers, Answers]]] = {}
+    rows: dict[int, list[int]] = {}
+    row_of = {image_id: row for row, image_id in enumerate(table.image_ids)}
+    for (image_id, question_id), answers in sorted(gold.items(), key=lambda item: item[0][1]):
+        pairs.setdefault(question_id, []).append((tuple(given.get((image_id, question_id), ())), tuple(answers)))
+        rows.setdefault(question_id, []).append(row_of[image_id])
+    asked = list(pairs)
+    drawn = draws if draws.count > 1 else None
+    estimates = estimate(tables, pairs, rows, drawn)
+    form = [cost for question_id in asked for cost in form_costs(question_id, pairs[question_id])]
     return Score(
-        overall=overall,
-        questions=questions,
+        overall=GlobalScore(
+            form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.overall(asked)
+        ),
+        questions=tuple(
+            QuestionScore(
+                id=question_id,
+                question=QUESTIONS[question_id].text,
+                n=len(pairs[question_id]),
+                **estimates.of(question_id),
+            )
+            for question_id in asked
+        ),
         form=tuple(sorted(form, key=lambda cost: -cost.points)),
+        slices=score_slices(tables["exact_set"], table.image_ids, gold, heights, drawn),
         images=len(table.image_ids),
-        clusters=None if groups is None else int(clusters.max()) + 1,
-        resamples=resamples,
+        clusters=None if groups is None else draws.count,
+        resamples=draws.resamples,
         missing=sum(pair not in given for pair in gold),
         extra=sum(pair not in gold for pair in given),
     )
@@ -166,31 +169,31 @@ def score_fold(
     blip2: PairAnswers | None,
     gold: PairAnswers,
     *,
-    majority: Sequence[Answers],
+    majority: Sequence[Answers] | None,
     groups: Mapping[str, int] | None,
+    linear: PairAnswers | None = None,
+    heights: Mapping[str, int] | None = None,
+    seen: Collection[str] | None = None,
     seed: int = 0,
 ) -> FoldScore:
-    """Score the final answers of a fold and, if they were routed, BLIP-2's own beside them."""
-    score = score_answers(final, gold, majority=majority, groups=groups, seed=seed)
-    alone = None
-    if blip2 is not None:
-        alone = score_answers(blip2, gold, majority=majority, groups=groups, seed=seed)
-    return FoldScore(**dict(score), answered_by=answered_by, blip2=alone)
+    """Score the final answers of a fold and, if they were routed, BLIP-2's own beside them; `seen` are image ids."""
+    draws = Draws(clusters_of(list(dict.fromkeys(image_id for image_id, _ in gold)), groups), seed) if gold else None
+
+    def score(answers: PairAnswers) -> Score:
+        return score_answers(
+            answers, gold, majority=majority, linear=linear, groups=groups, heights=heights, draws=draws
+        )
+
+    unseen = {pair: answers for pair, answers in gold.items() if pair[0] not in (seen or ())}
+    return FoldScore(
+        **dict(score(final)),
+        answered_by=answered_by,
+        blip2=None if blip2 is None else score(blip2),
+        seen=None if seen is None else len({image_id for image_id, _ in gold if image_id in seen}),
+        exact_set_unseen=rounded(global_accuracy(final, unseen)) if seen and unseen else None,
+    )
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), _DECIMALS)
-
-
-def _interval(samples: Numbers) -> tuple[float, float]:
-    low, high = interval95(samples)
-    return _rounded(low), _rounded(high)
-
-
-def _pair_metrics(values: Numbers) -> dict[str, float]:
-    return dict(zip(PAIR_METRICS, map(_rounded, values), strict=True))
-
-
-def _class_metrics(pairs: list[tuple[Answers, Answers]]) -> dict[str, float]:
-    counts = confusion([given for given, _ in pairs], [gold for _, gold in pairs])
-    return {"macro_f1": _rounded(macro_f1(counts)), "mcc": _rounded(matthews(counts))}
+def global_accuracy(given: PairAnswers, gold: PairAnswers) -> float:
+    """The global figure alone: exact sets, mean of the questions that have gold answers."""
+    return float(mean_of_known(mean_per_question(tabulate(given, gold).of("exact_set"))))

@@ -7,6 +7,8 @@ is (Cameron, Gelbach and Miller 2008 on the clustered bootstrap).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,61 @@ def clusters_of(image_ids: Sequence[str], groups: Mapping[str, int] | None) -> N
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Bootstrap resamples of the same images, for any number of tables: what shares them can be compared pairwise.
+
+    `clusters` is `[image]`, as `clusters_of` numbers them.
+    """
+
+    clusters: NDArray[np.int64]
+    seed: int = 0
+    resamples: int = RESAMPLES
+
+    @property
+    def count(self) -> int:
+        return int(self.clusters.max()) + 1
+
+    @cached_property
+    def times(self) -> NDArray[np.uint8]:
+        """How often each cluster was drawn, `[resample, cluster]`. Over 255 times happens to no cluster of many."""
+        random = np.random.default_rng(self.seed)
+        times = np.empty((self.resamples, self.count), dtype=np.uint8 if self.count < 256 else np.uint16)
+        for start in range(0, self.resamples, _CHUNK):
+            rows = min(_CHUNK, self.resamples - start)
+            drawn = random.integers(self.count, size=(rows, self.count)) + np.arange(rows)[:, None] * self.count
+            counts = np.bincount(drawn.ravel(), minlength=rows * self.count)
+            times[start : start + rows] = counts.reshape(rows, self.count)
+        return times
+
+    def times_of_images(self, resamples: int) -> NDArray[np.float32]:
+        """How often each image stands in the first `resamples`, `[image, resample]`."""
+        return self.times[:resamples].T.astype(np.float32)[self.clusters]
+
+    def sums(self, table: Numbers, resamples: int | None = None) -> Numbers:
+        """Column sums `[resample, column]` of `table` [image, column] over the images drawn."""
+        order = np.argsort(self.clusters, kind="stable")
+        starts = np.searchsorted(self.clusters[order], np.arange(self.count))
+        per_cluster = np.add.reduceat(np.asarray(table, dtype=np.float64)[order], starts, axis=0)
+        sums = np.empty((self.resamples, table.shape[1]))
+        for start in range(0, self.resamples, _CHUNK):
+            np.matmul(
+                self.times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK]
+            )
+        return sums
+
+    def means(self, table: Numbers, resamples: int | None = None) -> Numbers:
+        """Column means `[resample, column]` of `table` [image, column], its NaN left out; NaN where nothing is left.
+
+        `resamples` takes the first ones alone.
+        """
+        known = ~np.isnan(table)
+        patterns, place = np.unique(known, axis=1, return_inverse=True)
+        sizes = self.sums(patterns, resamples)[:, place.ravel()]
+        sums = self.sums(np.where(known, table, 0.0), resamples)
+        return np.divide(sums, sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
+
+
 def resampled_means(
     table: Numbers, clusters: NDArray[np.int64], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Numbers:
@@ -33,20 +90,16 @@ def resampled_means(
         table: `[image, question]`, NaN where a question has no gold answer.
         clusters: `[image]`, as `clusters_of` numbers them.
     """
-    known = ~np.isnan(table)
-    count = int(clusters.max()) + 1
-    sums, sizes = np.zeros((count, table.shape[1])), np.zeros((count, table.shape[1]))
-    np.add.at(sums, clusters, np.where(known, table, 0.0))
-    np.add.at(sizes, clusters, known)
-    random = np.random.default_rng(seed)
-    means = np.full((resamples, table.shape[1]), np.nan)
-    for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
-        drawn = random.integers(count, size=(rows, count)) + np.arange(rows)[:, None] * count
-        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
-        drawn_sizes = weights @ sizes
-        np.divide(weights @ sums, drawn_sizes, out=means[start : start + rows], where=drawn_sizes > 0)
-    return means
+    return Draws(clusters, seed, resamples).means(table)
+
+
+def mean_of_known(samples: Numbers) -> Numbers:
+    """Mean over the last axis, NaN apart; NaN where there is nothing else."""
+    known = ~np.isnan(samples)
+    counts = known.sum(axis=-1)
+    return np.divide(
+        np.where(known, samples, 0.0).sum(axis=-1), counts, out=np.full(counts.shape, np.nan), where=counts > 0
+    )
 
 
 def interval95(samples: Numbers) -> tuple[float, float]:

@@ -1,87 +1,148 @@
-"""Beam search that can only say what a question's grammar allows.
+"""Ranking answers by walking the trie of what a question allows.
 
 At each token, probability is shared out among the allowed tokens alone; the product over an answer's tokens is then a
-distribution over all allowed answers, and the beam finds its largest values.
+distribution over all allowed answers. Where these are few, all are ranked; else a beam finds the largest values.
 
-r rows (hypotheses alive), v vocabulary.
+n pairs, r rows (answers under way), k allowed tokens, v vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
-from imageclef_vqa.inference.grammar import START, Grammar, State
-from imageclef_vqa.models.language import T5, Memory
-from imageclef_vqa.task import Candidate
+from imageclef_vqa.inference.ranked import Ranked
+from imageclef_vqa.inference.trie import NOWHERE, Trie
+from imageclef_vqa.models.language import Language, Memory, Tokenizer
 
-# A hypothesis less likely than this is let go: it could not be an answer worth listing.
+SHORT_LIST = 32  # answers; a question that allows no more has all of them ranked
+BEAM = 16
+# An answer under way that is less likely than this is let go, where not all are ranked.
 NEGLIGIBLE = 1e-4
+# What stands for an empty free answer: a record needs an answer, and this one is in no vocabulary.
+NOTHING = "(no answer)"
 
 
-class Hypothesis(NamedTuple):
-    """An answer under way: its pair, log-probability, the row that it continues, its last token and state."""
+class _Rows(NamedTuple):
+    """Answers under way, [r] each: whose they are, their state in the trie, log-probability and last token."""
 
-    pair: int
-    log_prob: float
-    row: int
-    token: int
-    state: State
+    pair: np.ndarray
+    state: np.ndarray
+    log_prob: np.ndarray
+    token: np.ndarray
+
+
+class _Ended(NamedTuple):
+    """Answers that are certain, each with its pair and its log-probability."""
+
+    pair: np.ndarray
+    answer: np.ndarray
+    log_prob: np.ndarray
 
 
 @paddle.no_grad()
-def beam_search(language: T5, memory: Memory, grammars: Sequence[Grammar], width: int) -> list[tuple[Candidate, ...]]:
-    """The likeliest answers of each of n pairs, best first, at most `width`; `grammars` holds one for each pair."""
-    finished: list[list[tuple[float, State]]] = [[] for _ in grammars]
-    alive = [Hypothesis(pair, 0.0, pair, 0, START) for pair in range(len(grammars))]
-    cache = None
-    while alive:
-        rows = paddle.to_tensor([hypothesis.row for hypothesis in alive])
-        memory = Memory(memory.states.index_select(rows), memory.mask.index_select(rows))
-        if cache is not None:
-            cache = [tuple(part.index_select(rows) for part in layer) for layer in cache]
-        logits, cache = language.step(memory, paddle.to_tensor([hypothesis.token for hypothesis in alive]), cache)
-        alive = _continue(alive, logits.astype("float32").numpy(), grammars, finished, width)
+def rank_answers(
+    language: Language, memory: Memory, trie: Trie, questions: np.ndarray, beam: int = BEAM, short: int = SHORT_LIST
+) -> list[Ranked]:
+    """The likeliest answers to each of n pairs, all of them where there are at most `short`, else at most `beam`.
+
+    `questions` [n] says which grammar of the trie is each pair's.
+    """
+    counts = trie.counts[questions]
+    width = np.where(counts <= short, counts, beam)
+    floor = np.where(counts <= short, -np.inf, np.log(NEGLIGIBLE))
+    n = len(questions)
+    rows = _Rows(np.arange(n), trie.starts[questions], np.zeros(n), np.full(n, language.start))
+    ended = _Ended(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
+    while len(rows.pair):
+        logits, memory = language.step(memory, paddle.to_tensor(rows.token))
+        kept, rows, ended = _advance(rows, ended, logits, trie, width, floor)
+        if len(kept):
+            memory = memory.rows(paddle.to_tensor(kept))
+    return _lists(ended, trie, n)
+
+
+def _advance(
+    rows: _Rows, ended: _Ended, logits: Tensor, trie: Trie, width: np.ndarray, floor: np.ndarray
+) -> tuple[np.ndarray, _Rows, _Ended]:
+    """One token more for each row: which rows go on (by their place before), these rows, and all that has ended."""
+    branches = trie.follow(rows.state)
+    log_probs = rows.log_prob[:, None] + _share_out(logits, branches.tokens)
+    at, k = np.nonzero(branches.answers != NOWHERE)
+    ended = _Ended(
+        np.concatenate([ended.pair, rows.pair[at]]),
+        np.concatenate([ended.answer, branches.answers[at, k]]),
+        np.concatenate([ended.log_prob, log_probs[at, k]]),
+    )
+    place, _ = _best_of_each_pair(ended.pair, ended.log_prob, width)
+    ended = _Ended(*(part[place] for part in ended))
+    # Nothing gets likelier by growing: what is below the worst answer of a full list cannot enter it.
+    bar = floor.copy()
+    full = np.bincount(ended.pair, minlength=len(width)) == width
+    worst = np.full(len(width), np.inf)
+    np.minimum.at(worst, ended.pair, ended.log_prob)
+    bar[full] = np.maximum(bar[full], worst[full])
+    at, k = np.nonzero(branches.states != NOWHERE)
+    pair, log_prob = rows.pair[at], log_probs[at, k]
+    place, standing = _best_of_each_pair(pair, log_prob, width)
+    answered = np.isin(pair[place], ended.pair)
+    place = place[(log_prob[place] > bar[pair[place]]) | ((standing == 0) & ~answered)]
+    at, k = at[place], k[place]
+    return at, _Rows(pair[place], branches.states[at, k], log_prob[place], branches.tokens[at, k]), ended
+
+
+def _share_out(logits: Tensor, tokens: np.ndarray) -> np.ndarray:
+    """Log-probabilities [r, k] among the allowed `tokens` [r, k] alone, from logits [r, v]."""
+    allowed = paddle.take_along_axis(logits.astype("float32"), paddle.to_tensor(np.maximum(tokens, 0)), axis=-1)
+    scores = np.where(tokens == NOWHERE, -np.inf, allowed.numpy().astype(np.float64))
+    scores -= scores.max(axis=1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def _best_of_each_pair(pair: np.ndarray, log_prob: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the `width` [n] best of each pair, by pair and then best first, and their standing (0 is best)."""
+    order = np.lexsort((-log_prob, pair))
+    sorted_pair = pair[order]
+    standing = np.arange(len(order)) - np.searchsorted(sorted_pair, sorted_pair)
+    kept = standing < width[sorted_pair]
+    return order[kept], standing[kept]
+
+
+def _lists(ended: _Ended, trie: Trie, n: int) -> list[Ranked]:
+    order = np.lexsort((-ended.log_prob, ended.pair))
+    starts = np.searchsorted(ended.pair[order], np.arange(n + 1))
+    answers, probability = ended.answer[order].tolist(), np.exp(ended.log_prob[order]).tolist()
     return [
-        tuple(
-            Candidate(answers=grammar.said(state), probability=min(1.0, float(np.exp(log_prob))))
-            for log_prob, state in ranked
-        )
-        for grammar, ranked in zip(grammars, finished, strict=True)
+        tuple((trie.answers[answers[place]], min(1.0, probability[place])) for place in range(start, end))
+        for start, end in pairwise(starts)
     ]
 
 
-def _continue(
-    alive: list[Hypothesis],
-    logits: np.ndarray,
-    grammars: Sequence[Grammar],
-    finished: list[list[tuple[float, State]]],
-    width: int,
-) -> list[Hypothesis]:
-    """One token more for each hypothesis: those that end go to `finished`, the best of the rest are returned."""
-    longer: list[list[Hypothesis]] = [[] for _ in grammars]
-    for row, (before, scores) in enumerate(zip(alive, logits, strict=True)):
-        following = grammars[before.pair].following(before.state)
-        allowed = scores[list(following)]
-        peak = allowed.max()
-        log_probs = before.log_prob + allowed - peak - np.log(np.exp(allowed - peak).sum())
-        for (token, state), log_prob in zip(following.items(), log_probs.tolist(), strict=True):
-            if state:
-                longer[before.pair].append(Hypothesis(before.pair, log_prob, row, token, state))
-            else:
-                finished[before.pair].append((log_prob, before.state))
-    kept: list[Hypothesis] = []
-    for ended, going in zip(finished, longer, strict=True):
-        ended.sort(key=lambda answer: -answer[0])
-        del ended[width:]
-        # Nothing gets likelier by growing: what is below the worst answer of a full list cannot enter it.
-        bar = ended[-1][0] if len(ended) == width else -np.inf
-        going.sort(key=lambda hypothesis: -hypothesis.log_prob)
-        for number, hypothesis in enumerate(going[:width]):
-            likely = hypothesis.log_prob >= np.log(NEGLIGIBLE) or (not ended and number == 0)
-            if likely and hypothesis.log_prob > bar:
-                kept.append(hypothesis)
-    return kept
+@paddle.no_grad()
+def say_freely(language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = 10) -> list[Ranked]:
+    """What the model says greedily, token by token, of its whole vocabulary: at most `length` tokens (the paper's 10),
+    as one string, with the product of its tokens' probabilities. An empty answer is written `NOTHING`."""
+    tokens = np.full(n, language.start)
+    said, log_prob, going = np.full((n, length), tokenizer.pad), np.zeros(n), np.ones(n, dtype=bool)
+    for place in range(length):
+        logits, memory = language.step(memory, paddle.to_tensor(tokens))
+        scores = paddle.nn.functional.log_softmax(logits.astype("float32"), axis=-1)
+        tokens = np.where(going, scores.argmax(-1).numpy(), tokenizer.pad)
+        log_prob += np.where(going, scores.max(-1).numpy(), 0.0)
+        said[:, place] = tokens
+        going &= tokens != tokenizer.end
+        if not going.any():
+            break
+    texts = [_text(tokenizer, ids) for ids in said.tolist()]
+    return [(((text,), min(1.0, float(np.exp(p)))),) for text, p in zip(texts, log_prob, strict=True)]
+
+
+def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
+    try:
+        return tokenizer.decode(ids).strip() or NOTHING
+    except IndexError:  # an id without a piece: T5 rounds its vocabulary up
+        return NOTHING

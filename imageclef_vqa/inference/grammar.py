@@ -8,6 +8,7 @@ member that stands later in the order and was seen in training together with all
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from imageclef_vqa.models.language import Tokenizer
@@ -34,6 +35,7 @@ class Grammar:
         self._spellings = [tuple(tokenizer.encode(name)) for name in self._names]
         self._separator = tuple(tokenizer.separator)
         self._end = tokenizer.end
+        self.size = len(self._names)
         place = {name: index for index, name in enumerate(self._names)}
         companions = vocabulary.companions
         self._companions = [frozenset(place[other] for other in companions[name]) for name in self._names]
@@ -48,6 +50,13 @@ class Grammar:
                     reached[token] |= after
             self._known[state] = {token: frozenset(readings) for token, readings in sorted(reached.items())}
         return self._known[state]
+
+    def answers(self, begun: tuple[int, ...] = ()) -> Iterator[tuple[str, ...]]:
+        """Every answer that may be said, those that begin with `begun` (places in the order of members)."""
+        for member in self._next_members(begun):
+            members = (*begun, member)
+            yield tuple(self._names[each] for each in members)
+            yield from self.answers(members)
 
     def said(self, state: State) -> tuple[str, ...]:
         """The answer, if it may end in this state."""

@@ -1,152 +1,252 @@
-"""`medvqa predict`: an answer to every question about every image, from the model that stage 2 left."""
+"""`medvqa predict`: an answer to every question about every image.
+
+    pixels ─ answerer ─► ranked answers, batch by batch in a journal      (sharding.py: one device or several)
+           ─ mean of runs ─ temperature ─ the best set ─ consistency ─► predictions
+
+The first line is costly and resumable; the second one is computed from the journal in a moment.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import paddle
-
-from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.data import Dataset, Pictures, read_pictures
+from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
-from imageclef_vqa.inference.decoding import beam_search
-from imageclef_vqa.inference.grammar import Grammar
-from imageclef_vqa.inference.unfinished import Unfinished
-from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.models.pretrained import load_pretrained, load_trained
-from imageclef_vqa.models.vision import normalise
-from imageclef_vqa.progress import track
-from imageclef_vqa.task import QUESTIONS, Prediction, Vocabulary, write_predictions
-from imageclef_vqa.training.checkpoint import MODEL, Stage, file_hash, fingerprint
-from imageclef_vqa.training.pairs import pad
+from imageclef_vqa.inference.calibration import (
+    Calibration,
+    Judged,
+    calibrate,
+    read_calibration,
+    temper,
+    write_calibration,
+)
+from imageclef_vqa.inference.consistency import Consistency
+from imageclef_vqa.inference.decoding import BEAM, SHORT_LIST
+from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.inference.ranked import Optimise, Ranked, best, mean
+from imageclef_vqa.inference.records import from_free_text, from_prior, from_ranked
+from imageclef_vqa.inference.runs import Ensemble, read_ensemble
+from imageclef_vqa.inference.sharding import Task, answer_tasks
+from imageclef_vqa.task import Implication, Prediction, learn_implications, write_predictions
+from imageclef_vqa.training.checkpoint import fingerprint
 from imageclef_vqa.workspace import Workspace
 
-BEAM = 5
 IMAGES_AT_ONCE = 16
+FOLDS = ("val", "test", "train")
+IDS_FILE = "test_image_ids.txt"
 
 
-class Answerer:
-    """A trained BLIP-2 with its tokenizer and vocabulary: pictures in, predictions out."""
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How to answer. The defaults are what validation showed to be best (README)."""
 
-    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, name: str) -> None:
-        self.model, self.vocabulary, self.name = model, vocabulary, name
-        self._grammars = [Grammar(entry, tokenizer) for entry in vocabulary.questions]
-        self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
-        model.eval()
+    decode: Literal["closed", "free"] = "closed"
+    optimise: Optimise = "exact"
+    augment: bool = False
+    consistent: bool = False
+    on_bad_image: Literal["stop", "prior"] = "stop"
 
-    @classmethod
-    def of_run(cls, workspace: Workspace) -> Answerer:
-        """The answerer that `medvqa finetune --stage 2` left.
-
-        Raises:
-            MissingStepError: there is none.
+    def check(self, runs: int) -> None:
+        """Raises:
+        UsageError: what the model says freely is asked to be averaged, optimised or repaired.
         """
-        folder = workspace.stage(2)
-        stage = Stage(folder, workspace.shown(folder))
-        tensors = stage.trained(2)
-        preset = find_preset(stage.config().preset)
-        model, tokenizer = load_pretrained(preset)
-        load_trained(model, tensors, str(folder / MODEL))
-        return cls(model, tokenizer, stage.vocabulary(), f"blip2 {preset.name}")
+        if self.decode == "free" and (runs > 1 or self.augment or self.consistent or self.optimise != "exact"):
+            raise UsageError("--decode free gives one model's own words: one --run, and no other option on answers")
 
-    @paddle.no_grad()
-    def answer(self, image_ids: list[str], pixels: np.ndarray) -> list[Prediction]:
-        """All 18 questions about each image, pixels uint8 [i, h, w, 3]; vision runs once per image."""
-        images, asked = len(image_ids), len(QUESTIONS)
-        visual = self.model.visual_tokens(normalise(pixels))
-        question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
-        image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), asked))
-        memory = self.model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
-        ranked = beam_search(self.model.language, memory, self._grammars * images, BEAM)
-        return [
-            Prediction(
-                image_id=image_ids[pair // asked],
-                question_id=pair % asked,
-                answers=candidates[0].answers,
-                probability=candidates[0].probability,
-                candidates=candidates,
-                model=self.name,
-                trained=self.vocabulary[pair % asked].trained,
-            )
-            for pair, candidates in enumerate(ranked)
-        ]
+
+@dataclass(frozen=True)
+class Job:
+    """Images to answer and the file for the answers; `gold` and `groups` where a temperature may be fitted to them."""
+
+    name: str
+    pictures: Pictures
+    target: Path
+    gold: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written: a file per fold, images in it, and how long this call took."""
+    """What was written: a file per fold, images in it, those that could not be read, and what was learnt on the way."""
 
     files: dict[str, Path]
     images: dict[str, int]
+    unreadable: dict[str, str]
     untrained: tuple[int, ...]
+    calibration: Calibration | None
+    rules: tuple[Implication, ...]
+    repaired: int
     seconds: float
 
 
-def predict(workspace: Workspace, *, say: Callable[[str], None]) -> Predicted:
-    """Answer the validation fold and, where there is one, the test set; an interrupted call goes on where it stopped.
+def predict(
+    places: Sequence[Workspace],
+    *,
+    folds: Sequence[str] = (),
+    manner: Manner | None = None,
+    devices: Sequence[str] = ("cpu",),
+    say: Callable[[str], None],
+) -> Predicted:
+    """Answer `folds` (none: validation and, where there is one, the test set) by the runs that `places` name.
+
+    An interrupted call goes on where it stopped.
 
     Raises:
         MedvqaError: no finished stage 2, or data that cannot be used.
     """
+    ensemble = read_ensemble(places)
+    with sole_writer(ensemble.place.run_folder):
+        return _answer(ensemble, _fold_jobs(ensemble, folds), manner or Manner(), devices, say)
+
+
+def predict_images(
+    places: Sequence[Workspace],
+    images: Path,
+    ids: Path | None,
+    out: Path,
+    *,
+    manner: Manner | None = None,
+    devices: Sequence[str] = ("cpu",),
+    say: Callable[[str], None],
+) -> Predicted:
+    """Answer all questions about the images in a folder, those that the file `ids` lists if it is given, into `out`."""
+    ensemble = read_ensemble(places)
+    if ids is not None and not ids.is_file():
+        raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
+    with sole_writer(ensemble.place.run_folder):
+        pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
+        return _answer(ensemble, [Job("images", pictures, out)], manner or Manner(), devices, say)
+
+
+def _fold_jobs(ensemble: Ensemble, folds: Sequence[str]) -> list[Job]:
+    place, fold = ensemble.place, ensemble.runs[0].config.fold
+    development, split = ensemble.development()
+    if "test" in folds and not place.has_test:
+        raise MissingStepError(
+            f"no test images in {place.shown(place.test)}", "medvqa predict --images FOLDER --out FILE"
+        )
+    jobs = []
+    for name in dict.fromkeys(folds or (("val", "test") if place.has_test else ("val",))):
+        if name == "test":
+            pictures = read_pictures(place.test / "images", place.test / IDS_FILE, cache=place.cache)
+            jobs.append(Job(name, pictures, place.predictions(name)))
+            continue
+        part = development.subset(split.val(fold) if name == "val" else split.train(fold))
+        known = (part.gold(), split.groups) if name == "val" else ({}, {})
+        jobs.append(Job(name, _all_readable(part), place.predictions(name), *known))
+    return jobs
+
+
+def _all_readable(dataset: Dataset) -> Pictures:
+    return Pictures(tuple(example.image_id for example in dataset.examples), dataset, {})
+
+
+def _answer(
+    ensemble: Ensemble, jobs: Sequence[Job], manner: Manner, devices: Sequence[str], say: Callable[[str], None]
+) -> Predicted:
     started = time.monotonic()
-    with sole_writer(workspace.run_folder):
-        folder = workspace.stage(2)
-        if not Stage(folder, workspace.shown(folder)).finished:
-            raise MissingStepError(f"no finished stage 2 in {workspace.shown(folder)}", "medvqa finetune --stage 2")
-        folds = read_folds(workspace)
-        answerer = Answerer.of_run(workspace)
-        model = file_hash(folder / MODEL)
-        for fold, dataset in folds.items():
-            _predict_fold(answerer, dataset, workspace, fold, model, say)
+    unreadable = {image_id: fault for job in jobs for image_id, fault in job.pictures.faults.items()}
+    if unreadable and manner.on_bad_image == "stop":
+        remedy = "mend these files, or answer them with the training labels' usual answer: --on-bad-image prior"
+        raise DataError(list(unreadable.values()), remedy=remedy)
+    journals = _fill(ensemble, jobs, manner, devices, say)
+    rules = _rules(ensemble) if manner.consistent else ()
+    calibration, repaired = None, 0
+    for job, mine in zip(jobs, journals, strict=True):
+        if manner.decode == "closed":
+            calibration = _calibration(ensemble, job, mine, manner)
+        finish = _Finish(ensemble, manner, calibration.temperature if calibration else 1.0, Consistency(rules))
+        write_predictions(job.target, finish.predictions(job, mine))
+        repaired += finish.repaired
+        for journal in mine:
+            journal.discard()
     return Predicted(
-        {fold: workspace.predictions(fold) for fold in folds},
-        {fold: len(dataset) for fold, dataset in folds.items()},
-        answerer.vocabulary.untrained,
-        time.monotonic() - started,
+        files={job.name: job.target for job in jobs},
+        images={job.name: len(job.pictures.image_ids) for job in jobs},
+        unreadable=unreadable,
+        untrained=ensemble.vocabulary.untrained,
+        calibration=calibration,
+        rules=rules,
+        repaired=repaired,
+        seconds=time.monotonic() - started,
     )
 
 
-def read_folds(workspace: Workspace) -> dict[str, Dataset]:
-    """The images to answer, by fold: `val`, and `test` where there is one.
+def _fill(
+    ensemble: Ensemble, jobs: Sequence[Job], manner: Manner, devices: Sequence[str], say: Callable[[str], None]
+) -> list[list[Journal]]:
+    """The journals of each job, one for every run, all batches answered. One model is in memory at a time."""
+    journals: list[list[Journal]] = [[] for _ in jobs]
+    for run in ensemble.runs:
+        tasks = []
+        for job, mine in zip(jobs, journals, strict=True):
+            dataset = job.pictures.readable
+            how = (manner.decode, str(manner.augment), str(IMAGES_AT_ONCE), str(BEAM), str(SHORT_LIST))
+            key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
+            folder = job.target.with_name(f".{job.target.name}.unfinished") / run.place.run
+            journal = Journal(folder, key, len(dataset), IMAGES_AT_ONCE)
+            if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
+                say(f"{job.name}: going on after {done} images that were answered before")
+            mine.append(journal)
+            title, size = f"predict {job.name}", run.preset.vision.image_size
+            tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
+        answer_tasks(run.place, tasks, devices)
+    return journals
 
-    Raises:
-        MedvqaError: the split is not the one that stage 2 was trained on: its validation images may have been learnt.
-    """
-    folder = workspace.stage(2)
-    config = Stage(folder, workspace.shown(folder)).config()
-    development = read_dataset(workspace.development, cache=workspace.cache)
-    split = read_split(workspace.split_file, development)
-    if config.fold >= split.folds or config.training_images != fingerprint(*split.train(config.fold)):
-        raise MedvqaError(
-            f"{workspace.shown(folder)} was trained on another split than {workspace.shown(workspace.split_file)}",
-            remedy="split as before, or train both stages anew",
-        )
-    folds = {"val": development.subset(split.val(config.fold))}
-    if workspace.has_test:
-        folds["test"] = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    return folds
+
+def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
+    """The answers [question] about each image, the mean of all runs."""
+    for of_image in zip(*(journal.read() for journal in journals), strict=True):
+        yield [lists[0] if len(lists) == 1 else mean(lists) for lists in zip(*of_image, strict=True)]
 
 
-def _predict_fold(
-    answerer: Answerer, dataset: Dataset, workspace: Workspace, fold: str, model: str, say: Callable[[str], None]
-) -> None:
-    image_ids = [example.image_id for example in dataset.examples]
-    pixels = load_pixels(dataset, answerer.model.vision.image_size, workspace.cache)
-    target = workspace.predictions(fold)
-    key = fingerprint(model, dataset.fingerprint, str(IMAGES_AT_ONCE), *image_ids)
-    unfinished = Unfinished(target, key, batch=IMAGES_AT_ONCE * len(QUESTIONS))
-    done = unfinished.predictions
-    if done:
-        say(f"{fold}: going on after {len(done) // len(QUESTIONS)} images that were answered before")
-    starts = range(len(done) // len(QUESTIONS), len(image_ids), IMAGES_AT_ONCE)
-    for start in track(starts, f"predict {fold}", len(starts)):
-        part = slice(start, start + IMAGES_AT_ONCE)
-        unfinished.add(answerer.answer(image_ids[part], pixels[part]))
-    write_predictions(target, unfinished.predictions)
-    unfinished.discard()
+def _calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: Manner) -> Calibration | None:
+    """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
+    model, path = fingerprint(ensemble.hash, str(manner.augment)), ensemble.place.calibration
+    pairs = [
+        Judged(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
+        for example, of_image in zip(job.pictures.readable.examples, _pooled(journals), strict=True)
+        for question, ranked in enumerate(of_image)
+        if (example.image_id, question) in job.gold
+    ]
+    if not pairs:
+        return read_calibration(path, model)
+    fitted = calibrate(pairs, model)
+    write_calibration(path, fitted)
+    return fitted
+
+
+def _rules(ensemble: Ensemble) -> tuple[Implication, ...]:
+    """What the training labels show of one answer by another."""
+    dataset, split = ensemble.development()
+    return learn_implications([e.answers for e in dataset.subset(split.train(ensemble.runs[0].config.fold)).examples])
+
+
+class _Finish:
+    """From ranked answers to predictions; `repaired` counts the answers that rules between questions changed."""
+
+    def __init__(self, ensemble: Ensemble, manner: Manner, temperature: float, rules: Consistency) -> None:
+        self._ensemble, self._manner, self._temperature, self._rules = ensemble, manner, temperature, rules
+        self.repaired = 0
+
+    def predictions(self, job: Job, journals: Sequence[Journal]) -> Iterator[Prediction]:
+        answered = _pooled(journals)
+        for image_id in job.pictures.image_ids:
+            if image_id in job.pictures.faults:
+                yield from from_prior(image_id, self._ensemble.vocabulary)
+            elif self._manner.decode == "free":
+                yield from from_free_text(image_id, next(answered), self._ensemble.vocabulary, self._ensemble.name)
+            else:
+                yield from self._closed(image_id, next(answered))
+
+    def _closed(self, image_id: str, of_image: list[Ranked]) -> list[Prediction]:
+        ranked = [temper(each, self._temperature) for each in of_image]
+        likely = [best(each, self._manner.optimise)[0] for each in ranked]
+        agreed = self._rules.repair(likely, ranked)
+        self.repaired += sum(one != other for one, other in zip(likely, agreed, strict=True))
+        return from_ranked(image_id, ranked, likely, agreed, self._ensemble.vocabulary, self._ensemble.name)

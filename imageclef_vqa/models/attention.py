@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import paddle
 from paddle import Tensor
+from paddle.nn import functional as F
 
 # Added to the score of a key that must not be seen; finite, so that a row without keys is no NaN, and fp16 can hold it.
 HIDDEN = -1e4
 
 
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """[n, t, h·c] → [n, h, t, c]."""
-    return x.reshape([0, 0, heads, -1]).transpose([0, 2, 1, 3])
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, visible: Tensor | None = None, *, dropout: float = 0.0
+) -> Tensor:
+    """Softmax(q·kᵀ / √c)·v for every head: q [n, q, h·c], k and v [n, k, h·c] → [n, q, h·c].
 
-
-def merge_heads(x: Tensor) -> Tensor:
-    """[n, h, t, c] → [n, t, h·c]."""
-    x = x.transpose([0, 2, 1, 3])
-    return x.reshape([0, 0, -1])
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
-    """Softmax(q·kᵀ / √c)·v, [n, h, q, c]; `visible` (bool, broadcast to [n, h, q, k]) says who may see whom."""
+    `visible` (bool, broadcast to [n, h, q, k]) says who may see whom; `dropout` acts on the attention's weights.
+    """
+    q, k, v = (x.reshape([0, 0, heads, -1]) for x in (q, k, v))  # [n, t, h, c]
+    if visible is None and q.dtype in (paddle.float16, paddle.bfloat16):
+        # The fused kernels know half precision alone; elsewhere Paddle does what stands below, bit for bit.
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).flatten(2)
+    q, k, v = (x.transpose([0, 2, 1, 3]) for x in (q, k, v))  # [n, h, t, c]
     scores = paddle.matmul(q * q.shape[-1] ** -0.5, k, transpose_y=True)
     if visible is not None:
         scores = scores + (1.0 - visible.astype(scores.dtype)) * HIDDEN
-    return paddle.matmul(paddle.nn.functional.softmax(scores, axis=-1), v)
+    weights = F.dropout(F.softmax(scores, axis=-1), dropout)
+    x = paddle.matmul(weights, v).transpose([0, 2, 1, 3])
+    return x.reshape([0, 0, -1])

@@ -11,9 +11,11 @@ language model.
 
 from __future__ import annotations
 
+from typing import Any
+
 from paddle import Tensor, nn
 
-from imageclef_vqa.models.language import T5, Memory
+from imageclef_vqa.models.language import Language, build_language
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.qformer import QFormer
 from imageclef_vqa.models.vision import VisionTransformer
@@ -22,12 +24,12 @@ from imageclef_vqa.models.vision import VisionTransformer
 class Blip2(nn.Layer):
     """Images with their questions → the probability of each answer token."""
 
-    def __init__(self, preset: Preset) -> None:
+    def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
         self.vision = VisionTransformer(preset.vision)
         self.qformer = QFormer(preset.qformer)
-        self.projection = nn.Linear(preset.qformer.width, preset.language.d_model)
-        self.language = T5(preset.language)
+        self.projection = nn.Linear(preset.qformer.width, preset.language.width)
+        self.language = language or build_language(preset.language)
 
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         """Pixels [i, 3, h, w] → soft words for the language model [i, q, w]."""
@@ -37,8 +39,8 @@ class Blip2(nn.Layer):
         """Patches [i, p, d] → soft words for the language model [i, q, w]."""
         return self.projection(self.qformer(patches))
 
-    def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Memory:
-        """The language model's reading of each pair: visual tokens [i, q, w], image_of_pair [n], question [n, t]."""
+    def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
+        """The language model's memory of each pair: visual tokens [i, q, w], image_of_pair [n], question [n, t]."""
         return self.language.encode(visual.index_select(image_of_pair), question, question_mask)
 
     def forward(

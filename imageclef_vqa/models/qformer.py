@@ -15,7 +15,8 @@ from __future__ import annotations
 import paddle
 from paddle import Tensor, nn
 
-from imageclef_vqa.models.attention import attend, merge_heads, split_heads
+from imageclef_vqa.models.activations import ACTIVATIONS
+from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.dropout import Dropout
 from imageclef_vqa.models.presets import QFormerConfig
 
@@ -114,7 +115,7 @@ class Attention(nn.Layer):
 
     def __init__(self, config: QFormerConfig, source_width: int) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.attention_dropout = config.heads, config.attention_dropout
         self.query = nn.Linear(config.width, config.width)
         self.key = nn.Linear(source_width, config.width)
         self.value = nn.Linear(source_width, config.width)
@@ -123,19 +124,21 @@ class Attention(nn.Layer):
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
 
     def forward(self, x: Tensor, source: Tensor, visible: Tensor | None = None) -> Tensor:
-        q, k, v = (split_heads(s, self.heads) for s in (self.query(x), self.key(source), self.value(source)))
-        return self.norm(x + self.dropout(self.out(merge_heads(attend(q, k, v, visible)))))
+        q, k, v = self.query(x), self.key(source), self.value(source)
+        dropout = self.attention_dropout if self.training else 0.0
+        return self.norm(x + self.dropout(self.out(attend(q, k, v, self.heads, visible, dropout=dropout))))
 
 
 class Perceptron(nn.Layer):
-    """Two linear layers with a GELU between, added to the input and normed."""
+    """Two linear layers with an activation between, added to the input and normed."""
 
     def __init__(self, config: QFormerConfig) -> None:
         super().__init__()
+        self.activate = ACTIVATIONS[config.activation]
         self.widen = nn.Linear(config.width, config.mlp_width)
         self.narrow = nn.Linear(config.mlp_width, config.width)
         self.dropout = Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.dropout(self.narrow(nn.functional.gelu(self.widen(x)))))
+        return self.norm(x + self.dropout(self.narrow(self.activate(self.widen(x)))))

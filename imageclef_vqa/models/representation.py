@@ -10,6 +10,7 @@ import math
 import paddle
 from paddle import Tensor, nn
 
+from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.presets import QFormerConfig
 
 
@@ -27,6 +28,7 @@ class RepresentationHeads(nn.Layer):
         # The similarity's inverse temperature, learnt in log (CLIP, section 2.5).
         self.log_scale = self.create_parameter([1], default_initializer=nn.initializer.Constant(math.log(1 / 0.07)))
         self.matching = nn.Linear(config.width, 2)
+        self.activate = ACTIVATIONS[config.activation]
         self.transform = nn.Linear(config.width, config.width)
         self.transform_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
         self.word_bias = self.create_parameter([config.vocabulary], is_bias=True)
@@ -39,18 +41,18 @@ class RepresentationHeads(nn.Layer):
         """Text and mask [n, 1 + t], the token in front that asks for the first word."""
         return _put_in_front(self.write_token, text, mask)
 
-    def image_side(self, queries: Tensor) -> Tensor:
-        """Queries [i, q, d] → where they lie in the space shared with text, of length 1 [i, q, s]."""
-        return nn.functional.normalize(self.image_to_shared(queries), axis=-1)
-
-    def text_side(self, text: Tensor) -> Tensor:
-        """Text [n, t, d] → where its first token lies in the space shared with images, of length 1 [n, s]."""
-        return nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)
-
     @property
     def scale(self) -> Tensor:
         """The inverse temperature [1]."""
         return self.log_scale.clip(max=math.log(100.0)).exp()
+
+    def shared_image(self, queries: Tensor) -> Tensor:
+        """Queries in the shared space, each of length 1: [i, q, s]."""
+        return nn.functional.normalize(self.image_to_shared(queries), axis=-1)
+
+    def shared_text(self, text: Tensor) -> Tensor:
+        """Text by its first token in the shared space, of length 1: [n, s]."""
+        return nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)
 
     def match(self, queries: Tensor) -> Tensor:
         """Logits [n, 2] for "does not belong" and "belongs", the mean over the queries."""
@@ -58,13 +60,13 @@ class RepresentationHeads(nn.Layer):
 
     def next_word(self, states: Tensor, words: Tensor) -> Tensor:
         """Logits [n, t, v] of the word after each state [n, t, d]; the embedding `words` [v, d] is the output layer."""
-        states = self.transform_norm(nn.functional.gelu(self.transform(states)))
+        states = self.transform_norm(self.activate(self.transform(states)))
         return paddle.matmul(states, words, transpose_y=True) + self.word_bias
 
 
-def similarity(image: Tensor, words: Tensor, scale: Tensor) -> Tensor:
-    """How near each image [i, q, s] is to each text [n, s]: [i, n], by its nearest query."""
-    return paddle.matmul(image, words, transpose_y=True).max(axis=1) * scale
+def cosine(image: Tensor, text: Tensor) -> Tensor:
+    """The cosine between each text [n, s] and the nearest query of each image [i, q, s]: [i, n]."""
+    return paddle.matmul(image, text, transpose_y=True).max(axis=1)
 
 
 def _put_in_front(token: int, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

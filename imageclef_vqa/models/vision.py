@@ -1,4 +1,7 @@
-"""The image encoder: a Vision Transformer as EVA-CLIP and BLIP-2 use it (pre-norm, class token, final norm).
+"""The image encoder: a Vision Transformer with a class token, norms before each part, and one over what leaves.
+
+What differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14 is in `VisionConfig`. BLIP-2 takes the features that enter
+their last layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
 i images, p patches, d width; a picture is [i, 3, h, w], normalised with CLIP's mean and deviation.
 """
@@ -10,8 +13,10 @@ from itertools import pairwise
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
 
-from imageclef_vqa.models.attention import attend, merge_heads, split_heads
+from imageclef_vqa.models.activations import ACTIVATIONS
+from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.presets import VisionConfig
 
 # CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
@@ -31,43 +36,70 @@ class VisionTransformer(nn.Layer):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.image_size = config.image_size
+        self.image_size, self.recompute = config.image_size, config.recompute
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
         self.class_token = self.create_parameter([1, 1, config.width], default_initializer=initial)
         self.positions = self.create_parameter([1, 1 + config.patches, config.width], default_initializer=initial)
-        self.layers = nn.LayerList([VisionLayer(config) for _ in range(config.layers)])
-        self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
+        self.patch_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon) if config.patch_norm else None
+        last = max(config.layers - 1, 1)
+        self.layers = nn.LayerList(
+            [VisionLayer(config, config.drop_path * number / last) for number in range(config.layers)]
+        )
+        self.norm = nn.LayerNorm(config.width, epsilon=config.final_norm_epsilon)
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.stem(pixels).flatten(2).transpose([0, 2, 1])  # [i, p, d]
         x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1) + self.positions
+        if self.patch_norm is not None:
+            x = self.patch_norm(x)
         for layer in self.layers:
-            x = layer(x)
+            x = recompute(layer, x) if self.recompute and self.training else layer(x)
         return self.norm(x)
 
 
 class VisionLayer(nn.Layer):
-    """Attention, then a perceptron, each normed before and added after."""
+    """Attention, then a perceptron, each normed before and added after; `drop` is how often a picture skips one."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: VisionConfig, drop: float = 0.0) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.drop = config.heads, drop
+        self.activate = ACTIVATIONS[config.activation]
         self.attention_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
-        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias_attr=None if config.qkv_bias else False)
         self.attention_out = nn.Linear(config.width, config.width)
         self.mlp_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
         self.mlp_in = nn.Linear(config.width, config.mlp_width)
         self.mlp_out = nn.Linear(config.mlp_width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.attention_norm(x)).chunk(3, axis=-1))
-        x = x + self.attention_out(merge_heads(attend(q, k, v)))
-        return x + self.mlp_out(nn.functional.gelu(self.mlp_in(self.mlp_norm(x))))
+        q, k, v = self.qkv(self.attention_norm(x)).chunk(3, axis=-1)
+        x = x + self._dropped(self.attention_out(attend(q, k, v, self.heads)))
+        return x + self._dropped(self.mlp_out(self.activate(self.mlp_in(self.mlp_norm(x)))))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """Stochastic depth (Huang et al. 2016): nothing for some pictures, and more for the others instead."""
+        if not self.training or self.drop == 0.0:
+            return x
+        return x * nn.functional.dropout(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype), self.drop)
+
+
+def resize_positions(positions: np.ndarray, patches: int) -> np.ndarray:
+    """Position embeddings [1, 1 + p, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
+
+    The class token's stays. In float32 on the CPU: Ascend has no bicubic kernel.
+    """
+    old, new = round((positions.shape[1] - 1) ** 0.5), round(patches**0.5)
+    grid = positions[:, 1:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
+    place = paddle.CPUPlace()
+    resized = nn.functional.interpolate(paddle.to_tensor(grid, place=place), size=[new, new], mode="bicubic")
+    flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
+    return np.concatenate([positions[:, :1].astype("float32"), flat], axis=1)
 
 
 def _linear_stem(config: VisionConfig) -> nn.Layer:
-    return nn.Conv2D(3, config.width, config.patch_size, stride=config.patch_size)
+    bias = None if config.patch_bias else False
+    return nn.Conv2D(3, config.width, config.patch_size, stride=config.patch_size, bias_attr=bias)
 
 
 def _convolutional_stem(config: VisionConfig) -> nn.Layer:

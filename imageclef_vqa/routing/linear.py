@@ -1,9 +1,11 @@
-"""The humbler expert: a logistic regression per question over image features, fitted in seconds on the CPU.
+"""The humbler expert: a logistic regression per question over what an image resembles, fitted in seconds on the CPU.
 
-Its classes are the whole answer sets of the training labels. On the real sample's development set (480 images,
-5 folds twice) that is better than members decided one by one (0.862 against 0.859 exact sets, mean of 15 questions)
-and than the nearest neighbours' sets (0.850). Blends of the three gain nothing, nor do finer colours, more cells or
-masks of dark, bright and green pixels. Rare sets are classes like any other, unweighted: accuracy is what is scored.
+Features are reduced to principal components, these to components of a Gaussian kernel over the training images (kernel
+PCA, Schölkopf et al. 1998), so that it is linear in how like each training image a new one is. Its classes are the
+whole answer sets of the training labels. On the real sample's development set (480 images, 4 leak-free folds, mean
+exact sets of 15 questions): 0.866 so, 0.862 without the kernel, 0.850 by the nearest neighbours' sets, 0.864 by
+extremely randomised trees; learnt patches and the features of `tiny`'s vision add nothing. Rare sets are classes like
+any other, unweighted: accuracy is what is scored.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,30 @@ class _Header(BaseModel):
 
 
 @dataclass(frozen=True)
-class LinearExpert:
-    """Features [f] → components [k] → per trained question a softmax over its answer sets.
+class Kernel:
+    """Components [i, k] → components [i, z] of the Gaussian kernel exp(-d²/reach) to the training images' [n, k]."""
 
-    `heads[q]` is weight [sets, k] and bias [sets], in the order of `vocabulary[q].sets`.
+    anchors: Floats  # [n, k]
+    reach: Floats  # [1]
+    mixing: Floats  # [n, z]
+    centre: Floats  # [z]
+
+    def __call__(self, components: Floats) -> Floats:
+        return _similarities(components, self.anchors, self.reach) @ self.mixing - self.centre
+
+
+@dataclass(frozen=True)
+class LinearExpert:
+    """Features [f] → components [k] → similarities to n training images → components [z] → per trained question a
+    softmax over its answer sets.
+
+    `heads[q]` is weight [sets, z] and bias [sets], in the order of `vocabulary[q].sets`.
     """
 
     vocabulary: Vocabulary
     centre: Floats  # [f]
     basis: Floats  # [f, k]
+    kernel: Kernel
     heads: Mapping[int, tuple[Floats, Floats]]
 
     def rank(self, features: Floats, questions: Iterable[int]) -> dict[int, list[tuple[Candidate, ...]]]:
@@ -63,7 +80,7 @@ class LinearExpert:
         Raises:
             KeyError: the training labels never answer one of the questions.
         """
-        components = np.matmul(features - self.centre, self.basis, dtype=np.float32)
+        components = self.kernel(np.matmul(features - self.centre, self.basis, dtype=np.float32))
         return {question: self._rank(components, question) for question in questions}
 
     def _rank(self, components: Floats, question_id: int) -> list[tuple[Candidate, ...]]:
@@ -87,6 +104,8 @@ def fit_linear_expert(features: Floats, answers: Sequence[Mapping[int, Sequence[
     with threadpool_limits(limits=1):
         centre, basis = _principal_components(features)
         components = np.matmul(features - centre, basis, dtype=np.float32)
+        kernel = _kernel_components(components)
+        components = kernel(components)
         heads = {}
         for question_id in track(trained, "fitting experts", total=len(trained)):
             entry = vocabulary[question_id]
@@ -94,7 +113,7 @@ def fit_linear_expert(features: Floats, answers: Sequence[Mapping[int, Sequence[
             rows = [(at, image[question_id]) for at, image in enumerate(answers) if any(image.get(question_id, ()))]
             classes = np.array([number[entry.canonical(filter(None, given))] for _, given in rows])
             heads[question_id] = _fit_head(components[[at for at, _ in rows]], classes)
-    return LinearExpert(vocabulary, centre, basis, heads)
+    return LinearExpert(vocabulary, centre, basis, kernel, heads)
 
 
 def _principal_components(features: Floats) -> tuple[Floats, Floats]:
@@ -110,6 +129,30 @@ def _principal_components(features: Floats) -> tuple[Floats, Floats]:
     return centre.astype(np.float32), np.ascontiguousarray(weighting[:, None] * kept.T, dtype=np.float32)
 
 
+def _kernel_components(components: Floats) -> Kernel:
+    """The kernel's principal components, as far apart, all in all, as what they are made from."""
+    distances = _squared_distances(components, components)
+    reach = np.array([max(float(np.median(distances)), 1e-6)], np.float32)
+    similarities = _similarities(components, components, reach)
+    strength, directions = np.linalg.eigh(similarities.astype(np.float64))
+    kept = np.flatnonzero(strength > 1e-6)[::-1][:_COMPONENTS]
+    made = similarities @ (directions[:, kept] / np.sqrt(strength[kept]))
+    scale = np.sqrt(components.var(axis=0).sum() / max(float(made.var(axis=0).sum()), 1e-12))
+    mixing = np.ascontiguousarray(scale * directions[:, kept] / np.sqrt(strength[kept]), dtype=np.float32)
+    return Kernel(components, reach, mixing, (similarities @ mixing).mean(axis=0))
+
+
+def _similarities(one: Floats, other: Floats, reach: Floats) -> Floats:
+    similarities: Floats = np.exp(-_squared_distances(one, other) / reach).astype(np.float32)
+    return similarities
+
+
+def _squared_distances(one: Floats, other: Floats) -> np.ndarray:
+    """Between rows: [i, n], in float64, for small ones are differences of large sums."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return np.maximum((one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T, 0)
+
+
 def _fit_head(components: Floats, classes: np.ndarray) -> tuple[Floats, Floats]:
     count = int(classes.max()) + 1
     if count == 1:
@@ -123,12 +166,20 @@ def _fit_head(components: Floats, classes: np.ndarray) -> tuple[Floats, Floats]:
 
 def settings_for(data: Mapping[str, str]) -> dict[str, str | float]:
     """Everything that the fitted expert depends on; `data` tells the training images apart from others."""
-    return {**data, "descriptors": VERSION, "strength": _STRENGTH, "components": _COMPONENTS, "floor": _FLOOR}
+    return {
+        **data,
+        "descriptors": VERSION,
+        "strength": _STRENGTH,
+        "components": _COMPONENTS,
+        "floor": _FLOOR,
+        "kernel": 1,
+    }
 
 
 def save_expert(folder: Path, expert: LinearExpert, made_from: Mapping[str, str | float]) -> None:
     """Write the expert to `folder`; its header comes last, so that there is none without its weights."""
     tensors = {"centre": expert.centre, "basis": expert.basis}
+    tensors |= {f"kernel.{field.name}": getattr(expert.kernel, field.name) for field in fields(Kernel)}
     for question_id, (weight, bias) in expert.heads.items():
         tensors |= {f"question{question_id}.weight": weight, f"question{question_id}.bias": bias}
     content = save({name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())})
@@ -167,9 +218,20 @@ def load_expert(folder: Path, made_from: Mapping[str, str | float]) -> LinearExp
 
 
 def _assemble(vocabulary: Vocabulary, tensors: dict[str, Any]) -> LinearExpert:
-    components = tensors["basis"].shape[-1] if "basis" in tensors and tensors["basis"].ndim else 0
+    def width(name: str) -> int:
+        return tensors[name].shape[-1] if name in tensors and tensors[name].ndim else 0
+
+    images = len(tensors["kernel.anchors"]) if width("kernel.anchors") else 0
+    components = width("kernel.mixing")
     trained = [entry.question_id for entry in vocabulary.questions if entry.trained]
-    expected: dict[str, tuple[int, ...]] = {"centre": (sum(BLOCKS),), "basis": (sum(BLOCKS), components)}
+    expected: dict[str, tuple[int, ...]] = {
+        "centre": (sum(BLOCKS),),
+        "basis": (sum(BLOCKS), width("basis")),
+        "kernel.anchors": (images, width("basis")),
+        "kernel.reach": (1,),
+        "kernel.mixing": (images, components),
+        "kernel.centre": (components,),
+    }
     for question_id in trained:
         sets = len(vocabulary[question_id].sets)
         expected |= {f"question{question_id}.weight": (sets, components), f"question{question_id}.bias": (sets,)}
@@ -181,4 +243,5 @@ def _assemble(vocabulary: Vocabulary, tensors: dict[str, Any]) -> LinearExpert:
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} holds values that are no numbers")
     heads = {q: (tensors[f"question{q}.weight"], tensors[f"question{q}.bias"]) for q in trained}
-    return LinearExpert(vocabulary, tensors["centre"], tensors["basis"], heads)
+    kernel = Kernel(**{field.name: tensors[f"kernel.{field.name}"] for field in fields(Kernel)})
+    return LinearExpert(vocabulary, tensors["centre"], tensors["basis"], kernel, heads)

@@ -1,20 +1,19 @@
-"""`medvqa route`: fit the expert, weigh it against BLIP-2 on validation images, let it answer where it is better."""
+"""`medvqa route`: weigh the experts' answers against BLIP-2's on validation images, let the better ones answer."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.data import read_dataset, read_split
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import sole_writer
-from imageclef_vqa.routing.descriptors import SIZE, describe
 from imageclef_vqa.routing.evidence import Decision
-from imageclef_vqa.routing.linear import LinearExpert, fit_linear_expert, load_expert, save_expert, settings_for
-from imageclef_vqa.routing.takeover import LINEAR, Policy, Ranked, apply, decide
+from imageclef_vqa.routing.experts import LINEAR, fold_of_run, read_answers, runs_of_other_folds
+from imageclef_vqa.routing.judging import HeldOut, Policy, decide
+from imageclef_vqa.routing.takeover import apply
 from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -25,11 +24,12 @@ PAPER_QUESTIONS = (16, 17)
 class Routed:
     """What was decided and written.
 
-    `blip2` and `routed` are mean accuracies over the considered questions on the validation images, which also
+    `blip2` and `routed` are mean accuracies over the considered questions on the `images` held out, which also
     decided; `cross_fitted` is that of deciding by the other images. None where there is nothing to compare.
     """
 
     policy: Policy
+    experts: tuple[str, ...]
     decisions: tuple[Decision, ...]
     blip2: float | None
     routed: float | None
@@ -37,7 +37,6 @@ class Routed:
     images: int
     files: dict[str, Path]
     replaced: dict[str, int]
-    reused: bool
     seconds: float
 
 
@@ -46,89 +45,64 @@ def route(
     *,
     policy: Policy = "evidence",
     questions: Sequence[int],
+    experts: Sequence[str] = (LINEAR,),
+    folds: bool = False,
     seed: int = 0,
-    say: Callable[[str], None] = lambda message: None,
 ) -> Routed:
     """Route the predictions of a run for validation and, where there are any, test images.
 
-    The expert learns from the training images alone, lies in `experts/linear/` of the run, and is used again while
-    data, split and settings stay the same. Questions without training answers keep BLIP-2's.
+    The `experts` have answered before (`answer_linear`; `inference.experts` for ResNet34). With `folds`, the runs that
+    validate other folds of the split add to the evidence. Questions that no expert answers keep BLIP-2's answers.
 
     Raises:
-        MissingStepError: there is no split, or there are no predictions for it.
+        MissingStepError: there is no split, no predictions for it, or an expert has not answered.
         MedvqaError: data or files are damaged or do not belong together.
     """
     start = time.monotonic()
+    others = runs_of_other_folds(place) if folds else []
     with sole_writer(place.run_folder):
-        plain = _read_plain(place)
         dataset = read_dataset(place.development, cache=place.cache)
         split = read_split(place.split_file, dataset)
-        number = split.fold_of({prediction.image_id for prediction in plain["val"]})
-        validation = dataset.subset(split.val(number))
-        folds = {"val": validation}
-        if "test" in plain:
-            test = read_dataset(place.test, cache=place.cache, labelled=False)
-            folds["test"] = _answered(test, plain["test"], place.predictions("test"))
-        expert, reused = _expert(place, dataset.subset(sorted(split.train(number))), say)
-        considered = [q for q in questions if q in expert.heads]
-        ranked = {fold: _rank(expert, part, considered, place.cache) for fold, part in folds.items()}
-        result = decide(plain["val"], ranked["val"], validation.gold(), split.groups, considered, policy, seed)
+        held_out = []
+        for run in (place, *others):
+            gold = dataset.subset(split.val(fold_of_run(run, split))).gold()
+            plain = read_predictions(run.predictions("val"))
+            held_out.append(HeldOut(plain, read_answers(run, experts, "val", plain), gold))
+        answered = {"val": (held_out[0].predictions, held_out[0].experts)}
+        if place.predictions("test").exists():
+            plain = _for_these_images(read_predictions(place.predictions("test")), place)
+            answered["test"] = (plain, read_answers(place, experts, "test", plain))
+        able = {question for ranked in held_out[0].experts.values() for _, question in ranked}
+        considered = [question for question in questions if question in able]
+        result = decide(held_out, split.groups, considered, policy, seed, experts)
         files, replaced = {}, {}
-        for fold, predictions in plain.items():
-            routed = apply(result.decisions, predictions, ranked[fold])
+        for fold, (predictions, ranked) in answered.items():
+            routed = apply(result.decisions, predictions, ranked)
             files[fold] = place.routed(fold)
             replaced[fold] = sum(prediction.replaced is not None for prediction in routed)
             write_predictions(files[fold], routed)
     return Routed(
         policy=policy,
+        experts=tuple(experts),
         decisions=result.decisions,
         blip2=result.blip2,
         routed=result.routed,
         cross_fitted=result.cross_fitted,
-        images=len(validation),
+        images=sum(len({each.image_id for each in part.predictions}) for part in held_out),
         files=files,
         replaced=replaced,
-        reused=reused,
         seconds=time.monotonic() - start,
     )
 
 
-def _read_plain(place: Workspace) -> dict[str, list[Prediction]]:
-    if not place.predictions("val").exists():
-        raise MissingStepError(f"no predictions for val in {place.shown(place.run_folder)}", "medvqa predict")
-    present = [fold for fold in ("val", "test") if place.predictions(fold).exists()]
-    return {fold: read_predictions(place.predictions(fold)) for fold in present}
-
-
-def _answered(dataset: Dataset, predictions: Iterable[Prediction], path: Path) -> Dataset:
-    """`dataset` if the predictions answer just its images."""
-    answered, there = {each.image_id for each in predictions}, {example.image_id for example in dataset.examples}
+def _for_these_images(predictions: list[Prediction], place: Workspace) -> list[Prediction]:
+    """`predictions` if they answer just the test images."""
+    test = read_dataset(place.test, cache=place.cache, labelled=False)
+    answered, there = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
     if strays := sorted(answered ^ there):
         raise MedvqaError(
-            f"{path} answers other images than there are now: {strays[0]} and {len(strays) - 1} more",
+            f"{place.predictions('test')} answers other images than there are now: {strays[0]} and "
+            f"{len(strays) - 1} more",
             remedy="`medvqa predict` makes it anew",
         )
-    return dataset
-
-
-def _expert(place: Workspace, training: Dataset, say: Callable[[str], None]) -> tuple[LinearExpert, bool]:
-    """The linear expert for these training images, and whether it lay there already."""
-    folder = place.run_folder / "experts" / LINEAR
-    ids = "\n".join(example.image_id for example in training.examples)
-    settings = settings_for({"data": training.fingerprint, "training": hashlib.sha256(ids.encode()).hexdigest()})
-    if (saved := load_expert(folder, settings)) is not None:
-        return saved, True
-    say(f"fitting the linear expert to {len(training)} images")
-    features = describe(load_pixels(training, SIZE, place.cache))
-    expert = fit_linear_expert(features, [example.answers for example in training.examples])
-    save_expert(folder, expert, settings)
-    return expert, False
-
-
-def _rank(expert: LinearExpert, dataset: Dataset, questions: Sequence[int], cache: Path) -> Ranked:
-    ranked = expert.rank(describe(load_pixels(dataset, SIZE, cache)), questions)
-    return {
-        (example.image_id, question): candidates
-        for question in questions
-        for example, candidates in zip(dataset.examples, ranked[question], strict=True)
-    }
+    return predictions

@@ -1,21 +1,39 @@
 """Runs: checked before they are written, written whole, read back, and described by a manifest."""
 
-from imageclef_vqa.submission.checks import Finding, Run, check_run
-from imageclef_vqa.submission.manifest import hashes, make_manifest, manifest_path
-from imageclef_vqa.submission.readers import read_run
-from imageclef_vqa.submission.records import Submission
+from imageclef_vqa.submission.checks import check_run
+from imageclef_vqa.submission.findings import Finding, errors_in, finding
+from imageclef_vqa.submission.manifest import compare, hashes, make_manifest, manifest_path, read_manifest, sha256
+from imageclef_vqa.submission.organisers import organisers_verdict
+from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, check_source
+from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
+from imageclef_vqa.submission.records import Submission, in_order
+from imageclef_vqa.submission.run import Run
 from imageclef_vqa.submission.writers import is_team_zip, team_zip, write_run
 
 __all__ = [
     "Finding",
     "Run",
     "Submission",
+    "as_lists",
+    "check_age",
+    "check_manifest",
+    "check_name",
     "check_run",
+    "check_source",
+    "compare",
+    "errors_in",
+    "examine",
+    "finding",
     "hashes",
+    "in_order",
     "is_team_zip",
     "make_manifest",
     "manifest_path",
+    "organisers_verdict",
+    "read_bytes",
+    "read_manifest",
     "read_run",
+    "sha256",
     "team_zip",
     "write_run",
 ]

@@ -7,6 +7,7 @@ import lzma
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import PurePosixPath
 
 from imageclef_vqa.errors import DataError
@@ -15,6 +16,7 @@ LARGEST = 16 * 2**20  # bytes; 1,938 images take 4 MiB
 _MOST_MEMBERS = 20
 _TOO_LARGE = f"unpacks to over {LARGEST >> 20} MiB, too large for a run"
 _UNSOUND = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+_ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _REMEDY = "a run's archive holds task1/ with one .json or .csv file"
 
 
@@ -43,6 +45,8 @@ def _the_run(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
     if faults:
         raise DataError([f"{name}, {file!r}: {fault}" for file, fault in faults], remedy=_REMEDY)
     files = [member for member in members if not member.is_dir()]
+    if repeated := [name for name, count in Counter(member.filename for member in files).items() if count > 1]:
+        raise DataError([f"{name}, {file[:80]!r}: stands twice in the archive" for file in repeated], remedy=_REMEDY)
     if len(files) != 1:
         listed = ", ".join(member.filename[:80] for member in files) or "nothing"
         raise DataError([f"{name}: holds {listed}"], remedy=_REMEDY)
@@ -53,12 +57,19 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
     place = PurePosixPath(member.filename.replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or ":" in member.filename:
         return "leads out of the archive"
-    if stat.S_ISLNK(member.external_attr >> 16):
+    mode = member.external_attr >> 16
+    if stat.S_ISLNK(mode):
         return "is a symbolic link"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is no plain file"
     if member.flag_bits & 1:
         return "is encrypted"
+    if place.parts[:1] == ("__MACOSX",) or place.name in (".DS_Store", "Thumbs.db") or place.name.startswith("._"):
+        return "was added by the system that made the archive, and is no part of a run"
+    if place.suffix.lower() in _ARCHIVES:
+        return "is an archive within the archive"
     if not member.is_dir() and place.suffix.lower() not in (".csv", ".json"):
         return "is neither .json nor .csv"
     if member.file_size > LARGEST:
-        return _TOO_LARGE
+        return f"{_TOO_LARGE}: a decompression bomb"
     return None

@@ -9,12 +9,16 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from imageclef_vqa import __version__
-from imageclef_vqa.submission.checks import Finding
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imageclef_vqa import __version__
+from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.submission.findings import Finding, printable
+
+_LARGEST = 16 * 2**20  # bytes
 _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "paddlepaddle", "paddlenlp")
 
 
@@ -82,3 +86,82 @@ def make_manifest(
         "scores": scores,
         "findings": [finding.model_dump(exclude_defaults=True) for finding in findings],
     }
+
+
+class Manifest(BaseModel):
+    """What `--verify` asks of a manifest; the rest of it may be anything."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: dict[str, Any]
+    data: dict[str, str]
+    inputs: dict[str, str]
+    versions: dict[str, str] = {}
+
+
+class Comparison(BaseModel):
+    """One thing that a manifest names, and whether it is still what it was."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    name: str
+    then: str
+    now: str | None  # None: it is not there
+
+    @property
+    def same(self) -> bool:
+        return self.then == self.now
+
+    def __str__(self) -> str:
+        if self.same:
+            return f"{self.what} {self.name}: the same"
+        now = "it is not there" if self.now is None else f"it is {self.now[:12]} now"
+        return f"{self.what} {self.name}: {self.then[:12]} when the run was written, {now}"
+
+
+def read_manifest(run: Path) -> Manifest:
+    """The manifest beside `run`.
+
+    Raises:
+        MissingStepError: there is none.
+        MedvqaError: it is damaged.
+    """
+    path = manifest_path(run)
+    try:
+        with path.open("rb") as file:
+            return Manifest.model_validate_json(file.read(_LARGEST))
+    except FileNotFoundError as error:
+        raise MissingStepError(f"no {path.name} beside {run.name}", "medvqa package") from error
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(f"{path} is damaged", remedy="`medvqa package` makes it anew") from error
+
+
+def compare(manifest: Manifest, run: Path, root: Path, data: Mapping[str, str]) -> list[Comparison]:
+    """Run, data, model, split, recipe and predictions, each hashed anew, against the manifest.
+
+    Args:
+        root: the workspace, beneath which the inputs lie.
+        data: name of a data set → its fingerprint now; absent where it is not there.
+    """
+    found = [
+        Comparison(
+            what="run",
+            name=run.name,
+            then=str(manifest.run.get("sha256")),
+            now=sha256(run) if run.is_file() else None,
+        )
+    ]
+    found += [Comparison(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
+    for name, then in manifest.inputs.items():
+        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        path = root / name
+        now = sha256(path) if inside and path.is_file() else None
+        found.append(Comparison(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
+    return found
+
+
+def _role(path: PurePosixPath) -> str:
+    roles = {"split.json": "split", "config.json": "recipe", "vocabulary.json": "vocabulary"}
+    suffixes = {".safetensors": "model", ".jsonl": "log" if path.name == "log.jsonl" else "predictions"}
+    return roles.get(path.name) or suffixes.get(path.suffix, "file")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.submission.archives import LARGEST, only_member
-from imageclef_vqa.submission.records import Answers
-from imageclef_vqa.task import QUESTIONS, find_question, split_answers
+from imageclef_vqa.submission.csv_rows import csv_rows
+from imageclef_vqa.submission.findings import number
+from imageclef_vqa.submission.json_rows import json_rows
+from imageclef_vqa.submission.reading import Reading
+from imageclef_vqa.submission.records import COLUMNS, Answers, Row
+from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, split_answers
 
-COLUMNS = ("ImageID", "QuestionID", "Question", "Answer")
-_COMPLAINTS_SHOWN = 20
-_HOPELESS = 1000  # problems after which no more are looked for
-_MOST_ANSWERS = 100
-
-Row = tuple[str, Any, Any, Any, Any]  # where it stands, then ImageID, QuestionID, Question, Answer
+_OTHER_FILES = {
+    b"\xff\xfe": ", but UTF-16, as spreadsheets write it",
+    b"\xfe\xff": ", but UTF-16, as spreadsheets write it",
+    b"PK": ", but a zip archive or a spreadsheet's own file",
+}
+_BOM = b"\xef\xbb\xbf"
 
 
 def read_run(path: Path) -> dict[tuple[str, int], Answers]:
@@ -30,12 +29,7 @@ def read_run(path: Path) -> dict[tuple[str, int], Answers]:
         MedvqaError: the file cannot be read.
         DataError: everything that makes it no run, each with file and row.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
-    return parse_run(content, str(path), path.suffix.lower())
+    return parse_run(read_bytes(path), str(path), path.suffix.lower())
 
 
 def parse_run(content: bytes, name: str, suffix: str) -> dict[tuple[str, int], Answers]:
@@ -44,115 +38,138 @@ def parse_run(content: bytes, name: str, suffix: str) -> dict[tuple[str, int], A
     Raises:
         DataError: everything that makes them no run, each with `name` and row.
     """
+    reading = examine(content, name, suffix)
+    reading.refuse()
+    return reading.answers
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a run file, up to one byte more than a run can have.
+
+    Raises:
+        MedvqaError: it cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+            raise MedvqaError(f"cannot read {path}: it is no file", remedy="name the run itself: .csv, .json or .zip")
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MedvqaError(f"cannot read {path}: {reason}", remedy="name a run: .csv, .json or .zip") from error
+
+
+def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) -> Reading:
+    """Read as much of a run as can be read, with all that is wrong about the file; answers in the file's spelling."""
+    reading = Reading(name)
     if len(content) > LARGEST:
-        raise DataError([f"{name}: over {LARGEST >> 20} MiB, too large for a run"])
+        reading.fault("size", f"{name}: over {LARGEST >> 20} MiB, too large for a run")
+        return reading
     if suffix == ".zip":
-        name, suffix, content = only_member(content, name)
+        try:
+            member, suffix, content = only_member(content, name)
+        except DataError as error:
+            for problem in error.problems:
+                reading.fault("archive", problem)
+            return reading
+        if not member.removeprefix(f"{name}, ").startswith("task1/"):
+            message = "the run does not lie in the archive's folder task1/"
+            reading.odd("error", "archive-folder", [member], message, "`medvqa package --team NAME` makes the archive")
+        reading.name = name = member
     if suffix not in (".csv", ".json"):
-        raise DataError([f"{name}: runs are .csv, .json or .zip files"])
+        reading.fault("kind", f"{name}: runs are .csv, .json or .zip files")
+        return reading
+    text = _decode(content, reading)
+    if text is None:
+        return reading
+    if not text.strip("\0 \t\r\n"):
+        kind = "columns" if suffix == ".csv" else "syntax"
+        what = f"row 1: columns are , not {', '.join(COLUMNS)}: the file is empty" if suffix == ".csv" else "not JSON"
+        reading.fault(kind, f"{name}, {what}" if suffix == ".csv" else f"{name}: {what}: the file is empty")
+        return reading
+    rows = csv_rows(text, reading) if suffix == ".csv" else json_rows(text, reading, profile)
+    _collect(rows, reading, profile)
+    return reading
+
+
+def _decode(content: bytes, reading: Reading) -> str | None:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise DataError([f"{name}, line {line}: not UTF-8"], remedy="save the file as UTF-8") from error
-    problems: list[str] = []
-    rows = _csv_rows(text, name, problems) if suffix == ".csv" else _json_rows(text, name, problems)
-    answers = _collect(rows, problems)
-    if problems:
-        more = len(problems) - _COMPLAINTS_SHOWN
-        raise DataError(problems[:_COMPLAINTS_SHOWN] + ([f"… and {more} more"] if more > 0 else []))
-    return answers
+        known = (said for start, said in _OTHER_FILES.items() if content.startswith(start))
+        reading.fault("text", f"{reading.name}, line {line}: not UTF-8{next(known, '')}")
+        return None
+    if content.startswith(_BOM):
+        message = "the file begins with a byte order mark: JSON readers refuse it, CSV readers take it for text"
+        reading.odd("error", "byte-order-mark", ["byte 1"], message, "save it as UTF-8 without one")
+    return text
 
 
-def _collect(rows: Iterator[Row], problems: list[str]) -> dict[tuple[str, int], Answers]:
-    answers: dict[tuple[str, int], Answers] = {}
+def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
+    answers, faulty = reading.answers, reading.faulty
     places: dict[tuple[str, int], str] = {}
+    respelt: list[str] = []
     for where, image_id, question_id, text, answer in rows:
         if not isinstance(image_id, str) or not image_id:
-            problems.append(f"{where}: ImageID is {image_id!r:.80}, not an image's id")
-        elif type(question_id) is not int or not 0 <= question_id < len(QUESTIONS):
-            problems.append(f"{where}: QuestionID is {question_id!r:.80}, not 0 to {len(QUESTIONS) - 1}")
-        elif not isinstance(text, str) or find_question(text) is not QUESTIONS[question_id]:
-            problems.append(f"{where}: question {question_id} is {QUESTIONS[question_id].text!r}, not {text!r:.80}")
-        elif not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
-            problems.append(f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
-        elif (pair := (image_id, question_id)) in answers:
-            problems.append(f"{where}: {image_id}, question {question_id} is already answered ({places[pair]})")
-        else:
-            answers[pair], places[pair] = tuple(answer), where
-    return answers
-
-
-def _csv_rows(text: str, name: str, problems: list[str]) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        if sorted(header) != sorted(COLUMNS):
-            problems.append(f"{name}, row 1: columns are {', '.join(header)[:120]}, not {', '.join(COLUMNS)}")
-            return
-        order = [header.index(column) for column in COLUMNS]
-        for number, cells in enumerate(reader, start=2):
-            where = f"{name}, row {number}"
-            if len(problems) > _HOPELESS:
-                return
-            if not cells:  # an empty line, as editors leave one at the end
-                continue
-            if len(cells) != len(COLUMNS):
-                problems.append(f"{where}: {len(cells)} columns, not {len(COLUMNS)}")
-                continue
-            image_id, question_id, question, answer = (cells[place] for place in order)
-            yield where, image_id, _whole_number(question_id), question, _cell_answers(answer)
-    except csv.Error as error:
-        problems.append(f"{name}, line {reader.line_num}: {error}")
-
-
-def _whole_number(cell: str) -> int | str:
-    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 else cell
-
-
-def _cell_answers(cell: str) -> list[str] | str:
-    try:
-        return split_answers(cell)
-    except (ValueError, RecursionError):
-        return cell
-
-
-def _json_rows(text: str, name: str, problems: list[str]) -> Iterator[Row]:
-    repeated: list[str] = []
-
-    def without_repeats(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated.extend(key for key, count in Counter(key for key, _ in members).items() if count > 1)
-        return dict(members)
-
-    try:
-        images = json.loads(text, object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError) as error:
-        problems.append(f"{name}: not JSON: {error}")
-        return
-    problems.extend(f"{name}: {key[:80]!r} stands twice in one object" for key in repeated)
-    if not isinstance(images, dict):
-        problems.append(f"{name}: not an object of images, as the organisers' format is")
-        return
-    for image_id, entries in images.items():
-        if len(problems) > _HOPELESS:
-            return
-        if not isinstance(entries, list):
-            problems.append(f"{name}, {image_id[:80]}: not a list of answers")
+            reading.fault("image-id", f"{where}: ImageID is {image_id!r:.80}, not an image's id")
             continue
-        if len(entries) > _MOST_ANSWERS:
-            problems.append(f"{name}, {image_id[:80]}: {len(entries):,} answers, an image has {len(QUESTIONS)}")
+        if type(question_id) is not int or not 0 <= question_id < len(QUESTIONS):
+            reading.fault("question-id", f"{where}: QuestionID is {question_id!r:.80}, not 0 to {len(QUESTIONS) - 1}")
             continue
-        for number, entry in enumerate(entries, start=1):
-            where = f"{name}, {image_id[:80]}, answer {number}"
-            if not isinstance(entry, dict) or set(entry) != set(COLUMNS[1:]):
-                problems.append(f"{where}: not an object of {', '.join(COLUMNS[1:])}")
-                continue
-            # Whether an answer is a list or a string was never enforced: a string is one answer.
-            answer = entry["Answer"]
-            yield (
-                where,
-                image_id,
-                entry["QuestionID"],
-                entry["Question"],
-                [answer] if isinstance(answer, str) else answer,
+        pair, question = (image_id, question_id), QUESTIONS[question_id]
+        if pair in places:
+            reading.fault(
+                "duplicate", f"{where}: {image_id}, question {question_id} is already answered ({places[pair]})"
             )
+            continue
+        places[pair] = where
+        asked = profile.find(text) if isinstance(text, str) else None
+        if asked is not question:
+            other = f", which is question {asked.id}" if asked else ""
+            reading.fault(
+                "question-text", f"{where}: question {question_id} is {question.text!r}, not {text!r:.80}{other}"
+            )
+            faulty.add(pair)
+            continue
+        if text != profile.question(question):
+            respelt.append(f"{where}: {text!r:.80}, question {question_id} is {profile.question(question)!r}")
+        if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
+            reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
+            faulty.add(pair)
+            continue
+        answers[pair] = tuple(answer)
+    if respelt:
+        message = f"{number(len(respelt), 'question is', 'questions are')} spelt otherwise than in the data"
+        reading.odd("error", "question-text", respelt, message, "write its text as the data have it")
+    if not reading.answers and not reading.faults:
+        reading.odd("error", "empty", ["no answer at all"], "the file holds no answer", "`medvqa package` writes a run")
+    _note_form(reading)
+
+
+def _note_form(reading: Reading) -> None:
+    if not reading.strings:
+        return
+    strings = len(reading.strings)
+    if not reading.lists:
+        reading.form = "string"
+        message = f"all {strings:,} answers are strings, not lists"
+        remedy = "the organisers never said which they want; lists cannot be misread (`--answer-form list`)"
+        reading.odd("warning", "answer-form", reading.strings, message, remedy)
+    else:
+        message = f"{number(strings, 'answer is a string', 'answers are strings')}, the others are lists"
+        reading.odd("error", "answer-form", reading.strings, message, 'write every answer as a list: ["Yes"]')
+
+
+def as_lists(reading: Reading) -> dict[tuple[str, int], Answers]:
+    """The answers of a file that writes each as one string, `Pink; Red`, taken apart; of any other file as they are."""
+    if reading.form == "list":
+        return reading.answers
+    return {pair: _apart(answers) for pair, answers in reading.answers.items()}
+
+
+def _apart(answers: Answers) -> Answers:
+    try:
+        return tuple(split_answers(answers[0]))
+    except (ValueError, RecursionError):
+        return answers

@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import RootModel, model_validator
 
-from imageclef_vqa.task import QUESTIONS, SubmittedAnswer
+from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, SubmittedAnswer
 from imageclef_vqa.task.records import ImageId
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
 Layout = dict[str, list[dict[str, Any]]]  # the organisers' JSON: image id → [{QuestionID, Question, Answer}, …]
+Row = tuple[str, Any, Any, Any, Any]  # where it stands, then ImageID, QuestionID, Question, Answer
+COLUMNS = ("ImageID", "QuestionID", "Question", "Answer")
 
 
 class Submission(RootModel[dict[ImageId, tuple[SubmittedAnswer, ...]]]):
@@ -27,18 +29,29 @@ class Submission(RootModel[dict[ImageId, tuple[SubmittedAnswer, ...]]]):
         return self
 
 
-def arrange(answers: PairAnswers, image_ids: Sequence[str]) -> Layout:
+def arrange(answers: PairAnswers, image_ids: Sequence[str], profile: Profile = GI_2023) -> Layout:
     """The organisers' layout: images in the order of the id list, then those it does not name; questions by id."""
     layout: Layout = {}
     for image_id in _in_order(image_ids, (image_id for image_id, _ in answers)):
         entries = [
-            {"QuestionID": question.id, "Question": question.text, "Answer": list(answers[image_id, question.id])}
+            {
+                "QuestionID": question.id,
+                "Question": profile.question(question),
+                "Answer": list(answers[image_id, question.id]),
+            }
             for question in QUESTIONS
             if (image_id, question.id) in answers
         ]
         if entries:
             layout[image_id] = entries
     return layout
+
+
+def in_order(answers: PairAnswers, image_ids: Sequence[str]) -> dict[tuple[str, int], Answers]:
+    """The same answers in the order in which a run holds them."""
+    order = _in_order(image_ids, (image_id for image_id, _ in answers))
+    pairs = ((image_id, question.id) for image_id in order for question in QUESTIONS)
+    return {pair: answers[pair] for pair in pairs if pair in answers}
 
 
 def _in_order(first: Iterable[str], then: Iterable[str]) -> list[str]:

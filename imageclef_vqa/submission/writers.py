@@ -5,37 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from imageclef_vqa.errors import DataError, MedvqaError, UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import atomic_write
-from imageclef_vqa.submission.readers import COLUMNS, parse_run
-from imageclef_vqa.submission.records import Layout, PairAnswers, arrange
-from imageclef_vqa.task import join_answers
+from imageclef_vqa.submission.readers import as_lists, examine
+from imageclef_vqa.submission.reading import Form
+from imageclef_vqa.submission.records import COLUMNS, Layout, PairAnswers, arrange
+from imageclef_vqa.task import GI_2023, Profile, join_answers
 
-_TEAM_ZIP = re.compile(r"(?P<team>[A-Za-z0-9][A-Za-z0-9_-]{0,63})_clef2023_medvqa\.zip")
 _MEMBER = "task1/run.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def team_zip(team: str) -> str:
+def team_zip(team: str, profile: Profile = GI_2023) -> str:
     """The name that the organisers ask for.
 
     Raises:
-        UsageError: `team` would not make a plain file name.
+        UsageError: `team` would not make a plain file name, or this edition asks for no zip.
     """
-    name = f"{team}_clef2023_medvqa.zip"
-    if not _TEAM_ZIP.fullmatch(name):
+    if profile.team_zip is None:
+        raise UsageError(f"--team: {profile.name} takes {profile.run_file}, no team's zip: leave it out")
+    name = profile.team_zip.format(team=team)
+    if profile.team(name) != team:
         raise UsageError(f"--team {team!r}: a name of letters, digits, '_' and '-', at most 64")
     return name
 
 
 def is_team_zip(path: Path) -> bool:
     """Whether `path` is named `<team>_clef2023_medvqa.zip`."""
-    return _TEAM_ZIP.fullmatch(path.name) is not None
+    return GI_2023.team(path.name) is not None
 
 
 def render_csv(layout: Layout) -> bytes:
@@ -50,7 +52,7 @@ def render_csv(layout: Layout) -> bytes:
 
 
 def render_json(layout: Layout) -> bytes:
-    """The organisers' layout, an answer always a list, one image to a line."""
+    """The organisers' layout, one image to a line."""
     images = (f"{_json(image_id)}: {_json(entries)}" for image_id, entries in layout.items())
     return ("{\n" + ",\n".join(images) + "\n}\n").encode()
 
@@ -69,23 +71,49 @@ def render_zip(layout: Layout) -> bytes:
     return buffer.getvalue()
 
 
+def render_predictions(layout: Layout) -> bytes:
+    """The list of later editions, one answer to a line: `{"predictions": [{index, img_id, question, answer}, …]}`."""
+    pairs = [(image_id, entry) for image_id, entries in layout.items() for entry in entries]
+    rows = (
+        {"index": place, "img_id": image_id, "question": entry["Question"], "answer": join_answers(entry["Answer"])}
+        for place, (image_id, entry) in enumerate(pairs)
+    )
+    return ('{"predictions": [\n' + ",\n".join(map(_json, rows)) + "\n]}\n").encode()
+
+
 RENDERERS = {".csv": render_csv, ".json": render_json, ".zip": render_zip}
 
 
-def write_run(path: Path, answers: PairAnswers, image_ids: Sequence[str]) -> None:
+def write_run(
+    path: Path,
+    answers: PairAnswers,
+    image_ids: Sequence[str],
+    *,
+    profile: Profile = GI_2023,
+    form: Form = "list",
+) -> None:
     """Write `answers` in the format of `path`'s suffix, whole or not at all; what was written reads back the same.
 
+    Args:
+        answers: in the spelling of the profile.
+        form: how JSON holds an answer: a list of strings, or one string, `Pink; Red`.
+
     Raises:
-        UsageError: the suffix is none of .csv, .json, .zip.
+        UsageError: the suffix is none of .csv, .json, .zip, or not what the profile or the form allows.
         MedvqaError: `path` cannot be written, or would not read back as it was meant; the old file stands.
     """
-    if path.suffix not in RENDERERS:
-        raise UsageError(f"--out {path.name}: runs are written as {', '.join(RENDERERS)}")
+    allowed = [".json"] if profile.layout == "predictions" else list(RENDERERS)
+    if path.suffix not in allowed:
+        raise UsageError(f"--out {path.name}: runs are written as {', '.join(allowed)}")
+    layout = arrange(answers, image_ids, profile)
+    if form == "string" and profile.layout == "images" and path.suffix != ".csv":
+        layout = {image_id: [_joined(entry) for entry in entries] for image_id, entries in layout.items()}
+    render = render_predictions if profile.layout == "predictions" else RENDERERS[path.suffix]
     try:
-        content = RENDERERS[path.suffix](arrange(answers, image_ids))
+        content = render(layout)
     except UnicodeEncodeError as error:
         raise MedvqaError(f"an answer cannot be written as UTF-8: {error.object[error.start : error.end]!r}") from error
-    if not _reads_back(content, path, answers):
+    if not _reads_back(content, path, answers, profile):
         raise MedvqaError(f"{path} would not read back as it is meant; nothing was written")
     with atomic_write(path, "wb") as file:
         file.write(content)
@@ -93,8 +121,10 @@ def write_run(path: Path, answers: PairAnswers, image_ids: Sequence[str]) -> Non
         raise MedvqaError(f"{path} does not hold what was written to it", remedy="write it to another disk")
 
 
-def _reads_back(content: bytes, path: Path, answers: PairAnswers) -> bool:
-    try:
-        return parse_run(content, str(path), path.suffix) == dict(answers)
-    except DataError:
-        return False
+def _joined(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "Answer": join_answers(entry["Answer"])}
+
+
+def _reads_back(content: bytes, path: Path, answers: PairAnswers, profile: Profile) -> bool:
+    reading = examine(content, str(path), path.suffix, profile)
+    return not reading.faults and as_lists(reading) == dict(answers)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.task.records import Prediction
 
 _COMPLAINTS_SHOWN = 20
@@ -19,6 +20,7 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
 
 
+@collector_paused()
 def read_predictions(path: Path) -> list[Prediction]:
     """The records of a prediction file, in its order.
 

@@ -45,8 +45,11 @@ class Candidate(_Record):
 class Prediction(_Record):
     """One line of `predictions/<fold>.jsonl`: one image, one question.
 
-    `candidates` are the likeliest answers, best first; `model` names who gave the answer; `trained` is false where
-    the training labels never answer the question. Routing adds `replaced`, the answer it overruled, and `reason`.
+    `candidates` are the likeliest answers, best first; `members`, for a question about a set, the probability that each
+    member is in it; `model` names who gave the answer; `trained` is false where the training labels never answer the
+    question; `prior` is true where the image could not be read and the training labels' usual answer stands in.
+    Routing adds `replaced`, the answer it overruled, and `reason`; so does a prediction made to keep the rules between
+    questions.
     """
 
     image_id: ImageId
@@ -54,8 +57,10 @@ class Prediction(_Record):
     answers: tuple[NonEmpty, ...] = Field(min_length=1)
     probability: Probability
     candidates: tuple[Candidate, ...] = ()
+    members: dict[NonEmpty, Probability] = {}
     model: str
     trained: bool = True
+    prior: bool = False
     replaced: tuple[NonEmpty, ...] | None = None
     reason: str | None = None
 

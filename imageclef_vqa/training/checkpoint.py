@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.models.presets import Preset, find_preset
 from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
 from imageclef_vqa.task import Vocabulary
 from imageclef_vqa.training.log import Log
@@ -33,6 +34,7 @@ BEST = "best.safetensors"
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 LOG = "log.jsonl"
+_UNIMPORTANT = {"version", "weights_folder"}  # to whether an unfinished run may go on
 
 
 class StageConfig(BaseModel):
@@ -47,12 +49,17 @@ class StageConfig(BaseModel):
     fold: int
     data: str
     training_images: str
+    weights_folder: str | None = None  # where those of a preset that comes without were found
     weights: dict[str, str]  # the SHA-256 of each file it starts from, the frozen ones included
     version: str = __version__
 
+    def starting_point(self) -> Preset:
+        """The preset, with its weights where they were found."""
+        return find_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
+
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
-        mine, others = _flat(self.model_dump(exclude={"version"})), _flat(other.model_dump(exclude={"version"}))
+        mine, others = _flat(self.model_dump(exclude=_UNIMPORTANT)), _flat(other.model_dump(exclude=_UNIMPORTANT))
         names = [name for name in mine | others if mine.get(name) != others.get(name)]
         return [f"{name}: {mine.get(name, 'none')} there, {others.get(name, 'none')} here" for name in names]
 

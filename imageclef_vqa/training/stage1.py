@@ -20,7 +20,7 @@ from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import rows_at_hand
-from imageclef_vqa.models.representation import RepresentationHeads, similarity
+from imageclef_vqa.models.representation import RepresentationHeads, cosine
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
@@ -111,9 +111,9 @@ def representation_losses(
     text = paddle.to_tensor(statements(share.whole, table)).index_select(paddle.to_tensor(share.group_places))  # [g, t]
     own = text.index_select(paddle.to_tensor(share.own_places))  # [o, t]
     own_words = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
-    image = share.of_group(heads.image_side(model.qformer(patches)))  # [g, q, s]
-    words = share.of_group(heads.text_side(own_words))  # [g, s]
-    near = similarity(image, words, _counted_once(heads.scale, share.processes))
+    image = share.of_group(heads.shared_image(model.qformer(patches)))  # [g, q, s]
+    words = share.of_group(heads.shared_text(own_words))  # [g, s]
+    near = cosine(image, words) * _counted_once(heads.scale, share.processes)
     positive = holds(share.group, table)
     contrastive = contrastive_loss(near, paddle.to_tensor(positive))
     # All processes of the group have this same value, each with the gradient of its own rows.

@@ -76,12 +76,12 @@ def main(folder: Path) -> None:
     runtime.prepare("cpu", seed=0)
     import paddle
 
-    from imageclef_vqa.models.language import T5, Tokenizer
-    from imageclef_vqa.models.weights import save_weights
+    from imageclef_vqa.models.language import Tokenizer, build_language
+    from imageclef_vqa.models.weights import own_tensors, save_weights
 
     tokenizer = Tokenizer(folder / "spiece.model")
     preset = PRESETS["tiny"]
-    model = T5(preset.language)
+    model = build_language(preset.language)
     slots, width = preset.qformer.queries, preset.language.vocab_size
     topics = [tokenizer.encode(topic) for topic in TOPICS]
     questions = [tokenizer.encode(question.text) for question in QUESTIONS]
@@ -120,7 +120,7 @@ def main(folder: Path) -> None:
 
     for step in range(1, STEPS + 1):
         words, question, answer = map(paddle.to_tensor, batch())
-        soft = paddle.matmul(words, model.model.t5.shared.weight)
+        soft = paddle.matmul(words, model.words)
         soft = soft + NOISE * paddle.randn(soft.shape)
         soft = paddle.repeat_interleave(soft, QUESTIONS_PER_CONTEXT, axis=0)
         memory = model.encode(soft, question, (question != 0).astype("int64"))
@@ -132,7 +132,7 @@ def main(folder: Path) -> None:
         schedule.step()
         if step % 100 == 0:
             print(f"step {step}: {float(loss):.4f} nats per token", flush=True)
-    save_weights(folder / "language.safetensors", model.model.state_dict())
+    save_weights(folder / "language.safetensors", own_tensors(model.model))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,16 @@
-"""Frozen language models from PaddleNLP behind one small interface, and their tokenizers."""
+"""Language models from PaddleNLP behind one small interface, frozen ones as stored, and their tokenizers."""
 
-from imageclef_vqa.models.language.t5 import T5, Memory
-from imageclef_vqa.models.language.tokenizer import Tokenizer
+from imageclef_vqa.models.language.interface import Language, Memory
+from imageclef_vqa.models.language.loading import build_language, load_language
+from imageclef_vqa.models.language.tokenizer import GLMTokenizer, Tokenizer, read_tokenizer, tokenizer_file
 
-__all__ = ["T5", "Memory", "Tokenizer"]
+__all__ = [
+    "GLMTokenizer",
+    "Language",
+    "Memory",
+    "Tokenizer",
+    "build_language",
+    "load_language",
+    "read_tokenizer",
+    "tokenizer_file",
+]

@@ -1,19 +1,21 @@
-"""Text to token ids and back: SentencePiece, as T5's `spiece.model` holds it."""
+"""Text to token ids and back: SentencePiece, as T5's `spiece.model` and ChatGLM's `ice_text.model` hold it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
 
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.presets import GLMConfig, LanguageConfig
 
 
 class Tokenizer:
     """T5's conventions: 0 pads and starts the decoder, 1 ends a text."""
 
-    pad = 0
+    pad = 0  # for every language model: masks tell padding from a 0 that is meant
     end = 1
 
     def __init__(self, model: Path) -> None:
@@ -45,3 +47,42 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._pieces.decode([i for i in ids if i not in (self.pad, self.end)]))
+
+
+class GLMTokenizer(Tokenizer):
+    """ChatGLM-6B's conventions (`ice_text.model`): <eop> ends what is said; blanks and line ends have their pieces.
+
+    The first edition puts 20,000 image tokens before the pieces: what lies between its <eop> and the piece's own id.
+    """
+
+    def __init__(self, model: Path, end: int) -> None:
+        super().__init__(model)
+        piece = self._pieces.piece_to_id("<eop>")
+        if piece == self._pieces.unk_id():
+            raise MedvqaError(f"{model} is no tokenizer of ChatGLM: it has no <eop>")
+        self.end, self._first = end, end - piece
+
+    def encode(self, text: str) -> list[int]:
+        text = text.replace("\n", "<n>").replace("\t", "<|tab|>")
+        text = re.sub(" {2,80}", lambda blanks: f"<|blank_{len(blanks[0])}|>", text)
+        return [self._first + piece for piece in self._pieces.encode(text)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text = str(self._pieces.decode([i - self._first for i in ids if i not in (self.pad, self.end)]))
+        text = re.sub(r"<\|blank_(\d+)\|>", lambda blanks: " " * int(blanks[1]), text)
+        return text.replace("<n>", "\n").replace("<|tab|>", "\t")
+
+
+def read_tokenizer(sizes: LanguageConfig, folder: Path) -> Tokenizer:
+    """The tokenizer of a language model, from the folder that holds its weights.
+
+    Raises:
+        MedvqaError: its file is missing or damaged.
+    """
+    file = folder / tokenizer_file(sizes)
+    return GLMTokenizer(file, sizes.eos_token_id) if isinstance(sizes, GLMConfig) else Tokenizer(file)
+
+
+def tokenizer_file(sizes: LanguageConfig) -> str:
+    """The name that a tokenizer's file has wherever its model is published."""
+    return "ice_text.model" if isinstance(sizes, GLMConfig) else "spiece.model"

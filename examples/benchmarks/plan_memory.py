@@ -1,0 +1,163 @@
+"""`medvqa plan` against real steps: the peak of resident memory, planned and measured.
+
+Each setting trains two steps in a process of its own (the second one with the optimiser's state in place), on random
+pictures, with a random language model in half precision that is mapped from its file. Prints one line of JSON.
+
+    python examples/benchmarks/plan_memory.py
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from imageclef_vqa import runtime
+from imageclef_vqa.models.presets import VIT_G, GLMConfig, Preset, QFormerConfig, T5Config
+from imageclef_vqa.training.plan import Setting, make_plan
+from imageclef_vqa.training.recipe import Recipe
+
+QUESTION, ANSWER = 12, 6  # tokens
+
+
+def vision(width: int, layers: int, heads: int):
+    return replace(VIT_G, width=width, layers=layers, heads=heads, mlp_width=4 * width)
+
+
+def t5(width: int, layers: int, heads: int) -> T5Config:
+    return T5Config(
+        vocab_size=32128,
+        d_model=width,
+        d_kv=64,
+        d_ff=4 * width,
+        num_layers=layers,
+        num_decoder_layers=layers,
+        num_heads=heads,
+    )
+
+
+SMALL = QFormerConfig(width=256, layers=6, heads=4, mlp_width=1024, vision_width=512, vocabulary=8000)
+GLM = GLMConfig(vocab_size=20000, hidden_size=1024, num_layers=8, num_attention_heads=8, inner_hidden_size=4096)
+GLM = replace(GLM, gmask_token_id=19001, bos_token_id=19004, eos_token_id=19005)
+PRESETS = {
+    "small": Preset(name="small", vision=vision(512, 8, 8), qformer=SMALL, language=t5(512, 6, 8)),
+    "middling": Preset(
+        name="middling", vision=vision(1024, 12, 16), qformer=QFormerConfig(vision_width=1024), language=t5(768, 12, 12)
+    ),
+    "glm": Preset(name="glm", vision=vision(512, 8, 8), qformer=SMALL, language=GLM),
+}
+SETTINGS = [("small", "2", 2, False), ("small", "2", 4, True), ("middling", "2", 2, False)]
+SETTINGS += [("glm", "2", 1, False), ("middling", "1", 4, False)]
+
+
+def setting_of(name: str, stage: str, batch: int, recompute: bool) -> Setting:
+    preset = PRESETS[name]
+    return Setting(
+        preset=replace(preset, vision=replace(preset.vision, recompute=recompute)),
+        stage=stage,  # type: ignore[arg-type]
+        recipe=Recipe(epochs=1, batch=batch, freeze_vision=stage != "2"),
+        images=batch,
+        question=QUESTION,
+        answer=ANSWER,
+    )
+
+
+def write_language(preset: Preset, file: Path) -> None:
+    """Random weights in half precision."""
+    import numpy as np
+
+    from imageclef_vqa.models.language import build_language
+    from imageclef_vqa.models.weights import own_tensors, write_safetensors
+    from imageclef_vqa.models.weights.stored import InMemory
+
+    tensors = own_tensors(build_language(preset.language).model)
+    write_safetensors(file, {name: InMemory(np.asarray(t).astype("float16")) for name, t in tensors.items()})
+
+
+def train(setting: Setting, file: Path) -> None:
+    """Two steps; prints the peak of the resident set in bytes."""
+    from types import SimpleNamespace
+
+    import numpy as np
+    import paddle
+
+    from imageclef_vqa.models.blip2 import Blip2
+    from imageclef_vqa.models.language import load_language
+    from imageclef_vqa.models.representation import RepresentationHeads
+    from imageclef_vqa.training import stage1, stage2
+    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.pairs import Batch, Pair
+
+    rng = np.random.default_rng(0)
+    images, size = setting.recipe.batch, setting.preset.vision.image_size
+    pixels = paddle.to_tensor(rng.standard_normal((images, 3, size, size)).astype("float32"))
+    model = Blip2(setting.preset, load_language(setting.preset.language, file))
+    whole, learns = model, stage2.learns(vision=True)
+    if setting.stage == "1":
+        heads = RepresentationHeads(setting.preset.qformer)
+        whole, learns = stage1.Stage1(model, heads), stage1.LEARNS
+        text = paddle.to_tensor(rng.integers(1, 7000, (images, QUESTION + ANSWER)))
+    learning = choose_what_learns(whole, learns)
+    optimizer = paddle.optimizer.AdamW(1e-5, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
+    pairs = [Pair(number, (), [2] * ANSWER, []) for _ in range(images) for number in range(18)]
+    batch = Batch(np.arange(images), np.repeat(np.arange(images), 18), pairs)
+    table = SimpleNamespace(questions=[[3] * QUESTION] * 18)
+    for _ in range(2):
+        whole.train()
+        model.language.eval()
+        if setting.stage == "2":
+            loss = stage2.answer_loss(model, model.visual_tokens(pixels), batch, table)
+        else:
+            with paddle.no_grad():
+                patches = model.vision(pixels)
+            positive = paddle.eye(images)
+            loss = sum(stage1.representation_losses(model, heads, patches, text, positive, rng).values())
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        del loss
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        runtime.prepare("cpu", seed=0)
+        name, stage, batch, recompute, file = sys.argv[1:]
+        if stage == "write":
+            write_language(PRESETS[name], Path(file))
+        else:
+            train(setting_of(name, stage, int(batch), recompute == "True"), Path(file))
+        return
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, stage, batch, recompute in SETTINGS:
+            file = Path(folder) / f"{name}.safetensors"
+
+            def run(*arguments: object) -> str:
+                command = [sys.executable, __file__, *map(str, arguments)]
+                return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+            if not file.exists():
+                run(name, "write", 0, False, file)
+            measured = int(run(name, stage, batch, recompute, file).split()[-1])
+            planned = make_plan(setting_of(name, stage, batch, recompute)).peak
+            results.append(
+                {
+                    "preset": name,
+                    "stage": stage,
+                    "batch": batch,
+                    "recompute": recompute,
+                    "planned_gb": round(planned / 1e9, 2),
+                    "measured_gb": round(measured / 1e9, 2),
+                    "ratio": round(planned / measured, 3),
+                }
+            )
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""`medvqa check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.runtime import collector_paused
+from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.cli.known import Known
+    from imageclef_vqa.submission import Finding
+    from imageclef_vqa.submission.reading import Reading
+    from imageclef_vqa.task import Profile
+
+
+@collector_paused()
+def check(
+    file: Annotated[Path, typer.Argument(help="A run file, anybody's: .csv, .json or .zip.")],
+    ids: Annotated[
+        Path | None, typer.Option(help="The ids to be answered, one to a line.", show_default="data/test's")
+    ] = None,
+    development: Annotated[
+        Path | None,
+        typer.Option("--development", "--gold", help="A gt.json to check answers against.", show_default="data's"),
+    ] = None,
+    profile: ProfileOption = "gi-2023",
+    workspace: WorkspaceOption = Path("."),
+    run: RunOption = "main",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a run file: everything that would get it rejected, or scored other than meant."""
+    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.cli.findings import print_findings
+    from imageclef_vqa.cli.known import known
+    from imageclef_vqa.cli.options import find_profile
+    from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
+
+    place, edition = Workspace.at(workspace, run), find_profile(profile)
+    content = read_bytes(file)
+    facts = known(place, edition, development, ids)
+    reading = examine(content, str(file), file.suffix.lower(), edition)
+    found = [*check_name(file, edition), *reading.findings(), *_of_answers(place, file, reading, facts, edition)]
+    findings = sorted(found, key=lambda each: each.severity)
+    images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
+    verdict = None
+    if edition.layout == "images":
+        verdict = organisers_verdict(reading.content, facts.image_ids or images, findings)
+    errors = errors_in(findings)
+    if as_json:
+        print_json(
+            {
+                "file": str(file),
+                "images": len(images),
+                "answers": len(reading.answers),
+                "errors": errors,
+                "labels": facts.learnt_from,
+                "ids": facts.listed_in,
+                "findings": [finding.model_dump() for finding in findings],
+                "organisers": None if verdict is None else verdict.model_dump(),
+            }
+        )
+    else:
+        print_findings(findings)
+        for line in _unchecked(facts):
+            typer.secho(line, dim=True)
+        if verdict is not None:
+            typer.echo(verdict)
+    if errors:
+        raise MedvqaError(f"{file}: {errors} error{'s' * (errors > 1)}", remedy="mend them and check again")
+    if not as_json:
+        typer.echo(f"{file}: {len(reading.answers):,} answers to {len(images):,} images, no error.")
+
+
+def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, profile: Profile) -> list[Finding]:
+    """What is found in the answers; nothing where the file holds none."""
+    from imageclef_vqa.cli.known import predicted
+    from imageclef_vqa.submission import Run, as_lists, check_manifest, check_run, check_source
+
+    answers = as_lists(reading)
+    if not answers:
+        return []
+    given = Run(
+        answers,
+        list(dict.fromkeys(image_id for image_id, _ in answers)) if facts.image_ids is None else facts.image_ids,
+        facts.vocabulary,
+        spellings=facts.spellings,
+        implications=facts.implications,
+        validation=facts.validation,
+        listed=facts.image_ids is not None,
+        faulty=frozenset(reading.faulty),
+    )
+    packaged = check_manifest(file)
+    altered = packaged if packaged is not None else check_source(answers, predicted(place, profile))
+    return [*check_run(given), *altered]
+
+
+def _unchecked(facts: Known) -> list[str]:
+    """What could not be checked for want of data."""
+    lines = []
+    if facts.learnt_from is None:
+        lines.append("No labels here: answers were held against those the competition is known for (--development).")
+    if facts.image_ids is None:
+        lines.append("No id list here: whether all images are there was not checked (--ids).")
+    return lines

@@ -1,0 +1,154 @@
+"""Gold answers with all that `score` knows of their images, and the answers that are held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imageclef_vqa.cli.gather import (
+    Answers,
+    Development,
+    answers_of,
+    read_development,
+    read_gold,
+    training_vocabulary,
+)
+from imageclef_vqa.data.dataset import Dataset
+from imageclef_vqa.data.kinship import kinship
+from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.data.split import Split
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.submission import read_run
+from imageclef_vqa.task import QUESTIONS, read_predictions
+from imageclef_vqa.workspace import Workspace
+
+FOLDS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The gold answers of one fold.
+
+    `trained` are images that the run learnt from, or that resemble one; None where nobody could look. `records` are
+    the places of the images in their gt.json, from 1.
+    """
+
+    name: str
+    answers: Answers
+    groups: Mapping[str, int] | None = None
+    majority: Sequence[tuple[str, ...]] | None = None
+    trained: frozenset[str] | None = None
+    images: Mapping[str, Path] = field(default_factory=dict)
+    heights: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def image_ids(self) -> frozenset[str]:
+        return frozenset(image_id for image_id, _ in self.answers)
+
+
+def workspace_golds(place: Workspace) -> list[Gold]:
+    """The validation fold and, where their gold answers are there, the test images."""
+    development = read_development(place)
+    vocabulary = training_vocabulary(place, development)
+    majority = [vocabulary[question.id].majority for question in QUESTIONS]
+    held_out = development.dataset.subset(development.split.val(development.fold))
+    golds = [
+        Gold(
+            "val",
+            held_out.gold(),
+            groups=development.split.groups,
+            majority=majority,
+            trained=frozenset(),
+            records={example.image_id: at for at, example in enumerate(development.dataset.examples, start=1)},
+            **_pictures(held_out),
+        )
+    ]
+    if (labels := place.test / "gt.json").exists():
+        golds.append(_test_gold(place, labels, development, majority))
+    return golds
+
+
+def _test_gold(place: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]]) -> Gold:
+    answers, records = read_gold(labels)
+    if not place.has_test:
+        return Gold("test", answers, majority=majority, records=records)
+    test = read_dataset(place.test, cache=place.cache, labelled=False)
+    kin = kinship(test, development.dataset, place.cache)
+    learnt = set(development.split.train(development.fold))
+    return Gold(
+        "test",
+        answers,
+        groups=kin.groups,
+        majority=majority,
+        trained=frozenset(image_id for image_id, others in kin.kin.items() if not learnt.isdisjoint(others)),
+        records=records,
+        **_pictures(test),
+    )
+
+
+def _pictures(dataset: Dataset) -> dict[str, dict]:
+    return {
+        "images": {example.image_id: example.image for example in dataset.examples},
+        "heights": {example.image_id: example.height for example in dataset.examples},
+    }
+
+
+def gold_of_file(place: Workspace, path: Path) -> Gold:
+    """The gold answers in `path`, with what the workspace knows of their images: nothing else needs to be there."""
+    answers, records = read_gold(path)
+    folder = path.parent / "images"
+    ids = dict.fromkeys(image_id for image_id, _ in answers)
+    images = {image_id: folder / f"{image_id}.jpg" for image_id in ids if (folder / f"{image_id}.jpg").is_file()}
+    split = _split_of(place)
+    groups, trained = None, None
+    if split is not None:
+        groups = split.groups if not split.groups.keys().isdisjoint(ids) else None
+        trained = frozenset(split.train()).intersection(ids)
+    return Gold("gold", answers, groups=groups, trained=trained, images=images, records=records)
+
+
+def _split_of(place: Workspace) -> Split | None:
+    try:
+        return Split.model_validate_json(place.split_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def gold_for(place: Workspace, given: Answers, source: str) -> Gold:
+    """The fold of the workspace that the images of `given` belong to.
+
+    Raises:
+        MedvqaError: there is none.
+    """
+    answered = {image_id for image_id, _ in given}
+    for gold in reversed(workspace_golds(place)):
+        if not answered.isdisjoint(gold.image_ids):
+            return gold
+    raise MedvqaError(
+        f"{source}: none of its images is a validation or test image with gold answers",
+        remedy="name the file that has them: medvqa score FILE --gold gt.json",
+    )
+
+
+def read_answers(place: Workspace, source: str) -> Answers:
+    """The answers in a file of predictions or a run file; or else the newest ones of the run of that name.
+
+    Raises:
+        UsageError: there is neither such a file nor such a run.
+    """
+    path = Path(source)
+    if path.suffix == ".jsonl":
+        return answers_of(read_predictions(path))
+    if path.is_file():
+        return read_run(path)
+    if (place.work / source).is_dir():
+        run = Workspace.at(place.root, source)
+        files = [fold for fold in FOLDS if run.predictions(fold).exists() or run.routed(fold).exists()]
+        if files:
+            return answers_of([each for fold in files for each in read_predictions(run.newest_predictions(fold))])
+    raise UsageError(
+        f"{source}: neither a file nor a run with predictions in {place.shown(place.work)}",
+        remedy="name predictions (.jsonl), a run file (.csv, .json, .zip), or a run (a folder of work/)",
+    )

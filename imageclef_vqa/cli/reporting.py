@@ -1,0 +1,78 @@
+"""What `medvqa score` leaves in files: scores, the report, plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imageclef_vqa.cli.gather import answers_of
+from imageclef_vqa.data.thumbnails import make_thumbnails
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
+from imageclef_vqa.files import atomic_write, write_json, write_text
+from imageclef_vqa.models.parameters import count
+from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.task import read_predictions
+from imageclef_vqa.workspace import Workspace
+
+_THUMBNAIL_BYTES = 8_500_000  # 11.4 MB in the page, which is to stay under 15 MB at 1,938 × 18 answers
+_RESAMPLES = 2000
+
+
+def write_scores(place: Workspace, folds: Sequence[ReportFold]) -> None:
+    """scores.json of the run."""
+    write_json(
+        place.scores, {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
+    )
+
+
+def write_report(path: Path, place: Workspace, name: str, folds: Sequence[ReportFold]) -> None:
+    """The report, with thumbnails of the images that were scored."""
+    scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
+    thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
+    write_text(path, render_report(name, folds, thumbnails=thumbnails, models=_models(place, folds)))
+
+
+def _models(place: Workspace, folds: Sequence[ReportFold]) -> list[Model]:
+    """The runs of the workspace that answered the same validation images, by BLIP-2 alone."""
+    fold = next((fold for fold in folds if fold.name == "val"), None)
+    if fold is None:
+        return []
+    images = {image_id for image_id, _ in fold.gold}
+    models = []
+    for folder in sorted(path.parent for path in place.work.glob("*/stage2")):
+        try:
+            run = Workspace.at(place.root, folder.name)
+            size = _size(run)
+            given = answers_of(read_predictions(run.predictions("val"))) if size is not None else {}
+        except MedvqaError:  # another run's damage is that run's affair
+            continue
+        if size is not None and images <= {image_id for image_id, _ in given}:
+            score = score_answers(given, fold.gold, groups=fold.groups, resamples=_RESAMPLES).overall
+            models.append(Model(folder.name, size[0], score.exact_set, frozen=size[1], interval=score.interval))
+    return models
+
+
+def _size(run: Workspace) -> tuple[int, bool] | None:
+    """Parameters of a run's model, and whether its vision stayed frozen; None where its files do not tell."""
+    try:
+        config = json.loads((run.stage(2) / "config.json").read_bytes())
+        return count(PRESETS[config["preset"]]).total, bool(config["recipe"]["freeze_vision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_plots(
+    folder: Path | None,
+    place: Workspace,
+    folds: Sequence[ReportFold],
+    compared: Mapping[str, Comparisons] | None = None,
+) -> None:
+    """Every plot as PNG and SVG in `folder`; nothing without one."""
+    if folder is None:
+        return
+    comparisons = {name: each.comparisons for name, each in (compared or {}).items()}
+    for name, content in draw_plots(folds, _models(place, folds), comparisons).items():
+        with atomic_write(folder / name, "wb") as file:
+            file.write(content)

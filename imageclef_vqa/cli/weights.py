@@ -1,0 +1,110 @@
+"""`medvqa weights convert|show|verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imageclef_vqa.cli.options import JsonOption
+
+weights = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Published checkpoints: convert them, show them, verify them."
+)
+_SOURCES = (
+    "A folder (Hugging Face: config.json and its weights; LAVIS: .pth files; or one of ours), a file, or a hub name."
+)
+
+
+@weights.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make, or to add parts to.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
+    from imageclef_vqa import runtime
+    from imageclef_vqa.cli.console import print_json
+
+    runtime.prepare("cpu", seed=0)
+
+    from imageclef_vqa.models.weights.convert import convert as convert_weights
+    from imageclef_vqa.models.weights.hub import find_source
+    from imageclef_vqa.models.weights.source import open_source
+
+    made = convert_weights(open_source(find_source(source)), target)
+    counts = {part: len(tensors) for part, tensors in made.parts.items()}
+    if as_json:
+        dropped, absent = dict(made.dropped), dict(made.config.absent)
+        print_json(
+            {"format": made.format, "folder": str(target), "tensors": counts, "dropped": dropped, "absent": absent}
+        )
+        return
+    for name, reason in made.dropped.items():
+        typer.echo(f"left out: {name} ({reason})")
+    for name, reason in made.config.absent.items():
+        typer.echo(f"not there: {name} ({reason})")
+    typer.echo(f"{made.format}: {', '.join(f'{part} {count} tensors' for part, count in counts.items())} → {target}")
+
+
+@weights.command()
+def shrink(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `convert` made.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
+) -> None:
+    """Copy a folder with its frozen language model in 8 bits: half the memory of half precision."""
+    from imageclef_vqa import runtime
+
+    runtime.prepare("cpu", seed=0)
+
+    from imageclef_vqa.models.shrink import shrink_folder
+
+    shrink_folder(source, target)
+    typer.echo(f"language model in 8 bits → {target}")
+
+
+@weights.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
+    as_json: JsonOption = False,
+) -> None:
+    """Tensors by part: how many, of what type and shape, parameters, and a hash of their values."""
+    from imageclef_vqa import runtime
+    from imageclef_vqa.cli.console import print_json, print_table
+
+    runtime.prepare("cpu", seed=0)
+
+    from imageclef_vqa.models.weights.hub import find_source
+    from imageclef_vqa.models.weights.show import as_table, summarise
+    from imageclef_vqa.models.weights.source import open_source
+
+    parts = summarise(open_source(find_source(source)))
+    if as_json:
+        print_json({part.name: part.as_dict() for part in parts})
+    else:
+        print_table(as_table(parts))
+
+
+@weights.command()
+def verify(
+    source: Annotated[str, typer.Argument(metavar="DIR", help="A checkpoint with expected.safetensors beside it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Convert and run a checkpoint, and compare every tensor of expected.safetensors; exit 1 beyond tolerance."""
+    from imageclef_vqa import runtime
+    from imageclef_vqa.cli.console import print_json, print_table
+
+    runtime.prepare("cpu", seed=0)
+
+    from imageclef_vqa.models.weights.show import comparison_table
+    from imageclef_vqa.models.weights.verify import verify as verify_weights
+
+    rows = verify_weights(Path(source))
+    passed = all(row.passed for row in rows)
+    if as_json:
+        print_json({"passed": passed, "tensors": {row.name: row.as_dict() for row in rows}})
+    else:
+        print_table(comparison_table(rows))
+    if not passed:
+        raise typer.Exit(1)

@@ -1,0 +1,146 @@
+"""Kvasir-VQA (Gautam et al. 2024) as a data set of this task: its CSV and images become `gt.json` and `images/`.
+
+The CSV has one row per image and question: `source,question,answer,img_id`. Questions and answers are those of 2023 in
+later spelling, which `task.profiles` translates back.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from imageclef_vqa.data.labels import Oddities
+from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.files import write_json
+from imageclef_vqa.progress import track
+from imageclef_vqa.task import GI_2025, QUESTIONS, Profile, Question, as_set
+from imageclef_vqa.task.records import ImageId
+
+_COLUMNS = ("source", "question", "answer", "img_id")
+_REMEDY = "a CSV of source,question,answer,img_id and a folder of <img_id>.jpg, as Kvasir-VQA has them"
+_PROBLEMS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Answers by image and question in the spelling of 2023, each image's file, and what was odd in the CSV."""
+
+    answers: dict[str, dict[int, tuple[str, ...]]]
+    images: dict[str, Path]
+    oddities: Oddities
+
+
+def read_kvasir(table: Path, images: Path, profile: Profile = GI_2025) -> Imported:
+    """Read `table`, a CSV in the layout of Kvasir-VQA, whose images lie in `images`.
+
+    Raises:
+        DataError: everything that makes it no such table, each with its row; images that are not there.
+    """
+    imported = Imported({}, {}, Oddities())
+    problems: list[str] = []
+    check = TypeAdapter(ImageId)
+    for where, row in _rows(table, problems):
+        image_id = row["img_id"]
+        if image_id not in imported.images:
+            try:
+                check.validate_python(image_id)
+            except ValidationError:
+                problems.append(f"{where}: img_id is {image_id[:80]!r}; an id is a file name, and no path")
+                continue
+            path = image_file(images, image_id)
+            if path is None:
+                problems.append(f"{where}: {images / image_id}.jpg: there is no such file")
+                continue
+            imported.images[image_id], imported.answers[image_id] = path, {}
+        question = profile.find(row["question"])
+        if question is None:
+            imported.oddities.add(f"question that 2023 does not ask, left out: {row['question'][:80]!r}", image_id)
+            continue
+        _add(imported, image_id, question, row["answer"], profile)
+    if not problems and not any(imported.answers.values()):
+        problems.append(f"{table}: no row answers any of the {len(QUESTIONS)} questions of the task")
+    if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        raise DataError(problems[:_PROBLEMS_SHOWN] + [f"… and {more} more"] * (more > 0), remedy=_REMEDY)
+    return imported
+
+
+def write_dataset(imported: Imported, folder: Path) -> None:
+    """Make `folder` a data set in the organisers' layout, whole or not at all; images are linked where they can be.
+
+    Raises:
+        MedvqaError: `folder` is there already, or cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise MedvqaError(f"{folder} is there already", remedy="name a new folder: --out FOLDER")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        try:
+            (part / "images").mkdir()
+            for image_id, source in track(imported.images.items(), "taking images", len(imported.images)):
+                _take(source, part / "images" / f"{image_id}{source.suffix}")
+            write_json(part / "gt.json", [_record(*each) for each in imported.answers.items()], indent=None)
+            part.chmod(0o755)
+            os.replace(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise MedvqaError(f"cannot write {folder}: {error.strerror or error}", remedy="name another: --out") from error
+
+
+def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := [column for column in _COLUMNS if column not in (reader.fieldnames or ())]:
+                problems.append(f"{table}, row 1: column {', '.join(missing)} is missing")
+                return
+            for number, row in enumerate(reader, start=2):
+                if None in row or None in row.values():
+                    problems.append(f"{table}, row {number}: not {len(reader.fieldnames or ())} columns")
+                    continue
+                yield f"{table}, row {number}", row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(f"{table}: cannot be read ({getattr(error, 'strerror', None) or error})")
+
+
+def _add(imported: Imported, image_id: str, question: Question, text: str, profile: Profile) -> None:
+    given = profile.read(question.id, (part.strip() for part in text.split(";") if part.strip()))
+    answers = imported.answers[image_id]
+    if not given:
+        imported.oddities.add(f"empty answer to question {question.id}, left out", image_id)
+    elif question.id in answers:
+        same = as_set(answers[question.id]) == as_set(given)
+        kind = "repeated row" if same else f"second, other answer to question {question.id}, left out"
+        imported.oddities.add(kind, image_id)
+    else:
+        answers[question.id] = given
+
+
+def _take(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
+def _record(image_id: str, answers: dict[int, tuple[str, ...]]) -> dict[str, Any]:
+    rows = [
+        {
+            "Question": QUESTIONS[question_id].text,
+            "AnswerType": QUESTIONS[question_id].answer_type,
+            "Answer": list(answers[question_id]),
+        }
+        for question_id in sorted(answers)
+    ]
+    return {"ImageID": image_id, "Labels": rows}

@@ -1,0 +1,81 @@
+"""Every device that Paddle reports, tried in a process of its own: a bad plug-in can take a process down."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from imageclef_vqa.doctor.check import Check
+
+_PATIENCE = 600  # seconds: an NPU compiles each shape that it sees for the first time
+_FALL_BACK = re.compile(r"missing npu kernel: (\w+)")
+
+
+def check_devices(kind: str | None) -> Iterator[Check]:
+    """Each device by itself, then each kind's devices together."""
+    listing = _probe("list")
+    if "devices" not in listing:
+        yield Check("Paddle", "stop", listing["error"], "`pip install paddlepaddle` anew; README names the versions")
+        return
+    devices = [name for name in listing["devices"] if kind is None or name.startswith(kind)]
+    if not devices:
+        found = f"no {kind}; Paddle {listing['paddle']} reports: {', '.join(listing['devices'])}"
+        yield Check("devices", "stop", found, "README, Ascend, says what to install" if kind == "npu" else None)
+    kinds = defaultdict(list)
+    for device in devices:
+        kinds[device.split(":")[0]].append(device)
+        yield _check_device(device)
+    for name, together in kinds.items():
+        yield _check_collective(name, together)
+
+
+def _check_device(device: str) -> Check:
+    told = _probe("compute", device, GLOG_v="3", GLOG_minloglevel="0")
+    if "error" in told:
+        return Check(device, "stop", told["error"], "the device is there, but cannot be used: see its driver's log")
+    found = (
+        f"{told['gflops']:,.0f} GFLOP/s in {told['precision']} products; "
+        f"tiny: forward {told['forward_ms']:.0f} ms, with backward {told['step_ms']:.0f} ms"
+    )
+    if told["memory_mb"]:
+        found = f"{told['memory_mb']:,.0f} MB; {found}"
+    missing = told["on_the_cpu"]
+    if missing:
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        return Check(device, "note", found, f"run on the CPU in its stead: {shown}", told)
+    return Check(device, "good", found, figures=told)
+
+
+def _check_collective(kind: str, devices: list[str]) -> Check:
+    """A sum over all devices of a kind, a process for each; over two processes where there is one CPU."""
+    name = f"{kind} collective"
+    if len(devices) == 1 and kind != "cpu":
+        return Check(name, "good", "one device: nothing to sum with")
+    told = _probe("collective", kind, str(max(2, len(devices))))
+    if "error" in told:
+        remedy = "one device works without; several need the vendor's collective library (HCCL, NCCL; gloo on the CPU)"
+        return Check(name, "note" if kind == "cpu" else "stop", told["error"], remedy)
+    found = f"a sum of {told['megabytes']} MB over {told['processes']} processes in {told['milliseconds']:.0f} ms"
+    return Check(name, "good", found, figures=told)
+
+
+def _probe(*words: str, **environment: str) -> dict[str, Any]:
+    """What `probe.py` prints last, as JSON; its last words as `error` where it failed."""
+    command = [sys.executable, "-m", "imageclef_vqa.doctor.probe", *words]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, env=os.environ | environment
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {_PATIENCE // 60} minutes"}
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+        return {"error": lines[-1].strip()[:300]}
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told | {"on_the_cpu": sorted(set(_FALL_BACK.findall(done.stderr)))}

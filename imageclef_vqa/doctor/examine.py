@@ -1,0 +1,22 @@
+"""All checks in the order in which they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.doctor.devices import check_devices
+from imageclef_vqa.doctor.machine import check_data, check_disk, check_processor
+from imageclef_vqa.doctor.software import check_ascend, check_packages, check_python
+from imageclef_vqa.workspace import Workspace
+
+
+def examine(workspace: Workspace, kind: str | None = None) -> Iterator[Check]:
+    """Every check, one after the other; `kind` (cpu, gpu or npu) leaves out the devices of other kinds."""
+    yield check_python()
+    yield from check_packages()
+    yield from check_ascend(wanted=kind == "npu")
+    yield check_processor()
+    yield check_disk(workspace)
+    yield check_data(workspace)
+    yield from check_devices(kind)

@@ -1,0 +1,54 @@
+"""Processor, disk, and the data set if one is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.runtime import set_environment
+from imageclef_vqa.workspace import Workspace
+
+_ROOM_TO_WORK = 1 << 30  # bytes: pixels in their cache, a `tiny` run and its reports
+_ROOM_TO_TRAIN = 20 << 30  # a run of a full-size preset keeps its vision part twice: the last and the best
+
+
+def check_processor() -> Check:
+    """The processor, and how Paddle's matrix library is told to use it."""
+    set_environment()
+    told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+    threads, allowed = int(os.environ["MKL_NUM_THREADS"]), len(os.sched_getaffinity(0))
+    path = "MKL's fast path on AMD" if os.environ.get("MKL_DEBUG_CPU_TYPE") == "5" else "MKL's own path"
+    found = f"{told.group(1) if told else 'unknown'}, {threads} of {allowed} threads, {path}"
+    if threads < allowed:
+        return Check("processor", "note", found, f"MKL_NUM_THREADS={threads} leaves {allowed - threads} idle")
+    return Check("processor", "good", found, figures={"threads": threads})
+
+
+def check_disk(workspace: Workspace) -> Check:
+    """Room for the cache and for runs."""
+    place = next(folder for folder in (workspace.root.resolve(), *workspace.root.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    found, figures = f"{free / 2**30:.1f} GB free in {place}", {"free_bytes": free}
+    if free < _ROOM_TO_WORK:
+        return Check("disk", "stop", found, "a run needs at least 1 GB", figures)
+    if free < _ROOM_TO_TRAIN:
+        return Check("disk", "note", found, "enough for `tiny`; a full-size preset needs about 20 GB", figures)
+    return Check("disk", "good", found, figures=figures)
+
+
+def check_data(workspace: Workspace) -> Check:
+    """The development set, read as every command reads it."""
+    if not workspace.development.exists():
+        return Check("data", "note", f"none in {workspace.development}", "README says where the organisers' files go")
+    from imageclef_vqa.data import read_dataset
+
+    try:
+        dataset = read_dataset(workspace.development, cache=workspace.cache)
+    except MedvqaError as error:
+        return Check("data", "stop", error.what.splitlines()[0], "`medvqa split` lists all that is wrong")
+    test = "with" if workspace.has_test else "no"
+    return Check("data", "good", f"{len(dataset)} development images, {test} test images")

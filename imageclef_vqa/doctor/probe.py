@@ -1,0 +1,146 @@
+"""What runs on a device, in a process of its own: `probe list`, `compute DEVICE`, `collective KIND N`, `sum DEVICE`.
+
+Each prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from imageclef_vqa import ascend, runtime
+
+_SIDE = 2048  # of the square matrices
+_SUMMED = 4 << 20  # floats
+_PAIRS = 4
+
+
+def list_devices() -> dict[str, Any]:
+    """All devices and Paddle's version."""
+    devices = runtime.devices()
+    import paddle
+
+    return {"devices": devices, "paddle": paddle.__version__}
+
+
+def compute(device: str) -> dict[str, Any]:
+    """Memory, the sustained rate of a matrix product, and one training step of `tiny`."""
+    runtime.prepare(device, seed=0)
+    import paddle
+
+    precision = runtime.best_precision(device)
+    dtype = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
+    square = paddle.rand([_SIDE, _SIDE]).astype(dtype)
+    seconds = _fastest(lambda: paddle.matmul(square, square))
+    forward, step = _tiny_step()
+    return {
+        "memory_mb": _memory(device),
+        "precision": precision,
+        "gflops": round(2 * _SIDE**3 / seconds / 1e9, 1),
+        "forward_ms": round(1e3 * forward, 1),
+        "step_ms": round(1e3 * step, 1),
+    }
+
+
+def _fastest(work: Callable[[], Any], times: int = 5) -> float:
+    """Seconds of the fastest of some calls, after one that compiles."""
+    import paddle
+
+    best = float("inf")
+    for _ in range(times + 1):
+        started = time.perf_counter()
+        work()
+        if paddle.get_device() != "cpu":  # which Paddle refuses to wait for
+            paddle.device.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _tiny_step() -> tuple[float, float]:
+    """Seconds of a forward pass of stage 2 on one image with four questions, and of forward and backward together."""
+    import paddle
+
+    from imageclef_vqa.models.presets import find_preset
+    from imageclef_vqa.models.pretrained import load_pretrained
+
+    preset = find_preset("tiny")
+    model, _ = load_pretrained(preset)
+    pixels = paddle.rand([1, 3, preset.vision.image_size, preset.vision.image_size])
+    words = paddle.ones([_PAIRS, 8], dtype="int64")
+
+    def loss() -> paddle.Tensor:
+        return model(pixels, paddle.zeros([_PAIRS], dtype="int64"), words, words, words).mean()
+
+    return _fastest(loss, times=3), _fastest(lambda: loss().backward(), times=3)
+
+
+def _memory(device: str) -> float:
+    """Megabytes of the device's memory that Paddle may use; 0 where it does not tell."""
+    import paddle
+
+    if device.startswith("gpu"):
+        return paddle.device.cuda.get_device_properties(device).total_memory / 2**20
+    cards, index = ascend.cards(), int(device.partition(":")[2] or 0)
+    return cards[index].memory if device.startswith("npu") and index < len(cards) else 0
+
+
+def collective(kind: str, processes: int) -> dict[str, Any]:
+    """Start `processes` of `sum_with_others`, and wait for them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"],
+            env=os.environ
+            | {
+                "PADDLE_TRAINER_ID": str(rank),
+                "PADDLE_TRAINERS_NUM": str(processes),
+                "PADDLE_CURRENT_ENDPOINT": places[rank],
+                "PADDLE_TRAINER_ENDPOINTS": ",".join(places),
+                "PADDLE_DISTRI_BACKEND": "gloo" if kind == "cpu" else "xccl" if kind == "npu" else "nccl",
+                f"FLAGS_selected_{kind}s": str(rank),
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    told = [child.communicate()[0] for child in children]
+    if any(child.returncode for child in children):
+        raise SystemExit("a process that took part in the sum failed")
+    return json.loads(told[0].splitlines()[-1]) | {"processes": processes}
+
+
+def sum_with_others(device: str) -> dict[str, Any]:
+    """Take part in a sum and time it."""
+    runtime.set_environment()
+    import paddle
+
+    paddle.set_device(device)
+    paddle.distributed.init_parallel_env()
+    ones = paddle.ones([_SUMMED])
+    seconds = _fastest(lambda: paddle.distributed.all_reduce(ones.clone()))
+    return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1)}
+
+
+def main(command: str, *words: str) -> None:
+    """Run one probe and print what it found."""
+    probes: dict[str, Callable[..., dict[str, Any]]] = {
+        "list": list_devices,
+        "compute": compute,
+        "collective": lambda kind, processes: collective(kind, int(processes)),
+        "sum": sum_with_others,
+    }
+    print(json.dumps(probes[command](*words)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

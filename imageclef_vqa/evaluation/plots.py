@@ -1,0 +1,124 @@
+"""Plots for papers and slides, as PNG and SVG. The same scores give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+from imageclef_vqa.evaluation.calibration import calibrate
+from imageclef_vqa.evaluation.compare import Comparison
+from imageclef_vqa.evaluation.paper import TABLE_2, Model
+from imageclef_vqa.evaluation.report import ReportFold
+from imageclef_vqa.evaluation.words import points
+from imageclef_vqa.task import QUESTIONS
+
+_INK, _MINE, _BASE, _FROZEN, _TRAINED = "#1d2328", "#0b7285", "#a9b0b8", "#3b6fb6", "#b35c00"
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _BASE,
+    "svg.hashsalt": "medvqa",  # else every drawing has ids of its own
+    "svg.fonttype": "none",
+}
+_KINDS: Mapping[str, dict[str, Any]] = {"png": {"metadata": {"Software": None}}, "svg": {"metadata": {"Date": None}}}
+
+
+def draw_plots(
+    folds: Sequence[ReportFold], models: Sequence[Model], compared: Mapping[str, Sequence[Comparison]]
+) -> dict[str, bytes]:
+    """File name → content: accuracy and calibration of each fold, Figure 2, and a plot for each comparison."""
+    plots: dict[str, tuple[tuple[float, float], Callable[[Any], None]]] = {}
+    for fold in folds:
+        plots[f"accuracy-{fold.name}"] = (6.5, 5.5), partial(_accuracy, fold=fold)
+        if calibrate(fold.given, fold.gold, fold.probabilities, fold.groups, resamples=0) is not None:
+            plots[f"calibration-{fold.name}"] = (4.0, 4.0), partial(_calibration, fold=fold)
+    if models:
+        plots["accuracy-parameters"] = (6.0, 4.0), partial(_figure_2, models=models)
+    for name, comparisons in compared.items():
+        for number, comparison in enumerate(comparisons, start=1):
+            plots[f"comparison-{name}-{number}"] = (6.5, 5.5), partial(_difference, comparison=comparison)
+    return {
+        f"{name}.{kind}": content
+        for name, (size, draw) in plots.items()
+        for kind, content in _drawn(size, draw).items()
+    }
+
+
+def _drawn(size: tuple[float, float], draw: Callable[[Any], None]) -> dict[str, bytes]:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        contents = {}
+        for kind, options in _KINDS.items():
+            with BytesIO() as file:
+                figure.savefig(file, format=kind, dpi=200, **options)
+                contents[kind] = file.getvalue()
+    return contents
+
+
+def _accuracy(axes: Any, fold: ReportFold) -> None:
+    asked = [*reversed(fold.score.questions)]
+    rows = range(len(asked))
+    axes.barh(rows, [each.exact_set for each in asked], height=0.55, color=_MINE, label=fold.system)
+    if fold.score.overall.majority is not None:
+        axes.plot([each.majority for each in asked], rows, "|", color=_INK, markersize=11, label="majority answer")
+    for row, each in enumerate(asked):
+        if each.interval is not None:
+            axes.plot(each.interval, (row, row), color=_INK, linewidth=1)
+    _question_axis(axes, [each.id for each in asked])
+    axes.set(xlim=(0, 1), xlabel=f"exact sets, {fold.heading.lower()}; mean {fold.score.overall.exact_set:.3f}")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+
+
+def _calibration(axes: Any, fold: ReportFold) -> None:
+    found = calibrate(fold.given, fold.gold, fold.probabilities, fold.groups)
+    if found is None:
+        return
+    axes.plot((0, 1), (0, 1), "--", color=_BASE, linewidth=1)
+    for each in found.bins:
+        if each.interval is not None:
+            axes.plot((each.confidence, each.confidence), each.interval, color=_INK, linewidth=1)
+    axes.plot([each.confidence for each in found.bins], [each.accuracy for each in found.bins], "o-", color=_MINE)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability given", ylabel="share right", aspect="equal")
+    axes.set_title(f"{fold.heading.lower()}, error {found.error:.3f}", fontsize=9)
+
+
+def _figure_2(axes: Any, models: Sequence[Model]) -> None:
+    for frozen, colour, name in ((True, _FROZEN, "paper, vision frozen"), (False, _TRAINED, "paper, vision trained")):
+        points = [model for model in TABLE_2 if model.frozen is frozen]
+        axes.plot(
+            [model.parameters for model in points], [model.accuracy for model in points], "o-", color=colour, label=name
+        )
+    for model in models:
+        if model.interval is not None:
+            axes.plot((model.parameters, model.parameters), model.interval, color=_INK, linewidth=1)
+        axes.plot(model.parameters, model.accuracy, "D", color=_MINE)
+        axes.annotate(model.name, (model.parameters, model.accuracy), xytext=(8, -3), textcoords="offset points")
+    axes.set(xscale="log", ylim=(None, 1), xlabel="parameters", ylabel="exact sets, validation images")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+
+
+def _difference(axes: Any, comparison: Comparison) -> None:
+    asked = [*reversed(comparison.questions)]
+    axes.axvline(0, color=_BASE, linewidth=1)
+    for row, each in enumerate(asked):
+        if each.interval is not None:
+            axes.plot([100 * bound for bound in each.interval], (row, row), color=_INK, linewidth=1)
+        sure = each.p_holm < 0.05
+        axes.plot(100 * each.difference, row, "o", color=_MINE, markerfacecolor=_MINE if sure else "white")
+    _question_axis(axes, [each.id for each in asked])
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -1), max(high, 1))
+    axes.set_xlabel(f"points gained, mean {points(comparison.overall.difference)} (filled: p < 0.05)")
+    axes.set_title(comparison.name, fontsize=9, parse_math=False)
+
+
+def _question_axis(axes: Any, ids: Sequence[int]) -> None:
+    axes.set_yticks(range(len(ids)), [f"{QUESTIONS[number].text} {number}" for number in ids])
+    axes.tick_params(length=0)

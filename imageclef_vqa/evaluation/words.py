@@ -1,0 +1,115 @@
+"""What is said of a score in sentences, and how figures are spelt; terminal, report and exports share it."""
+
+from __future__ import annotations
+
+from imageclef_vqa.evaluation.compare import Comparison, Comparisons
+from imageclef_vqa.evaluation.scores import FoldScore, Score
+from imageclef_vqa.evaluation.slices import worst_slices
+from imageclef_vqa.task import QUESTIONS
+
+NONE = "–"
+SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed", "file": "exact set"}
+METRICS = {
+    "exact_set": "exact sets (the official measure)",
+    "exact_ordered": "exact lists, order counts",
+    "folded_set": "exact sets, case forgiven",
+    "first_answer": "the first answer alone",
+    "f1": "F1 per pair",
+    "precision": "precision per pair",
+    "recall": "recall per pair",
+    "macro_f1": "macro-F1 over sets",
+    "mcc": "Matthews' correlation",
+}
+
+
+def figure(value: float | None) -> str:
+    """An accuracy with three decimals, or a dash."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """`0.710–0.782`, or a dash."""
+    return NONE if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
+
+
+def points(share: float) -> str:
+    """`+4.2`: a difference in points, hundredths of accuracy."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def form_line(score: Score) -> str:
+    """What the answers' form costs, in points (hundredths of the mean of questions), the dearest faults by name."""
+    if not score.form:
+        return (
+            "The form of the answers costs nothing: no point is lost to case, spelling or sets written as one string."
+        )
+    dearest = [
+        f"question {cost.question_id} ({cost.reason}) {100 * cost.points / len(score.questions):.1f}"
+        for cost in score.form[:3]
+    ]
+    more = f", and {len(score.form) - 3} more" if len(score.form) > 3 else ""
+    return (
+        f"The form of the answers costs up to {100 * score.overall.form_cost:.1f} points: {', '.join(dearest)}{more}."
+    )
+
+
+def coverage_lines(score: Score) -> list[str]:
+    """What was missing from the answers, what they hold beyond the gold ones, and what the model had seen before."""
+    lines = []
+    if score.missing == 1:
+        lines.append("1 gold answer has no counterpart here: it counts as wrong.")
+    elif score.missing:
+        lines.append(f"{score.missing:,} gold answers have no counterpart here: they count as wrong.")
+    if score.extra:
+        lines.append(f"{score.extra:,} of the answers given have no gold answer: ignored.")
+    if lacking := [str(question.id) for question in QUESTIONS if score.question(question.id) is None]:
+        lines.append(
+            f"No gold answer to {_questions(lacking)}: the global figure is the mean of the other "
+            f"{len(score.questions)}."
+        )
+    if isinstance(score, FoldScore) and score.seen:
+        alone = "" if score.exact_set_unseen is None else f"; without them the score is {score.exact_set_unseen:.3f}"
+        lines.append(
+            f"{score.seen:,} of the {score.images:,} images are, or resemble, images that the model was trained on"
+            f"{alone}."
+        )
+    return lines
+
+
+def slices_line(score: Score) -> str:
+    """The worst slices by name."""
+    if not score.slices:
+        return ""
+    worst = [
+        f"{each.by} {each.name} {points(each.gap)} [{points(each.gap_interval[0])}, {points(each.gap_interval[1])}]"
+        for each in worst_slices(score.slices)
+        if each.gap_interval is not None
+    ]
+    if not worst:
+        return "No slice of the images is surely weaker than the others (95%)."
+    return f"Weakest slices, in points against the same questions over all: {'; '.join(worst)}."
+
+
+def comparison_lines(all_of_them: Comparisons, comparison: Comparison) -> list[str]:
+    """Who is better, where, and what was missing."""
+    overall = comparison.overall
+    sure = overall.interval is not None and (overall.interval[0] > 0 or overall.interval[1] < 0)
+    spread = ""
+    if overall.interval is not None:
+        spread = f" [{points(overall.interval[0])}, {points(overall.interval[1])}]"
+    verdict = "more than chance" if sure else "chance alone may explain it"
+    lines = [f"B is {points(overall.difference)} points{spread} from A: {verdict}."]
+    changed = [f"{each.id} ({points(each.difference)})" for each in comparison.questions if each.p_holm < 0.05]
+    lines.append(
+        f"Questions that differ (McNemar, p < 0.05 after Holm's correction for {len(comparison.questions)}): "
+        + (", ".join(changed) or "none")
+        + "."
+    )
+    for name, missing in (("A", all_of_them.baseline_missing), ("B", comparison.missing)):
+        if missing:
+            lines.append(f"{missing:,} gold answers have no counterpart in {name}: they count as wrong.")
+    return lines
+
+
+def _questions(ids: list[str]) -> str:
+    return f"question{'s' * (len(ids) > 1)} {', '.join(ids)}"

@@ -1,0 +1,72 @@
+"""A trained BLIP-2 that answers: pixels in, ranked answers to all 18 questions out."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+
+from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.decoding import rank_answers, say_freely
+from imageclef_vqa.inference.grammar import Grammar
+from imageclef_vqa.inference.ranked import Ranked, mean
+from imageclef_vqa.inference.trie import Trie
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import Memory, Tokenizer
+from imageclef_vqa.models.pretrained import load_pretrained, load_trained
+from imageclef_vqa.models.vision import normalise
+from imageclef_vqa.task import QUESTIONS, Vocabulary
+from imageclef_vqa.training.checkpoint import MODEL, Stage
+from imageclef_vqa.training.pairs import pad
+from imageclef_vqa.workspace import Workspace
+
+
+class Answerer:
+    """A model with its tokenizer and what its vocabulary allows. i images."""
+
+    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
+        self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
+        model.eval()
+
+    @classmethod
+    def of_run(cls, workspace: Workspace) -> Answerer:
+        """The answerer that `medvqa finetune --stage 2` left.
+
+        Raises:
+            MissingStepError: there is none.
+        """
+        folder = workspace.stage(2)
+        stage = Stage(folder, workspace.shown(folder))
+        tensors = stage.trained(2)
+        model, tokenizer = load_pretrained(stage.config().starting_point())
+        load_trained(model, tensors, str(folder / MODEL))
+        return cls(model, tokenizer, stage.vocabulary())
+
+    def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
+        """The likeliest allowed answers to each question about each image, pixels uint8 [i, h, w, 3]; if `augmented`,
+        by the mean over several views of the image."""
+        questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
+        views = [
+            rank_answers(self._model.language, self._read(view(pixels)), self._trie, questions)
+            for view in (VIEWS if augmented else VIEWS[:1])
+        ]
+        return _by_image([mean(lists) for lists in zip(*views, strict=True)] if augmented else views[0])
+
+    def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
+        """What the model says freely to each question about each image, one string each, allowed or not."""
+        pairs = len(pixels) * len(QUESTIONS)
+        return _by_image(say_freely(self._model.language, self._read(pixels), self._tokenizer, pairs))
+
+    @paddle.no_grad()
+    def _read(self, pixels: np.ndarray) -> Memory:
+        """Vision and Q-Former once per image, then every question about it."""
+        images = len(pixels)
+        visual = self._model.visual_tokens(normalise(pixels))
+        question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
+        image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
+        return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
+
+
+def _by_image(lists: list[Ranked]) -> list[list[Ranked]]:
+    return [lists[start : start + len(QUESTIONS)] for start in range(0, len(lists), len(QUESTIONS))]

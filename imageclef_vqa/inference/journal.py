@@ -1,0 +1,62 @@
+"""Answers under way: a file for each batch of images beside the target, so that a stopped run loses one batch at most.
+
+Sums depend on what is computed together, so a run that goes on cuts the same batches, in one process or in several.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from imageclef_vqa.files import write_json, write_text
+from imageclef_vqa.inference.ranked import Ranked
+
+_KEY = "key"
+
+
+class Journal:
+    """Ranked answers [image][question], batch by batch, in `folder`; what another `key` (model, images, options) left
+    there is thrown away."""
+
+    def __init__(self, folder: Path, key: str, images: int, batch: int) -> None:
+        self.folder, self.images, self.batch = folder, images, batch
+        try:
+            known = (folder / _KEY).read_text(encoding="utf-8") == key
+        except (OSError, UnicodeDecodeError):
+            known = False
+        if not known:
+            shutil.rmtree(folder, ignore_errors=True)
+            write_text(folder / _KEY, key)
+
+    @property
+    def missing(self) -> list[int]:
+        """The numbers of the batches that are still to be answered."""
+        return [number for number in range(-(-self.images // self.batch)) if not self._whole(number)]
+
+    def part(self, number: int) -> slice:
+        """Which images batch `number` holds."""
+        return slice(number * self.batch, min((number + 1) * self.batch, self.images))
+
+    def add(self, number: int, answers: list[list[Ranked]]) -> None:
+        write_json(self._path(number), answers, indent=None)
+
+    def read(self) -> Iterator[list[Ranked]]:
+        """The answers to the questions about each image, in order."""
+        for number in range(-(-self.images // self.batch)):
+            for image in json.loads(self._path(number).read_text(encoding="utf-8")):
+                yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
+
+    def discard(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _whole(self, number: int) -> bool:
+        try:
+            json.loads(self._path(number).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.json"

@@ -1,0 +1,60 @@
+"""The answers to one pair of image and question with their probabilities, and all that is computed from them alone.
+
+A list may end before the probabilities add up to 1: what is not listed is never likelier than what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from imageclef_vqa.task import as_set
+
+Answers = tuple[str, ...]
+Ranked = tuple[tuple[Answers, float], ...]  # the likeliest first
+Optimise = Literal["exact", "f1"]
+
+
+def rank(probabilities: dict[Answers, float]) -> Ranked:
+    """Answers by falling probability; equal ones by name, so that the order depends on nothing else."""
+    return tuple(sorted(probabilities.items(), key=lambda answer: (-answer[1], answer[0])))
+
+
+def mean(lists: Sequence[Ranked]) -> Ranked:
+    """The mean of several models' probabilities (a linear pool); what a model does not list has none from it."""
+    spelling: dict[frozenset[str], Answers] = {}
+    total: dict[Answers, float] = {}
+    for ranked in lists:
+        for answers, probability in ranked:
+            answers = spelling.setdefault(as_set(answers), answers)
+            total[answers] = total.get(answers, 0.0) + probability / len(lists)
+    return rank(total)
+
+
+def members(ranked: Ranked) -> dict[str, float]:
+    """The probability that the answer holds a member, for each member of the list; of what is listed, as one whole."""
+    listed = sum(probability for _, probability in ranked)
+    total: dict[str, float] = {}
+    for answers, probability in ranked:
+        for member in answers:
+            total[member] = total.get(member, 0.0) + probability / listed
+    return {member: min(1.0, total[member]) for member in sorted(total, key=lambda member: (-total[member], member))}
+
+
+def best(ranked: Ranked, optimise: Optimise) -> tuple[Answers, float]:
+    """The listed answer with the highest expected score, and its probability.
+
+    The expected exact match of a set is its probability, so the likeliest one is best; the expected F1 also counts how
+    much a set shares with the others.
+    """
+    if optimise == "exact":
+        return ranked[0]
+    sets = [as_set(answers) for answers, _ in ranked]
+
+    def expected_f1(place: int) -> float:
+        mine = sets[place]
+        return sum(
+            p * 2 * len(mine & other) / (len(mine) + len(other)) for other, (_, p) in zip(sets, ranked, strict=True)
+        )
+
+    return ranked[max(range(len(ranked)), key=expected_f1)]

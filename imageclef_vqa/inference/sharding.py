@@ -1,0 +1,136 @@
+"""Answering batch by batch, on one device here or on several, a process for each.
+
+Whoever answers a batch answers it whole, and batches are always cut alike: the answers do not depend on who did.
+This file is light: a process must be told its device and threads before Paddle is imported.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.progress import progress_display, track
+from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.answerer import Answerer
+
+_POLL = 0.2  # seconds
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images to be answered by one run, and where the answers go."""
+
+    title: str
+    dataset: Dataset
+    journal: Journal
+    image_size: int
+    freely: bool  # what the model says unconstrained, in place of ranked answers
+    augmented: bool
+
+
+def device_names(device: str, numbers: str | None) -> tuple[str, ...]:
+    """The devices in `--devices 0,1` of the kind in `device` (npu, gpu), or named one by one: cpu,cpu.
+
+    Raises:
+        UsageError: the CPU has no numbers.
+    """
+    kind, parts = device.split(":")[0], [part.strip() for part in (numbers or "").split(",") if part.strip()]
+    if not parts:
+        return (device,)
+    if kind == "cpu" and any(part.isdigit() for part in parts):
+        raise UsageError(f"--devices {numbers}: say which devices with --device npu or gpu, or use --devices cpu,cpu")
+    return tuple(f"{kind}:{part}" if part.isdigit() else part for part in parts)
+
+
+def answer_tasks(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
+    """Fill the journals of all tasks by the run in `place`.
+
+    Raises:
+        MedvqaError: a process failed; what was answered is kept.
+    """
+    for task in tasks:
+        load_pixels(task.dataset, task.image_size, place.cache)  # decoded once, before several ask for them
+    if len(devices) == 1:
+        _answer_share(place, tasks, 0, 1)
+    elif any(task.journal.missing for task in tasks):
+        _in_processes(place, tasks, devices)
+
+
+def _answer_share(place: Workspace, tasks: Sequence[Task], share: int, shares: int) -> None:
+    """Answer every batch whose number falls to this share; the model is loaded when there is a first one."""
+    parent, answerer = os.getppid(), None
+    for task in tasks:
+        todo = [number for number in task.journal.missing if number % shares == share]
+        if not todo:
+            continue
+        answerer = answerer or _answerer(place)
+        pixels = load_pixels(task.dataset, task.image_size, place.cache)
+        for number in todo if shares > 1 else track(todo, task.title, len(todo)):
+            if shares > 1 and os.getppid() != parent:
+                return  # nobody waits for this any more
+            part = pixels[task.journal.part(number)]
+            task.journal.add(number, answerer.generate(part) if task.freely else answerer.rank(part, task.augmented))
+
+
+def _answerer(place: Workspace) -> Answerer:
+    from imageclef_vqa.inference.answerer import Answerer
+
+    return Answerer.of_run(place)
+
+
+def _in_processes(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    said = context.SimpleQueue()
+    on_cpu = sum(device == "cpu" for device in devices)
+    threads = max(1, len(os.sched_getaffinity(0)) // max(1, on_cpu))
+    processes = [
+        context.Process(target=_work, args=(place, tasks, share, len(devices), device, threads, said), daemon=True)
+        for share, device in enumerate(devices)
+    ]
+    total = sum(len(task.journal.missing) for task in tasks)
+    try:
+        for process in processes:
+            process.start()
+        with progress_display() as display:
+            shown = display.add_task(f"predict on {len(devices)} devices", total=total)
+            while any(process.is_alive() for process in processes):
+                display.update(shown, completed=total - sum(len(task.journal.missing) for task in tasks))
+                if any(process.exitcode for process in processes):
+                    break
+                time.sleep(_POLL)
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+        for process in processes:
+            process.join()
+    for device, process in zip(devices, processes, strict=True):
+        if process.exitcode:
+            reason = said.get() if not said.empty() else f"it ended with {process.exitcode}"
+            raise MedvqaError(f"the process on {device} failed: {reason}", remedy="the same command goes on from there")
+
+
+def _work(
+    place: Workspace, tasks: Sequence[Task], share: int, shares: int, device: str, threads: int, said: Any
+) -> None:
+    """What a process does; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["MKL_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+    from imageclef_vqa import runtime
+
+    try:
+        runtime.prepare(device, seed=0)
+        _answer_share(place, tasks, share, shares)
+    except MedvqaError as error:
+        said.put(str(error))
+        raise SystemExit(1) from None

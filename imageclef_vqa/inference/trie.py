@@ -1,0 +1,91 @@
+"""The grammars of all questions as one table of numbered states, so that many answers under way take a step at once.
+
+States are numbered as they are reached: a question about places has more than a thousand, of which few are ever seen.
+An answer is known as soon as all that may follow is decided: what remains of it is not asked of the language model.
+
+s states, k tokens that may follow one, r rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from imageclef_vqa.inference.grammar import START, Grammar, State
+from imageclef_vqa.inference.ranked import Answers
+
+NOWHERE = -1
+_COUNTED = 1000
+
+
+class Branches(NamedTuple):
+    """What may follow each of r states, [r, k]: tokens, and where each leads: to a state, or to an answer that is then
+    certain (the other one is NOWHERE, both where a row has fewer than k)."""
+
+    tokens: np.ndarray
+    states: np.ndarray
+    answers: np.ndarray
+
+
+class Trie:
+    """One table for the grammars of several questions.
+
+    `starts` holds the state in which each begins; `counts`, how many answers it allows, 1000 for more than that.
+    """
+
+    def __init__(self, grammars: Sequence[Grammar]) -> None:
+        self._grammars = grammars
+        self._number: dict[tuple[int, State], int] = {}
+        self._states: list[tuple[int, State]] = []
+        self._answer_number: dict[Answers, int] = {}
+        self.answers: list[Answers] = []
+        most = 2 + max(grammar.size for grammar in grammars)  # every member, a separator, and the end
+        self._table = np.empty((0, 3, most), dtype=np.int64)
+        self._filled = np.empty(0, dtype=bool)
+        self.counts = np.array([sum(1 for _ in islice(grammar.answers(), _COUNTED)) for grammar in grammars])
+        self.starts = np.array([self._state(question, START) for question in range(len(grammars))])
+
+    def follow(self, states: np.ndarray) -> Branches:
+        """What may follow each of `states` [r]."""
+        for number in np.unique(states[~self._filled[states]]):
+            self._fill(int(number))
+        rows = self._table[states]
+        return Branches(rows[:, 0], rows[:, 1], rows[:, 2])
+
+    def _state(self, question: int, state: State) -> int:
+        number = self._number.setdefault((question, state), len(self._states))
+        if number == len(self._states):
+            self._states.append((question, state))
+            if number >= len(self._filled):  # room for as many again
+                self._filled = np.concatenate([self._filled, np.zeros(number + 64, dtype=bool)])
+                more = np.full((number + 64, *self._table.shape[1:]), NOWHERE, dtype=np.int64)
+                self._table = np.concatenate([self._table, more])
+        return number
+
+    def _answer(self, answers: Answers) -> int:
+        number = self._answer_number.setdefault(answers, len(self.answers))
+        if number == len(self.answers):
+            self.answers.append(answers)
+        return number
+
+    def _fill(self, number: int) -> None:
+        question, state = self._states[number]
+        grammar = self._grammars[question]
+        for k, (token, after) in enumerate(grammar.following(state).items()):
+            certain = _only_answer(grammar, after) if after else grammar.said(state)
+            leads = (self._state(question, after), NOWHERE) if certain is None else (NOWHERE, self._answer(certain))
+            self._table[number, :, k] = (token, *leads)
+        self._filled[number] = True
+
+
+def _only_answer(grammar: Grammar, state: State) -> Answers | None:
+    """The answer that must come of `state`, if there is but one."""
+    while len(following := grammar.following(state)) == 1:
+        (after,) = following.values()
+        if not after:
+            return grammar.said(state)
+        state = after
+    return None

@@ -1,0 +1,133 @@
+"""A folder of weights: a file per part, and `config.json`, which says what the parts are.
+
+vision.safetensors      the Vision Transformer
+qformer.safetensors     the Q-Former
+projection.safetensors  from the Q-Former's width to the language model's
+heads.safetensors       what stage 1 puts on the Q-Former
+language.safetensors    the language model
+resnet34.safetensors    an expert to start from
+spiece.model            its tokenizer (ChatGLM: ice_text.model)
+config.json             the sizes, where the weights come from, and what their source did not have
+
+Tensors have the names and shapes of our layers and the types of their source; one that two layers share stands once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import write_json
+from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+
+CONFIG = "config.json"
+FORMAT = "medvqa"
+PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
+TOKENIZERS = ("spiece.model", "ice_text.model")
+_LANGUAGES = {"t5": T5Config, "glm": GLMConfig}
+_LARGEST = 10_000_000  # bytes of a config.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderConfig:
+    """What a folder holds. `absent` names tensors of its parts that the source did not have, with the reason."""
+
+    vision: VisionConfig | None = None
+    qformer: QFormerConfig | None = None
+    language: LanguageConfig | None = None
+    projection: int = 0  # the width that it leads to, which is the language model's; 0: there is none
+    heads: bool = False
+    resnet34: int = 0  # its classes
+    sources: Mapping[str, str] = field(default_factory=dict)  # part → the format that it came from
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that are there, in the order of the figure."""
+        return tuple(part for part in PARTS if getattr(self, part))
+
+    def with_parts_of(self, other: FolderConfig) -> FolderConfig:
+        """This folder after `other`'s parts took the place of its own."""
+        mine = [part for part in self.parts if part not in other.parts]
+        return FolderConfig(
+            **{part: getattr(self if part in mine else other, part) for part in PARTS},
+            sources={part: (self if part in mine else other).sources[part] for part in (*mine, *other.parts)},
+            absent={name: reason for name, reason in self.absent.items() if name.split(".")[0] in mine}
+            | dict(other.absent),
+        )
+
+    def write(self, folder: Path) -> None:
+        content: dict[str, Any] = {"format": FORMAT, "parts": {}}
+        for part in self.parts:
+            value = getattr(self, part)
+            sizes = {} if value is True else {"size": value} if isinstance(value, int) else asdict(value)
+            kinds = [name for name, sort in _LANGUAGES.items() if isinstance(value, sort)]
+            content["parts"][part] = ({"kind": kinds[0]} if kinds else {}) | {"source": self.sources[part]} | sizes
+        content["absent"] = dict(sorted(self.absent.items()))
+        write_json(folder / CONFIG, content)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file from outside.
+
+    Raises:
+        MedvqaError: it cannot be read, is too large or is damaged.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise MedvqaError(f"{path}: more than {_LARGEST} bytes, which no such file needs")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise MedvqaError(f"{path} is damaged: {error}") from error
+
+
+def read_folder_config(folder: Path) -> FolderConfig | None:
+    """What a folder in our format says of itself; None where it has no `config.json` of ours.
+
+    Raises:
+        MedvqaError: its `config.json` is damaged.
+    """
+    path = folder / CONFIG
+    content = read_json(path) if path.exists() else None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    try:
+        parts: dict[str, dict[str, Any]] = {part: dict(sizes) for part, sizes in content["parts"].items()}
+        sources = {part: str(sizes.pop("source")) for part, sizes in parts.items()}
+        kind: dict[str, Any] = {"vision": VisionConfig, "qformer": QFormerConfig}
+        if "language" in parts:
+            kind["language"] = _LANGUAGES[parts["language"].pop("kind")]
+        found: dict[str, Any] = {
+            part: _read_sizes(kind[part], sizes) if part in kind else int(sizes["size"]) if sizes else True
+            for part, sizes in parts.items()
+        }
+        return FolderConfig(
+            **found,
+            sources=sources,
+            absent={str(name): str(reason) for name, reason in content["absent"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MedvqaError(
+            f"{path} is damaged: {error!r}", remedy="`medvqa weights convert` makes the folder anew"
+        ) from error
+
+
+def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:
+    """A configuration from its fields, each of its own type."""
+    hints = get_type_hints(kind)
+    known = {entry.name for entry in fields(kind)}
+    needed = {entry.name for entry in fields(kind) if entry.default is MISSING}
+    if (unknown := sorted(set(sizes) - known)) or (missing := sorted(needed - set(sizes))):
+        raise ValueError(f"unknown: {unknown}" if unknown else f"missing: {missing}")
+    for name, value in sizes.items():
+        options = get_args(hints[name]) or (hints[name],)
+        fits = any(value == option or (isinstance(option, type) and type(value) is option) for option in options)
+        if not fits and not (float in options and type(value) is int):
+            raise ValueError(f"{name} is {value!r}")
+    return kind(**sizes)

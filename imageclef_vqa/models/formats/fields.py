@@ -1,0 +1,74 @@
+"""A `config.json` from outside, field by field, each checked for its kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from imageclef_vqa.errors import MedvqaError
+
+_MISSING = object()
+_LARGEST = 2**31
+
+
+class Fields:
+    """The fields of one table of a `config.json`, or of a table within it.
+
+    Raises (all methods):
+        MedvqaError: a field is missing, or of another kind than it should be; the message names file and field.
+    """
+
+    def __init__(self, table: Any, where: str) -> None:
+        self.where = where
+        if not isinstance(table, Mapping):
+            raise MedvqaError(f"{where}: a table of fields should stand there")
+        self._table = table
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._table
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Whatever stands there."""
+        return self._table.get(name, default)
+
+    def table(self, name: str) -> Fields:
+        return Fields(self._value(name, _MISSING), f"{self.where}, {name}")
+
+    def positive(self, name: str, default: Any = _MISSING) -> int:
+        """A whole number from 1 on."""
+        value = self._value(name, default)
+        self.demand(type(value) is int and 0 < value < _LARGEST, f"{name} is {value!r}, not a number from 1 on")
+        return int(value)
+
+    def fraction(self, name: str, default: Any = _MISSING) -> float:
+        """A number from 0 to less than 1: an epsilon, a dropout."""
+        value = self._value(name, default)
+        fits = type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1
+        self.demand(fits, f"{name} is {value!r}, not a number from 0 to less than 1")
+        return float(value)
+
+    def flag(self, name: str, default: Any = _MISSING) -> bool:
+        value = self._value(name, default)
+        self.demand(type(value) is bool, f"{name} is {value!r}, not true or false")
+        return bool(value)
+
+    def text(self, name: str, default: Any = _MISSING) -> str:
+        value = self._value(name, default)
+        self.demand(isinstance(value, str), f"{name} is {value!r}, not a text")
+        return str(value)
+
+    def one_of(self, name: str, choices: Mapping[str, Any], default: Any = _MISSING) -> str:
+        value = self.text(name, default)
+        self.demand(value in choices, f"{name} is {value!r}, not one of {', '.join(choices)}")
+        return value
+
+    def demand(self, holds: bool, complaint: str) -> None:
+        if not holds:
+            raise MedvqaError(f"{self.where}: {complaint}")
+
+    def _value(self, name: str, default: Any) -> Any:
+        value = self._table.get(name)
+        value = default if value is None else value
+        self.demand(value is not _MISSING, f"{name} is missing")
+        return value

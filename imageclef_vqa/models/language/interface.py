@@ -1,0 +1,63 @@
+"""What BLIP-2 asks of a language model, whichever it is.
+
+n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), w width, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+from paddle import Tensor, nn
+
+
+class Memory(Protocol):
+    """What a language model knows of each of r rows: image and question, and what `step` was told of the answer."""
+
+    def rows(self, rows: Tensor) -> Any:
+        """The memory of these rows (int64), any of them several times or not at all."""
+
+
+class Language(nn.Layer):
+    """A language model that reads visual tokens, then a question, and says an answer.
+
+    `start` is the token before an answer's first; `width` is w, `vocabulary` is v.
+    """
+
+    start: int
+    width: int
+    vocabulary: int
+
+    @property
+    @abstractmethod
+    def words(self) -> Tensor:
+        """The embedding of every word [v, w]."""
+
+    @abstractmethod
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Word embeddings [n, t, w]."""
+
+    @abstractmethod
+    def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> Any:
+        """The memory of visual tokens [n, q, w], then the question [n, t], whose mask is 0 at padding, on any side."""
+
+    @abstractmethod
+    def answer_logits(self, memory: Any, answer: Tensor) -> Tensor:
+        """Logits [n, a, v] of each token of the answer [n, a], given the ones before it."""
+
+    @abstractmethod
+    def step(self, memory: Any, tokens: Tensor) -> tuple[Tensor, Any]:
+        """Logits [r, v] of what follows `tokens` [r] (`start` at first), and the memory that includes them."""
+
+    def answer_log_probs(self, memory: Any, answer: Tensor) -> Tensor:
+        """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
+        # From logits, in float32: PaddleNLP's own `labels=` losses count ignored positions (Paddle 3.3.1). Not by
+        # `log_softmax`, which takes 200 times as long on the CPU: 3 s for 3.5 million numbers.
+        logits = self.answer_logits(memory, answer).astype("float32").flatten(0, 1)
+        losses = nn.functional.cross_entropy(logits, answer.flatten(), reduction="none")
+        return -losses.reshape(answer.shape)
+
+    def score(self, memory: Any, answer: Tensor) -> Tensor:
+        """Log-probability [n] of whole candidate answers [n, a], each with its end and 0 for padding."""
+        spoken = (answer != 0).astype("float32")
+        return (self.answer_log_probs(memory, answer) * spoken).sum(axis=-1)

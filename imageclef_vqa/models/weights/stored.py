@@ -1,0 +1,112 @@
+"""A tensor in a file: where its bytes lie and what they mean. Nothing is read until it is asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from imageclef_vqa.errors import MedvqaError
+
+# What a tensor may consist of, under safetensors' names and in its order. NumPy has no bfloat16: its bits are carried
+# as uint16.
+DTYPES = {
+    "BOOL": np.dtype("?"),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "I16": np.dtype("<i2"),
+    "U16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
+}
+FLOATS = ("F16", "BF16", "F32", "F64")
+
+
+class Bits(Protocol):
+    """A tensor that is made when it is asked for: from a file, from memory, or from other tensors."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def bits(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """`shape` elements of `dtype` from byte `offset` of `file` on; `strides`, in elements, where not row-major."""
+
+    name: str
+    file: Path
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+
+    def bits(self) -> np.ndarray:
+        """The elements, row-major (bfloat16 as uint16).
+
+        Raises:
+            MedvqaError: the file cannot be read, or ends before the tensor does.
+        """
+        kind = DTYPES[self.dtype]
+        try:
+            flat = np.fromfile(self.file, kind, count=span(self.shape, self.strides), offset=self.offset)
+        except OSError as error:
+            raise MedvqaError(f"{self.file}: cannot read {self.name}: {error.strerror or error}") from error
+        if flat.size < span(self.shape, self.strides):
+            raise MedvqaError(f"{self.file}: ends in the middle of {self.name}")
+        if self.strides is None:
+            return flat.reshape(self.shape)
+        steps = [stride * kind.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(flat, self.shape, steps, writeable=False).copy()
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An array in the form of a stored tensor."""
+
+    array: np.ndarray
+
+    @property
+    def dtype(self) -> str:
+        return next(name for name, kind in DTYPES.items() if kind == self.array.dtype and name != "BF16")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    def bits(self) -> np.ndarray:
+        return self.array
+
+
+def span(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> int:
+    """How many elements lie between the first and the last one of a tensor, both counted."""
+    if strides is None or 0 in shape:
+        return math.prod(shape)
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
+def values(tensor: Bits) -> np.ndarray:
+    """The numbers of a tensor; bfloat16 as float32, which holds each of its values."""
+    return widened(tensor.bits(), tensor.dtype)
+
+
+def widened(bits: np.ndarray, dtype: str) -> np.ndarray:
+    """`bits` of `dtype` as numbers."""
+    return (bits.astype("<u4") << 16).view("<f4") if dtype == "BF16" else bits

@@ -1,0 +1,89 @@
+"""Whether a run still says what the predictions say that it was made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.submission.findings import Finding, finding, number, place
+from imageclef_vqa.submission.manifest import manifest_path, read_manifest, sha256
+from imageclef_vqa.submission.records import PairAnswers
+from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.task import Profile
+
+# Two good models agree on fewer answers, so that what agrees on more was made of the same predictions.
+_SAME_SOURCE = 0.9
+
+
+def check_source(answers: PairAnswers, sources: Iterable[tuple[str, PairAnswers]]) -> Iterator[Finding]:
+    """Answers that differ from the predictions that a run was evidently made of; nothing if it equals any of them.
+
+    Args:
+        sources: name and answers of every prediction file that the run may be made of.
+    """
+    moved: list[tuple[float, str]] = []
+    closest: tuple[float, str, list[str]] = (0.0, "", [])
+    for name, predicted in sources:
+        shared = [pair for pair in answers if pair in predicted]
+        if len(shared) < _SAME_SOURCE * len(answers) or not shared:
+            continue
+        moved.append((_moved(answers, predicted), name))
+        changed = [pair for pair in shared if answers[pair] != predicted[pair]]
+        if not changed:
+            return
+        agreement = 1 - len(changed) / len(shared)
+        if agreement > closest[0]:
+            told = [
+                f"{place(*pair, '; '.join(answers[pair]))}, predicted {'; '.join(predicted[pair])[:60]!r}"
+                for pair in changed
+            ]
+            closest = (agreement, name, told)
+    agreement, name, told = closest
+    if agreement >= _SAME_SOURCE:
+        message = f"{number(len(told), 'answer differs', 'answers differ')} from {name}, which the others come from"
+        remedy = "the file was changed, or the predictions were: `medvqa package` writes it anew"
+        yield finding("error", "altered", told, message, remedy)
+    elif (most := max(moved, default=(0.0, "")))[0] >= _SAME_SOURCE:
+        message = f"the answers are those of {most[1]}, but to other images"
+        yield finding("error", "altered", [f"{most[0]:.0%} of the images"], message, "`medvqa package` writes it anew")
+
+
+def _moved(answers: PairAnswers, predicted: PairAnswers) -> float:
+    """The share of images whose answers, as a whole, are those predicted for some image, each used once."""
+    ours, theirs = (
+        Counter(tuple(sorted(image.items())) for image in images_of(each).values()) for each in (answers, predicted)
+    )
+    return (ours & theirs).total() / ours.total()
+
+
+def check_manifest(run: Path) -> list[Finding] | None:
+    """What the manifest beside `run` says of its bytes; None if there is none to ask."""
+    try:
+        manifest = read_manifest(run)
+    except MedvqaError:
+        return None
+    if manifest.run.get("file") != run.name or manifest.run.get("sha256") == sha256(run):
+        return [] if manifest.run.get("file") == run.name else None
+    message = f"the file is not the one that {manifest_path(run).name} describes: it was changed after it was written"
+    remedy = "`medvqa package` writes it anew; `medvqa package --verify` tells what else changed"
+    return [finding("error", "altered", [run.name], message, remedy)]
+
+
+def check_age(predictions: Path, model: Path, name: str) -> Iterator[Finding]:
+    """Predictions that were written before the model was trained."""
+    if predictions.exists() and model.exists() and predictions.stat().st_mtime < model.stat().st_mtime:
+        message = f"{name} is older than the model"
+        yield finding("warning", "stale", [name], message, "`medvqa predict` answers with the new model")
+
+
+def check_name(run: Path, profile: Profile) -> Iterator[Finding]:
+    """A zip that is not named as the organisers ask; an error where it was evidently meant to be."""
+    if run.suffix.lower() != ".zip" or profile.team_zip is None or profile.team(run.name):
+        return
+    message = f"the organisers ask for {profile.team_zip.format(team='<team>')}, not {run.name}"
+    meant = any(part in run.name.casefold() for part in ("clef", "medvqa"))
+    yield finding(
+        "error" if meant else "warning", "zip-name", [run.name], message, "`medvqa package --team NAME` names it"
+    )

@@ -1,0 +1,5 @@
+"""`medvqa plan`: what a stage of a preset needs, by arithmetic on its sizes. No Paddle."""
+
+from imageclef_vqa.training.plan.plan import PARTS, Plan, Setting, make_plan, smallest_change
+
+__all__ = ["PARTS", "Plan", "Setting", "make_plan", "smallest_change"]

@@ -1,0 +1,107 @@
+"""The arithmetic of `medvqa plan` counts what the layers hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from imageclef_vqa import runtime
+from imageclef_vqa.models.parameters import (
+    count,
+    head_parameters,
+    language_parameters,
+    largest_matrix,
+    trained,
+    vision_parameters,
+)
+from imageclef_vqa.models.presets import PRESETS, GLMConfig, QFormerConfig, T5Config, find_preset
+
+runtime.prepare("cpu", seed=0)
+
+from imageclef_vqa.models.blip2 import Blip2  # noqa: E402  (after the environment is set for Paddle)
+from imageclef_vqa.models.language import build_language  # noqa: E402
+from imageclef_vqa.models.representation import RepresentationHeads  # noqa: E402
+from imageclef_vqa.models.vision import VisionTransformer  # noqa: E402
+from imageclef_vqa.training import stage1, stage2  # noqa: E402
+from imageclef_vqa.training.loop import choose_what_learns  # noqa: E402
+
+TINY = find_preset("tiny")
+T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
+GLM = GLMConfig(vocab_size=90, hidden_size=24, num_layers=3, num_attention_heads=3, inner_hidden_size=33)
+SMALL = {"width": 24, "layers": 3, "heads": 3, "mlp_width": 33}
+
+
+def held(layer) -> int:
+    return sum(parameter.size for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        T5,
+        replace(T5, tie_word_embeddings=False),
+        replace(T5, feed_forward_proj="gated-gelu", relative_attention_num_buckets=8),
+        GLM,
+    ],
+    ids=["t5", "untied", "gated", "glm"],
+)
+def test_a_language_model_has_the_counted_parameters(sizes):
+    language = build_language(sizes)
+    assert language_parameters(sizes) == held(language)
+    assert largest_matrix(sizes) <= max(parameter.size for parameter in language.parameters())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"qkv_bias": False, "patch_bias": False, "patch_norm": True},
+        {"stem": "convolutional", "patch_size": 16, "width": 96},
+    ],
+)
+def test_a_vision_part_has_the_counted_parameters(changes):
+    sizes = replace(find_preset("vit-g-t5-base").vision, image_size=64, **(SMALL | {"patch_size": 8} | changes))
+    assert vision_parameters(sizes) == held(VisionTransformer(sizes))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_parts_together_and_what_learns_are_counted(name, every):
+    """Every preset with small numbers in the place of its own, so that it can be built."""
+    preset = PRESETS[name]
+    vision = replace(preset.vision, image_size=64, patch_size=16, **SMALL)
+    if preset.vision.stem == "convolutional":
+        vision = replace(vision, width=64)
+    qformer = QFormerConfig(
+        **(SMALL | {"width": 12}), vision_width=vision.width, cross_attention_every=every, vocabulary=50, positions=9
+    )
+    language = GLM if isinstance(preset.language, GLMConfig) else T5
+    small = replace(preset, vision=vision, qformer=qformer, language=language)
+    counts, heads = count(small), RepresentationHeads(qformer)
+    model = Blip2(small)
+    assert counts.vision == held(model.vision)
+    assert counts.qformer + counts.text == held(model.qformer)
+    assert counts.total == held(model)
+    assert head_parameters(qformer) == held(heads)
+
+    def learning(layer, table):
+        return sum(parameter.size for parameter in choose_what_learns(layer, table))
+
+    assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.LEARNS)
+    for vision_learns in (True, False):
+        expected = learning(model, stage2.learns(vision=vision_learns))
+        assert trained(counts, 2, held(heads), vision=vision_learns) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "paper"),
+    [("vit-l-t5-base", 715e6), ("vit-g-t5-base", 1.4e9), ("vit-g-glm-6b", 7.2e9)],
+)
+def test_the_totals_are_those_of_the_papers_table_2(name, paper):
+    assert count(PRESETS[name]).total == pytest.approx(paper, rel=0.03)
+
+
+def test_the_paper_counts_three_billion_for_its_3b_model():
+    """Flan-T5-XL and T5-3B both have 2.85 billion; with the nominal 3, the row of table 2 is met."""
+    counts = count(PRESETS["vit-g-t5-3b"])
+    assert counts.language == pytest.approx(2.85e9, rel=0.001)
+    assert counts.total - counts.language + 3e9 == pytest.approx(4.2e9, rel=0.01)

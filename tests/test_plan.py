@@ -1,0 +1,98 @@
+"""`medvqa plan` says what a preset needs, without Paddle, and what would make it fit."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from imageclef_vqa.cli import app
+from imageclef_vqa.models.presets import PRESETS, find_preset
+from imageclef_vqa.training.plan import PARTS, Setting, make_plan, operations, smallest_change
+from imageclef_vqa.training.recipe import choose_recipe
+
+
+def planned(*options: str) -> dict:
+    done = CliRunner().invoke(app, ["plan", "--json", *options])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def setting_of(name: str, stage: str = "2", **changes) -> Setting:
+    _, recipe = choose_recipe(1 if stage == "1" else 2, preset=name, changes=changes)
+    return Setting(preset=find_preset(name), stage=stage, recipe=recipe)
+
+
+def test_a_plan_of_all_presets_needs_no_paddle_and_little_memory():
+    code = """
+import resource, sys
+sys.modules['paddle'] = sys.modules['paddlenlp'] = None
+from imageclef_vqa.cli import app
+app(["plan", "--json"], standalone_mode=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout.split()[-1]) < 300e6
+    assert [each["preset"] for each in json.loads(done.stdout.rsplit("]", 1)[0] + "]")] == list(PRESETS)
+
+
+def test_frozen_parts_have_no_gradients_and_shared_ones_less_optimiser_state():
+    trained, frozen = planned("--preset", "vit-g-t5-base"), planned("--preset", "vit-g-t5-base", "--freeze-vision")
+    vision = trained["parameters"]["vision"]
+    assert trained["memory"]["gradients"] - frozen["memory"]["gradients"] == 4 * vision
+    assert trained["memory"]["optimiser"] - frozen["memory"]["optimiser"] == 8 * vision
+    assert frozen["memory"]["host_features"] > 0 == trained["memory"]["host_features"]
+    shared = planned("--preset", "vit-g-t5-base", "--devices", "8")
+    assert shared["memory"]["optimiser"] == pytest.approx(trained["memory"]["optimiser"] / 8)
+    assert shared["images_per_device"] == 2
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("stage", ["1", "2", "predict"])
+def test_the_peak_lies_between_what_stays_and_the_sum_of_all_parts(name, stage):
+    made = make_plan(setting_of(name, stage))
+    assert set(made.parts) == set(PARTS)
+    stays = made.parts["weights"] + made.parts["optimiser"] + made.parts["cache"]
+    assert stays < made.peak <= sum(made.parts.values())
+
+
+@pytest.mark.parametrize(("name", "room"), [("vit-g-t5-base", 32e9), ("vit-g-t5-3b", 32e9), ("vit-g-glm-6b", 32e9)])
+def test_the_smallest_change_fits_and_names_options_that_finetune_has(name, room):
+    setting = setting_of(name)
+    assert make_plan(setting).peak > room
+    said, changed = smallest_change(setting, room)
+    assert make_plan(changed).peak <= room
+    help_text = CliRunner().invoke(app, ["finetune", "--help"]).output
+    for words in said:
+        if "(--" in words:
+            assert words.split("(")[1].split()[0].rstrip(")") in help_text
+
+
+def test_one_change_is_preferred_to_several():
+    setting = setting_of("vit-g-t5-base")
+    recomputed = replace(setting, preset=replace(setting.preset, vision=replace(setting.preset.vision, recompute=True)))
+    said, _ = smallest_change(setting, make_plan(recomputed).peak)
+    assert said == ["recompute vision's activations (--recompute)"]
+
+
+def test_no_change_is_said_where_none_is_enough():
+    assert smallest_change(setting_of("vit-g-glm-6b"), 1e9) is None
+    done = CliRunner().invoke(app, ["plan", "--preset", "vit-g-glm-6b", "--memory", "1GB"])
+    assert "no change of options is enough" in done.output
+
+
+def test_operations_are_those_known_of_the_models():
+    """ViT-g/14 at 224 pixels has 260 GMAC; ChatGLM-6B about 0.72 TFLOP for 58 tokens."""
+    glm = find_preset("vit-g-glm-6b")
+    assert operations.vision(glm.vision, 1) == pytest.approx(2 * 260e9, rel=0.03)
+    assert operations.language(glm.language, 1, 58, 0) == pytest.approx(0.72e12, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "options", [["--memory", "much"], ["--flops", "0T"], ["--image-size", "225"], ["--preset", "x"]]
+)
+def test_what_cannot_be_planned_is_a_usage_error(options):
+    done = CliRunner().invoke(app, ["plan", "--preset", "vit-g-t5-base", *options])
+    assert done.exit_code == 2

@@ -1,0 +1,420 @@
+"""Published checkpoints are converted exactly, or refused with the tensor's name; wrong code fails `verify`.
+
+`tests/parity` holds what transformers 5.23 computed for two small models, every tensor of which is random.
+"""
+
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imageclef_vqa import runtime
+from imageclef_vqa.errors import MedvqaError
+
+runtime.prepare("cpu", seed=0)
+
+import paddle  # noqa: E402  (after the environment is set for it)
+
+from imageclef_vqa.models import activations  # noqa: E402
+from imageclef_vqa.models.folder import FolderConfig  # noqa: E402
+from imageclef_vqa.models.formats import hf_blip2, lavis, resnet34  # noqa: E402
+from imageclef_vqa.models.formats.rules import keep, transpose  # noqa: E402
+from imageclef_vqa.models.presets import PRESETS, find_preset  # noqa: E402
+from imageclef_vqa.models.pretrained import load_pretrained  # noqa: E402
+from imageclef_vqa.models.vision import VisionTransformer, resize_positions  # noqa: E402
+from imageclef_vqa.models.weights import open_safetensors, save_weights, write_safetensors  # noqa: E402
+from imageclef_vqa.models.weights.convert import convert, plan_conversion  # noqa: E402
+from imageclef_vqa.models.weights.source import open_source  # noqa: E402
+from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
+from imageclef_vqa.models.weights.torch_file import open_torch_file  # noqa: E402
+from imageclef_vqa.models.weights.verify import verify  # noqa: E402
+
+PARITY = Path(__file__).parent / "parity"
+KINDS = ("blip2_t5", "blip2_retrieval")
+
+
+@pytest.fixture(params=KINDS)
+def checkpoint(request, tmp_path):
+    return Path(shutil.copytree(PARITY / request.param, tmp_path / request.param))
+
+
+@pytest.fixture
+def t5(tmp_path):
+    return Path(shutil.copytree(PARITY / "blip2_t5", tmp_path / "blip2_t5"))
+
+
+def change(folder, file="model.safetensors", **changes):
+    """Rewrite a file with some tensors replaced (None: left out); `swap` exchanges two."""
+    tensors = {name: tensor.bits() for name, tensor in open_safetensors(folder / file)[0].items()}
+    for one, other in changes.pop("swap", {}).items():
+        tensors[one], tensors[other] = tensors[other], tensors[one]
+    for name, array in changes.pop("put", {}).items():
+        tensors[name] = array(tensors[name]) if callable(array) else array
+    for name in changes.pop("drop", ()):
+        del tensors[name]
+    write_safetensors(folder / file, {name: InMemory(np.asarray(array)) for name, array in tensors.items()})
+
+
+def fails(folder):
+    return [row.name for row in verify(folder) if not row.passed]
+
+
+def test_every_expected_tensor_is_reached(checkpoint):
+    rows = verify(checkpoint)
+    inputs = {"pixels", "question_ids", "question_mask", "labels", "text_ids", "text_mask"}
+    assert {row.name for row in rows} == set(open_safetensors(checkpoint / "expected.safetensors")[0]) - inputs
+    assert all(row.passed for row in rows), rows
+
+
+SWAPS = (
+    ("vision_model.encoder.layers.0.mlp.fc2.bias", "vision_model.encoder.layers.1.mlp.fc2.bias"),
+    ("vision_model.encoder.layers.0.layer_norm1.weight", "vision_model.encoder.layers.0.layer_norm2.weight"),
+    ("qformer.encoder.layer.0.attention.output.LayerNorm.bias", "qformer.encoder.layer.0.output_query.LayerNorm.bias"),
+    (
+        "qformer.encoder.layer.2.crossattention.attention.query.bias",
+        "qformer.encoder.layer.2.attention.attention.query.bias",
+    ),
+)
+
+
+@pytest.mark.parametrize("swap", SWAPS, ids=" ".join)
+def test_two_swapped_biases_or_norms_fail(checkpoint, swap):
+    change(checkpoint, swap=dict([swap]))
+    assert "qformer" in fails(checkpoint) or "itc_image" in fails(checkpoint)
+
+
+def test_two_swapped_norms_of_t5_fail(t5):
+    block = "language_model.decoder.block.1.layer"
+    change(t5, swap={f"{block}.0.layer_norm.weight": f"{block}.1.layer_norm.weight"})
+    assert fails(t5) == ["logits", "loss"] or "logits" in fails(t5)
+
+
+@pytest.mark.parametrize("variant", ["quick_gelu", "gelu_new"])
+def test_the_wrong_gelu_fails(checkpoint, variant, monkeypatch):
+    monkeypatch.setitem(activations.ACTIVATIONS, "gelu", activations.ACTIVATIONS[variant])
+    assert fails(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "name", ["self_attn.projection.weight", "attention.output.dense.weight", "SelfAttention.o.weight"]
+)
+def test_a_square_matrix_that_is_not_transposed_fails(t5, name):
+    def turned(array):
+        return np.ascontiguousarray(array.T)
+
+    names = [old for old in open_safetensors(t5 / "model.safetensors")[0] if old.endswith(name)]
+    change(t5, put=dict.fromkeys(names[:1], turned))
+    assert fails(t5)
+
+
+def test_a_table_that_forgets_to_transpose_fails(t5, monkeypatch):
+    rules = tuple(
+        replace(rule, how=keep) if rule.how is transpose and "attention_out" in rule.new else rule
+        for rule in hf_blip2.VISION
+    )
+    monkeypatch.setattr(hf_blip2, "VISION", rules)
+    assert "vision" in fails(t5)
+
+
+@pytest.mark.parametrize("name", ["vision", "logits", "loss", "greedy_ids"])
+def test_an_expected_tensor_that_is_off_by_little_fails_alone(t5, name):
+    change(
+        t5,
+        "expected.safetensors",
+        put={name: lambda array: array + (1 if name == "greedy_ids" else array.dtype.type(1e-3))},
+    )
+    assert fails(t5) == [name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"put": {"strange": np.zeros(3, "float32")}}, "strange: unknown"),
+        ({"drop": ["question_mask"]}, "question_mask: this input is missing, which logits, loss, greedy_ids need"),
+        ({"put": {"labels": lambda x: x + 1000}}, "labels: token ids from"),
+        ({"put": {"pixels": lambda x: x[:, :, :40]}}, "the model takes floats"),
+    ],
+)
+def test_expectations_that_cannot_be_met_are_listed(t5, changes, message):
+    change(t5, "expected.safetensors", **changes)
+    with pytest.raises(MedvqaError, match=message):
+        verify(t5)
+
+
+BIAS = "vision_model.post_layernorm.bias"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"drop": [BIAS]}, rf"- {BIAS}: missing"),
+        ({"put": {"vision_model.strange": np.zeros(3, "float32")}}, r"\+ vision_model.strange \[3\]: unknown"),
+        ({"put": {BIAS: np.zeros(7, "float32")}}, rf"~ {BIAS} \[7\]: makes \[7\], the model has \[48\]"),
+        ({"put": {BIAS: np.full(48, np.nan, "float32")}}, f"{BIAS} holds values that are no numbers"),
+    ],
+)
+def test_a_wrong_tensor_is_named(t5, tmp_path, changes, message):
+    change(t5, **changes)
+    with pytest.raises(MedvqaError, match=message):
+        convert(open_source(t5), tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_truncated_file_names_the_tensor(t5):
+    path = t5 / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(MedvqaError, match=r"query_tokens: cut short|vision_model\.post_layernorm.*: cut short"):
+        open_source(t5)
+
+
+def test_converting_the_result_again_gives_the_same_bytes(checkpoint, tmp_path):
+    convert(open_source(checkpoint), tmp_path / "once")
+    convert(open_source(tmp_path / "once"), tmp_path / "twice")
+    files = sorted(path.name for path in (tmp_path / "once").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "twice").iterdir())
+    for name in files:
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
+
+
+def test_shards_and_copies_of_the_embedding_make_no_difference(t5, tmp_path):
+    whole = plan_conversion(open_source(t5))
+    tensors = {name: InMemory(tensor.bits()) for name, tensor in open_safetensors(t5 / "model.safetensors")[0].items()}
+    for copied in ("encoder.embed_tokens", "decoder.embed_tokens"):
+        tensors[f"language_model.{copied}.weight"] = tensors["language_model.shared.weight"]
+    names = sorted(tensors)
+    shards = {"one.safetensors": names[::2], "two.safetensors": names[1::2]}
+    for file, inside in shards.items():
+        write_safetensors(t5 / file, {name: tensors[name] for name in inside})
+    (t5 / "model.safetensors").unlink()
+    index = {"weight_map": {name: file for file, inside in shards.items() for name in inside}}
+    (t5 / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert not fails(t5)
+    sharded = plan_conversion(open_source(t5))
+    assert sharded.parts["language"].keys() == whole.parts["language"].keys()
+    (t5 / "two.safetensors").unlink()
+    with pytest.raises(MedvqaError, match=r"two\.safetensors missing"):
+        open_source(t5)
+
+
+def test_a_copy_that_is_none_is_an_error(t5):
+    change(t5, put={"language_model.encoder.embed_tokens.weight": np.zeros((173, 32), "float32")})
+    with pytest.raises(
+        MedvqaError, match=r"encoder\.embed_tokens\.weight is not language_model\.shared\.weight once more"
+    ):
+        verify(t5)
+
+
+def test_the_command_exits_with_1_beyond_the_tolerance(t5):
+    change(t5, "expected.safetensors", put={"qformer": lambda array: array + array.dtype.type(1e-3)})
+    command = [sys.executable, "-m", "imageclef_vqa", "weights", "verify", str(t5), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert [name for name, row in told["tensors"].items() if not row["passed"]] == ["qformer"]
+
+
+# A .pth file as PyTorch writes it, without PyTorch: a hand-made pickle of protocol 2.
+def pickled(tensors):
+    out = io.BytesIO()
+    out.write(b"\x80\x02}(")
+    for key, array in enumerate(tensors.items()):
+        name, array = array
+        sizes = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in array.shape) + b"t"
+        steps = [int(np.prod(array.shape[place + 1 :])) for place in range(array.ndim)]
+        strides = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in steps) + b"t"
+        out.write(text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n")
+        out.write(text(str(key)) + text("cpu") + b"J" + struct.pack("<i", array.size) + b"tQK\x00" + sizes + strides)
+        out.write(b"\x89ccollections\nOrderedDict\n)RtR")
+    out.write(b"u.")
+    return out.getvalue()
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def write_pth(path, tensors, content=None, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", pickled(tensors) if content is None else content)
+        for key, array in enumerate(tensors.values()):
+            archive.writestr(f"archive/data/{key}", np.asarray(array, "<f4").tobytes())
+
+
+TENSORS = {"a.weight": np.arange(6, dtype="float32").reshape(2, 3), "b": np.arange(50, dtype="float32")}
+
+
+def test_tensors_of_a_pth_file_are_read(tmp_path):
+    write_pth(tmp_path / "a.pth", TENSORS)
+    found = open_torch_file(tmp_path / "a.pth")
+    assert list(found) == list(TENSORS)
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(found[name].bits(), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00true tR.".replace(b"true ", b"true"), r"os\.system"),
+        (b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.", r"builtins\.eval"),
+        (b"\x80\x02(X\x04\x00\x00\x00trueios\nsystem\n.", r"os\.system"),
+        (b"\x80\x02ctorch.storage\n_load_from_bytes\n.", r"torch\.storage\._load_from_bytes"),
+        (b"\x80\x02}\x81.", "opcode NEWOBJ"),
+    ],
+)
+def test_a_hostile_file_is_refused_by_what_it_wants(tmp_path, content, wanted):
+    write_pth(tmp_path / "evil.pth", {}, content)
+    with pytest.raises(MedvqaError, match=rf"evil\.pth: refused: it wants {wanted}"):
+        open_torch_file(tmp_path / "evil.pth")
+
+
+def test_a_pth_file_that_claims_more_than_it_holds_is_refused(tmp_path):
+    path = tmp_path / "a.pth"
+    write_pth(path, TENSORS)
+    whole = path.read_bytes()
+    huge = pickled(TENSORS).replace(b"J" + struct.pack("<i", 50), b"J" + struct.pack("<i", 2**30))
+    write_pth(path, TENSORS, huge)
+    with pytest.raises(MedvqaError, match="cut short: b has"):
+        open_torch_file(path)
+    path.write_bytes(whole[: whole.index(TENSORS["b"].tobytes()) + 40])
+    with pytest.raises(MedvqaError, match="cut short: b has 200 bytes in storage 1, of which 40 are there"):
+        open_torch_file(path)
+    write_pth(path, TENSORS, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(MedvqaError, match="compressed, which PyTorch never does"):
+        open_torch_file(path)
+
+
+def test_the_tables_cover_a_resnet34_whole(tmp_path):
+    model = paddle.vision.models.resnet34(num_classes=5)
+    rng = np.random.default_rng(0)
+    state = {name: rng.standard_normal(tensor.shape).astype("float32") for name, tensor in model.state_dict().items()}
+    theirs = {
+        name.replace("._mean", ".running_mean").replace("._variance", ".running_var"): array.T
+        if name == "fc.weight"
+        else array
+        for name, array in state.items()
+    } | {"bn1.num_batches_tracked": np.array(3)}
+    save_weights(tmp_path / "resnet34.safetensors", theirs)
+    plan = plan_conversion(open_source(tmp_path / "resnet34.safetensors"))
+    assert plan.format == "resnet34"
+    assert set(plan.dropped) == {"bn1.num_batches_tracked"}
+    for name, array in state.items():
+        np.testing.assert_array_equal(plan.parts["resnet34"][name].bits(), array)
+    assert resnet34.recognises(plan.source)
+
+
+def test_what_lavis_names_otherwise_gives_the_same_model(t5):
+    """The vision part and Q-Former of the fixture under LAVIS's names make the same tensors."""
+    tensors = {name: tensor.bits() for name, tensor in open_safetensors(t5 / "model.safetensors")[0].items()}
+    ours = plan_conversion(open_source(t5))
+    theirs = {}
+    for mine, his in (
+        ("query_tokens", "query_tokens"),
+        ("vision_model.post_layernorm", "ln_vision"),
+        ("vision_model.embeddings.class_embedding", "visual_encoder.cls_token"),
+        ("vision_model.embeddings.position_embedding", "visual_encoder.pos_embed"),
+        ("vision_model.embeddings.patch_embedding", "visual_encoder.patch_embed.proj"),
+        ("language_projection", "t5_proj"),
+        ("qformer.layernorm", "Qformer.bert.embeddings.LayerNorm"),
+    ):
+        theirs |= {his + name.removeprefix(mine): array for name, array in tensors.items() if name.startswith(mine)}
+    inside = {
+        "layer_norm1": "norm1",
+        "layer_norm2": "norm2",
+        "self_attn.projection": "attn.proj",
+        "self_attn.qkv": "attn.qkv",
+    }
+    for name, array in tensors.items():
+        if name.startswith("vision_model.encoder.layers."):
+            new = name.replace("vision_model.encoder.layers.", "visual_encoder.blocks.")
+            for mine, his in inside.items():
+                new = new.replace(mine, his)
+            if new.endswith("qkv.bias"):
+                q, _, v = np.split(array, 3)
+                theirs |= {new.replace("qkv.bias", "q_bias"): q, new.replace("qkv.bias", "v_bias"): v}
+            else:
+                theirs[new] = array
+        elif name.startswith("qformer.encoder."):
+            theirs["Qformer.bert" + name.removeprefix("qformer").replace("attention.attention.", "attention.self.")] = (
+                array
+            )
+    file = t5 / "lavis.safetensors"
+    save_weights(file, theirs)
+    plan = plan_conversion(open_source(file))
+    assert plan.format == "lavis"
+    for part in ("vision", "qformer", "projection"):
+        assert plan.parts[part].keys() == ours.parts[part].keys()
+        for name, tensor in ours.parts[part].items():
+            expected = tensor.bits()
+            if name.endswith("qkv.bias"):
+                expected[48:96] = 0  # EVA's keys have no bias
+            np.testing.assert_array_equal(plan.parts[part][name].bits(), expected)
+    assert lavis.log_scale(np.array(0.07, "float32")) == pytest.approx(-np.log(0.07))
+
+
+def test_tiny_is_a_folder_in_our_format_and_its_config_is_its_preset(tmp_path):
+    tiny = PRESETS["tiny"]
+    made = convert(open_source(tiny.folder), tmp_path / "again")
+    assert (made.config.vision, made.config.qformer, made.config.language) == (tiny.vision, tiny.qformer, tiny.language)
+    for path in (tmp_path / "again").iterdir():
+        assert path.read_bytes() == (tiny.folder / path.name).read_bytes(), path.name
+
+
+def test_weights_of_other_sizes_than_the_preset_are_refused_with_the_sizes(tmp_path):
+    tiny = PRESETS["tiny"]
+    convert(open_source(tiny.folder), tmp_path / "w")
+    wrong = replace(find_preset("tiny", tmp_path / "w"), vision=replace(tiny.vision, layers=5))
+    with pytest.raises(MedvqaError, match="vision: layers is 3 there, 5 in the preset"):
+        load_pretrained(wrong)
+    larger = replace(find_preset("tiny", tmp_path / "w"), vision=replace(tiny.vision, image_size=160))
+    model, _ = load_pretrained(larger)
+    assert model.vision.positions.shape == [1, 101, 128]
+    assert FolderConfig().parts == ()
+
+
+def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
+    positions = np.random.default_rng(0).standard_normal((1, 17, 8)).astype("float32")
+    np.testing.assert_allclose(resize_positions(positions, 16), positions, atol=1e-6)
+    flat = np.concatenate([positions[:, :1], np.full((1, 16, 8), 3.0, "float32")], axis=1)
+    larger = resize_positions(flat, 49)
+    np.testing.assert_array_equal(larger[:, 0], positions[:, 0])
+    np.testing.assert_allclose(larger[:, 1:], 3.0, atol=1e-5)
+
+
+def test_recomputing_changes_neither_output_nor_gradient():
+    config = replace(PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear")
+    plain, again = VisionTransformer(config), VisionTransformer(replace(config, recompute=True))
+    again.set_state_dict(plain.state_dict())
+    pixels = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype("float32"))
+    gradients = []
+    for model in (plain, again):
+        model.train()
+        x = pixels.clone()
+        x.stop_gradient = False
+        out = model(x)
+        out.square().sum().backward()
+        gradients.append((out.numpy(), model.layers[0].qkv.weight.grad.numpy()))
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_drop_path_drops_whole_pictures_in_training_alone():
+    config = replace(
+        PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear", drop_path=0.9
+    )
+    model = VisionTransformer(config)
+    assert [layer.drop for layer in model.layers] == pytest.approx([0, 0.45, 0.9])
+    layer, x = model.layers[-1], paddle.randn([200, 5, 32])
+    layer.train()
+    change_of = (layer._dropped(x) / x).numpy()
+    assert set(np.unique(np.round(change_of, 3))) == {0.0, 10.0}
+    assert (change_of.reshape(200, -1).min(1) == change_of.reshape(200, -1).max(1)).mean() > 0.5
+    layer.eval()
+    np.testing.assert_array_equal(layer._dropped(x), x)
