@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imageclef_vqa import runtime
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 
 runtime.prepare("cpu", seed=0)
 
@@ -283,7 +283,7 @@ def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
     run(workspace, 2)
     make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
-        predict(workspace, say=say_nothing)
+        predict([workspace], say=say_nothing)
 
 
 def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
@@ -308,3 +308,12 @@ def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
     losses = [each["answers"] for each in epochs(workspace, 2)]
     assert losses[-1] < losses[0]
+
+
+def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
+    for number in (1, 2):
+        run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
+    assert not [each for each in epochs(workspace, 2) if "score" in each]
+    assert set(predict([workspace], say=say_nothing).files) == {"test"}
+    with pytest.raises(UsageError, match="has learnt all development images"):
+        predict([workspace], folds=["val"], say=say_nothing)
