@@ -65,7 +65,7 @@ def ours() -> dict[str, Any]:
         for name, parameter in model.named_parameters()
         if not name.startswith(spoken) and ".text_mlp." not in name
     )
-    return {"pairs_per_second": len(batch.pairs) / seconds(step, TIMES), "parameters": size}
+    return {"pairs_per_second": len(batch.pairs) / seconds(step, times=TIMES)[0], "parameters": size}
 
 
 def transformers() -> dict[str, Any]:
@@ -127,7 +127,7 @@ def transformers() -> dict[str, Any]:
         optimizer.zero_grad()
 
     size = sum(parameter.numel() for parameter in model.parameters())
-    return {"pairs_per_second": len(pairs) / seconds(step, TIMES), "parameters": size}
+    return {"pairs_per_second": len(pairs) / seconds(step, times=TIMES)[0], "parameters": size}
 
 
 def _padded(sequences: list[list[int]], padding: int) -> np.ndarray:

@@ -18,15 +18,19 @@ from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.pairs import PairTable
 
 
-def seconds(work: Callable[[], Any], times: int) -> float:
-    """The shortest of so many calls, after one that is not counted: the machine may be busy with other things."""
-    work()
-    took = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - started)
-    return min(took)
+def seconds(*works: Callable[[], Any], times: int) -> list[float]:
+    """The shortest of so many calls of each, after one that is not counted.
+
+    They take turns, and the shortest counts, because the machine may be busy with other things.
+    """
+    took: list[list[float]] = [[] for _ in works]
+    for turn in range(1 + times):
+        for work, of_work in zip(works, took, strict=True):
+            started = time.perf_counter()
+            work()
+            if turn:
+                of_work.append(time.perf_counter() - started)
+    return [min(of_work) for of_work in took]
 
 
 def drawn_pairs(images: int) -> PairTable:

@@ -55,7 +55,7 @@ def main() -> None:
     def step(batch) -> list[np.ndarray]:
         loss = answer_loss(model, model.visual_tokens(normalise(pixels[batch.images])), batch, table)
         loss.backward()
-        gradients = [parameter.grad for parameter in learning if parameter.grad is not None]
+        gradients = [parameter.grad.clone() for parameter in learning if parameter.grad is not None]
         model.clear_gradients()
         return gradients
 
@@ -68,9 +68,7 @@ def main() -> None:
         float((one - other).abs().max() / one.abs().max().clip(min=1e-12))
         for one, other in zip(step(unit), step(single), strict=True)
     ]
-    as_unit, one_by_one, without_vision = (
-        seconds(work, TIMES) for work in (lambda: step(unit), lambda: step(single), rest)
-    )
+    as_unit, one_by_one, without_vision = seconds(lambda: step(unit), lambda: step(single), rest, times=TIMES)
     report(
         benchmark="stage2_unit",
         pairs=len(unit.pairs),

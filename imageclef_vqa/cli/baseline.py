@@ -30,7 +30,7 @@ def baseline(
         "val": (development.validation_gold(), development.split.groups)
     }
     if place.has_test and (test_gold := place.test / "gt.json").exists():
-        golds["test"] = (read_gold(test_gold), None)
+        golds["test"] = (read_gold(test_gold)[0], None)
     majority = [vocabulary[question.id].majority for question in QUESTIONS]
     scores = {
         name: score_answers(

@@ -50,7 +50,7 @@ def known(place: Workspace, profile: Profile, labels_file: Path | None, ids_file
         MedvqaError: one of the files cannot be read.
     """
     file = labels_file or _there(place.development / "gt.json")
-    labels = spell(read_gold(file), profile) if file else {}
+    labels = spell(read_gold(file)[0], profile) if file else {}
     vocabulary = learn_vocabulary((q, answers) for (_, q), answers in labels.items())
     spellings: dict[int, set[str]] = {question.id: set() for question in QUESTIONS}
     for (_, question_id), answers in labels.items():
@@ -118,7 +118,7 @@ def _image_ids(place: Workspace, ids_file: Path | None) -> tuple[list[str] | Non
 def _listed(path: Path) -> list[str]:
     """The ids in a text file, one to a line, or the images of a `gt.json`."""
     if path.suffix == ".json":
-        return list(dict.fromkeys(image_id for image_id, _ in read_gold(path)))
+        return list(dict.fromkeys(image_id for image_id, _ in read_gold(path)[0]))
     try:
         return path.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:

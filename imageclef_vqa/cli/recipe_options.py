@@ -33,7 +33,6 @@ KEYS: dict[str, tuple[type, str]] = {
     "word_weight": (float, "Of the distance to the answers' words; preset tiny. Stage 2."),
     "precision": (str, "fp32, bf16 or fp16; what learns is kept in fp32."),
     "recompute": (bool, "Less memory for vision, more time."),
-    "share_prefix": (bool, "Visual tokens pass the language model once per image. Stage 2."),
 }
 
 

@@ -62,7 +62,6 @@ class Recipe(BaseModel):
     # How it is computed.
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of products; what learns is kept in fp32
     recompute: bool = False  # vision's activations are made again in the backward pass: less memory, more time
-    share_prefix: bool = False  # an image's visual tokens pass the language model once for all its questions
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step`, counted from 0, of `steps`."""
@@ -79,7 +78,7 @@ class Recipe(BaseModel):
         if stage == 1:
             found += [
                 f"{name}: stage 2 alone knows it"
-                for name in ("questions", "answer_weight", "word_weight", "share_prefix", "layer_decay")
+                for name in ("questions", "answer_weight", "word_weight", "layer_decay")
                 if getattr(self, name) != type(self).model_fields[name].default
             ]
             if not self.freeze_vision:
