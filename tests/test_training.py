@@ -1,6 +1,7 @@
 """Both stages learn what they say, from what they say, and go on exactly where they stopped."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imageclef_vqa import runtime
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 
 runtime.prepare("cpu", seed=0)
 
@@ -179,11 +180,13 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(workspace, monkeypatch, number):
+def test_a_run_that_was_stopped_at_any_step_ends_with_the_weights_of_one_that_was_not(workspace, monkeypatch, number):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SHARE", float("inf"))
     if number == 2:
         run(workspace, 1)
     run(workspace, number)
-    whole = weights(workspace, number)
+    whole, logged = weights(workspace, number), log(workspace, number)
 
     name = "representation_losses" if number == 1 else "answer_loss"
     module = stage1 if number == 1 else stage2
@@ -191,7 +194,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
 
     def stopped(*arguments):
         calls.append(1)
-        if len(calls) == 6:  # in the second epoch
+        if len(calls) == 2:  # in the first epoch
             raise KeyboardInterrupt
         return original(*arguments)
 
@@ -200,9 +203,11 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
         run(workspace, number, fresh=True)
     assert not (workspace.stage(number) / "model.safetensors").exists()
     monkeypatch.setattr(module, name, original)
-    assert run(workspace, number).resumed
+    said: list[str] = []
+    assert finetune(workspace, TINY, SHORT[number], number, seed=0, say=said.append).resumed
+    assert "after step 1 (epoch 1)" in said[0]
     assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
-    assert [each["epoch"] for each in epochs(workspace, number)] == [1, 2]
+    assert [each | {"seconds": 0} for each in log(workspace, number)] == [each | {"seconds": 0} for each in logged]
 
     monkeypatch.setattr(module, name, stopped)
     calls.clear()
@@ -212,10 +217,55 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(worksp
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 3}))
 
 
-def test_a_loss_that_is_not_finite_names_the_images(workspace, monkeypatch):
+def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_images(workspace, monkeypatch):
     monkeypatch.setattr(stage1, "contrastive_loss", lambda similarity, _: similarity.sum() * float("nan"))
-    with pytest.raises(MedvqaError, match=r"epoch 1, step 1: the loss is nan on images cl\w+, cl"):
-        run(workspace, 1)
+    said: list[str] = []
+    with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
+        finetune(workspace, TINY, SHORT[1], 1, seed=0, say=said.append)
+    assert len(said) == 2
+    assert all("images cl" in each and "skipped" in each for each in said)
+
+
+def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, monkeypatch):
+    original, calls = stage1.contrastive_loss, []
+
+    def once(similarity, positive):
+        calls.append(1)
+        return original(similarity, positive) * (float("nan") if len(calls) == 2 else 1.0)
+
+    monkeypatch.setattr(stage1, "contrastive_loss", once)
+    run(workspace, 1)
+    skipped = [each for each in log(workspace, 1) if "skipped" in each]
+    assert [each["step"] for each in skipped] == [2]
+    assert set(skipped[0]["images"]) < {path.stem for path in (workspace.development / "images").iterdir()}
+    assert all(np.isfinite(tensor).all() for tensor in weights(workspace, 1).values())
+
+
+def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_from_it(workspace, monkeypatch):
+    run(workspace, 1)
+    whole = weights(workspace, 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SHARE", float("inf"))
+    state, saved = workspace.stage(1) / "state.safetensors", []
+    save, limits = loop._save, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(*arguments):
+        if saved:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+        save(*arguments)
+        saved.append(state.read_bytes())
+
+    monkeypatch.setattr(loop, "_save", full)
+    try:
+        with pytest.raises(MedvqaError, match=r"cannot write .*state\.safetensors: File too large"):
+            run(workspace, 1, fresh=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [state.read_bytes()] == saved
+    assert not list(state.parent.glob(".*.part"))
+    monkeypatch.setattr(loop, "_save", save)
+    assert run(workspace, 1).resumed
+    assert {n: t.tobytes() for n, t in weights(workspace, 1).items()} == {n: t.tobytes() for n, t in whole.items()}
 
 
 def test_stage_2_needs_stage_1(workspace):
@@ -233,7 +283,7 @@ def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
     run(workspace, 2)
     make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
-        predict(workspace, say=say_nothing)
+        predict([workspace], say=say_nothing)
 
 
 def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
@@ -258,3 +308,12 @@ def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     run(workspace, 2, SHORT[2].model_copy(update={"epochs": 4, "questions": 18}))
     losses = [each["answers"] for each in epochs(workspace, 2)]
     assert losses[-1] < losses[0]
+
+
+def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
+    for number in (1, 2):
+        run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
+    assert not [each for each in epochs(workspace, 2) if "score" in each]
+    assert set(predict([workspace], say=say_nothing).files) == {"test"}
+    with pytest.raises(UsageError, match="has learnt all development images"):
+        predict([workspace], folds=["val"], say=say_nothing)

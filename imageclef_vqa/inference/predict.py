@@ -126,6 +126,10 @@ def predict_images(
 def _fold_jobs(ensemble: Ensemble, folds: Sequence[str]) -> list[Job]:
     place, fold = ensemble.place, ensemble.runs[0].config.fold
     development, split = ensemble.development()
+    if ensemble.knows_all:
+        if learnt := [name for name in folds if name != "test"]:
+            raise UsageError(f"--fold {', '.join(learnt)}: run {place.run} has learnt all development images")
+        folds = ["test"]
     if "test" in folds and not place.has_test:
         raise MissingStepError(
             f"no test images in {place.shown(place.test)}", "medvqa predict --images FOLDER --out FILE"

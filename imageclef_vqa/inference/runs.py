@@ -59,6 +59,11 @@ class Ensemble:
     def hash(self) -> str:
         return fingerprint(*(run.hash for run in self.runs))
 
+    @property
+    def knows_all(self) -> bool:
+        """Whether the validation images were learnt too, by `--train-on all`."""
+        return self.runs[0].config.recipe.train_on == "all"
+
     def development(self) -> tuple[Dataset, Split]:
         """The development set and the split that the runs were trained on.
 
@@ -68,7 +73,8 @@ class Ensemble:
         config = self.runs[0].config
         dataset = read_dataset(self.place.development, cache=self.place.cache)
         split = read_split(self.place.split_file, dataset)
-        if config.fold >= split.folds or config.training_images != fingerprint(*split.train(config.fold)):
+        learnt = [each.image_id for each in dataset.examples] if self.knows_all else split.train(config.fold)
+        if config.fold >= split.folds or config.training_images != fingerprint(*learnt):
             folder = self.place.shown(self.runs[0].place.stage(2))
             raise MedvqaError(
                 f"{folder} was trained on another split than {self.place.shown(self.place.split_file)}",

@@ -17,6 +17,7 @@ from paddle.distributed.fleet.utils import recompute
 
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
+from imageclef_vqa.models.dropout import Dropout
 from imageclef_vqa.models.presets import VisionConfig
 
 # CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
@@ -63,7 +64,7 @@ class VisionLayer(nn.Layer):
 
     def __init__(self, config: VisionConfig, drop: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.drop = config.heads, drop
+        self.heads, self.drop_path = config.heads, Dropout(drop)
         self.activate = ACTIVATIONS[config.activation]
         self.attention_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
         self.qkv = nn.Linear(config.width, 3 * config.width, bias_attr=None if config.qkv_bias else False)
@@ -79,9 +80,9 @@ class VisionLayer(nn.Layer):
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Stochastic depth (Huang et al. 2016): nothing for some pictures, and more for the others instead."""
-        if not self.training or self.drop == 0.0:
+        if not self.training or self.drop_path.share == 0.0:
             return x
-        return x * nn.functional.dropout(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype), self.drop)
+        return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
 
 def resize_positions(positions: np.ndarray, patches: int) -> np.ndarray:
