@@ -82,7 +82,7 @@ def train(
                     )
                 total.backward()
                 optimizer.step()
-                optimizer.clear_grad()
+                optimizer.clear_grad(set_to_zero=False)  # zeroed gradients would lie beside the next activations
                 seen += len(batch.pairs)
                 sums.update({name: float(part) for name, part in parts.items()})
                 speed = seen / (time.monotonic() - started)
