@@ -117,7 +117,7 @@ def train(setting: Setting, file: Path) -> None:
             loss = sum(stage1.representation_losses(model, heads, patches, text, positive, rng).values())
         loss.backward()
         optimizer.step()
-        optimizer.clear_grad()
+        optimizer.clear_grad(set_to_zero=False)
         del loss
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(int(status.split("VmHWM:")[1].split()[0]) * 1024)

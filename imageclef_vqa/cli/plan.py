@@ -143,7 +143,7 @@ def _show_one(result: dict[str, Any]) -> None:
             table.add_row(f"  {_LABELS.get(part, part)}", _count(numbers[part]))
     table.add_row("  trained", _count(numbers["trained"]), end_section=True)
     table.add_row("memory of a device, at its peak", _bytes(memory["peak"]))
-    for part in ("weights", "gradients", "optimiser", "activations", "cache", "program"):
+    for part in ("weights", "gradients", "optimiser", "activations", "cache", "program", "slack"):
         table.add_row(f"  {part}", _bytes(memory[part]))
     table.add_row("beside it, frozen features", _bytes(memory["host_features"]), end_section=True)
     table.add_row("operations of a step", f"{result['flops_per_step'] / 1e12:.3g} TFLOP")
