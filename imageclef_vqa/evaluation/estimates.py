@@ -83,10 +83,11 @@ def estimate(
     weights = None if draws is None else draws.times_of_images(_CLASS_RESAMPLES)
     for question_id, answers in pairs.items():
         given, gold = class_labels([given for given, _ in answers], [gold for _, gold in answers])
-        counts = class_counts(given, gold, np.ones((len(given), 1)))
+        images = np.array(rows[question_id])
+        counts = class_counts(given, gold, np.ones((images.max() + 1, 1)), images)
         values["macro_f1"][question_id], values["mcc"][question_id] = macro_f1(counts)[0], matthews(counts)[0]
         if weights is not None:
-            counts = class_counts(given, gold, weights[rows[question_id]])
+            counts = class_counts(given, gold, weights, images)
             for name, measure in (("macro_f1", macro_f1), ("mcc", matthews)):
                 samples[name][:, question_id] = _centred(measure(counts), values[name][question_id])
     return Estimates(values, samples)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict
@@ -38,6 +39,7 @@ class FormCost(BaseModel):
     gold: Answers
 
 
+@lru_cache(maxsize=1 << 12)
 def _spelling_key(answer: str) -> str:
     """Equal for strings that differ in case, blanks, hyphens, quotes or the order of a word's letters: `Lower-rigth`.
 

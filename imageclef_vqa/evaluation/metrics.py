@@ -93,15 +93,23 @@ def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple
     return first, second
 
 
-def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating]) -> Numbers:
-    """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` is `[pair, resample]`."""
-    counts = np.zeros((3, int(max(given.max(), gold.max())) + 1, weights.shape[1]))
-    everyone = np.arange(len(gold))
-    for place, (labels, pairs) in enumerate(((gold, everyone[given == gold]), (gold, everyone), (given, everyone))):
-        order = pairs[np.argsort(labels[pairs], kind="stable")]
+def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating], rows: Labels) -> Numbers:
+    """`[3, class, resample]`: the weight of what is both, gold, and given.
+
+    `weights` is `[image, resample]`, `rows` the image of each pair.
+    """
+    classes = int(max(given.max(), gold.max())) + 1
+    counts = np.zeros((3, classes, weights.shape[1]))
+    together = gold * classes + given
+    order = np.argsort(together, kind="stable")
+    found, starts = np.unique(together[order], return_index=True)
+    sums = np.add.reduceat(weights[rows[order]], starts, axis=0)  # of each pair of classes: few, where models are good
+    golds, givens = np.divmod(found, classes)
+    counts[0, golds[golds == givens]] = sums[golds == givens]
+    for place, labels in ((1, golds), (2, givens)):
+        order = np.argsort(labels, kind="stable")
         present, starts = np.unique(labels[order], return_index=True)
-        if len(present):
-            counts[place, present] = np.add.reduceat(weights[order], starts, axis=0)
+        counts[place, present] = np.add.reduceat(sums[order], starts, axis=0)
     return counts
 
 

@@ -16,7 +16,7 @@ from imageclef_vqa.task import QUESTIONS
 
 _PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
 _LONGEST = 4
-_RESAMPLES = 2000  # of the draws: there are some twenty slices, of 18 questions each
+_RESAMPLES = 1000  # of the draws: there are some twenty slices, of 18 questions each
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")
 _PREFIX = 5
 
