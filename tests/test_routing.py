@@ -252,7 +252,9 @@ def test_a_second_run_uses_the_saved_expert_and_writes_the_same_bytes(place: Wor
 
 
 def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(place: Workspace) -> None:
-    result = RUNNER.invoke(app, ["route", "--policy", "paper", "--expert", LINEAR, "--workspace", str(place.root), "--json"])
+    result = RUNNER.invoke(
+        app, ["route", "--policy", "paper", "--expert", LINEAR, "--workspace", str(place.root), "--json"]
+    )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert [(d["question_id"], d["model"]) for d in told["decisions"]] == [(16, LINEAR), (17, LINEAR)]

@@ -1,8 +1,8 @@
 """Full-size models on a small machine: `vit-g-glm-6b` answers, `vit-g-t5-base` takes a step of stage 2.
 
-Random weights; the language model's are written to a file in half precision (12.4 GB for ChatGLM-6B, removed again) and
-mapped from it. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped file can
-be dropped at any time.
+Random weights; the language model's are written to a file in half precision (12.4 GB for ChatGLM-6B, removed again)
+and mapped from it. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped
+file can be dropped at any time.
 
     python examples/benchmarks/full_size_models.py predict|step [FOLDER] [QUESTIONS]
 """
@@ -95,7 +95,8 @@ def step(model: Blip2, questions: int) -> None:
     loss = -model.language.score(memory, answer).mean()
     loss.backward()
     optimizer.step()
-    assert bool(paddle.isfinite(loss)) and float(model.projection.weight.grad.abs().sum()) > 0
+    assert bool(paddle.isfinite(loss))
+    assert float(model.projection.weight.grad.abs().sum()) > 0
     print(f"loss {float(loss):.2f}, {'vision trained' if vision else 'vision frozen'}", file=sys.stderr)
 
 

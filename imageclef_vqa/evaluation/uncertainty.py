@@ -42,10 +42,10 @@ class Draws:
         return int(self.clusters.max()) + 1
 
     @cached_property
-    def times(self) -> NDArray[np.uint8]:
-        """How often each cluster was drawn, `[resample, cluster]`. Over 255 times happens to no cluster of many."""
+    def times(self) -> NDArray[np.uint16]:
+        """How often each cluster was drawn, `[resample, cluster]`."""
         random = np.random.default_rng(self.seed)
-        times = np.empty((self.resamples, self.count), dtype=np.uint8 if self.count < 256 else np.uint16)
+        times = np.empty((self.resamples, self.count), dtype=np.uint16)
         for start in range(0, self.resamples, _CHUNK):
             rows = min(_CHUNK, self.resamples - start)
             drawn = random.integers(self.count, size=(rows, self.count)) + np.arange(rows)[:, None] * self.count
@@ -58,15 +58,14 @@ class Draws:
         return self.times[:resamples].T.astype(np.float32)[self.clusters]
 
     def sums(self, table: Numbers, resamples: int | None = None) -> Numbers:
-        """Column sums `[resample, column]` of `table` [image, column] over the images drawn."""
+        """Column sums `[resample, column]` of `table` [image, column] over the images drawn; of the first resamples."""
         order = np.argsort(self.clusters, kind="stable")
         starts = np.searchsorted(self.clusters[order], np.arange(self.count))
         per_cluster = np.add.reduceat(np.asarray(table, dtype=np.float64)[order], starts, axis=0)
-        sums = np.empty((self.resamples, table.shape[1]))
-        for start in range(0, self.resamples, _CHUNK):
-            np.matmul(
-                self.times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK]
-            )
+        times = self.times[:resamples]
+        sums = np.empty((len(times), table.shape[1]))
+        for start in range(0, len(times), _CHUNK):
+            np.matmul(times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK])
         return sums
 
     def means(self, table: Numbers, resamples: int | None = None) -> Numbers:
@@ -76,7 +75,7 @@ class Draws:
         """
         known = ~np.isnan(table)
         patterns, place = np.unique(known, axis=1, return_inverse=True)
-        sizes = self.sums(patterns, resamples)[:, place.ravel()]
+        sizes = self.sums(patterns.astype(np.float64), resamples)[:, place.ravel()]
         sums = self.sums(np.where(known, table, 0.0), resamples)
         return np.divide(sums, sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
 

@@ -1,0 +1,80 @@
+"""Several processes learn what one learns, end together, and leave what any number can go on with."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.data.synthetic import write_synthetic_dataset
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.models.weights import read_weights
+from imageclef_vqa.training import launch
+from imageclef_vqa.workspace import Workspace
+
+SLEEP = "import time; time.sleep(60)"
+
+
+def watched(*programs):
+    voices = [tempfile.TemporaryFile("w+") for _ in programs]  # noqa: SIM115
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stderr=voice)
+        for program, voice in zip(programs, voices, strict=True)
+    ]
+    try:
+        return launch._watch(processes, voices, range(len(programs)))
+    finally:
+        ended = [process.poll() is not None for process in processes]
+        for process, voice in zip(processes, voices, strict=True):
+            process.kill()
+            process.wait()
+            voice.close()
+        assert all(ended), "none outlives the others"
+
+
+def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
+    write_synthetic_dataset(tmp_path / "data", images=24, test=1, seed=5)
+    place = Workspace.at(tmp_path)
+    make_split(read_dataset(place.development, cache=place.cache), val=0.25, cache=place.cache).write(place.split_file)
+    options = f"finetune --stage 1 --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
+    for run, more in (("one", []), ("two", ["--devices", "0,1"])):
+        command = [sys.executable, "-m", "imageclef_vqa", *options, "--run", run, *more]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    logs, weights = [], []
+    for run in ("one", "two"):
+        folder = Workspace.at(tmp_path, run).stage(1)
+        logs.append([json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()])
+        weights.append(read_weights(folder / "model.safetensors"))
+    assert len(logs[0]) == len(logs[1])
+    for alone, together in zip(*logs, strict=True):
+        for name in alone.keys() - {"seconds"}:
+            assert together[name] == pytest.approx(alone[name], abs=1e-5, rel=1e-6)
+    assert all(np.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
+
+
+def test_a_process_that_is_killed_ends_the_others_and_is_named():
+    killed = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    with pytest.raises(MedvqaError, match=r"process 2 of 3 \(device 1\) was ended by SIGKILL; the others were ended"):
+        watched(SLEEP, killed, SLEEP)
+
+
+def test_a_process_that_fails_alone_is_quoted(monkeypatch):
+    monkeypatch.setattr(launch, "_GRACE", 0.2)
+    with pytest.raises(MedvqaError, match=r"process 2 of 2 .* failed; the others were ended:\nno such device"):
+        watched(SLEEP, "raise SystemExit('no such device')")
+
+
+def test_what_all_complain_of_is_said_once_by_the_first():
+    assert watched("raise SystemExit(2)", "raise SystemExit(2)") == 2
+    assert watched("", "") == 0
+
+
+@pytest.mark.parametrize("text", ["", "a", "0,", "1,1", "0 1", "-1"])
+def test_devices_that_are_no_list_of_numbers_are_refused(text):
+    with pytest.raises(UsageError, match="--devices"):
+        launch.parse_devices(text)
