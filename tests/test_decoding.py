@@ -126,3 +126,16 @@ def test_pairs_do_not_disturb_each_other():
 def test_a_member_has_the_same_tokens_in_every_set():
     pink, red = TOKENIZER.encode("Pink"), TOKENIZER.encode("Red")
     assert TOKENIZER.encode_answer(("Pink", "Red")) == [*pink, *TOKENIZER.separator, *red, TOKENIZER.end]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, 12))
+def test_where_training_kept_answers_short_decoding_does_too(seed, longest):
+    entry = vocabulary_of(("Pink", "Red", "White", "Pale Pink"), ("burgundy-like violet",))
+    (every,), (short,) = (
+        rank(RandomLanguage(seed, 1.0), [Grammar(entry, TOKENIZER, limit)], beam=50, short=50) for limit in (0, longest)
+    )
+    fits = {a for a, _ in every if len(a) == 1 or len(TOKENIZER.encode_answer(a)) <= longest}
+    assert {answers for answers, _ in short} == fits
+    assert len(every) == 16
+    assert sum(p for _, p in short) == pytest.approx(1.0, abs=1e-5)

@@ -11,6 +11,7 @@ from typing import Any
 
 import paddle
 
+from imageclef_vqa import runtime
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
@@ -62,7 +63,10 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     started = time.monotonic()
-    if recipe.precision != "fp32" and paddle.get_device() == "cpu":
+    device = paddle.get_device()
+    if recipe.precision == "auto":
+        recipe = recipe.model_copy(update={"precision": runtime.best_precision(device)})
+    if recipe.precision != "fp32" and device == "cpu":
         raise UsageError(
             f"--precision {recipe.precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
         )
@@ -83,7 +87,7 @@ def finetune(
             train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
-        model.vision.recompute = recipe.recompute
+        model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
@@ -111,6 +115,9 @@ def finetune(
                 say(f"{stage.go_on()} (--fresh starts over)")
             else:
                 stage.begin(config, vocabulary)
+            several = f"{processes.count} processes, " if processes.count > 1 else ""
+            images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
+            say(f"stage {number} of {preset.name} on {device}, {several}{recipe.precision}: {images}")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
@@ -126,6 +133,7 @@ def finetune(
         trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
+            stage.draw()
         processes.wait()
     return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started, processes=processes.count)
 
