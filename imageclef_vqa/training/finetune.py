@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import stored_bits
 from imageclef_vqa.models.presets import PRESETS, Preset
-from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
+from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
@@ -70,8 +72,21 @@ def finetune(
     stage = Stage(folder, workspace.shown(folder))
     processes = Processes.start()
     writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
+
+    def setting() -> Setting:
+        vision = replace(preset.vision, recompute=recipe.recompute)
+        return Setting(
+            preset=replace(preset, vision=vision),
+            stage="1" if number == 1 else "2",
+            recipe=recipe,
+            precision=recipe.precision,
+            devices=processes.count,
+            language_bits=stored_bits(preset.folder / LANGUAGE),
+        )
+
+    kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard():
+    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept):
         paddle.seed(seed)
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)
