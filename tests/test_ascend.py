@@ -205,3 +205,17 @@ def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
         assert done.returncode == 0, done.stderr
         seen[device] = int(done.stdout.splitlines()[-1])
     assert seen["npu"] <= 8 < seen["cpu"]
+
+
+def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin):
+    done = medvqa(["doctor --device npu --json"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
+    assert done.returncode == 0, done.stderr
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["NPU plug-in"]["verdict"] == "good"
+    for card in ("npu:0", "npu:1"):
+        figures = found[card]["figures"]
+        assert figures["gflops"] > 0
+        assert figures["step_ms"] > 0
+        assert {"softmax", "matmul"} <= set(figures["on_the_cpu"])
+        assert not {"full", "add"} & set(figures["on_the_cpu"])  # which the stand-in has
+    assert found["npu collective"]["figures"]["processes"] == 2

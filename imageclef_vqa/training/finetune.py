@@ -45,6 +45,7 @@ class Finetuned:
     seconds: float
     trained: bool = True
     processes: int = 1
+    first: bool = True  # of the processes: the one that talks
 
 
 def finetune(
@@ -120,7 +121,9 @@ def finetune(
         processes.wait()  # until all have seen what the first one is about to change
         if finished:
             stage.clear_leftovers()
-            return Finetuned(folder, stage.last_epoch(), False, time.monotonic() - started, trained=False)
+            return Finetuned(
+                folder, stage.last_epoch(), False, time.monotonic() - started, trained=False, first=processes.first
+            )
         if processes.first:
             if resumed:
                 say(f"{stage.go_on()} (--fresh starts over)")
@@ -142,7 +145,8 @@ def finetune(
         if processes.first:
             stage.finish(trained)
         processes.wait()
-    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started, processes=processes.count)
+    took = time.monotonic() - started
+    return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:

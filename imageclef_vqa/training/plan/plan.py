@@ -164,15 +164,16 @@ def _changes(setting: Setting) -> Iterator[tuple[str, Setting]]:
     if setting.trains_vision and not vision.recompute:
         preset = replace(setting.preset, vision=replace(vision, recompute=True))
         yield "recompute vision's activations (--recompute)", replace(setting, preset=preset)
-    for bits in (16, 8):
-        if bits < setting.language_bits:
-            how = {16: "half precision", 8: "8 bits (`medvqa weights shrink`)"}[bits]
-            yield f"keep the language model in {how}", replace(setting, language_bits=bits)
     if setting.stage == "2":
         parts = 2 * recipe.accumulate
         while parts * setting.devices <= recipe.batch:
             yield f"compute a batch in {parts} parts (--accumulate {parts})", _with(setting, accumulate=parts)
             parts *= 2
+    for bits in (16, 8):
+        if bits < setting.language_bits:
+            how = {16: "half precision", 8: "8 bits (`medvqa weights shrink`)"}[bits]
+            yield f"keep the language model in {how}", replace(setting, language_bits=bits)
+    if setting.stage == "2":
         for questions in (9, 6, 3, 1):
             if questions < recipe.questions:
                 asked = f"ask {questions} of an image's questions at a time (--questions {questions})"
