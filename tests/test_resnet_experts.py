@@ -11,8 +11,8 @@ from small_dataset import record, write_dataset, write_labels
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.inference.experts import rank_one_of, rank_sets
+from imageclef_vqa.data import make_split, pixels, read_dataset
+from imageclef_vqa.inference.experts import answer_with_experts, rank_one_of, rank_sets
 from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.training import experts
 from imageclef_vqa.training.experts import Head, read_config
@@ -63,6 +63,18 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(place: Wo
         assert set(head.classes) == set(classes)
     routed = read_predictions(place.routed("val"))
     assert {each.model for each in routed if each.question_id in (16, 17)} == {"resnet34"}
+
+
+def test_both_experts_answer_from_one_decoding_of_each_image(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    experts.train_experts(place, [16, 17], epochs=1)
+    for cached in place.cache.glob("pixels-*"):
+        cached.unlink()
+    decoded, decode = [], pixels._decode
+    monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
+    answer_with_experts(place)
+    answered = read_predictions(place.expert("resnet34") / "val.jsonl")
+    assert {each.question_id for each in answered} == {16, 17}
+    assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
 
 
 def test_training_that_was_stopped_ends_with_the_same_network(
