@@ -41,6 +41,11 @@ class Question:
     def takes_a_set(self) -> bool:
         return self.kind is Kind.SET
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the labels list the members of an answer in the order of `known`: places, but not colours."""
+        return "Center" in self.known
+
 
 NOT_RELEVANT = "Not relevant"
 _LOCATIONS = (
