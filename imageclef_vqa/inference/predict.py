@@ -211,7 +211,7 @@ def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
 
 def _calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: Manner) -> Calibration | None:
     """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
-    model, path = fingerprint(ensemble.hash, str(manner.augment)), ensemble.place.calibration
+    model, path = ensemble.calibrated_as(augment=manner.augment), ensemble.place.calibration
     pairs = [
         Judged(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
         for example, of_image in zip(job.pictures.readable.examples, _pooled(journals), strict=True)
