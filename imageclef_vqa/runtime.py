@@ -106,17 +106,37 @@ def _with_index(device: str) -> str:
     return f"{device}:{os.environ.get(f'FLAGS_selected_{device}s', '0').split(',')[0]}"
 
 
+def device_in_use() -> str:
+    """As `prepare` has set it."""
+    import paddle
+
+    return str(paddle.get_device())
+
+
 def memory_in_use() -> int:
     """Bytes that this process holds: on the device, or of the machine's memory where it computes on the CPU."""
     import paddle
 
-    place = paddle.get_device()
+    place = device_in_use()
     if place.startswith("gpu"):
-        return int(paddle.device.cuda.memory_allocated())
+        return int(paddle.device.cuda.memory_reserved())
     if place != "cpu":
-        return int(paddle.device.memory_allocated(place))
+        return int(paddle.device.memory_reserved(place))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def size_of(number: float) -> str:
+    """Bytes as people read them."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
+
+
+def bucketed(size: int) -> int:
+    """The size itself, or on an NPU the next of few, four to an octave: it compiles a graph for every shape it sees."""
+    if not device_in_use().startswith("npu"):
+        return size
+    step = max(8, 2 ** (size.bit_length() - 3))
+    return -(-size // step) * step
 
 
 def _missing(device: str, there: list[str]) -> MedvqaError:

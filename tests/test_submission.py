@@ -268,7 +268,7 @@ BAD_CSV = {
     b"": "row 1: columns are , not ImageID, QuestionID, Question, Answer",
     b"ImageID,Question,Answer\n": "row 1: columns are ImageID, Question, Answer",
     (HEADER + ROW + "a,4,Is there text?\n").encode(): "row 3: 3 columns, not 4",
-    (HEADER + ROW + ROW).encode(): "row 3: a, question 4 is already answered (run, row 2)",
+    (HEADER + ROW + ROW).encode(): "row 3: a, question 4 is already answered (row 2)",
     (HEADER + ROW.replace("4", "18")).encode(): "row 2: QuestionID is 18, not 0 to 17",
     (HEADER + ROW.replace("4", "four")).encode(): "row 2: QuestionID is 'four', not 0 to 17",
     (HEADER + ROW.replace("4", "3")).encode(): "row 2: question 3 is 'Is there a green/black box artefact?'",

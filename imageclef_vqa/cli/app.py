@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
@@ -68,7 +69,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, check, runs, baseline, plan, doctor, demo)
+COMMANDS = (split, finetune, predict, route, score, package, check, ask, runs, baseline, plan, doctor, demo)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(weights, name="weights")

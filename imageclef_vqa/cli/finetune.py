@@ -70,6 +70,8 @@ def finetune(
         typer.echo(message, err=True)
 
     done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=say)
+    if not done.first:
+        return
     if as_json:
         print_json(
             {

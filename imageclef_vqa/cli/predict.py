@@ -95,4 +95,4 @@ def predict(
     if done.calibration:
         before, after = done.calibration.error
         typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
-    typer.echo(f"{done.seconds:.0f} s; next: `medvqa route`")
+    typer.echo(f"{done.seconds:.0f} s" + ("" if images else "; next: `medvqa route`"))

@@ -8,6 +8,8 @@ The first line is costly and resumable; the second one is computed from the jour
 
 from __future__ import annotations
 
+import glob
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -167,8 +169,7 @@ def _answer(
         finish = _Finish(ensemble, manner, calibration.temperature if calibration else 1.0, Consistency(rules))
         write_predictions(job.target, finish.predictions(job, mine))
         repaired += finish.repaired
-        for journal in mine:
-            journal.discard()
+        _clear(job.target)
     return Predicted(
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
@@ -192,8 +193,7 @@ def _fill(
             dataset = job.pictures.readable
             how = (manner.decode, str(manner.augment), str(IMAGES_AT_ONCE), str(BEAM), str(SHORT_LIST))
             key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-            folder = job.target.with_name(f".{job.target.name}.unfinished") / run.place.run
-            journal = Journal(folder, key, len(dataset), IMAGES_AT_ONCE)
+            journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), IMAGES_AT_ONCE)
             if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
                 say(f"{job.name}: going on after {done} images that were answered before")
             mine.append(journal)
@@ -201,6 +201,18 @@ def _fill(
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
         answer_tasks(run.place, tasks, devices)
     return journals
+
+
+def _unfinished(target: Path) -> Path:
+    """Where answers are kept until `target` is written."""
+    return target.with_name(f".{target.name}.unfinished")
+
+
+def _clear(target: Path) -> None:
+    """Remove what was needed only to go on, and what killed processes left of `target` itself."""
+    shutil.rmtree(_unfinished(target), ignore_errors=True)
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
@@ -211,7 +223,7 @@ def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
 
 def _calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: Manner) -> Calibration | None:
     """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
-    model, path = fingerprint(ensemble.hash, str(manner.augment)), ensemble.place.calibration
+    model, path = ensemble.calibrated_as(augment=manner.augment), ensemble.place.calibration
     pairs = [
         Judged(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
         for example, of_image in zip(job.pictures.readable.examples, _pooled(journals), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import stored_bits
 from imageclef_vqa.models.presets import PRESETS, Preset
-from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
+from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
@@ -44,6 +46,7 @@ class Finetuned:
     seconds: float
     trained: bool = True
     processes: int = 1
+    first: bool = True  # of the processes: the one that talks
 
 
 def finetune(
@@ -74,8 +77,21 @@ def finetune(
     stage = Stage(folder, workspace.shown(folder))
     processes = Processes.start()
     writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
+
+    def setting() -> Setting:
+        vision = replace(preset.vision, recompute=recipe.recompute)
+        return Setting(
+            preset=replace(preset, vision=vision),
+            stage="1" if number == 1 else "2",
+            recipe=recipe,
+            precision=recipe.precision,
+            devices=processes.count,
+            language_bits=stored_bits(preset.folder / LANGUAGE),
+        )
+
+    kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard():
+    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept):
         paddle.seed(seed)
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)
@@ -109,7 +125,9 @@ def finetune(
         processes.wait()  # until all have seen what the first one is about to change
         if finished:
             stage.clear_leftovers()
-            return Finetuned(folder, stage.last_epoch(), False, time.monotonic() - started, trained=False)
+            return Finetuned(
+                folder, stage.last_epoch(), False, time.monotonic() - started, trained=False, first=processes.first
+            )
         if processes.first:
             if resumed:
                 say(f"{stage.go_on()} (--fresh starts over)")
@@ -135,7 +153,8 @@ def finetune(
             stage.finish(trained)
             stage.draw()
         processes.wait()
-    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started, processes=processes.count)
+    took = time.monotonic() - started
+    return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:

@@ -88,7 +88,8 @@ def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tens
 
 def statements(batch: Batch, table: PairTable) -> np.ndarray:
     """Token ids [i, t] of each pair's question and answer."""
-    return pad([table.questions[pair.question_id] + pair.tokens for pair in batch.pairs])
+    # In few lengths, for the sake of an NPU; and alike on all devices, since dropout depends on them.
+    return pad([table.questions[pair.question_id] + pair.tokens for pair in batch.pairs], lambda t: -(-t // 8) * 8)
 
 
 def holds(batch: Batch, table: PairTable) -> np.ndarray:
