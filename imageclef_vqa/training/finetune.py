@@ -84,7 +84,7 @@ def finetune(
             preset=replace(preset, vision=vision),
             stage="1" if number == 1 else "2",
             recipe=recipe,
-            precision=recipe.precision,
+            precision=recipe.precision,  # type: ignore[arg-type]  # no longer "auto"
             devices=processes.count,
             language_bits=stored_bits(preset.folder / LANGUAGE),
         )
