@@ -33,7 +33,9 @@ def finetune(
     *,
     changes: dict[str, Any],
     fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; an unfinished run is not gone on with.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start over, or go on with an unfinished run if there is one.")
+    ] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")

@@ -21,11 +21,11 @@ from imageclef_vqa.workspace import Workspace
 
 
 class Answerer:
-    """A model with its tokenizer and what its vocabulary allows. i images."""
+    """A model with its tokenizer and what its vocabulary allows, in `longest` tokens (0: any number). i images."""
 
-    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
+        self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
         model.eval()
 
@@ -39,9 +39,11 @@ class Answerer:
         folder = workspace.stage(2)
         stage = Stage(folder, workspace.shown(folder))
         tensors = stage.trained(2)
-        model, tokenizer = load_pretrained(stage.config().starting_point())
+        config = stage.config()
+        model, tokenizer = load_pretrained(config.starting_point())
         load_trained(model, tensors, str(folder / MODEL))
-        return cls(model, tokenizer, stage.vocabulary())
+        model.share_prefix = config.recipe.share_prefix
+        return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
 
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
         """The likeliest allowed answers to each question about each image, pixels uint8 [i, h, w, 3]; if `augmented`,

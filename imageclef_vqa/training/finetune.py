@@ -11,6 +11,7 @@ from typing import Any
 
 import paddle
 
+from imageclef_vqa import runtime
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
@@ -65,9 +66,12 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     started = time.monotonic()
-    if recipe.precision != "fp32" and paddle.get_device() == "cpu":
+    device = paddle.get_device()
+    # Not a part of the recipe where it is left open: a run may go on upon a device that has another.
+    precision = runtime.best_precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision != "fp32" and device == "cpu":
         raise UsageError(
-            f"--precision {recipe.precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
+            f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
         )
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
@@ -80,7 +84,7 @@ def finetune(
             preset=replace(preset, vision=vision),
             stage="1" if number == 1 else "2",
             recipe=recipe,
-            precision=recipe.precision,
+            precision=precision,
             devices=processes.count,
             language_bits=stored_bits(preset.folder / LANGUAGE),
         )
@@ -99,7 +103,7 @@ def finetune(
             train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
-        model.vision.recompute = recipe.recompute
+        model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
@@ -129,6 +133,9 @@ def finetune(
                 say(f"{stage.go_on()} (--fresh starts over)")
             else:
                 stage.begin(config, vocabulary)
+            several = f"{processes.count} processes, " if processes.count > 1 else ""
+            images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
+            say(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
@@ -140,10 +147,12 @@ def finetune(
         keep = recipe.freeze_vision and recipe.cache_features
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
-        run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
+        computed = recipe.model_copy(update={"precision": precision})
+        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, say)
         trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
+            stage.draw()
         processes.wait()
     took = time.monotonic() - started
     return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
