@@ -9,13 +9,15 @@ import os
 import re
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from imageclef_vqa import ascend
 from imageclef_vqa.errors import MedvqaError, UsageError
 
+Precision = Literal["fp32", "fp16", "bf16"]
 # Parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -157,7 +159,7 @@ _REMEDY = {
 }
 
 
-def best_precision(device: str) -> str:
+def best_precision(device: str) -> Precision:
     """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU."""
     if device == "cpu":
         return "fp32"
@@ -166,7 +168,10 @@ def best_precision(device: str) -> str:
     import paddle
 
     try:
-        halves = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}
+        halves: dict[Precision, Callable[[str], bool]] = {
+            "bf16": paddle.amp.is_bfloat16_supported,
+            "fp16": paddle.amp.is_float16_supported,
+        }
         return next((name for name, supported in halves.items() if supported(device)), "fp32")
     except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
         return "fp16"

@@ -132,19 +132,6 @@ def test_a_member_has_the_same_tokens_in_every_set():
     assert TOKENIZER.encode_answer(("Pink", "Red")) == [*pink, *TOKENIZER.separator, *red, TOKENIZER.end]
 
 
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, 12))
-def test_where_training_kept_answers_short_decoding_does_too(seed, longest):
-    entry = vocabulary_of(("Pink", "Red", "White", "Pale Pink"), ("burgundy-like violet",))
-    (every,), (short,) = (
-        rank(RandomLanguage(seed, 1.0), [Grammar(entry, TOKENIZER, limit)], beam=50, short=50) for limit in (0, longest)
-    )
-    fits = {a for a, _ in every if len(a) == 1 or len(TOKENIZER.encode_answer(a)) <= longest}
-    assert {answers for answers, _ in short} == fits
-    assert len(every) == 16
-    assert sum(p for _, p in short) == pytest.approx(1.0, abs=1e-5)
-
-
 # As training labels have it: 600 scenes, their sets of places and colours as varied as the real ones.
 SCENES = [sample_scene(np.random.default_rng([3, number])).answers() for number in range(600)]
 VOCABULARY = learn_vocabulary(pair for scene in SCENES for pair in scene.items())
@@ -249,3 +236,16 @@ def test_free_answers_are_the_papers_one_string_of_ten_tokens():
 def test_a_free_answer_of_nothing_is_marked_as_such():
     for text in ([TOKENIZER.end], [TOKENIZER.pad], [*TOKENIZER.encode(" "), TOKENIZER.end]):
         assert say_freely(Saying(text), memory_of(1), TOKENIZER, 1)[0][0][0] == (NOTHING,)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, 12))
+def test_where_training_kept_answers_short_decoding_does_too(seed, longest):
+    entry = vocabulary_of(("Pink", "Red", "White", "Pale Pink"), ("burgundy-like violet",))
+    (every,), (short,) = (
+        rank(RandomLanguage(seed, 1.0), [Grammar(entry, TOKENIZER, limit)], beam=50, short=50) for limit in (0, longest)
+    )
+    fits = {a for a, _ in every if len(a) == 1 or len(TOKENIZER.encode_answer(a)) <= longest}
+    assert {answers for answers, _ in short} == fits
+    assert len(every) == 16
+    assert sum(p for _, p in short) == pytest.approx(1.0, abs=1e-5)

@@ -67,11 +67,11 @@ def finetune(
     """
     started = time.monotonic()
     device = paddle.get_device()
-    if recipe.precision == "auto":
-        recipe = recipe.model_copy(update={"precision": runtime.best_precision(device)})
-    if recipe.precision != "fp32" and device == "cpu":
+    # Not a part of the recipe where it is left open: a run may go on upon a device that has another.
+    precision = runtime.best_precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision != "fp32" and device == "cpu":
         raise UsageError(
-            f"--precision {recipe.precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
+            f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
         )
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
@@ -84,7 +84,7 @@ def finetune(
             preset=replace(preset, vision=vision),
             stage="1" if number == 1 else "2",
             recipe=recipe,
-            precision=recipe.precision,  # type: ignore[arg-type]  # no longer "auto"
+            precision=precision,
             devices=processes.count,
             language_bits=stored_bits(preset.folder / LANGUAGE),
         )
@@ -135,7 +135,7 @@ def finetune(
                 stage.begin(config, vocabulary)
             several = f"{processes.count} processes, " if processes.count > 1 else ""
             images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
-            say(f"stage {number} of {preset.name} on {device}, {several}{recipe.precision}: {images}")
+            say(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
@@ -147,7 +147,8 @@ def finetune(
         keep = recipe.freeze_vision and recipe.cache_features
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
-        run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
+        computed = recipe.model_copy(update={"precision": precision})
+        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, say)
         trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)

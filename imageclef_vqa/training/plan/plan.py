@@ -18,11 +18,11 @@ from imageclef_vqa.models.parameters import (
     trained,
 )
 from imageclef_vqa.models.presets import GLMConfig, Preset, T5Config
+from imageclef_vqa.runtime import Precision
 from imageclef_vqa.training.plan import activations, operations
 from imageclef_vqa.training.recipe import Recipe
 
 Stage = Literal["1", "2", "predict"]
-Precision = Literal["fp32", "fp16", "bf16"]
 PARTS = ("weights", "gradients", "optimiser", "activations", "cache", "program", "slack")
 
 # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1); a statement of
