@@ -93,3 +93,5 @@ def test_fp16_lowers_its_scale_where_it_overflows_and_the_step_does_not_depend_o
     step(half, {"w": [half.scale * each for each in (1.0, 2.0, -1.0, 0.5)]})
     step(full, {"w": [1.0, 2.0, -1.0, 0.5]})
     np.testing.assert_allclose(scaled["w"].numpy(), plain["w"].numpy(), rtol=1e-6)
+    moments = [optimiser.state(Position())["moment1.w"] for optimiser in (half, full)]
+    np.testing.assert_allclose(*moments, rtol=1e-5)

@@ -119,7 +119,7 @@ def representation_losses(
     queries, asked = model.qformer.read_image(looked)
     image = share.of_group(heads.shared_image(queries))  # [g, q, s]
     words = share.of_group(heads.shared_text(own_words))  # [g, s]
-    near = cosine(image, words) * _counted_once(heads.scale, share.processes)
+    near = (cosine(image, words) * _counted_once(heads.scale, share.processes)).astype("float32")
     positive = holds(share.group, table)
     contrastive = contrastive_loss(near, paddle.to_tensor(positive))
     # All processes of the group have this same value, each with the gradient of its own rows.
