@@ -77,6 +77,7 @@ def predict(
                 "calibration": done.calibration.model_dump() if done.calibration else None,
                 "rules": [str(rule) for rule in done.rules],
                 "repaired": done.repaired,
+                "empty": done.empty,
                 "seconds": done.seconds,
             }
         )
@@ -87,6 +88,8 @@ def predict(
         typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
         typer.echo(f"{name}: {done.images[name]} images, all 18 questions → {places[0].shown(path)}")
+    if done.empty:
+        typer.echo(f"{done.empty} answers said nothing and stand as '(no answer)', which `medvqa package` refuses")
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
     if done.untrained:
