@@ -67,6 +67,7 @@ def predicted(root, *arguments, fold="test", runs=("one",)):
     done = predict(root, "--fold", fold, *arguments, runs=runs)
     assert done.exit_code == 0, done.output
     name = runs[0] if len(runs) == 1 else "-".join(["ensemble", *runs])
+    assert f"next: `medvqa route --run {name}`" in done.stdout
     return read_predictions(Workspace.at(root, name).predictions(fold))
 
 

@@ -70,6 +70,7 @@ def predict(
         files = {name: str(path) for name, path in done.files.items()}
         print_json(
             {
+                "run": done.run,
                 "files": files,
                 "images": done.images,
                 "untrained": done.untrained,
@@ -98,4 +99,5 @@ def predict(
     if done.calibration:
         before, after = done.calibration.error
         typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
-    typer.echo(f"{done.seconds:.0f} s" + ("" if images else "; next: `medvqa route`"))
+    of_run = "" if done.run == "main" else f" --run {done.run}"
+    typer.echo(f"{done.seconds:.0f} s" + ("" if images else f"; next: `medvqa route{of_run}`"))

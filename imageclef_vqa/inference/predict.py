@@ -74,11 +74,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written: a file per fold, images in it, those that could not be read, and what was learnt on the way.
+    """What `run` wrote: a file per fold, images in it, those that could not be read, and what was learnt on the way.
 
     `repaired` counts the answers that rules between questions changed, `empty` those that were free and said nothing.
     """
 
+    run: str
     files: dict[str, Path]
     images: dict[str, int]
     unreadable: dict[str, str]
@@ -176,6 +177,7 @@ def _answer(
         empty += finish.empty
         _clear(job.target)
     return Predicted(
+        run=ensemble.place.run,
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
         unreadable=unreadable,
