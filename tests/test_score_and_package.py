@@ -356,7 +356,7 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     Path("work/main/calibration.json").write_text("{}")
     medvqa("package", "--out", "run.csv")
     same = medvqa("package", "--verify", "run.csv")
-    assert (same.exit_code, same.stdout.count(": the same")) == (0, 9)
+    assert (same.exit_code, same.stdout.count(": the same")) == (0, 10)
     for path, what in (
         ("run.csv", "run run.csv"),
         ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
@@ -367,16 +367,23 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
         ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
         (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
         (f"data/test/images/{TEST[0]}.jpg", "data test"),
+        ("data/development/gt.json", "data development"),
+        ("data/test/test_image_ids.txt", "data test list"),
     ):
-        kept = Path(path).read_bytes()
-        if path.endswith(".jpg"):
-            Image.new("RGB", (40, 32), (1, 2, 3)).save(path)
+        kept, status = Path(path).read_bytes(), os.stat(path)
+        if path.endswith(".jpg"):  # of the same size and date, as a cache knows it
+            Path(path).write_bytes(kept.replace(kept[-30:-28], bytes([kept[-30] ^ 1, kept[-29]])))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        elif path.endswith(".txt"):
+            Path(path).write_text("\n".join(kept.decode().split()[::-1]))
+        elif path.endswith("gt.json"):
+            Path(path).write_bytes(kept.replace(b'"Yes"', b'"No"', 1))
         else:
             Path(path).write_bytes(kept + b" ")
         result = medvqa("package", "--verify", "run.csv")
         assert result.exit_code == 1
         assert next(line for line in result.stdout.splitlines() if "the same" not in line).startswith(f"{what}: ")
-        assert "1 of 9 things differs from its manifest" in result.output
+        assert "1 of 10 things differs from its manifest" in result.output
         Path(path).write_bytes(kept)
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
