@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
-from imageclef_vqa.models.presets import Preset, find_preset
+from imageclef_vqa.models.folder import choose_preset
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
 from imageclef_vqa.task import Vocabulary
 from imageclef_vqa.training.log import Log
@@ -55,7 +56,7 @@ class StageConfig(BaseModel):
 
     def starting_point(self) -> Preset:
         """The preset, with its weights where they were found."""
-        return find_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
+        return choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
 
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""

@@ -15,7 +15,7 @@ from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.presets import PRESETS, Preset
+from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
@@ -83,6 +83,8 @@ def finetune(
             train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
+        if number == 1:
+            heads, tokenizer = load_heads(preset)
         model.vision.recompute = recipe.recompute
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
@@ -97,7 +99,7 @@ def finetune(
             fold=fold,
             data=dataset.fingerprint,
             training_images=training_images,
-            weights_folder=None if preset.weights == PRESETS[preset.name].weights else str(preset.folder.resolve()),
+            weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
             weights=sources,
         )
         finished = stage.finished and not fresh and not stage.config().differences(config)
@@ -123,7 +125,7 @@ def finetune(
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
         run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
-        trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
+        trained = learn_representation(run, heads) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
         processes.wait()
