@@ -119,11 +119,9 @@ def memory_in_use() -> int:
     """Bytes that this process holds: on the device, or of the machine's memory where it computes on the CPU."""
     import paddle
 
-    place = device_in_use()
-    if place.startswith("gpu"):
-        return int(paddle.device.cuda.memory_reserved())
-    if place != "cpu":
-        return int(paddle.device.memory_reserved(place))
+    kind, _, index = device_in_use().partition(":")
+    if kind != "cpu":  # in words that Paddle 3.0 has as well, for GPUs and other devices alike
+        return int(paddle.base.core.device_memory_stat_current_value("Reserved", int(index or 0)))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 

@@ -162,7 +162,7 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
     planned = json.loads(medvqa_plan(fitting[1]))["memory"]
     assert planned["peak"] - planned["program"] < 105e6
     fits = shutil.copytree(folder, tmp_path / "fits")
-    done = medvqa([f"{TRAIN[1].format('npu')} --fresh {fitting[2]}"], fits, **small)
+    done = medvqa([f"finetune --stage 2 --epochs 1 --device npu --fresh {fitting[2]}"], fits, **small)
     assert done.returncode == 0, done.stderr
     done = medvqa([TRAIN[1].format("cpu")], folder)
     assert "going on" in done.stderr

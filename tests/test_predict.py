@@ -16,6 +16,7 @@ from imageclef_vqa.data import read_dataset, read_split
 from imageclef_vqa.inference import predict as predicting
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.decoding import NOTHING
 from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -66,6 +67,7 @@ def predicted(root, *arguments, fold="test", runs=("one",)):
     done = predict(root, "--fold", fold, *arguments, runs=runs)
     assert done.exit_code == 0, done.output
     name = runs[0] if len(runs) == 1 else "-".join(["ensemble", *runs])
+    assert f"next: `medvqa route --run {name}`" in done.stdout
     return read_predictions(Workspace.at(root, name).predictions(fold))
 
 
@@ -225,6 +227,24 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
             assert shares(each) == pytest.approx({answers: p / total for answers, p in bent.items()}, abs=1e-5)
     path.write_text(json.dumps(fitted | {"temperature": 3.0, "model": "another"}))
     assert predicted(root) == before, "what was fitted to another model counts for nothing"
+
+
+def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_them(root, monkeypatch):
+    def generate(self, pixels):
+        return [[(((NOTHING if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
+
+    monkeypatch.setattr(Answerer, "generate", generate)
+    done = predict(root, "--decode", "free")
+    assert done.exit_code == 0, done.output
+    assert f"{IMAGES // 4 + TEST} answers said nothing and stand as '(no answer)'" in done.stdout
+    place = ["--workspace", str(root), "--run", "one"]
+    scores = json.loads(CliRunner().invoke(app, ["score", "--json", *place]).stdout)["folds"]["val"]["questions"]
+    exact = {each["id"]: each["exact_set"] for each in scores}
+    assert (exact[5], exact[3]) == (0, 1)
+    packaged = CliRunner().invoke(app, ["package", "--out", str(root / "run.csv"), *place])
+    assert packaged.exit_code == 1
+    assert f"question 5: {TEST} answers are none that the training labels hold ('(no answer)'" in packaged.output
+    assert not (root / "run.csv").exists()
 
 
 def test_two_devices_answer_as_one(root, monkeypatch):

@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -242,6 +243,28 @@ def test_a_crash_while_writing_leaves_the_old_run_whole(tmp_path, monkeypatch):
         write_run(path, answers(), IDS)
     assert path.read_text() == "the old run"
     assert [each.name for each in tmp_path.iterdir()] == ["run.csv"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_kill_while_writing_leaves_the_old_run_whole(tmp_path, step):
+    write_run(tmp_path / "run.csv", answers(), IDS)
+    before = (tmp_path / "run.csv").read_bytes()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from imageclef_vqa.submission import read_run, write_run\n"
+        "run = Path(sys.argv[1])\n"
+        "answers = read_run(run)\n"
+        "answers.popitem()\n"
+        f"os.{step} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_run(run, answers, [])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run.csv")]
+    done = subprocess.run(command, capture_output=True, cwd=Path(writers.__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (tmp_path / "run.csv").read_bytes() == before
+    write_run(tmp_path / "run.csv", without((IDS[11], 17)), IDS)  # what the kill left behind hinders nobody
+    assert (tmp_path / "run.csv").read_bytes() != before
 
 
 def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):

@@ -28,7 +28,10 @@ def ask(
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a trained run about one picture: the answer, its alternatives, and how probable each is."""
+    """Ask a trained run about one picture: the answer, its alternatives, and how probable each is.
+
+    QUESTION is a number, 0 to 17, a text, or a part of one that no other question has.
+    """
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.data import read_pixels

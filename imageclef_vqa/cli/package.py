@@ -49,6 +49,7 @@ def package(
     from imageclef_vqa.cli.gather import answers_of, read_development, read_scores
     from imageclef_vqa.cli.known import spell
     from imageclef_vqa.cli.options import find_profile
+    from imageclef_vqa.cli.verifying import compare_with_manifest
     from imageclef_vqa.data.reading import read_dataset
     from imageclef_vqa.files import write_json
     from imageclef_vqa.submission import (
@@ -57,6 +58,7 @@ def package(
         errors_in,
         hashes,
         in_order,
+        list_hash,
         make_manifest,
         manifest_path,
         organisers_verdict,
@@ -66,7 +68,7 @@ def package(
 
     place, edition = Workspace.at(workspace, run), find_profile(profile)
     if verify is not None:
-        _verify(place, verify, predictions, as_json)
+        compare_with_manifest(place, verify, predictions, as_json)
         return
     target = _target(place, out, team, edition)
     fold = "test" if place.has_test else "val"
@@ -77,7 +79,8 @@ def package(
     image_ids = list(development.split.val(development.fold))
     if place.has_test:
         test = read_dataset(place.test, cache=place.cache, labelled=False)
-        image_ids, fingerprints["test"] = [example.image_id for example in test.examples], test.fingerprint
+        image_ids = [example.image_id for example in test.examples]
+        fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
     answers = in_order(answers, image_ids)
     findings = [
         *_about_the_files(place, target, source, edition),
@@ -132,12 +135,14 @@ def package(
     if not as_json:
         typer.echo(f"{place.shown(target)}: {len(answers):,} answers to {len(image_ids):,} {_IMAGES[fold]}, read back.")
         typer.echo(f"{place.shown(manifest_path(target))} says what it was made of.")
-        typer.echo(wrapped(_NEXT[fold]))
+        zipped = " (the organisers take it as `medvqa package --team NAME` writes it)"
+        asked = edition.team_zip is not None and team is None
+        typer.echo(wrapped(_NEXT[fold].format(zip=zipped * asked)))
 
 
 _IMAGES = {"test": "test images", "val": "validation images"}
 _NEXT = {
-    "test": "Next: keep both, and submit the run (the organisers take it as `medvqa package --team NAME` writes it).",
+    "test": "Next: keep both, and submit the run{zip}.",
     "val": "Next: put the test images into data/test/images, then `medvqa predict` and `medvqa package` again.",
 }
 
@@ -196,39 +201,6 @@ def _models(place: Workspace) -> list[Path]:
     """The files of all that may have answered: BLIP-2 with its recipe, experts, and what calibrates them."""
     experts = [path for path in place.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
     return [*sorted(place.stage(2).glob("*")), *sorted(experts), place.calibration]
-
-
-def _verify(place: Workspace, run: Path, predictions: Path | None, as_json: bool) -> None:
-    """Say of all that a manifest names whether it is still the same.
-
-    Raises:
-        MedvqaError: something is not.
-    """
-    from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.data.reading import read_dataset
-    from imageclef_vqa.submission import compare, read_manifest
-
-    manifest = read_manifest(run)
-    fingerprints = {}
-    for name, folder in (("development", place.development), ("test", place.test)):
-        if name in manifest.data and (folder / "images").is_dir():
-            dataset = read_dataset(folder, cache=place.cache, labelled=name == "development")
-            fingerprints[name] = dataset.fingerprint
-    compared = compare(manifest, run, place.root, fingerprints, predictions)
-    changed = [each for each in compared if not each.same]
-    if as_json:
-        print_json({"same": not changed, "compared": [{**each.model_dump(), "same": each.same} for each in compared]})
-    else:
-        for each in compared:
-            typer.secho(each, fg=None if each.same else "red")
-    if changed:
-        differ = "differs" if len(changed) == 1 else "differ"
-        raise MedvqaError(
-            f"{place.shown(run)}: {len(changed)} of {len(compared)} things {differ} from its manifest",
-            remedy="`medvqa package` writes the run anew from what is there now",
-        )
-    if not as_json:
-        typer.echo(f"{place.shown(run)} and all that it was made of are as they were.")
 
 
 def _command(

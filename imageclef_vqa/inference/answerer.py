@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import paddle
 
@@ -11,12 +14,15 @@ from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Memory, Tokenizer
-from imageclef_vqa.models.pretrained import load_pretrained, load_trained
+from imageclef_vqa.models.language import Memory, Tokenizer, stored_bits
+from imageclef_vqa.models.parameters import images_at_once
+from imageclef_vqa.models.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.task import QUESTIONS, Vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage
 from imageclef_vqa.training.pairs import pad
+from imageclef_vqa.training.plan import Setting, shortage_explained
+from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
 
@@ -27,6 +33,7 @@ class Answerer:
         self._model, self._tokenizer = model, tokenizer
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
+        self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
 
     @classmethod
@@ -48,6 +55,24 @@ class Answerer:
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
         """The likeliest allowed answers to each question about each image, pixels uint8 [i, h, w, 3]; if `augmented`,
         by the mean over several views of the image."""
+        return self._in_parts(pixels, partial(self._rank, augmented=augmented))
+
+    def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
+        """What the model says freely to each question about each image, one string each, allowed or not."""
+        return self._in_parts(pixels, self._generate)
+
+    def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
+        """As many images at a time as `medvqa plan` reckons with."""
+        with shortage_explained(self._setting, "what was answered before is kept"):
+            starts = range(0, len(pixels), self._at_once)
+            return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
+
+    def _setting(self) -> Setting:
+        preset = self._model.preset
+        bits = stored_bits(preset.folder / LANGUAGE)
+        return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=bits)
+
+    def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
         questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
         views = [
             rank_answers(self._model.language, self._read(view(pixels)), self._trie, questions)
@@ -55,8 +80,7 @@ class Answerer:
         ]
         return _by_image([mean(lists) for lists in zip(*views, strict=True)] if augmented else views[0])
 
-    def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
-        """What the model says freely to each question about each image, one string each, allowed or not."""
+    def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
         return _by_image(say_freely(self._model.language, self._read(pixels), self._tokenizer, pairs))
 

@@ -32,6 +32,7 @@ class Blip2(nn.Layer):
 
     def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
+        self.preset = preset
         self.vision = VisionTransformer(preset.vision)
         self.qformer = QFormer(preset.qformer)
         self.projection = nn.Linear(preset.qformer.width, preset.language.width)

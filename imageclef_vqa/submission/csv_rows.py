@@ -65,14 +65,14 @@ def _note_line_ends(text: str, reading: Reading) -> None:
 
 
 def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
-    shown = ", ".join(header)[:120]
+    shown = ", ".join(header)[:80]
     why = ""
     if not header:
         why = ": an empty line comes first"
     elif header[0].lstrip().startswith(("{", "[")):
         why = ": this is JSON: name it .json"
     elif "\0" in shown:
-        why = ": it holds NUL bytes, as UTF-16 has them: save it as UTF-8"
+        shown, why = shown.replace("\0", ""), ": with NUL bytes, as UTF-16 has them: save it as UTF-8"
     elif len(header) == 1:
         used = next((said for sign, said in _DELIMITERS.items() if sign in header[0]), None)
         why = f": separated by {used}, not by commas" if used else ""

@@ -13,7 +13,8 @@ from imageclef_vqa.task import QUESTIONS, QuestionVocabulary, as_set
 
 _ARITY_RATIO = 1.5
 _LONELY_FROM = 50  # labels; what stood alone in fewer may have company yet
-_NEVER_FROM = 400  # labels of a question that takes a set; in fewer, none may have several values by chance
+_NEVER_FROM = 400  # labels of a question that takes a set; in fewer, large sets may be lacking by chance
+_SEEN = 20  # labels of several values, or one; on fewer no question is judged
 _SEVERAL = 1.5  # values that training gives on average to a question that asks for several
 _CONSTANT_FROM = 10  # images; fewer can share an answer by chance
 _BLIND_FROM = 20
@@ -56,7 +57,7 @@ def _too_many(question_id: int, pairs: list[tuple[str, Answers]], most: int, lab
         yield finding("error" if known else "warning", "arity", found, message, remedy)
         return
     found = [f"{image_id}: {len(given)} values" for image_id, given in pairs if len(given) > 2 * most]
-    if found:
+    if found and labels >= _NEVER_FROM:
         message = f"question {question_id}: {len(found)} of {len(pairs)} answers have over twice as many values as any"
         remedy = "answer with what is there, not with all that there might be"
         yield finding("error", "arity", found, f"{message} training label", remedy)
@@ -68,7 +69,7 @@ def _always_one(entry: QuestionVocabulary, answers: list[Answers]) -> bool:
     asked = [(members, count) for members, count in entry.sets if alone.isdisjoint(members)]
     given = [members for members in answers if alone.isdisjoint(members)]
     total = sum(count for _, count in asked)
-    if not given or not total or max(map(len, given)) > 1:
+    if not given or total < _SEEN or max(map(len, given)) > 1:
         return False
     if sum(len(members) * count for members, count in asked) < _SEVERAL * total:
         return False

@@ -36,6 +36,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def list_hash(image_ids: Sequence[str]) -> str:
+    """The hash of an id list, in its order, which is that of a run."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()
+
+
 def hashes(files: Sequence[Path], root: Path) -> dict[str, str]:
     """Path beneath `root` → hash, for those of `files` that are there; elsewhere, the name alone."""
     return {

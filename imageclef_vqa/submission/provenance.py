@@ -16,7 +16,8 @@ from imageclef_vqa.task import Profile, same_answer
 
 # Good models agree on nine answers of ten, and elsewhere differ on most images and questions, where they are in doubt.
 _SAME_SOURCE = 0.9
-_CONFINED = 1 / 3  # of the images or of the questions
+_CONFINED = 1 / 3  # of the images, or of the questions that are not answered alike throughout
+_FEWEST = 10  # images; on fewer, models agree by chance
 _SURE = 0.75
 
 
@@ -37,14 +38,15 @@ def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Fi
     closest: tuple[float, str, list[str]] = (0.0, "", [])
     for name, predicted, probabilities in sources:
         shared = [pair for pair in answers if pair in predicted]
-        if len(shared) < _SAME_SOURCE * len(answers) or not shared:
+        if len(shared) < _SAME_SOURCE * len(answers) or len({image_id for image_id, _ in shared}) < _FEWEST:
             continue
         moved.append((_moved(answers, predicted), name))
         changed = [pair for pair in shared if not _same(answers[pair], predicted[pair])]
         if not changed:
             return
         agreement = 1 - len(changed) / len(shared)
-        if agreement > closest[0] and _was_altered(changed, shared, probabilities):
+        varied = _varied(shared, answers, predicted)
+        if agreement > closest[0] and _was_altered(changed, varied, probabilities):
             told = [
                 f"{place(*pair, '; '.join(answers[pair]))}, predicted {'; '.join(predicted[pair])[:60]!r}"
                 for pair in changed
@@ -64,10 +66,18 @@ def _same(one: Answers, other: Answers) -> bool:
     return one == other or same_answer(one, other)
 
 
-def _was_altered(changed: list[Pair], shared: list[Pair], probabilities: Mapping[Pair, float]) -> bool:
-    """Whether answers were changed by hand or by accident, rather than given by another model of its own."""
-    for side in (0, 1):
-        if len({pair[side] for pair in changed}) <= _CONFINED * len({pair[side] for pair in shared}):
+def _varied(shared: list[Pair], answers: PairAnswers, predicted: PairAnswers) -> list[Pair]:
+    """Those of `shared` whose question is not answered alike throughout: any two models agree on the others."""
+    values: dict[int, set[Answers]] = {}
+    for pair in shared:
+        values.setdefault(pair[1], set()).update((answers[pair], predicted[pair]))
+    return [pair for pair in shared if len(values[pair[1]]) > 1]
+
+
+def _was_altered(changed: list[Pair], varied: list[Pair], probabilities: Mapping[Pair, float]) -> bool:
+    """Whether answers were changed by hand or by accident, rather than given by another model."""
+    for side in (0, 1):  # images, questions
+        if len({pair[side] for pair in changed}) <= _CONFINED * len({pair[side] for pair in varied}):
             return True
     return sum(probabilities.get(pair, 0.0) for pair in changed) >= _SURE * len(changed)
 

@@ -46,10 +46,14 @@ class Reading:
         self.faults.append(Fault(check, line))
 
     def hopeless(self, where: str) -> bool:
-        """Whether so much is wrong before `where` that the rest is not worth reading, which is then said."""
+        """Whether so much is wrong before `where` that the rest is not worth reading, which is then said.
+
+        Nor are the answers found so far worth checking: they are not all.
+        """
         if len(self.faults) <= _HOPELESS:
             return False
         remedy = "mend what is found so far and check again: there may be more"
+        self.answers.clear()
         self.odd("warning", "unread", [where], f"over {_HOPELESS:,} faults: the rest was not looked at", remedy)
         return True
 
@@ -118,8 +122,8 @@ _KINDS: dict[str, tuple[tuple[str, str], str]] = {
         "keep number and text together, spelt as in the data",
     ),
     "answer-form": (
-        ("answer is no list of strings", "answers are no lists of strings"),
-        'write an answer as a list of strings, numbers too: ["3"]',
+        ("answer has the wrong form", "answers have the wrong form"),
+        'write an answer as a list of strings, numbers too, ["3"]; in later editions as one string',
     ),
     "duplicate": (
         ("answer or key stands there twice", "answers or keys stand there twice"),

@@ -108,6 +108,8 @@ def _kind(
         return "characters", f" holds {', '.join(odd[:3])}{meant}"
     if plain in folded:
         return "spelling", f", spelt {folded[plain]!r} in training"
+    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
+        return "rare", ""
     parts = [part for part in (part.strip("[]'\" ") for part in _JOINED.split(stranger)) if part]
     if len(parts) > 1 and all(_folded(part) in folded for part in parts):
         return "joined", f" for {', '.join(repr(folded[_folded(part)]) for part in parts)}"
@@ -115,8 +117,6 @@ def _kind(
         return "truncated", f", the beginning of {whole[0]!r}"
     if QUESTIONS[question_id].kind is Kind.NUMBER and _NUMERAL.fullmatch(stranger):
         return "numeral", ""
-    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
-        return "rare", ""
     if near := get_close_matches(plain, folded, 1, 0.85):
         return "vocabulary", f", nearly {folded[near[0]]!r}"
     if elsewhere := homes.get(stranger):

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa import __version__
-from imageclef_vqa.models.presets import Preset, find_preset
+from imageclef_vqa.models.folder import choose_preset
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.recipe import Recipe
 
 MODEL = "model.safetensors"
@@ -40,7 +41,7 @@ class StageConfig(BaseModel):
 
     def starting_point(self) -> Preset:
         """The preset, with its weights where they were found."""
-        return find_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
+        return choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
 
     def differences(self, other: StageConfig) -> list[str]:
         """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""

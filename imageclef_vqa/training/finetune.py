@@ -17,7 +17,7 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import stored_bits
-from imageclef_vqa.models.presets import PRESETS, Preset
+from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
@@ -103,6 +103,8 @@ def finetune(
             train_set, val_set = dataset, dataset.subset([])
         vocabulary = learn_vocabulary(train_set.labels())
         model, tokenizer = load_pretrained(preset)
+        if number == 1:
+            heads, tokenizer = load_heads(preset)
         model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
@@ -117,7 +119,7 @@ def finetune(
             fold=fold,
             data=dataset.fingerprint,
             training_images=training_images,
-            weights_folder=None if preset.weights == PRESETS[preset.name].weights else str(preset.folder.resolve()),
+            weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
             weights=sources,
         )
         finished = stage.finished and not fresh and not stage.config().differences(config)
@@ -149,7 +151,7 @@ def finetune(
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
         computed = recipe.model_copy(update={"precision": precision})
         run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, say)
-        trained = learn_representation(run, load_heads(preset)) if number == 1 else learn_to_answer(run)
+        trained = learn_representation(run, heads) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
             stage.draw()

@@ -86,10 +86,11 @@ def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tens
     return {f"qformer.{name}": tensor for name, tensor in run.model.qformer.state_dict().items()}
 
 
-def statements(batch: Batch, table: PairTable) -> np.ndarray:
-    """Token ids [i, t] of each pair's question and answer."""
+def statements(batch: Batch, table: PairTable, longest: int) -> np.ndarray:
+    """Token ids [i, t] of each pair's question and answer, their last `longest` where there are more."""
+    said = [(table.questions[pair.question_id] + pair.tokens)[-longest:] for pair in batch.pairs]
     # In few lengths, for the sake of an NPU; and alike on all devices, since dropout depends on them.
-    return pad([table.questions[pair.question_id] + pair.tokens for pair in batch.pairs], lambda t: -(-t // 8) * 8)
+    return pad(said, lambda length: min(longest, -(-length // 8) * 8))
 
 
 def holds(batch: Batch, table: PairTable) -> np.ndarray:
@@ -112,7 +113,8 @@ def representation_losses(
 
     Images and statements are compared within a group, whichever process has them.
     """
-    text = paddle.to_tensor(statements(share.whole, table)).index_select(paddle.to_tensor(share.group_places))  # [g, t]
+    whole = statements(share.whole, table, longest=len(model.qformer.positions.weight) - 1)  # one token goes in front
+    text = paddle.to_tensor(whole).index_select(paddle.to_tensor(share.group_places))  # [g, t]
     own = text.index_select(paddle.to_tensor(share.own_places))  # [o, t]
     own_words = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
     looked = model.qformer.look(patches)
@@ -125,7 +127,7 @@ def representation_losses(
     # All processes of the group have this same value, each with the gradient of its own rows.
     contrastive = contrastive - contrastive.detach() * (1 - 1 / share.processes)
     matching = _matching_loss(model, heads, looked, patches, text, near.detach().numpy(), positive, share, rng)
-    tokens = sum(len(table.questions[pair.question_id]) + len(pair.tokens) for pair in share.whole.pairs)
+    tokens = int((whole != 0).sum())
     part = share.weight * len(share.group.images) / len(share.whole.images)
     return {
         "contrastive": part * contrastive,

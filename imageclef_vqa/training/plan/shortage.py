@@ -68,7 +68,8 @@ def _part(trace: TracebackType | None) -> str:
 
 def _planned(setting: Setting) -> str:
     plan = make_plan(setting)
-    parts = [f"{name} {size_of(plan.parts[name])}" for name in ("weights", "gradients", "optimiser", "activations")]
+    held = {name: plan.parts[name] for name in ("weights", "gradients", "optimiser", "activations", "cache")}
+    parts = [f"{name} {size_of(number)}" for name, number in held.items() if number]
     return f"planned are {size_of(plan.peak - PROGRAM)}: {', '.join(parts)}"
 
 
