@@ -6,19 +6,29 @@ import json
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
+from paddle.vision.models import resnet34
+from resnet34_weights import spread, weights
 from small_dataset import record, write_dataset, write_labels
+from torch_files import write_pth
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.inference.experts import rank_one_of, rank_sets
+from imageclef_vqa.data import make_split, pixels, read_dataset
+from imageclef_vqa.inference.experts import answer_with_experts, rank_one_of, rank_sets
+from imageclef_vqa.models.expert import build_expert, start_from
+from imageclef_vqa.models.weights import load_weights, read_weights
+from imageclef_vqa.models.weights.convert import convert
+from imageclef_vqa.models.weights.source import open_source
 from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.training import experts
 from imageclef_vqa.training.experts import Head, read_config
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
+# What torchvision 0.28 on torch 2.13 computes for the weights of `resnet34_weights`.
+PARITY = Path(__file__).parent / "parity" / "resnet34"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 SIZES = ("Not relevant", "11-20mm", "5-10mm", ">20mm", "< 5mm")
 TYPES = ("Not relevant", "Paris ip", "Paris iia", "Paris is")
@@ -65,6 +75,18 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(place: Wo
     assert {each.model for each in routed if each.question_id in (16, 17)} == {"resnet34"}
 
 
+def test_both_experts_answer_from_one_decoding_of_each_image(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    experts.train_experts(place, [16, 17], epochs=1)
+    for cached in place.cache.glob("pixels-*"):
+        cached.unlink()
+    decoded, decode = [], pixels._decode
+    monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
+    answer_with_experts(place)
+    answered = read_predictions(place.expert("resnet34") / "val.jsonl")
+    assert {each.question_id for each in answered} == {16, 17}
+    assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
+
+
 def test_training_that_was_stopped_ends_with_the_same_network(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,3 +123,71 @@ def test_members_are_said_from_the_threshold_on_and_new_sets_are_possible() -> N
     logits = np.array([0.5, 0.5, -3.0])
     assert rank_sets(head, logits, 0.5)[0].answers == ("a", "b")
     assert rank_sets(head, logits, 0.8)[0].answers in {("a",), ("b",)}
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.pth` file in torchvision's names with the weights for which torchvision's outputs are kept."""
+    network = resnet34(num_classes=7)
+    theirs = {"_mean": "running_mean", "_variance": "running_var"}
+    shapes = {}
+    for name, tensor in network.state_dict().items():
+        stem, _, last = name.rpartition(".")
+        shapes[f"{stem}.{theirs.get(last, last)}"] = tuple(tensor.shape[::-1] if name == "fc.weight" else tensor.shape)
+    shapes["bn1.num_batches_tracked"] = ()
+    file = tmp_path_factory.mktemp("imagenet") / "resnet34.pth"
+    write_pth(file, weights(shapes))
+    return file
+
+
+def outputs(network: paddle.nn.Layer) -> dict[str, np.ndarray]:
+    network.eval()
+    features = []
+    hook = network.avgpool.register_forward_post_hook(lambda _layer, _given, made: features.append(made.flatten(1)))
+    with paddle.no_grad():
+        logits = network(paddle.to_tensor(2 * spread("pixels", (2, 3, 96, 96))))
+    hook.remove()
+    return {"features": features[0].numpy(), "logits": logits.numpy()}
+
+
+def test_a_converted_resnet34_computes_what_torchvision_does(imagenet: Path, tmp_path: Path) -> None:
+    convert(open_source(imagenet), tmp_path / "w")
+    network = build_expert(7)
+    load_weights(network, read_weights(tmp_path / "w" / "resnet34.safetensors"), "w")
+    expected = read_weights(PARITY / "expected.safetensors")
+    ours = outputs(network)
+    for name, array in expected.items():
+        np.testing.assert_allclose(ours[name], array, rtol=0, atol=1e-4)
+    for block, kind in (("layer2.0.bn", "bias"), ("layer1.2.bn", "_mean"), ("layer4.1.conv", "weight")):
+        state = network.state_dict()
+        one, other = f"{block}1.{kind}", f"{block}2.{kind}"
+        kept = {one: state[one].clone(), other: state[other].clone()}
+        network.set_state_dict(state | {one: kept[other], other: kept[one]})
+        assert np.abs(outputs(network)["features"] - expected["features"]).max() > 1e-2
+        network.set_state_dict(network.state_dict() | kept)
+
+
+def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_head_of_its_own(
+    imagenet: Path, tmp_path: Path
+) -> None:
+    convert(open_source(imagenet), tmp_path / "w")
+    expected = read_weights(PARITY / "expected.safetensors")["features"]
+    for place in (imagenet, tmp_path / "w"):
+        network = build_expert(3)
+        start_from(network, place)
+        np.testing.assert_allclose(outputs(network)["features"], expected, rtol=0, atol=1e-4)
+
+
+def test_route_reads_torchvisions_file_and_runs_nothing_of_it(
+    place: Workspace, imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experts, "_SIZE_PRETRAINED", 32)
+    ordered = ["route", "--policy", "paper", "--questions", "16", "--epochs", "1", "--train-only", "--device", "cpu"]
+    ordered += ["--workspace", str(place.root), "--weights"]
+    done = RUNNER.invoke(app, [*ordered, str(imagenet)])
+    assert done.exit_code == 0, done.output
+    assert read_config(place.expert("resnet34") / "question16").weights
+    write_pth(tmp_path / "evil.pth", {}, b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00truetR.")
+    refused = RUNNER.invoke(app, [*ordered, str(tmp_path / "evil.pth")])
+    assert refused.exit_code == 1
+    assert "evil.pth: refused: it wants os.system" in refused.stderr

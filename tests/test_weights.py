@@ -3,18 +3,20 @@
 `tests/parity` holds what transformers 5.23 computed for two small models, every tensor of which is random.
 """
 
-import io
 import json
 import shutil
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch_files import pickled, write_pth
 
 from imageclef_vqa import runtime
 from imageclef_vqa.errors import MedvqaError
@@ -23,7 +25,7 @@ runtime.prepare("cpu", seed=0)
 
 import paddle  # noqa: E402  (after the environment is set for it)
 
-from imageclef_vqa.models import activations  # noqa: E402
+from imageclef_vqa.models import activations, hub  # noqa: E402
 from imageclef_vqa.models.folder import FolderConfig  # noqa: E402
 from imageclef_vqa.models.formats import hf_blip2, lavis, resnet34  # noqa: E402
 from imageclef_vqa.models.formats.rules import keep, transpose  # noqa: E402
@@ -221,33 +223,6 @@ def test_the_command_exits_with_1_beyond_the_tolerance(t5):
     assert [name for name, row in told["tensors"].items() if not row["passed"]] == ["qformer"]
 
 
-# A .pth file as PyTorch writes it, without PyTorch: a hand-made pickle of protocol 2.
-def pickled(tensors):
-    out = io.BytesIO()
-    out.write(b"\x80\x02}(")
-    for key, array in enumerate(tensors.items()):
-        name, array = array
-        sizes = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in array.shape) + b"t"
-        steps = [int(np.prod(array.shape[place + 1 :])) for place in range(array.ndim)]
-        strides = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in steps) + b"t"
-        out.write(text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n")
-        out.write(text(str(key)) + text("cpu") + b"J" + struct.pack("<i", array.size) + b"tQK\x00" + sizes + strides)
-        out.write(b"\x89ccollections\nOrderedDict\n)RtR")
-    out.write(b"u.")
-    return out.getvalue()
-
-
-def text(value):
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-def write_pth(path, tensors, content=None, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        archive.writestr("archive/data.pkl", pickled(tensors) if content is None else content)
-        for key, array in enumerate(tensors.values()):
-            archive.writestr(f"archive/data/{key}", np.asarray(array, "<f4").tobytes())
-
-
 TENSORS = {"a.weight": np.arange(6, dtype="float32").reshape(2, 3), "b": np.arange(50, dtype="float32")}
 
 
@@ -418,3 +393,29 @@ def test_drop_path_drops_whole_pictures_in_training_alone():
     assert (change_of.reshape(200, -1).min(1) == change_of.reshape(200, -1).max(1)).mean() > 0.5
     layer.eval()
     np.testing.assert_array_equal(layer._dropped(x), x)
+
+
+def test_a_hub_name_without_a_network_fails_soon_and_says_what_to_provide(monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub, "_SECONDS", 0.05)
+    forever = threading.Event()
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: forever.wait())
+    with pytest.raises(MedvqaError, match=r"some/model: no such folder(.|\n)*\(TimeoutError\)") as caught:
+        hub.find_source("some/model")
+    forever.set()
+    assert "name that folder here" in str(caught.value.remedy)
+
+
+def test_a_hub_name_is_fetched_in_one_format_where_there_is_a_network(monkeypatch, tmp_path):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    files = [SimpleNamespace(rfilename=name) for name in ("model.safetensors", "pytorch_model.bin")]
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=files))
+    asked = {}
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, **wanted: asked.update(wanted) or str(tmp_path)
+    )
+    assert hub.find_source("some/model") == tmp_path
+    assert asked["ignore_patterns"] == ["*.bin"]
+    assert "vocab.txt" in asked["allow_patterns"]
+    assert hub.find_source(str(tmp_path)) == tmp_path
+    assert hub.find_source("no/such/folder") == Path("no/such/folder")

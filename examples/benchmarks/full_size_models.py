@@ -1,15 +1,17 @@
 """Full-size models on a small machine: `vit-g-glm-6b` answers, `vit-g-t5-base` takes a step of stage 2.
 
-Random weights; the language model's are written to a file in half precision (12.4 GB for ChatGLM-6B, removed again)
-and mapped from it. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped
-file can be dropped at any time.
+One image and all its questions, as `predict` and `finetune` do it, with random weights: decoding then follows as many
+answers as it may. The language model's weights are written to a file in half precision (12.4 GB for ChatGLM-6B, removed
+again) and mapped from it; words are cut with `tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of
+resident memory, of which pages of the mapped file can be dropped at any time.
 
-    python examples/benchmarks/full_size_models.py predict|step [FOLDER] [QUESTIONS]
+    python examples/benchmarks/full_size_models.py predict|step|step-frozen [FOLDER]
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import threading
@@ -19,21 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from imageclef_vqa import runtime
-from imageclef_vqa.models.presets import find_preset
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
-from imageclef_vqa.models.folder import FolderConfig  # noqa: E402
-from imageclef_vqa.models.language import load_language  # noqa: E402
-from imageclef_vqa.models.parts import shapes  # noqa: E402
-from imageclef_vqa.models.weights import write_safetensors  # noqa: E402
-from imageclef_vqa.training import stage2  # noqa: E402
-from imageclef_vqa.training.loop import choose_what_learns  # noqa: E402
+from imageclef_vqa.data import Dataset, Example
+from imageclef_vqa.data.synthetic import sample_scene
+from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, find_preset
+from imageclef_vqa.task import learn_vocabulary
 
 BLOCK = (np.random.default_rng(0).standard_normal(2**20) * 0.02).astype("float16")
+SCENES = 200  # from which the vocabulary is learnt
 
 
 class RandomBits:
@@ -49,11 +43,11 @@ class RandomBits:
 
 
 class Peaks(threading.Thread):
-    """Watches resident memory: anonymous pages and those of files, in bytes."""
+    """Watches resident memory, in bytes: anonymous pages, those of files, and both together."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.anonymous = self.mapped = 0
+        self.anonymous = self.mapped = self.both = 0
 
     def run(self) -> None:
         while True:
@@ -61,65 +55,100 @@ class Peaks(threading.Thread):
             sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss")}
             self.anonymous = max(self.anonymous, sizes["RssAnon"])
             self.mapped = max(self.mapped, sizes["RssFile"])
-            time.sleep(0.2)
+            self.both = max(self.both, sizes["RssAnon"] + sizes["RssFile"])
+            time.sleep(0.1)
 
 
-def predict(model: Blip2, questions: int) -> None:
-    """One image and its questions, three tokens each, by the likeliest at each step."""
-    model.eval()
-    language = model.language
-    with paddle.no_grad():
-        visual = model.visual_tokens(paddle.randn([1, 3, 224, 224]))
-        question = paddle.randint(100, 20000, [questions, 12])
-        memory = model.read(visual, paddle.zeros([questions], dtype="int64"), question, paddle.ones_like(question))
-        tokens = paddle.full([questions], language.start, dtype="int64")
-        for _ in range(3):
-            logits, memory = language.step(memory, tokens)
-            tokens = logits.argmax(axis=-1)
-    assert bool(paddle.isfinite(logits).all())
+def scenes(count: int) -> Dataset:
+    answers = [sample_scene(np.random.default_rng([7, number])).answers() for number in range(count)]
+    return Dataset(
+        Path(), tuple(Example(f"scene{n}", Path(), each, "", 8, 8) for n, each in enumerate(answers)), (), ""
+    )
 
 
-def step(model: Blip2, questions: int) -> None:
-    """One step on one image; its vision learns only if there is room for it."""
-    room = int(Path("/proc/meminfo").read_text(encoding="utf-8").split("MemAvailable:")[1].split()[0]) * 1024
-    vision = room > 16e9
+def write_language(preset: Preset, file: Path) -> None:
+    """Random weights of the preset's language model."""
+    from imageclef_vqa.models.folder import FolderConfig
+    from imageclef_vqa.models.parts import shapes
+    from imageclef_vqa.models.weights import write_safetensors
+
+    sizes = shapes("language", FolderConfig(language=preset.language))
+    write_safetensors(file, {name: RandomBits(shape) for name, shape in sizes.items()})
+
+
+def build(preset: Preset, file: Path):
+    from imageclef_vqa.models.blip2 import Blip2
+    from imageclef_vqa.models.language import load_language
+
+    return Blip2(preset, load_language(preset.language, file))
+
+
+def pixels(size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype="uint8")
+
+
+def predict(model, _preset: Preset) -> dict[str, float]:
+    """Ranked answers to all questions about one image."""
+    from imageclef_vqa.inference.answerer import Answerer
+    from imageclef_vqa.models.language import Tokenizer
+
+    answerer = Answerer(model, Tokenizer(TINY_WEIGHTS / "spiece.model"), learn_vocabulary(scenes(SCENES).labels()))
+    [ranked] = answerer.rank(pixels(model.vision.image_size))
+    assert all(each[0].probability > 0 for each in ranked)
+    return {"questions": len(ranked), "answers": sum(map(len, ranked))}
+
+
+def step(model, preset: Preset, *, vision: bool = True) -> dict[str, float]:
+    """A step of stage 2 on one image and all its questions."""
+    from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.vision import normalise
+    from imageclef_vqa.training import stage2
+    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.optimiser import Optimiser
+    from imageclef_vqa.training.pairs import PairTable
+    from imageclef_vqa.training.parallel import Processes
+    from imageclef_vqa.training.recipe import Recipe
+
+    drawn = scenes(1)
+    table = PairTable(drawn, learn_vocabulary(drawn.labels()), Tokenizer(TINY_WEIGHTS / "spiece.model"))
+    [batch] = table.all(1)
     learning = choose_what_learns(model, stage2.learns(vision=vision))
-    optimizer = paddle.optimizer.AdamW(1e-4, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
+    optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
     model.language.eval()
-    question, answer = paddle.randint(100, 20000, [questions, 12]), paddle.randint(100, 20000, [questions, 5])
-    image = paddle.zeros([questions], dtype="int64")
-    memory = model.read(
-        model.visual_tokens(paddle.randn([1, 3, 224, 224])), image, question, paddle.ones_like(question)
-    )
-    loss = -model.language.score(memory, answer).mean()
+    loss = stage2.answer_loss(model, model.visual_tokens(normalise(pixels(preset.vision.image_size))), batch, table)
     loss.backward()
-    optimizer.step()
-    assert bool(paddle.isfinite(loss))
-    assert float(model.projection.weight.grad.abs().sum()) > 0
-    print(f"loss {float(loss):.2f}, {'vision trained' if vision else 'vision frozen'}", file=sys.stderr)
+    norm = optimiser.step(1e-4)
+    assert 0 < norm < math.inf
+    return {"questions": len(batch.pairs), "loss": round(float(loss), 3), "norm": round(norm, 3)}
+
+
+def step_frozen(model, preset: Preset) -> dict[str, float]:
+    return step(model, preset, vision=False)
+
+
+WORKS = {"predict": predict, "step": step, "step-frozen": step_frozen}
 
 
 def main() -> None:
     what, place = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    questions = int(sys.argv[3]) if len(sys.argv) > 3 else 18
     preset = find_preset("vit-g-glm-6b" if what == "predict" else "vit-g-t5-base")
+    runtime.prepare("cpu", seed=0)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         file = Path(folder) / "language.safetensors"
-        names = shapes("language", FolderConfig(language=preset.language))
-        write_safetensors(file, {name: RandomBits(shape) for name, shape in names.items()})
+        write_language(preset, file)
         peaks, started = Peaks(), time.monotonic()
         peaks.start()
-        model = Blip2(preset, load_language(preset.language, file))
+        model = build(preset, file)
         loaded = time.monotonic()
-        (predict if what == "predict" else step)(model, questions)
-        done = time.monotonic()
+        done = WORKS[what](model, preset)
         result = {
             "preset": preset.name,
             "what": what,
-            "questions": questions,
+            **done,
             "load_s": round(loaded - started, 1),
-            "run_s": round(done - loaded, 1),
+            "run_s": round(time.monotonic() - loaded, 1),
+            "peak_gb": round(peaks.both / 1e9, 2),
             "anonymous_gb": round(peaks.anonymous / 1e9, 2),
             "mapped_gb": round(peaks.mapped / 1e9, 2),
         }

@@ -18,7 +18,11 @@ def finetune(
     context: typer.Context,
     stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
     preset: Annotated[
-        str | None, typer.Option(help="Which BLIP-2; `medvqa plan` lists them.", show_default="the recipe's, or tiny")
+        str | None,
+        typer.Option(
+            help="Which BLIP-2; `medvqa plan` lists them. folder: the one in --weights.",
+            show_default="the recipe's, or tiny",
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Folder with the preset's weights.", show_default="those in the package")
@@ -33,7 +37,9 @@ def finetune(
     *,
     changes: dict[str, Any],
     fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; an unfinished run is not gone on with.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start over, or go on with an unfinished run if there is one.")
+    ] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")
@@ -47,14 +53,14 @@ def finetune(
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.errors import UsageError
-    from imageclef_vqa.models.presets import find_preset
+    from imageclef_vqa.models.folder import choose_preset
     from imageclef_vqa.training.launch import launch, launched, parse_devices
     from imageclef_vqa.training.recipe import choose_recipe
     from imageclef_vqa.workspace import Workspace
 
     place = Workspace.at(workspace, run)
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=changes)
-    model = find_preset(name, weights)
+    model = choose_preset(name, weights)
     _ = model.folder  # complains before Paddle is imported, which takes seconds
     if devices and not launched():
         if ":" in device:
@@ -68,6 +74,8 @@ def finetune(
         typer.echo(message, err=True)
 
     done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=say)
+    if not done.first:
+        return
     if as_json:
         print_json(
             {

@@ -26,14 +26,15 @@ def convert(
     """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.models.hub import find_source
 
+    place = find_source(source)  # complains before Paddle is imported, which takes seconds
     runtime.prepare("cpu", seed=0)
 
     from imageclef_vqa.models.weights.convert import convert as convert_weights
-    from imageclef_vqa.models.weights.hub import find_source
     from imageclef_vqa.models.weights.source import open_source
 
-    made = convert_weights(open_source(find_source(source)), target)
+    made = convert_weights(open_source(place), target)
     counts = {part: len(tensors) for part, tensors in made.parts.items()}
     if as_json:
         dropped, absent = dict(made.dropped), dict(made.config.absent)
@@ -72,14 +73,15 @@ def show(
     """Tensors by part: how many, of what type and shape, parameters, and a hash of their values."""
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import print_json, print_table
+    from imageclef_vqa.models.hub import find_source
 
+    place = find_source(source)
     runtime.prepare("cpu", seed=0)
 
-    from imageclef_vqa.models.weights.hub import find_source
     from imageclef_vqa.models.weights.show import as_table, summarise
     from imageclef_vqa.models.weights.source import open_source
 
-    parts = summarise(open_source(find_source(source)))
+    parts = summarise(open_source(place))
     if as_json:
         print_json({part.name: part.as_dict() for part in parts})
     else:

@@ -7,6 +7,7 @@ heads.safetensors       what stage 1 puts on the Q-Former
 language.safetensors    the language model
 resnet34.safetensors    an expert to start from
 spiece.model            its tokenizer (ChatGLM: ice_text.model)
+vocab.txt               the words of BERT, which the Q-Former reads in stage 1
 config.json             the sizes, where the weights come from, and what their source did not have
 
 Tensors have the names and shapes of our layers and the types of their source; one that two layers share stands once.
@@ -20,14 +21,24 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
-from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import (
+    FOLDER,
+    GLMConfig,
+    LanguageConfig,
+    Preset,
+    QFormerConfig,
+    T5Config,
+    VisionConfig,
+    find_preset,
+)
 
 CONFIG = "config.json"
 FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
-TOKENIZERS = ("spiece.model", "ice_text.model")
+WORDS = "vocab.txt"
+TOKENIZERS = ("spiece.model", "ice_text.model", WORDS)
 _LANGUAGES = {"t5": T5Config, "glm": GLMConfig}
 _LARGEST = 10_000_000  # bytes of a config.json
 
@@ -116,6 +127,28 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
         raise MedvqaError(
             f"{path} is damaged: {error!r}", remedy="`medvqa weights convert` makes the folder anew"
         ) from error
+
+
+def choose_preset(name: str, weights: Path | None = None) -> Preset:
+    """The preset called `name`, starting from the folder `weights` where one is given; with the name "folder", the
+    BLIP-2 that the folder holds.
+
+    Raises:
+        UsageError: there is no such preset, or no folder.
+        MedvqaError: the folder does not hold a whole BLIP-2.
+    """
+    if name != FOLDER:
+        return find_preset(name, weights)
+    if weights is None:
+        raise UsageError(f"--preset {FOLDER} takes the sizes from a folder of weights: name it with --weights")
+    config = read_folder_config(weights) or FolderConfig()
+    if config.vision is None or config.qformer is None or config.language is None:
+        missing = [part for part in ("vision", "qformer", "language") if getattr(config, part) is None]
+        raise MedvqaError(
+            f"{weights} is no BLIP-2: it has no {', '.join(missing)}",
+            remedy="`medvqa weights convert` makes such a folder, from several sources if need be",
+        )
+    return Preset(name=FOLDER, vision=config.vision, qformer=config.qformer, language=config.language, weights=weights)
 
 
 def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:

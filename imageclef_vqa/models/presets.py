@@ -53,6 +53,7 @@ class QFormerConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     shared_width: int = 256  # of the space in which stage 1 compares image and text
+    text: Literal["wordpiece", "language"] = "wordpiece"  # whose tokens stage 1 reads: BERT's, or the language model's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ class Preset:
 
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny"
+FOLDER = "folder"  # in place of a preset's name: the sizes are those that the folder of weights gives
 
 # CLIP's ViT-L/14 (Radford et al. 2021, table 20) and EVA-CLIP's ViT-g/14, both without their last layer, whose input is
 # what BLIP-2 reads (section 3.4).
@@ -192,6 +194,7 @@ PRESETS: dict[str, Preset] = {
                 dropout=0.1,
                 attention_dropout=0.0,
                 shared_width=64,
+                text="language",
             ),
             language=T5Config(
                 vocab_size=384,
@@ -245,5 +248,7 @@ def find_preset(name: str, weights: Path | None = None) -> Preset:
         UsageError: there is none; the message lists them.
     """
     if name not in PRESETS:
-        raise UsageError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
+        raise UsageError(
+            f"no preset is called {name!r}; there are: {', '.join(PRESETS)}, and {FOLDER} for the sizes of --weights"
+        )
     return replace(PRESETS[name], weights=weights or PRESETS[name].weights)

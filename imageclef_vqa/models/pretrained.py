@@ -12,9 +12,9 @@ import numpy as np
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.folder import FolderConfig, read_folder_config
-from imageclef_vqa.models.language import Tokenizer, load_language, read_tokenizer, tokenizer_file
-from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.folder import WORDS, FolderConfig, read_folder_config
+from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer, load_language, read_tokenizer, tokenizer_file
+from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.vision import resize_positions
 from imageclef_vqa.models.weights import load_weights, open_safetensors
@@ -27,7 +27,7 @@ _POSITIONS = "positions"
 # What training may choose anew; all else is the weights' own.
 _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
 # What only the text branch of the Q-Former depends on.
-_OF_TEXT = {"vocabulary", "positions", "shared_width"}
+_OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
 # How to compute, which weights bring with them where the preset's own sizes fit.
 _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
 
@@ -35,7 +35,8 @@ _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_eps
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
     needed = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language))]
-    return needed + [path for name in (*START, HEADS) if (path := preset.folder / name).exists()]
+    words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
+    return needed + [path for name in (*START, HEADS, *words) if (path := preset.folder / name).exists()]
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
@@ -56,17 +57,22 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
     return model, read_tokenizer(preset.language, preset.folder)
 
 
-def load_heads(preset: Preset) -> RepresentationHeads:
-    """The heads of stage 1: the folder's, or new ones.
+def load_heads(preset: Preset) -> tuple[RepresentationHeads, Tokenizer]:
+    """The heads of stage 1, the folder's or new ones, and the tokenizer of the text that the Q-Former reads there.
 
     Raises:
-        MedvqaError: they do not fit.
+        MedvqaError: they do not fit, or the folder has no tokenizer for the Q-Former.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
-    heads, path = RepresentationHeads(fitted(preset, config).qformer), preset.folder / HEADS
+    sizes, path = fitted(preset, config).qformer, preset.folder / HEADS
+    tokenizer, begin = read_tokenizer(preset.language, preset.folder), None
+    if sizes.text == "wordpiece":
+        tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
+        begin = tokenizer.reading, tokenizer.writing
+    heads = RepresentationHeads(sizes, begin)
     if path.exists():
         load_weights(heads, open_safetensors(path)[0], str(path), absent=_absent(config, "heads"))
-    return heads
+    return heads, tokenizer
 
 
 def fitted(preset: Preset, config: FolderConfig) -> Preset:
@@ -94,7 +100,10 @@ def fitted(preset: Preset, config: FolderConfig) -> Preset:
         ]
         changes[part] = replace(ours, **{name: value for name, value in differing.items() if name in _NUMERICS})
     if complaints:
-        raise MedvqaError("\n".join([f"the weights in {preset.folder} are not those of {preset.name}:", *complaints]))
+        raise MedvqaError(
+            "\n".join([f"the weights in {preset.folder} are not those of {preset.name}:", *complaints]),
+            remedy=f"--preset {FOLDER} takes the folder's own sizes",
+        )
     return replace(preset, **changes)
 
 

@@ -17,12 +17,12 @@ from imageclef_vqa.models.presets import QFormerConfig
 class RepresentationHeads(nn.Layer):
     """Three heads, and the tokens with which text begins: one to read it, one to write it.
 
-    The two tokens are the last ids of the Q-Former's vocabulary.
+    Where `begin` does not give the two tokens, they are the last ids of the Q-Former's vocabulary.
     """
 
-    def __init__(self, config: QFormerConfig) -> None:
+    def __init__(self, config: QFormerConfig, begin: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.read_token, self.write_token = config.vocabulary - 2, config.vocabulary - 1
+        self.read_token, self.write_token = begin or (config.vocabulary - 2, config.vocabulary - 1)
         self.image_to_shared = nn.Linear(config.width, config.shared_width)
         self.text_to_shared = nn.Linear(config.width, config.shared_width)
         # The similarity's inverse temperature, learnt in log (CLIP, section 2.5).

@@ -30,6 +30,7 @@ from imageclef_vqa.files import sole_writer, write_json, write_text
 from imageclef_vqa.models.expert import build_expert, start_from
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.models.weights import load_weights, read_metadata, read_weights, save_weights
+from imageclef_vqa.models.weights.source import open_source
 from imageclef_vqa.progress import track
 from imageclef_vqa.task import learn_vocabulary, read_predictions
 from imageclef_vqa.training.checkpoint import file_hash, fingerprint
@@ -110,7 +111,7 @@ def train_experts(
                 seed=seed,
                 data=dataset.fingerprint,
                 training_images=fingerprint(*split.train(fold)),
-                weights=None if weights is None else file_hash(_weights_file(weights)),
+                weights=None if weights is None else fingerprint(*map(file_hash, open_source(weights).files)),
             )
             folder = place.expert(NAME) / ("shared" if shared else f"question{group[0]}")
             with paddle.utils.unique_name.guard():
@@ -147,13 +148,6 @@ def _head(sets: Sequence[tuple[tuple[str, ...], int]]) -> Head:
     )
 
 
-def _weights_file(weights: Path) -> Path:
-    found = sorted(weights.glob("*.safetensors")) if weights.is_dir() else [weights]
-    if len(found) != 1 or found[0].suffix != ".safetensors":
-        raise MedvqaError(f"--weights {weights}: not one .safetensors file of a ResNet34")
-    return found[0]
-
-
 def _train(
     folder: Path,
     config: ExpertConfig,
@@ -173,7 +167,7 @@ def _train(
     paddle.seed(config.seed)
     network = build_expert(sum(len(head.classes) for head in config.heads.values()))
     if weights is not None:
-        start_from(network, read_weights(_weights_file(weights)), str(weights))
+        start_from(network, weights)
     optimizer = paddle.optimizer.AdamW(_RATE, parameters=network.parameters(), weight_decay=_DECAY)
     done = _load_state(folder, network, optimizer)
     pixels = load_pixels(training, config.image_size, place.cache)

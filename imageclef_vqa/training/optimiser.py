@@ -17,7 +17,7 @@ from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.training.checkpoint import Position
-from imageclef_vqa.training.parallel import Processes, buckets, flatten, unflatten
+from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
 
 _FIRST_SCALE, _GROW_AFTER = 2.0**15, 2000  # of the loss in fp16 (Micikevicius et al. 2018, section 3.2)
@@ -45,40 +45,37 @@ class Optimiser:
         self.scale = _FIRST_SCALE if recipe.precision == "fp16" else 1.0
         self.steps_at_scale = 0
 
+    @paddle.no_grad()
     def step(self, rate: float) -> float:
         """Sum everyone's gradients, clip them, move the weights; returns the gradients' norm before clipping.
 
         Where the norm is not finite nothing moves.
         """
         moved = {name: tensor for name, tensor in self.parameters.items() if tensor.grad is not None}
-        summed: dict[str, Tensor] = {}
-        squares = paddle.zeros([])
-        for group in buckets(list(moved.values())):
-            flat = self._processes.reduce(flatten([tensor.grad for tensor in group]))
-            squares = squares + paddle.square(flat).sum()
-            for tensor, gradient in zip(group, unflatten(flat, group), strict=True):
-                tensor.clear_gradient(set_to_zero=False)
-                summed[tensor.name] = gradient
+        gradients = {name: tensor.grad for name, tensor in moved.items()}
+        self._processes.total(list(gradients.values()))
+        squares = paddle.add_n([paddle.zeros([]), *(paddle.square(each).sum() for each in gradients.values())])
         norm = math.sqrt(float(squares)) / self.scale
-        if not math.isfinite(norm):
-            return norm
-        factor = min(1.0, self._recipe.clip / max(norm, 1e-12)) / self.scale
-        own = [
-            (tensor, summed[tensor.name] * factor if factor != 1.0 else summed[tensor.name])
-            for tensor in self._own.values()
-            if tensor.name in summed
-        ]
-        summed.clear()
-        self._moved |= set(moved)
+        if math.isfinite(norm):
+            self._move(gradients, min(1.0, self._recipe.clip / max(norm, 1e-12)) / self.scale, rate)
+        for tensor in moved.values():
+            tensor.clear_gradient(set_to_zero=False)
+        return norm
+
+    def _move(self, gradients: Mapping[str, Tensor], factor: float, rate: float) -> None:
+        """Move the weights by `factor` times these gradients, which are scaled in place: a copy would take as much
+        memory as all that learns."""
+        if factor != 1.0:
+            for gradient in gradients.values():
+                gradient.scale_(factor)
+        self._moved |= set(gradients)
         self._adamw.set_lr(rate)
-        if own:
+        if own := [(tensor, gradients[name]) for name, tensor in self._own.items() if name in gradients]:
             self._adamw.apply_gradients(own)
         for owner, tensors in enumerate(self._owned):
             self._processes.spread(list(tensors.values()), owner)
-        with paddle.no_grad():
-            for name, average in self._average.items():
-                average.lerp_(self._own[name], 1.0 - self._recipe.ema)
-        return norm
+        for name, average in self._average.items():
+            average.lerp_(self._own[name], 1.0 - self._recipe.ema)
 
     @property
     def rate(self) -> float:

@@ -154,11 +154,15 @@ class Processes:
             own = places[self.rank]
             yield Share(batch, group, group.part(own), group_places, own, tuple(map(len, places)), 1.0)
 
-    def reduce(self, flat: Tensor) -> Tensor:
-        """The sum of everyone's `flat`, in place."""
-        if self.count > 1:
+    def total(self, tensors: Sequence[Tensor]) -> None:
+        """Make of each of `tensors` the sum of everyone's, in place."""
+        if self.count == 1:
+            return
+        for group in buckets(tensors):
+            flat = flatten(group)
             distributed.all_reduce(flat)
-        return flat
+            for tensor, value in zip(group, unflatten(flat, group), strict=True):
+                tensor.copy_(value, True)
 
     def spread(self, tensors: Sequence[Tensor], owner: int) -> None:
         """Give everyone the values that `tensors` have at process `owner`, in place."""

@@ -92,7 +92,8 @@ def read(source: Source) -> Reading:
     """
     fields = Fields(source.config, str(source.place / CONFIG))
     retrieval = source.has("itm_head.", "vision_projection.", "text_projection.")
-    vision, qformer = _vision(fields.table("vision_config")), _qformer(fields)
+    words = source.has("embeddings.word_embeddings.weight")
+    vision, qformer = _vision(fields.table("vision_config")), _qformer(fields, words=words)
     text = retrieval or fields.table("qformer_config").flag("use_qformer_text_input", False)
     shared = (
         *VISION,
@@ -137,7 +138,8 @@ def _vision(fields: Fields) -> VisionConfig:
     )
 
 
-def _qformer(fields: Fields) -> QFormerConfig:
+def _qformer(fields: Fields, *, words: bool) -> QFormerConfig:
+    """Sizes; those of the text branch only where the checkpoint has its `words`: without them they mean nothing."""
     own = fields.table("qformer_config")
     return QFormerConfig(
         queries=fields.positive("num_query_tokens", 32),
@@ -147,8 +149,8 @@ def _qformer(fields: Fields) -> QFormerConfig:
         mlp_width=own.positive("intermediate_size", 3072),
         vision_width=fields.table("vision_config").positive("hidden_size", 1408),
         cross_attention_every=own.positive("cross_attention_frequency", 2),
-        vocabulary=own.positive("vocab_size", 30522),
-        positions=own.positive("max_position_embeddings", 512),
+        vocabulary=own.positive("vocab_size", 30522) if words else QFormerConfig.vocabulary,
+        positions=own.positive("max_position_embeddings", 512) if words else QFormerConfig.positions,
         norm_epsilon=own.fraction("layer_norm_eps", 1e-12),
         activation=own.one_of("hidden_act", ACTIVATIONS, "gelu"),
         dropout=own.fraction("hidden_dropout_prob", 0.1),

@@ -17,6 +17,7 @@ from imageclef_vqa.models.weights.torch_file import open_torch_file
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = tuple(f"{name}.index.json" for name in _WHOLE)
 _TORCH = (".pth", ".pt", ".bin", ".ckpt")
+_LOOSE = (*_TORCH, ".safetensors")
 _WRAPPERS = ("module.", "model.")  # what training wrappers put before every name
 EXPECTED = "expected.safetensors"
 
@@ -84,10 +85,11 @@ def _weight_files(folder: Path) -> tuple[list[Path], dict[str, str] | None]:
     for name in _WHOLE:
         if (folder / name).exists():
             return [folder / name], None
-    loose = sorted(path for path in folder.iterdir() if path.suffix in _TORCH)
+    loose = sorted(path for path in folder.iterdir() if path.suffix in _LOOSE and path.name != EXPECTED)
     if not loose:
         raise MedvqaError(
-            f"no weights in {folder}", remedy=f"it should hold {', '.join((*_WHOLE, *_INDEX))} or .pth files"
+            f"no weights in {folder}",
+            remedy=f"it should hold {', '.join((*_WHOLE, *_INDEX))}, or other .pth or .safetensors files",
         )
     return loose, None
 

@@ -24,10 +24,9 @@ from imageclef_vqa.models.folder import FolderConfig
 from imageclef_vqa.models.weights.convert import plan_conversion
 from imageclef_vqa.models.weights.outputs import IGNORED, STAGE1, WITH_LANGUAGE, Outputs
 from imageclef_vqa.models.weights.safetensors import open_safetensors
-from imageclef_vqa.models.weights.source import open_source
+from imageclef_vqa.models.weights.source import EXPECTED, open_source
 from imageclef_vqa.models.weights.stored import values
 
-EXPECTED = "expected.safetensors"
 TOLERANCE = 1e-5
 TOLERANCE_OF_LOGITS = 1e-4
 

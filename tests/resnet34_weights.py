@@ -1,0 +1,32 @@
+"""Weights of a ResNet34 made by a formula in whole numbers, so that PyTorch and Paddle are given the same ones."""
+
+import math
+import zlib
+
+import numpy as np
+
+
+def spread(name, shape):
+    """Numbers from -1 to 1, float32, that look random and follow from name and shape alone."""
+    places = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()))
+    mixed = (places * np.uint64(2654435761)) % np.uint64(2**32)
+    mixed = ((mixed ^ (mixed >> np.uint64(15))) * np.uint64(2246822519)) % np.uint64(2**32)
+    return ((mixed >> np.uint64(8)) / 2**23 - 1).astype("float32").reshape(shape)
+
+
+def weights(shapes):
+    """A state dict in torchvision's names; every tensor differs, and signals keep their size from layer to layer."""
+    made = {}
+    for name, shape in shapes.items():
+        numbers = spread(name, shape)
+        if name.endswith("num_batches_tracked"):
+            made[name] = np.array(100)
+        elif len(shape) > 1:  # variance 2 / fan in (He et al. 2015)
+            made[name] = numbers * np.float32(math.sqrt(6 / math.prod(shape[1:])))
+        elif name.endswith("running_var"):
+            made[name] = 1 + numbers / 2
+        elif name.endswith("weight"):
+            made[name] = np.float32(0.6) + numbers / 4
+        else:
+            made[name] = numbers / 5
+    return made

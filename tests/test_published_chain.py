@@ -1,0 +1,156 @@
+"""A converted checkpoint goes the way of `tiny`: both stages, then answers, with BERT's words in stage 1."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+from imageclef_vqa import runtime
+from imageclef_vqa.cli import app
+from imageclef_vqa.errors import MedvqaError
+
+runtime.prepare("cpu", seed=0)
+
+from typer.testing import CliRunner  # noqa: E402  (after the environment is set for Paddle)
+
+from imageclef_vqa.data import make_split, read_dataset  # noqa: E402
+from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
+from imageclef_vqa.models.folder import choose_preset, read_folder_config  # noqa: E402
+from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer  # noqa: E402
+from imageclef_vqa.models.pretrained import load_heads  # noqa: E402
+from imageclef_vqa.models.weights import read_weights  # noqa: E402
+from imageclef_vqa.models.weights.convert import convert  # noqa: E402
+from imageclef_vqa.models.weights.source import open_source  # noqa: E402
+from imageclef_vqa.task import QUESTIONS, read_predictions  # noqa: E402
+from imageclef_vqa.training import finetune as training  # noqa: E402
+from imageclef_vqa.training.pairs import PairTable  # noqa: E402
+from imageclef_vqa.workspace import Workspace  # noqa: E402
+
+PARITY = Path(__file__).parent / "parity"
+RUNNER = CliRunner()
+TEXTS = [f"{question.text} {answer}" for question in QUESTIONS for answer in question.known]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def words() -> list[str]:
+    """BERT's special words, the letters of all questions and answers, and the most frequent of their words."""
+    found = re.findall(r"\w+|[^\w\s]", " ".join(TEXTS).lower())
+    letters = sorted({letter for word in found for letter in word})
+    frequent = sorted({word for word in found if len(word) > 1}, key=lambda word: (-found.count(word), word))
+    return [*SPECIAL, ";", *letters, *(f"##{letter}" for letter in letters if letter.isalnum()), *frequent[:100]]
+
+
+def write_tokenizer(folder: Path) -> None:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=170,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    (folder / "spiece.vocab").unlink()
+
+
+@pytest.fixture(params=["stage 2", "stage 1 and T5"])
+def folder(request, tmp_path):
+    """Converted weights of a few thousand parameters; those of stage 1 bring the Q-Former's text branch with them."""
+    place = tmp_path / "weights"
+    convert(open_source(PARITY / "blip2_t5"), place)
+    if request.param == "stage 1 and T5":
+        convert(open_source(PARITY / "blip2_retrieval"), place)
+    write_tokenizer(place)
+    (place / "vocab.txt").write_text("\n".join(words()) + "\n")
+    return place
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    write_synthetic_dataset(tmp_path / "data", images=10, test=1, seed=5)
+    place = Workspace.at(tmp_path)
+    make_split(read_dataset(place.development), val=0.2).write(place.split_file)
+    return place
+
+
+def finetune(workspace, folder, stage, *more):
+    ordered = ["finetune", "--stage", str(stage), "--weights", str(folder), "--epochs", "1", "--batch", "4"]
+    return RUNNER.invoke(app, [*ordered, "--device", "cpu", "--workspace", str(workspace.root), "--json", *more])
+
+
+def test_converted_weights_are_trained_in_both_stages_and_answer(folder, workspace, monkeypatch):
+    spoken = []
+
+    def spied(dataset, vocabulary, tokenizer, **options):
+        spoken.append(type(tokenizer))
+        return PairTable(dataset, vocabulary, tokenizer, **options)
+
+    monkeypatch.setattr(training, "PairTable", spied)
+    for stage in (1, 2):
+        done = finetune(workspace, folder, stage, "--preset", "folder")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["trained"]
+    assert spoken == [WordPieceTokenizer, WordPieceTokenizer, Tokenizer, Tokenizer]  # two folds each
+    trained = read_weights(workspace.stage(1) / "model.safetensors")
+    sizes = read_folder_config(folder).qformer
+    assert trained["qformer.words.weight"].shape == (sizes.vocabulary, sizes.width)
+    done = RUNNER.invoke(app, ["predict", "--device", "cpu", "--workspace", str(workspace.root)])
+    assert done.exit_code == 0, done.output
+    assert len(read_predictions(workspace.predictions("test"))) == 18
+
+
+def test_stage_1_reads_berts_words_and_begins_and_ends_as_bert_does(folder):
+    heads, tokenizer = load_heads(choose_preset("folder", folder))
+    ids = words()
+    assert (heads.read_token, heads.write_token) == (ids.index("[CLS]"), len(ids))
+    said = tokenizer.encode_answer(["Pink", "Red"])
+    assert [ids[i] for i in said] == ["pink", ";", "red", "[SEP]"]
+    assert tokenizer.decode(said) == "pink ; red"
+
+
+def test_without_its_words_stage_1_names_the_file_to_add(folder, workspace):
+    (folder / "vocab.txt").unlink()
+    done = finetune(workspace, folder, 1, "--preset", "folder")
+    assert done.exit_code == 1
+    assert re.search(r"vocab\.txt is missing(.|\n)*bert-base-uncased", done.stderr)
+
+
+def test_a_folder_of_other_sizes_than_the_preset_is_refused_and_told_how(folder, workspace):
+    done = finetune(workspace, folder, 1, "--preset", "vit-g-t5-base")
+    assert done.exit_code == 1
+    assert "vision: width is 48 there, 1408 in the preset" in done.stderr
+    assert "--preset folder" in done.stderr
+    half = workspace.root / "half"
+    convert(open_source(PARITY / "blip2_retrieval"), half)
+    done = finetune(workspace, half, 1, "--preset", "folder")
+    assert done.exit_code == 1
+    assert "is no BLIP-2: it has no language" in done.stderr
+
+
+def test_wordpiece_cuts_words_as_bert_does(tmp_path):
+    """The cuts are those of transformers 4.49's BertTokenizer."""
+    file = tmp_path / "vocab.txt"
+    pieces = [*SPECIAL, "what", "is", "un", "##known", "##m", "5", "-", "10", "##mm", "<", "##0", "1", ";", "naive"]
+    file.write_text("\n".join(pieces))
+    tokenizer = WordPieceTokenizer(file, 30523)
+    cut = [pieces[i] for i in tokenizer.encode("What IS unknown; < 5mm 5-10mm\tNaïve zebra")]
+    assert cut == ["what", "is", "un", "##known", ";", "<", "5", "##mm", "5", "-", "10", "##mm", "naive", "[UNK]"]
+
+
+@pytest.mark.parametrize(
+    ("content", "vocabulary", "message"),
+    [
+        (["[UNK]", "a"], 100, r"it has no \[PAD\], \[CLS\], \[SEP\]"),
+        (["a", *SPECIAL], 100, r"\[PAD\] stands in line 2"),
+        ([*SPECIAL, "a"], 6, r"up to number 6, \[DEC\] included; the Q-Former has embeddings for 6"),
+    ],
+)
+def test_words_that_are_not_berts_are_refused(tmp_path, content, vocabulary, message):
+    (tmp_path / "vocab.txt").write_text("\n".join(content))
+    with pytest.raises(MedvqaError, match=message):
+        WordPieceTokenizer(tmp_path / "vocab.txt", vocabulary)
