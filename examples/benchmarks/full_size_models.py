@@ -1,9 +1,10 @@
 """Full-size models on a small machine: `vit-g-glm-6b` answers, `vit-g-t5-base` takes a step of stage 2.
 
-One image and QUESTIONS of its questions (all 18 for the step, the first 3 for answers unless said), as `finetune` and
-`predict` do it, with random weights: decoding then follows as many answers as it may. The language model's weights are written to a file in half precision (12.4 GB for ChatGLM-6B, removed
-again) and mapped from it; words are cut with `tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of
-resident memory, of which pages of the mapped file can be dropped at any time.
+One image and QUESTIONS of its questions (all 18 for a step, the first 3 for answers unless said), as `finetune` and
+`predict` do it, with random weights: decoding then follows as many answers as it may. The language model's weights are
+written to a file in half precision (12.4 GB for ChatGLM-6B, removed again) and mapped from it; words are cut with
+`tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped
+file can be dropped at any time.
 
     python examples/benchmarks/full_size_models.py predict|step|step-frozen [FOLDER] [QUESTIONS]
 """
