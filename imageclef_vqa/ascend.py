@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 # What Ascend's guides for Paddle set: no private tensor layouts, no compilation of single operators while they run,
 # collectives through Huawei's library (Paddle 3.0 to 3.2 do not find it by themselves), and patience where the first
@@ -33,7 +33,7 @@ class Card(NamedTuple):
     memory: int
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Literal["fp16", "bf16"]:
         """The half precision to train in: 910A computes in fp16 alone, 910B and later in bf16 as well."""
         newest = self.name == "910" and self.memory > 60_000
         return "bf16" if newest or re.match(r"910(B\d|C|_9)", self.name) else "fp16"

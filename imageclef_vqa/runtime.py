@@ -9,13 +9,15 @@ import os
 import re
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from imageclef_vqa import ascend
 from imageclef_vqa.errors import MedvqaError, UsageError
 
+Precision = Literal["fp32", "fp16", "bf16"]
 # Parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -106,17 +108,35 @@ def _with_index(device: str) -> str:
     return f"{device}:{os.environ.get(f'FLAGS_selected_{device}s', '0').split(',')[0]}"
 
 
+def device_in_use() -> str:
+    """As `prepare` has set it."""
+    import paddle
+
+    return str(paddle.get_device())
+
+
 def memory_in_use() -> int:
     """Bytes that this process holds: on the device, or of the machine's memory where it computes on the CPU."""
     import paddle
 
-    place = paddle.get_device()
-    if place.startswith("gpu"):
-        return int(paddle.device.cuda.memory_allocated())
-    if place != "cpu":
-        return int(paddle.device.memory_allocated(place))
+    kind, _, index = device_in_use().partition(":")
+    if kind != "cpu":  # in words that Paddle 3.0 has as well, for GPUs and other devices alike
+        return int(paddle.base.core.device_memory_stat_current_value("Reserved", int(index or 0)))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def size_of(number: float) -> str:
+    """Bytes as people read them."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
+
+
+def bucketed(size: int) -> int:
+    """The size itself, or on an NPU the next of few, four to an octave: it compiles a graph for every shape it sees."""
+    if not device_in_use().startswith("npu"):
+        return size
+    step = max(8, 2 ** (size.bit_length() - 3))
+    return -(-size // step) * step
 
 
 def _missing(device: str, there: list[str]) -> MedvqaError:
@@ -137,7 +157,7 @@ _REMEDY = {
 }
 
 
-def best_precision(device: str) -> str:
+def best_precision(device: str) -> Precision:
     """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU."""
     if device == "cpu":
         return "fp32"
@@ -146,7 +166,10 @@ def best_precision(device: str) -> str:
     import paddle
 
     try:
-        halves = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}
+        halves: dict[Precision, Callable[[str], bool]] = {
+            "bf16": paddle.amp.is_bfloat16_supported,
+            "fp16": paddle.amp.is_float16_supported,
+        }
         return next((name for name, supported in halves.items() if supported(device)), "fp32")
     except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
         return "fp16"

@@ -67,6 +67,12 @@ class Workspace:
             run=run,
         )
 
+    def runs(self) -> list[str]:
+        """The names of all runs, in order: folders of work/ in which something was trained or answered."""
+        marks = ("stage1", "stage2", "predictions", "scores.json")
+        folders = sorted(self.work.iterdir()) if self.work.is_dir() else []
+        return [each.name for each in folders if any((each / mark).exists() for mark in marks)]
+
     @property
     def has_test(self) -> bool:
         return (self.test / "images").is_dir()

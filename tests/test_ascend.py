@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -65,19 +66,23 @@ def on_npu(tmp_path_factory, plugin):
 
 
 def losses(folder, stage):
-    """The numbers of each step and of each epoch's end, without the time they took."""
+    """The numbers of each step and of each epoch's end; not the time they took, nor how long the gradient was."""
     lines = (folder / f"work/main/stage{stage}/log.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     numbers = [{name: each[name] for name in each if isinstance(each[name], float)} for each in records]
-    return [{name: each[name] for name in each if name != "seconds"} for each in numbers]
+    return [{name: each[name] for name in each if name not in ("seconds", "norm")} for each in numbers]
+
+
+def assert_same_losses(folder, other, stage):
+    expected = losses(other, stage)
+    assert expected
+    for record, there in zip(losses(folder, stage), expected, strict=True):
+        assert record == pytest.approx(there, abs=1e-5)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_losses_on_the_npu_are_those_of_the_cpu(on_cpu, on_npu, stage):
-    expected = losses(on_cpu, stage)
-    assert expected
-    for epoch, there in zip(losses(on_npu, stage), expected, strict=True):
-        assert epoch == pytest.approx(there, abs=1e-5)
+    assert_same_losses(on_npu, on_cpu, stage)
 
 
 def test_the_npu_gives_the_predictions_and_the_run_of_the_cpu(on_cpu, on_npu):
@@ -111,8 +116,7 @@ def test_a_run_begun_on_one_device_goes_on_upon_another(tmp_path, on_cpu, plugin
     assert (folder / "work/main/stage2/state.safetensors").exists()
     done = medvqa([TRAIN[1].format(then)], folder, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
-    for resumed, unbroken in zip(losses(folder, 2), losses(on_cpu, 2), strict=True):
-        assert resumed == pytest.approx(unbroken, abs=1e-5)
+    assert_same_losses(folder, on_cpu, 2)
 
 
 CARDS = """
@@ -139,3 +143,79 @@ def test_the_card_decides_which_half_precision_is_used(tmp_path, monkeypatch, na
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert [(card.memory, card.precision) for card in ascend.cards()] == [(memory, precision)] * 2
+
+
+def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, on_cpu, plugin):
+    folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
+    small = {"CUSTOM_DEVICE_ROOT": plugin, "MEDVQA_STANDIN_MEGABYTES": 100}
+    killed = medvqa([TRAIN[1].format("cpu")], folder, program=KILLED + PROGRAM)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    failed = medvqa([TRAIN[1].format("npu")], folder, **small)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    told = re.search(
+        r"npu:0 has no memory left, in (vision|the Q-Former|the language model): ([\d.]+) MB", failed.stderr
+    )
+    assert told, failed.stderr
+    assert 60 < float(told[2]) <= 105  # not all: blocks are as long as they are
+    fitting = re.search(r"`(medvqa plan --preset tiny --stage 2 .*(--accumulate \d+))`", failed.stderr)
+    planned = json.loads(medvqa_plan(fitting[1]))["memory"]
+    assert planned["peak"] - planned["program"] < 105e6
+    fits = shutil.copytree(folder, tmp_path / "fits")
+    done = medvqa([f"finetune --stage 2 --epochs 1 --device npu --fresh {fitting[2]}"], fits, **small)
+    assert done.returncode == 0, done.stderr
+    done = medvqa([TRAIN[1].format("cpu")], folder)
+    assert "going on" in done.stderr
+    assert_same_losses(folder, on_cpu, 2)
+
+
+def medvqa_plan(command):
+    words = [sys.executable, "-m", "imageclef_vqa", *command.split()[1:], "--json"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_two_cards_learn_what_one_does(tmp_path, on_npu, plugin):
+    folder = shutil.copytree(on_npu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
+    line = f"{TRAIN[1].format('npu')} --devices 0,1"
+    done = medvqa([line], folder, CUSTOM_DEVICE_ROOT=plugin, MEDVQA_STANDIN_UNREADABLE=1)
+    assert done.returncode == 0, done.stderr
+    assert "2 processes on npu" in done.stdout
+    assert_same_losses(folder, on_npu, 2)
+
+
+SHAPES = """
+import collections, json, sys
+from imageclef_vqa import runtime
+runtime.set_environment()
+from imageclef_vqa.models.blip2 import Blip2
+read, shapes = Blip2.read, collections.Counter()
+def counting(self, visual, image_of_pair, question, mask):
+    shapes[tuple(question.shape)] += 1
+    return read(self, visual, image_of_pair, question, mask)
+Blip2.read = counting
+"""
+
+
+def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
+    folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
+    seen = {}
+    for device in ("cpu", "npu"):
+        line = f"finetune --stage 2 --epochs 1 --batch 4 --device {device} --fresh"
+        done = medvqa([line], folder, SHAPES + PROGRAM + "print(json.dumps(len(shapes)))", CUSTOM_DEVICE_ROOT=plugin)
+        assert done.returncode == 0, done.stderr
+        seen[device] = int(done.stdout.splitlines()[-1])
+    assert seen["npu"] <= 8 < seen["cpu"]
+
+
+def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin):
+    done = medvqa(["doctor --device npu --json"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
+    assert done.returncode == 0, done.stderr
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["NPU plug-in"]["verdict"] == "good"
+    for card in ("npu:0", "npu:1"):
+        figures = found[card]["figures"]
+        assert figures["gflops"] > 0
+        assert figures["step_ms"] > 0
+        assert {"softmax", "matmul"} <= set(figures["on_the_cpu"])
+        assert not {"full", "add"} & set(figures["on_the_cpu"])  # which the stand-in has
+    assert found["npu collective"]["figures"]["processes"] == 2

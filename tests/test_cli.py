@@ -70,6 +70,12 @@ def test_settings_in_the_workspace_are_defaults_of_options(tmp_path):
     assert "elsewhere/images: there is no such folder" in medvqa("split", "--val", "0.1", cwd=tmp_path).stderr
 
 
+def test_one_value_in_the_settings_is_enough_for_an_option_that_may_be_repeated(tmp_path):
+    for settings in ('fold = "tset"', 'fold = ["val", "tset"]'):
+        (tmp_path / "medvqa.toml").write_text(f"[predict]\n{settings}\n")
+        assert "--fold tset: use val or test or train" in medvqa("predict", cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -9,17 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imageclef_vqa import runtime
-from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.data.synthetic import sample_scene
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.task import NOT_RELEVANT, QUESTIONS, learn_vocabulary
 
 runtime.prepare("cpu", seed=0)
 
 import paddle  # noqa: E402  (after the environment is set for it)
 
-from imageclef_vqa.inference.decoding import rank_answers  # noqa: E402
+from imageclef_vqa.inference.answerer import Answerer  # noqa: E402
+from imageclef_vqa.inference.decoding import NOTHING, rank_answers, say_freely  # noqa: E402
 from imageclef_vqa.inference.grammar import START, Grammar  # noqa: E402
 from imageclef_vqa.inference.trie import Trie  # noqa: E402
+from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
 from imageclef_vqa.models.language import Tokenizer  # noqa: E402
-from imageclef_vqa.models.presets import TINY_WEIGHTS  # noqa: E402
+from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
 
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 
@@ -126,3 +130,122 @@ def test_pairs_do_not_disturb_each_other():
 def test_a_member_has_the_same_tokens_in_every_set():
     pink, red = TOKENIZER.encode("Pink"), TOKENIZER.encode("Red")
     assert TOKENIZER.encode_answer(("Pink", "Red")) == [*pink, *TOKENIZER.separator, *red, TOKENIZER.end]
+
+
+# As training labels have it: 600 scenes, their sets of places and colours as varied as the real ones.
+SCENES = [sample_scene(np.random.default_rng([3, number])).answers() for number in range(600)]
+VOCABULARY = learn_vocabulary(pair for scene in SCENES for pair in scene.items())
+TRIE = Trie([Grammar(entry, TOKENIZER) for entry in VOCABULARY.questions])
+
+
+def check_valid(question, ranked):
+    """What an answer may be, told without the grammar: known strings in canonical order, none twice, each two of them
+    seen together in training."""
+    entry = VOCABULARY[question]
+    together = [set(members) for members, _ in entry.sets]
+    for answers, probability in ranked:
+        places = [entry.members.index(answer) for answer in answers]
+        assert places == sorted(set(places))
+        assert len(answers) == 1 or NOT_RELEVANT not in answers
+        assert all(any({a, b} <= members for members in together) for a, b in combinations(answers, 2))
+        assert 0 <= probability <= 1
+    assert ranked
+    assert len({answers for answers, _ in ranked}) == len(ranked)
+    assert [p for _, p in ranked] == sorted((p for _, p in ranked), reverse=True)
+    assert sum(p for _, p in ranked) <= 1 + 1e-9
+
+
+class Noise:
+    """A language model whose every logit is drawn anew; it counts the rows of logits that it gave."""
+
+    start = 0
+
+    def __init__(self, seed: int, scale: float) -> None:
+        self.rng, self.scale, self.rows = np.random.default_rng(seed), np.float32(scale), 0
+
+    def step(self, memory: SaidSoFar, tokens: paddle.Tensor) -> tuple[paddle.Tensor, SaidSoFar]:
+        self.rows += len(tokens)
+        return paddle.to_tensor(self.scale * self.rng.standard_normal((len(tokens), len(TOKENIZER)), "float32")), memory
+
+
+def test_ten_thousand_random_logits_of_any_size_say_nothing_but_valid_answers():
+    rows = 0
+
+    @settings(max_examples=25, deadline=None)
+    @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1e-30, 0.1, 1.0, 5.0, 30.0, 1e4, 1e30]))
+    def any_logits(seed, scale):
+        nonlocal rows
+        language, questions = Noise(seed, scale), np.tile(np.arange(len(QUESTIONS)), 5)
+        for question, ranked in zip(
+            questions, rank_answers(language, memory_of(len(questions)), TRIE, questions), strict=True
+        ):
+            check_valid(question, ranked)
+        rows += language.rows
+
+    any_logits()
+    assert rows >= 10_000
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.01, 0.2, 1.0, 20.0]))
+def test_a_model_of_random_weights_says_nothing_but_valid_answers(seed, scale):
+    rng, model = np.random.default_rng(seed), Blip2(find_preset("tiny"))
+    for parameter in model.parameters():
+        parameter.set_value(np.float32(scale) * rng.standard_normal(parameter.shape, "float32"))
+    pixels = rng.integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+    for of_image in Answerer(model, TOKENIZER, VOCABULARY).rank(pixels):
+        for question, ranked in enumerate(of_image):
+            check_valid(question, ranked)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_an_error_and_no_answer(value):
+    class Broken(RandomLanguage):
+        def logits(self, tokens):
+            return np.full(len(TOKENIZER), value, dtype="float32")
+
+    with pytest.raises(MedvqaError, match="not finite"):
+        rank(Broken(0, 1.0), [Grammar(SEEN, TOKENIZER)], beam=3)
+    with pytest.raises(MedvqaError, match="not finite"):
+        say_freely(Broken(0, 1.0), memory_of(2), TOKENIZER, 2)
+
+
+class Saying(RandomLanguage):
+    """A language model that is sure of its text."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        super().__init__(0, 0.01)
+        self.text = tokens
+
+    def logits(self, tokens: tuple[int, ...]) -> np.ndarray:
+        logits = super().logits(tokens)
+        logits[self.text[min(len(tokens), len(self.text)) - 1]] = 50.0
+        return logits
+
+
+def test_free_answers_are_the_papers_one_string_of_ten_tokens():
+    whole = TOKENIZER.encode_answer(("Pink", "Red"))
+    (((answers, probability),),) = say_freely(Saying(whole), memory_of(1), TOKENIZER, 1)
+    assert answers == ("Pink ; Red",)
+    assert probability == pytest.approx(1, abs=1e-6)
+    endless = TOKENIZER.encode("Upper-left") * 20
+    (((answers, _),),) = say_freely(Saying(endless), memory_of(1), TOKENIZER, 1)
+    assert TOKENIZER.encode(answers[0]) == endless[:10]
+
+
+def test_a_free_answer_of_nothing_is_marked_as_such():
+    for text in ([TOKENIZER.end], [TOKENIZER.pad], [*TOKENIZER.encode(" "), TOKENIZER.end]):
+        assert say_freely(Saying(text), memory_of(1), TOKENIZER, 1)[0][0][0] == (NOTHING,)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, 12))
+def test_where_training_kept_answers_short_decoding_does_too(seed, longest):
+    entry = vocabulary_of(("Pink", "Red", "White", "Pale Pink"), ("burgundy-like violet",))
+    (every,), (short,) = (
+        rank(RandomLanguage(seed, 1.0), [Grammar(entry, TOKENIZER, limit)], beam=50, short=50) for limit in (0, longest)
+    )
+    fits = {a for a, _ in every if len(a) == 1 or len(TOKENIZER.encode_answer(a)) <= longest}
+    assert {answers for answers, _ in short} == fits
+    assert len(every) == 16
+    assert sum(p for _, p in short) == pytest.approx(1.0, abs=1e-5)

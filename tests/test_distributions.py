@@ -132,3 +132,29 @@ def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_l
     assert "question 10: you answer 1.0 values on average, the training labels" in found["arity"].message
     polyps = {image_id: image for image_id, image in others().items() if image[8] != ("0",)}
     assert "error" not in {each.severity for each in check_run(as_run(polyps))}
+
+
+def exchanged(images, one, other):
+    for image in images.values():
+        image[one], image[other] = image[other], image[one]
+    return images
+
+
+def test_two_questions_that_exchanged_their_answers_are_an_error_and_images_of_another_kind_are_not():
+    def labelled(numbers):
+        images = {image_id(number): answers(number) for number in numbers}
+        for place, image in enumerate(images.values()):  # a box is rare, text is not
+            image[3], image[4] = ("No",) if place % 5 else ("Yes",), ("Yes",) if place % 7 else ("No",)
+        return images
+
+    vocabulary = learn_vocabulary(pair for image in labelled(range(150)).values() for pair in image.items())
+    right, wrong = (
+        replace(as_run(images), vocabulary=vocabulary, implications=())
+        for images in (labelled(range(600, 660)), exchanged(labelled(range(600, 660)), 3, 4))
+    )
+    assert "swapped" not in checks(right)
+    found = checks(wrong)["swapped"]
+    assert (found.severity, found.examples) == ("error", ("question 3", "question 4"))
+    for one in (3, 4):
+        images = constant(labelled(range(600, 660)), one, {3: "Yes", 4: "No"}[one])
+        assert "swapped" not in checks(replace(as_run(images), vocabulary=vocabulary, implications=()))

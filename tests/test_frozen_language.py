@@ -1,6 +1,7 @@
 """A frozen language model in half precision or 8 bits is the float32 model, within what the storage can hold."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ runtime.prepare("cpu", seed=0)
 
 import paddle  # noqa: E402  (after the environment is set for it)
 
-from imageclef_vqa.models.language import build_language, load_language, loading  # noqa: E402
+from imageclef_vqa.models.language import build_language, frozen, load_language, loading  # noqa: E402
+from imageclef_vqa.models.language.frozen import Matrix  # noqa: E402
 from imageclef_vqa.models.language.loading import shrink_language  # noqa: E402
 from imageclef_vqa.models.weights import own_tensors, save_weights, write_safetensors  # noqa: E402
 from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
@@ -170,6 +172,19 @@ def test_a_file_that_does_not_fit_is_an_error_that_names_the_tensor(tmp_path, da
     write_safetensors(tmp_path / "a.safetensors", arrays)
     with pytest.raises(MedvqaError, match=rf"does not fit(.|\n)*{name}"):
         load_language(T5, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("kind", [frozen._Product, frozen._Words], ids=["linear", "words"])
+def test_gradients_in_another_precision_come_back_in_that_of_what_went_in(kind):
+    """As after a forward pass in half precision, which a CPU cannot do: here with double."""
+    array = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
+    matrix, size = Matrix(array), 4 if kind is frozen._Product else 6
+    context = SimpleNamespace(weight=matrix, words=matrix, dtype=paddle.float64)
+    gradient = paddle.ones([2, size], dtype="float64")
+    found = kind.backward(context, gradient)
+    assert found.dtype == paddle.float64
+    expected = gradient.numpy() @ (array.T if kind is frozen._Product else array)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_eight_bits_are_not_shrunk_again(tmp_path):

@@ -62,37 +62,58 @@ def pairs(pixels=None):
     }
 
 
-def test_when_writing_no_token_sees_a_later_one_and_queries_see_no_text(qformer, patches):
-    queries, states = qformer.read_both(patches, TEXT, MASK, causal=True)
-    changed = TEXT.clone()
+def write(qformer, patches, text=TEXT, mask=MASK):
+    return qformer.write(qformer.read_image(qformer.look(patches))[1], text, mask)
+
+
+def test_when_writing_no_token_sees_a_later_one_and_each_sees_what_the_queries_read(qformer, patches):
+    states, changed = write(qformer, patches), TEXT.clone()
     changed[0, 3] = 50
-    other_queries, other_states = qformer.read_both(patches, changed, MASK, causal=True)
-    np.testing.assert_array_equal(queries, other_queries)
+    other_states = write(qformer, patches, changed)
     np.testing.assert_array_equal(states[0, :3], other_states[0, :3])
     assert not np.allclose(states[0, 3], other_states[0, 3])
+    assert not np.allclose(states, write(qformer, patches * 2))
 
 
 def test_when_matching_all_see_all(qformer, patches):
-    queries, states = qformer.read_both(patches, TEXT, MASK, causal=False)
-    changed = TEXT.clone()
+    looked, changed = qformer.look(patches), TEXT.clone()
+    queries, states = qformer.read_both(looked, TEXT, MASK)
     changed[0, 3] = 50
-    other_queries, other_states = qformer.read_both(patches, changed, MASK, causal=False)
+    other_queries, other_states = qformer.read_both(looked, changed, MASK)
     assert not np.allclose(queries[0], other_queries[0])
     assert not np.allclose(states[0, 0], other_states[0, 0])
+    assert not np.allclose(states, qformer.read_both(qformer.look(patches * 2), TEXT, MASK)[1])
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_text_sees_the_image_through_the_queries(qformer, patches, causal):
-    _, states = qformer.read_both(patches, TEXT, MASK, causal=causal)
-    _, other = qformer.read_both(patches * 2, TEXT, MASK, causal=causal)
-    assert not np.allclose(states, other)
+def test_text_beside_queries_is_one_sequence_with_them(qformer, patches):
+    """Writing and matching by the definition: all tokens through every layer under one mask (BLIP-2, figure 2)."""
+    for causal in (True, False):
+        queries = qformer.norm(qformer.queries).expand([2, -1, -1])
+        states, q = qformer.norm(qformer.words(TEXT) + qformer.positions(paddle.arange(4))), queries.shape[1]
+        visible = np.ones((2, 1, q + 4, q + 4), bool)
+        visible[1, :, :, q + 2 :] = False
+        if causal:
+            visible &= np.tril(np.ones((q + 4, q + 4), bool)) | (np.arange(q + 4) < q)
+        for layer in qformer.layers:
+            both = paddle.concat([queries, states], axis=1)
+            both = layer.self_attention(both, layer.self_attention.look(both), paddle.to_tensor(visible))
+            looked = layer.cross_attention and layer.cross_attention.look(patches)
+            queries, states = layer.read(both[:, :q], looked), layer.text_mlp(both[:, q:])
+        if causal:
+            np.testing.assert_allclose(qformer(patches), queries, atol=1e-5)
+            np.testing.assert_allclose(write(qformer, patches)[0], states[0], atol=1e-5)
+            np.testing.assert_allclose(write(qformer, patches)[1, :2], states[1, :2], atol=1e-5)
+        else:
+            found = qformer.read_both(qformer.look(patches), TEXT, MASK)
+            np.testing.assert_allclose(found[0], queries, atol=1e-5)
+            np.testing.assert_allclose(found[1], states, atol=1e-5)
 
 
 def test_padding_changes_nothing(qformer, patches):
     short, short_mask = TEXT[1:, :2], MASK[1:, :2]
     np.testing.assert_allclose(qformer.read_text(TEXT, MASK)[1:, :2], qformer.read_text(short, short_mask), atol=1e-5)
-    _, padded = qformer.read_both(patches, TEXT, MASK, causal=False)
-    _, alone = qformer.read_both(patches[1:], short, short_mask, causal=False)
+    _, padded = qformer.read_both(qformer.look(patches), TEXT, MASK)
+    _, alone = qformer.read_both(qformer.look(patches[1:]), short, short_mask)
     np.testing.assert_allclose(padded[1:, :2], alone, atol=1e-5)
 
 

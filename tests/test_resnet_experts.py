@@ -15,8 +15,8 @@ from torch_files import write_pth
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.inference.experts import rank_one_of, rank_sets
+from imageclef_vqa.data import make_split, pixels, read_dataset
+from imageclef_vqa.inference.experts import answer_with_experts, rank_one_of, rank_sets
 from imageclef_vqa.models.expert import build_expert, start_from
 from imageclef_vqa.models.weights import load_weights, read_weights
 from imageclef_vqa.models.weights.convert import convert
@@ -73,6 +73,18 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(place: Wo
         assert set(head.classes) == set(classes)
     routed = read_predictions(place.routed("val"))
     assert {each.model for each in routed if each.question_id in (16, 17)} == {"resnet34"}
+
+
+def test_both_experts_answer_from_one_decoding_of_each_image(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    experts.train_experts(place, [16, 17], epochs=1)
+    for cached in place.cache.glob("pixels-*"):
+        cached.unlink()
+    decoded, decode = [], pixels._decode
+    monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
+    answer_with_experts(place)
+    answered = read_predictions(place.expert("resnet34") / "val.jsonl")
+    assert {each.question_id for each in answered} == {16, 17}
+    assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
 
 
 def test_training_that_was_stopped_ends_with_the_same_network(

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from imageclef_vqa.cli import app
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Certificate, Split
-from imageclef_vqa.submission import read_run
-from imageclef_vqa.task import QUESTIONS, Prediction, write_predictions
+from imageclef_vqa.submission import check_source, read_run
+from imageclef_vqa.submission.provenance import Source
+from imageclef_vqa.task import QUESTIONS, Prediction, read_predictions, write_predictions
 
 DEVELOPMENT = [f"dev{number:02}" for number in range(12)]
 TEST = [f"test{number:02}" for number in range(11, -1, -1)]  # the list's own order, not the alphabet's
@@ -324,35 +325,91 @@ def test_answers_that_slipped_to_other_images_are_known(workspace):
     )
 
 
+def test_another_models_run_is_not_taken_for_an_altered_one(workspace):
+    """It agrees on most answers, too, but is of another mind here and there, where the first one is in doubt."""
+    ids = [f"test{number:03}" for number in range(60)]
+
+    def other(image_id, question):
+        number = int(image_id[-3:])
+        return gold(image_id, question) if (7 * number + 5 * question.id) % 16 else gold("test01", QUESTIONS[5])
+
+    predict(Path("work/main/routed/test.jsonl"), ids)
+    predict(Path("work/other.jsonl"), ids, other)
+    answers = {(p.image_id, p.question_id): p.answers for p in read_predictions(Path("work/other.jsonl"))}
+    mine = {(p.image_id, p.question_id): p.answers for p in read_predictions(Path("work/main/routed/test.jsonl"))}
+    source = Source("mine", mine, dict.fromkeys(mine, 0.5))
+    assert sum(mine[pair] != answers[pair] for pair in mine) in range(60, 75)
+    assert list(check_source(answers, [source])) == []
+    (found,) = check_source(answers, [source._replace(probabilities=dict.fromkeys(mine, 0.9))])  # against its certainty
+    assert (found.check, found.severity) == ("altered", "error")
+    few = {pair: given if pair[1] in (0, 4, 5) else mine[pair] for pair, given in answers.items()}  # three questions
+    assert [each.check for each in check_source(few, [source])] == ["altered"]
+    assert list(check_source({pair: given[::-1] for pair, given in mine.items()}, [source])) == []  # sets
+
+
 def test_verify_names_whatever_is_not_as_it_was(workspace):
     Path("work/main/stage2").mkdir()
     for name in ("model.safetensors", "config.json"):
         Path("work/main/stage2", name).write_text("as it was")
+    Path("work/main/experts/linear").mkdir(parents=True, exist_ok=True)
+    Path("work/main/experts/linear/model.safetensors").write_text("as it was")
+    Path("work/main/calibration.json").write_text("{}")
     medvqa("package", "--out", "run.csv")
     same = medvqa("package", "--verify", "run.csv")
-    assert (same.exit_code, same.stdout.count(": the same")) == (0, 7)
+    assert (same.exit_code, same.stdout.count(": the same")) == (0, 10)
     for path, what in (
         ("run.csv", "run run.csv"),
         ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
         ("work/main/stage2/config.json", "recipe work/main/stage2/config.json"),
+        ("work/main/experts/linear/model.safetensors", "model work/main/experts/linear/model.safetensors"),
+        ("work/main/calibration.json", "calibration work/main/calibration.json"),
         ("work/split.json", "split work/split.json"),
         ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
         (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
         (f"data/test/images/{TEST[0]}.jpg", "data test"),
+        ("data/development/gt.json", "data development"),
+        ("data/test/test_image_ids.txt", "data test list"),
     ):
-        kept = Path(path).read_bytes()
-        if path.endswith(".jpg"):
-            Image.new("RGB", (40, 32), (1, 2, 3)).save(path)
+        kept, status = Path(path).read_bytes(), os.stat(path)
+        if path.endswith(".jpg"):  # of the same size and date, as a cache knows it
+            Path(path).write_bytes(kept.replace(kept[-30:-28], bytes([kept[-30] ^ 1, kept[-29]])))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        elif path.endswith(".txt"):
+            Path(path).write_text("\n".join(kept.decode().split()[::-1]))
+        elif path.endswith("gt.json"):
+            Path(path).write_bytes(kept.replace(b'"Yes"', b'"No"', 1))
         else:
             Path(path).write_bytes(kept + b" ")
         result = medvqa("package", "--verify", "run.csv")
         assert result.exit_code == 1
         assert next(line for line in result.stdout.splitlines() if "the same" not in line).startswith(f"{what}: ")
-        assert "1 of 7 things differs from its manifest" in result.output
+        assert "1 of 10 things differs from its manifest" in result.output
         Path(path).write_bytes(kept)
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
     assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+
+
+def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(workspace, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "mine.jsonl"
+    predict(elsewhere, TEST)
+    medvqa("score")
+    assert medvqa("package", "--predictions", str(elsewhere)).exit_code == 0
+    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None  # they are of the run's own answers
+    assert "predictions mine.jsonl" in medvqa("package", "--verify", "run.csv").output
+    assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0
+    medvqa("package", "--out", "run.json")
+    refused = medvqa("package", "--verify", "run.csv")
+    assert (refused.exit_code, "run.manifest.json describes run.json, not run.csv" in refused.output) == (1, True)
+
+
+def test_package_says_what_the_organisers_checker_would(workspace):
+    assert "the same answers as JSON it would accept." in medvqa("package").stdout
+    assert json.loads(medvqa("package", "--out", "run.json", "--json").stdout)["organisers"]["accepts"] is True
+    predict(Path("work/main/routed/test.jsonl"), TEST[:-1])
+    assert "would accept it: it looks at 1 image of 12 and at no answer, and misses missing-image" in (
+        medvqa("package", "--out", "run.json").output
+    )
 
 
 def test_a_manifest_from_outside_reads_nothing_outside_the_workspace(workspace):

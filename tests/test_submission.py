@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import stat
 import subprocess
 import sys
@@ -244,6 +245,28 @@ def test_a_crash_while_writing_leaves_the_old_run_whole(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["run.csv"]
 
 
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_kill_while_writing_leaves_the_old_run_whole(tmp_path, step):
+    write_run(tmp_path / "run.csv", answers(), IDS)
+    before = (tmp_path / "run.csv").read_bytes()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from imageclef_vqa.submission import read_run, write_run\n"
+        "run = Path(sys.argv[1])\n"
+        "answers = read_run(run)\n"
+        "answers.popitem()\n"
+        f"os.{step} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_run(run, answers, [])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run.csv")]
+    done = subprocess.run(command, capture_output=True, cwd=Path(writers.__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (tmp_path / "run.csv").read_bytes() == before
+    write_run(tmp_path / "run.csv", without((IDS[11], 17)), IDS)  # what the kill left behind hinders nobody
+    assert (tmp_path / "run.csv").read_bytes() != before
+
+
 def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "run.csv"
     path.write_text("the old run")
@@ -268,7 +291,7 @@ BAD_CSV = {
     b"": "row 1: columns are , not ImageID, QuestionID, Question, Answer",
     b"ImageID,Question,Answer\n": "row 1: columns are ImageID, Question, Answer",
     (HEADER + ROW + "a,4,Is there text?\n").encode(): "row 3: 3 columns, not 4",
-    (HEADER + ROW + ROW).encode(): "row 3: a, question 4 is already answered (run, row 2)",
+    (HEADER + ROW + ROW).encode(): "row 3: a, question 4 is already answered (row 2)",
     (HEADER + ROW.replace("4", "18")).encode(): "row 2: QuestionID is 18, not 0 to 17",
     (HEADER + ROW.replace("4", "four")).encode(): "row 2: QuestionID is 'four', not 0 to 17",
     (HEADER + ROW.replace("4", "3")).encode(): "row 2: question 3 is 'Is there a green/black box artefact?'",

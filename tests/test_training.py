@@ -222,8 +222,10 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, say=said.append)
-    assert len(said) == 2
-    assert all("images cl" in each and "skipped" in each for each in said)
+    begun, *skipped = said
+    assert begun == "stage 1 of tiny on cpu, fp32: 16 images to learn from, 8 to validate on"
+    assert len(skipped) == 2
+    assert all("images cl" in each and "skipped" in each for each in skipped)
 
 
 def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, monkeypatch):

@@ -6,35 +6,40 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imageclef_vqa.data import Dataset, Example
-from imageclef_vqa.data.synthetic import sample_scene
-from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.models.presets import TINY_WEIGHTS
-from imageclef_vqa.task import learn_vocabulary
-from imageclef_vqa.training.pairs import PairTable
+if TYPE_CHECKING:
+    from imageclef_vqa.training.pairs import PairTable
+
+
+def turns(*works: Callable[[], Any], times: int) -> np.ndarray:
+    """Seconds [times, works] that each call took; the works take turns, after one turn that is not counted."""
+    took = np.zeros((1 + times, len(works)))
+    for turn in took:
+        for place, work in enumerate(works):
+            started = time.perf_counter()
+            work()
+            turn[place] = time.perf_counter() - started
+    return took[1:]
 
 
 def seconds(*works: Callable[[], Any], times: int) -> list[float]:
-    """The shortest of so many calls of each, after one that is not counted.
-
-    They take turns, and the shortest counts, because the machine may be busy with other things.
-    """
-    took: list[list[float]] = [[] for _ in works]
-    for turn in range(1 + times):
-        for work, of_work in zip(works, took, strict=True):
-            started = time.perf_counter()
-            work()
-            if turn:
-                of_work.append(time.perf_counter() - started)
-    return [min(of_work) for of_work in took]
+    """The shortest of so many calls of each: the machine may be busy with other things."""
+    return turns(*works, times=times).min(axis=0).tolist()
 
 
 def drawn_pairs(images: int) -> PairTable:
     """The 18 questions of so many scenes with their answers; no picture is drawn."""
+    # Here, because they import Paddle, for which `runtime` must have set the environment first.
+    from imageclef_vqa.data import Dataset, Example
+    from imageclef_vqa.data.synthetic import sample_scene
+    from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.presets import TINY_WEIGHTS
+    from imageclef_vqa.task import learn_vocabulary
+    from imageclef_vqa.training.pairs import PairTable
+
     examples = []
     for number in range(images):
         answers = sample_scene(np.random.default_rng([7, number])).answers()

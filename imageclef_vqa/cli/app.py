@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.demo import demo
@@ -18,6 +19,7 @@ from imageclef_vqa.cli.package import package
 from imageclef_vqa.cli.plan import plan
 from imageclef_vqa.cli.predict import predict
 from imageclef_vqa.cli.route import route
+from imageclef_vqa.cli.runs import runs
 from imageclef_vqa.cli.score import score
 from imageclef_vqa.cli.split import split
 from imageclef_vqa.cli.weights import weights
@@ -67,7 +69,7 @@ def _program(
     pass
 
 
-COMMANDS = (split, finetune, predict, route, score, package, check, baseline, plan, doctor, demo)
+COMMANDS = (split, finetune, predict, route, score, package, check, ask, runs, baseline, plan, doctor, demo)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(weights, name="weights")

@@ -35,11 +35,11 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a run file: everything that would get it rejected, or scored other than meant."""
-    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
     from imageclef_vqa.cli.known import known
     from imageclef_vqa.cli.options import find_profile
-    from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
+    from imageclef_vqa.submission import arrange, check_name, errors_in, examine, organisers_verdict, read_bytes
 
     place, edition = Workspace.at(workspace, run), find_profile(profile)
     content = read_bytes(file)
@@ -50,7 +50,8 @@ def check(
     images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
     verdict = None
     if edition.layout == "images":
-        verdict = organisers_verdict(reading.content, facts.image_ids or images, findings)
+        wanted = facts.image_ids or images
+        verdict = organisers_verdict(reading.content, wanted, findings, instead=arrange(reading.answers, images))
     errors = errors_in(findings)
     if as_json:
         print_json(
@@ -70,7 +71,7 @@ def check(
         for line in _unchecked(facts):
             typer.secho(line, dim=True)
         if verdict is not None:
-            typer.echo(verdict)
+            typer.echo(wrapped(str(verdict)))
     if errors:
         raise MedvqaError(f"{file}: {errors} error{'s' * (errors > 1)}", remedy="mend them and check again")
     if not as_json:

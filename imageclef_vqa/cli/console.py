@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any
 
 import typer
@@ -17,6 +19,15 @@ def note(message: str) -> None:
     """Something that a person who watches wants to know; nothing where standard error is no terminal."""
     if sys.stderr.isatty():
         typer.secho(message, dim=True, err=True)
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    """`text` as wide as the terminal, from column `indent` on; in a pipe, which has no width, on one line."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, get_terminal_size().columns)
+    filled = fill(text, width, initial_indent=" " * indent, subsequent_indent="  ", break_on_hyphens=False)
+    return filled[indent:]
 
 
 def print_table(table: Table) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from shutil import get_terminal_size
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from imageclef_vqa.cli.console import wrapped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,17 +21,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Each with what and how often, where for example, and on a line of its own what to do."""
     for finding in findings:
         typer.secho(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)
-        typer.echo(_wrapped(finding.what, indent=len(finding.severity) + 2))
-        typer.echo(f"  → {_wrapped(finding.remedy, indent=4)}")
-
-
-def _wrapped(text: str, indent: int) -> str:
-    """`text` as wide as the terminal, from column `indent` on; in a pipe, which has no width, on one line."""
-    if not sys.stdout.isatty():
-        return text
-    width = max(40, get_terminal_size().columns)
-    filled = fill(text, width, initial_indent=" " * indent, subsequent_indent="  ", break_on_hyphens=False)
-    return filled[indent:]
+        typer.echo(wrapped(finding.what, indent=len(finding.severity) + 2))
+        typer.echo(f"  → {wrapped(finding.remedy, indent=4)}")
 
 
 def expected(scores: Any) -> list[dict[str, Any]]:
@@ -45,17 +35,14 @@ def expected(scores: Any) -> list[dict[str, Any]]:
 
 def expected_table(questions: Sequence[dict[str, Any]]) -> Table:
     """The same as a table."""
-    from rich.table import Table
+    from imageclef_vqa.evaluation.tables import QuestionCell, add_numbers, question_table
 
-    table = Table(title="What validation lets you expect, with 95% intervals", title_justify="left")
-    table.add_column("")
-    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=40)
-    for column in ("exact set", "interval", "majority"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = question_table("What validation lets you expect, with 95% intervals", footer=False)
+    for heading in ("exact set", "95% interval", "majority"):
+        add_numbers(table, heading)
     for each in questions:
-        interval = "" if each["interval"] is None else "–".join(f"{end:.2f}" for end in each["interval"])
-        cells = [_share(each["exact_set"]), interval, _share(each["majority"])]
-        table.add_row(str(each["id"]), str(each["question"]), *cells)
+        interval = "" if each["interval"] is None else "–".join(f"{end:.3f}" for end in each["interval"])
+        table.add_row(QuestionCell(each["id"]), _share(each["exact_set"]), interval, _share(each["majority"]))
     return table
 
 

@@ -37,7 +37,9 @@ def finetune(
     *,
     changes: dict[str, Any],
     fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; an unfinished run is not gone on with.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start over, or go on with an unfinished run if there is one.")
+    ] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")
@@ -72,6 +74,8 @@ def finetune(
         typer.echo(message, err=True)
 
     done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=say)
+    if not done.first:
+        return
     if as_json:
         print_json(
             {

@@ -10,6 +10,7 @@ from pathlib import Path
 from imageclef_vqa.cli.gather import Answers, answers_of, read_gold, saved_vocabulary
 from imageclef_vqa.data.reading import read_test_ids
 from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
+from imageclef_vqa.submission.provenance import Source
 from imageclef_vqa.submission.run import images_of
 from imageclef_vqa.task import (
     QUESTIONS,
@@ -77,15 +78,17 @@ def spell(answers: Answers, profile: Profile) -> dict[tuple[str, int], tuple[str
     return {pair: profile.spell(pair[1], given) for pair, given in answers.items()}
 
 
-def predicted(place: Workspace, profile: Profile) -> Iterator[tuple[str, Answers]]:
-    """Name and answers of every prediction file that a run may be made of, this run's newest first."""
+def predicted(place: Workspace, profile: Profile) -> Iterator[Source]:
+    """Every prediction file that a run may be made of, this run's newest first."""
     fold = "test" if place.has_test else "val"
     files = [path for pattern in _PREDICTIONS for path in sorted(place.work.glob(pattern.format(fold)))]
     with suppress(MissingStepError):
         files.insert(0, place.newest_predictions(fold))
     for path in dict.fromkeys(files):
         try:
-            yield place.shown(path), spell(answers_of(read_predictions(path)), profile)
+            predictions = read_predictions(path)
+            probabilities = {(each.image_id, each.question_id): each.probability for each in predictions}
+            yield Source(place.shown(path), spell(answers_of(predictions), profile), probabilities)
         except MedvqaError:
             continue  # a damaged file is no source; its own command complains of it
 

@@ -38,7 +38,12 @@ def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
     if commands and ctx.parent is ctx.find_root():
         table = check_settings(workspace, commands).get(ctx.info_name or "", {})
-        ctx.default_map = {key.replace("-", "_"): value for key, value in table.items()}
+        several = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
+        named = {key.replace("-", "_"): value for key, value in table.items()}
+        # `run = "main"` for an option that may be repeated is one value of it, and no sequence of letters.
+        ctx.default_map = {
+            name: [value] if name in several and not isinstance(value, list) else value for name, value in named.items()
+        }
     return workspace
 
 

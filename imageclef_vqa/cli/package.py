@@ -30,7 +30,8 @@ def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Predictions to package.", show_default="the run's newest, routed or plain")
+        Path | None,
+        typer.Option(help="Predictions to package, or to verify.", show_default="the run's newest, routed or plain"),
     ] = None,
     answer_form: Annotated[Form, typer.Option(help="In JSON: a list of strings, or one string.")] = Form.list,
     profile: ProfileOption = "gi-2023",
@@ -43,27 +44,31 @@ def package(
     as_json: JsonOption = False,
 ) -> None:
     """Check the answers to the test images and write them as a run that can be submitted."""
-    from imageclef_vqa.cli.console import print_json, print_table
+    from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.findings import expected, expected_table, print_findings
     from imageclef_vqa.cli.gather import answers_of, read_development, read_scores
     from imageclef_vqa.cli.known import spell
     from imageclef_vqa.cli.options import find_profile
+    from imageclef_vqa.cli.verifying import compare_with_manifest
     from imageclef_vqa.data.reading import read_dataset
     from imageclef_vqa.files import write_json
     from imageclef_vqa.submission import (
+        arrange,
         check_run,
         errors_in,
         hashes,
         in_order,
+        list_hash,
         make_manifest,
         manifest_path,
+        organisers_verdict,
         write_run,
     )
     from imageclef_vqa.task import read_predictions
 
     place, edition = Workspace.at(workspace, run), find_profile(profile)
     if verify is not None:
-        _verify(place, verify, as_json)
+        compare_with_manifest(place, verify, predictions, as_json)
         return
     target = _target(place, out, team, edition)
     fold = "test" if place.has_test else "val"
@@ -74,13 +79,19 @@ def package(
     image_ids = list(development.split.val(development.fold))
     if place.has_test:
         test = read_dataset(place.test, cache=place.cache, labelled=False)
-        image_ids, fingerprints["test"] = [example.image_id for example in test.examples], test.fingerprint
+        image_ids = [example.image_id for example in test.examples]
+        fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
     answers = in_order(answers, image_ids)
     findings = [
         *_about_the_files(place, target, source, edition),
         *check_run(_as_run(place, development, edition, answers, image_ids, source)),
     ]
-    scores = read_scores(place, source)
+    scores = None if predictions else read_scores(place, source)
+    verdict = None
+    if edition.layout == "images":
+        layout = arrange(answers, image_ids)
+        content = None if target.suffix == ".csv" else layout
+        verdict = organisers_verdict(content, image_ids, findings, instead=layout)
     errors = errors_in(findings)
     written = force or not errors
     if written:
@@ -93,26 +104,29 @@ def package(
             command=_command(target, team, predictions, answer_form, edition, force, run),
             seed=development.split.seed,
             data=fingerprints,
-            inputs=hashes([source, place.split_file, *sorted(place.stage(2).glob("*"))], place.root),
+            inputs=hashes([source, place.split_file, *_models(place)], place.root),
             scores=scores,
             findings=findings,
         )
         write_json(manifest_path(target), manifest)
     if as_json:
-        content = {
+        result = {
             "run": place.shown(target) if written else None,
             "manifest": place.shown(manifest_path(target)) if written else None,
             "fold": fold,
             "images": len(image_ids),
             "answers": len(answers),
             "findings": [finding.model_dump() for finding in findings],
+            "organisers": None if verdict is None else verdict.model_dump(),
             "expected": expected(scores),
         }
-        print_json(content)
+        print_json(result)
     else:
         print_findings(findings)
         if questions := expected(scores):
             print_table(expected_table(questions))
+        if verdict is not None:
+            typer.echo(wrapped(str(verdict)))
     if not written:
         raise MedvqaError(
             f"{place.shown(target)} was not written: {errors} error{'s' * (errors > 1)}",
@@ -121,12 +135,14 @@ def package(
     if not as_json:
         typer.echo(f"{place.shown(target)}: {len(answers):,} answers to {len(image_ids):,} {_IMAGES[fold]}, read back.")
         typer.echo(f"{place.shown(manifest_path(target))} says what it was made of.")
-        typer.echo(_NEXT[fold])
+        zipped = " (the organisers take it as `medvqa package --team NAME` writes it)"
+        asked = edition.team_zip is not None and team is None
+        typer.echo(wrapped(_NEXT[fold].format(zip=zipped * asked)))
 
 
 _IMAGES = {"test": "test images", "val": "validation images"}
 _NEXT = {
-    "test": "Next: keep both, and submit the run (the organisers take it as `medvqa package --team NAME` writes it).",
+    "test": "Next: keep both, and submit the run{zip}.",
     "val": "Next: put the test images into data/test/images, then `medvqa predict` and `medvqa package` again.",
 }
 
@@ -181,37 +197,10 @@ def _about_the_files(place: Workspace, target: Path, source: Path, profile: Prof
     return findings + [found for model in models[:1] for found in check_age(source, model, place.shown(source))]
 
 
-def _verify(place: Workspace, run: Path, as_json: bool) -> None:
-    """Say of all that a manifest names whether it is still the same.
-
-    Raises:
-        MedvqaError: something is not.
-    """
-    from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.data.reading import read_dataset
-    from imageclef_vqa.submission import compare, read_manifest
-
-    manifest = read_manifest(run)
-    fingerprints = {}
-    for name, folder in (("development", place.development), ("test", place.test)):
-        if name in manifest.data and (folder / "images").is_dir():
-            dataset = read_dataset(folder, cache=place.cache, labelled=name == "development")
-            fingerprints[name] = dataset.fingerprint
-    compared = compare(manifest, run, place.root, fingerprints)
-    changed = [each for each in compared if not each.same]
-    if as_json:
-        print_json({"same": not changed, "compared": [{**each.model_dump(), "same": each.same} for each in compared]})
-    else:
-        for each in compared:
-            typer.secho(each, fg=None if each.same else "red")
-    if changed:
-        differ = "differs" if len(changed) == 1 else "differ"
-        raise MedvqaError(
-            f"{place.shown(run)}: {len(changed)} of {len(compared)} things {differ} from its manifest",
-            remedy="`medvqa package` writes the run anew from what is there now",
-        )
-    if not as_json:
-        typer.echo(f"{place.shown(run)} and all that it was made of are as they were.")
+def _models(place: Workspace) -> list[Path]:
+    """The files of all that may have answered: BLIP-2 with its recipe, experts, and what calibrates them."""
+    experts = [path for path in place.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
+    return [*sorted(place.stage(2).glob("*")), *sorted(experts), place.calibration]
 
 
 def _command(

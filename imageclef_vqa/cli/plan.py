@@ -10,6 +10,7 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.runtime import size_of
 
 if TYPE_CHECKING:
     from imageclef_vqa.training.plan import Plan, Setting
@@ -36,6 +37,9 @@ def plan(
     stage: Annotated[_Stage, typer.Option(help="Of training, or prediction.")] = _Stage.TWO,
     image_size: Annotated[int | None, typer.Option(min=1, help="Pixels.", show_default="the preset's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default="the recipe's")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Parts that a step is computed in.", show_default="the recipe's")
+    ] = None,
     questions: Annotated[
         int | None, typer.Option(min=1, max=18, help="Of an image, per step.", show_default="the recipe's")
     ] = None,
@@ -65,7 +69,9 @@ def plan(
         size = image_size or chosen.vision.image_size
         if size % chosen.vision.patch_size:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {chosen.vision.patch_size}")
-        changes = {"batch": batch, "questions": questions, "epochs": epochs, "freeze_vision": freeze_vision or None}
+        changes = {"batch": batch, "accumulate": accumulate, "epochs": epochs}
+        if stage is not _Stage.ONE:
+            changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
         _, recipe = choose_recipe(1 if stage is _Stage.ONE else 2, preset=name, changes=changes)
         return Setting(
             preset=replace(chosen, vision=replace(chosen.vision, image_size=size, recompute=recompute)),
@@ -142,10 +148,10 @@ def _show_one(result: dict[str, Any]) -> None:
         if numbers[part]:
             table.add_row(f"  {_LABELS.get(part, part)}", _count(numbers[part]))
     table.add_row("  trained", _count(numbers["trained"]), end_section=True)
-    table.add_row("memory of a device, at its peak", _bytes(memory["peak"]))
+    table.add_row("memory of a device, at its peak", size_of(memory["peak"]))
     for part in ("weights", "gradients", "optimiser", "activations", "cache", "program", "slack"):
-        table.add_row(f"  {part}", _bytes(memory[part]))
-    table.add_row("beside it, frozen features", _bytes(memory["host_features"]), end_section=True)
+        table.add_row(f"  {part}", size_of(memory[part]))
+    table.add_row("beside it, frozen features", size_of(memory["host_features"]), end_section=True)
     table.add_row("operations of a step", f"{result['flops_per_step'] / 1e12:.3g} TFLOP")
     table.add_row("steps", f"{result['steps']:,}")
     table.add_row("time", _time(result["seconds"]))
@@ -168,7 +174,7 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
             _count(numbers["total"]),
             _count(numbers["paper"]) if numbers["paper"] else "",
             _count(numbers["trained"]),
-            _bytes(result["memory"]["peak"]),
+            size_of(result["memory"]["peak"]),
             _time(result["seconds"]),
             "yes" if result["fits"] else "no",
         )
@@ -184,14 +190,14 @@ def _stage(stage: str) -> str:
 
 
 def _verdict(result: dict[str, Any]) -> str:
-    peak, room = (_bytes(result["memory"][name]) for name in ("peak", "device"))
+    peak, room = (size_of(result["memory"][name]) for name in ("peak", "device"))
     if result["fits"]:
         return f"fits: {peak} of {room}"
     if result["change"] is None:
         return f"does not fit: {peak} of {room}, and no change of options is enough"
     return "\n  ".join(
         [
-            f"does not fit: {peak} of {room}; {_bytes(result['change']['peak'])} with the smallest change that helps:",
+            f"does not fit: {peak} of {room}; {size_of(result['change']['peak'])} with the smallest change that helps:",
             *result["change"]["what"],
         ]
     )
@@ -199,10 +205,6 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _count(number: float) -> str:
     return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.1f}M"
-
-
-def _bytes(number: float) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
 def _time(seconds: float) -> str:

@@ -70,6 +70,7 @@ def predict(
         files = {name: str(path) for name, path in done.files.items()}
         print_json(
             {
+                "run": done.run,
                 "files": files,
                 "images": done.images,
                 "untrained": done.untrained,
@@ -77,6 +78,7 @@ def predict(
                 "calibration": done.calibration.model_dump() if done.calibration else None,
                 "rules": [str(rule) for rule in done.rules],
                 "repaired": done.repaired,
+                "empty": done.empty,
                 "seconds": done.seconds,
             }
         )
@@ -87,6 +89,8 @@ def predict(
         typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
         typer.echo(f"{name}: {done.images[name]} images, all 18 questions → {places[0].shown(path)}")
+    if done.empty:
+        typer.echo(f"{done.empty} answers said nothing and stand as '(no answer)', which `medvqa package` refuses")
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
     if done.untrained:
@@ -95,4 +99,5 @@ def predict(
     if done.calibration:
         before, after = done.calibration.error
         typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
-    typer.echo(f"{done.seconds:.0f} s; next: `medvqa route`")
+    of_run = "" if done.run == "main" else f" --run {done.run}"
+    typer.echo(f"{done.seconds:.0f} s" + ("" if images else f"; next: `medvqa route{of_run}`"))

@@ -31,7 +31,8 @@ KEYS: dict[str, tuple[type, str]] = {
     "freeze_vision": (bool, "The asterisk in the paper's table 2. Stage 1 always does."),
     "answer_weight": (float, "Of the language model's loss. Stage 2."),
     "word_weight": (float, "Of the distance to the answers' words; preset tiny. Stage 2."),
-    "precision": (str, "fp32, bf16 or fp16; what learns is kept in fp32."),
+    "precision": (str, "auto: the device's best; or fp32, bf16, fp16. What learns is kept in fp32."),
+    "share_prefix": (bool, "Read visual tokens once for all questions, none of which they see. Stage 2."),
     "recompute": (bool, "Less memory for vision, more time."),
 }
 

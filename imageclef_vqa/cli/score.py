@@ -115,7 +115,7 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
 
 def _show(title: str, result: Score | Published) -> None:
-    from imageclef_vqa.cli.console import print_table
+    from imageclef_vqa.cli.console import print_table, wrapped
     from imageclef_vqa.evaluation import (
         Published,
         coverage_lines,
@@ -130,19 +130,19 @@ def _show(title: str, result: Score | Published) -> None:
         print_table(published_table(title, result))
         return
     for line in (form_line(result), *coverage_lines(result)):
-        typer.echo(line)
+        typer.echo(wrapped(line))
     print_table(score_table(title, result))
     print_table(metrics_table(result))
     if line := slices_line(result):
-        typer.echo(line)
+        typer.echo(wrapped(line))
 
 
 def _show_comparisons(title: str, result: Comparisons) -> None:
-    from imageclef_vqa.cli.console import print_table
+    from imageclef_vqa.cli.console import print_table, wrapped
     from imageclef_vqa.evaluation import comparison_lines, comparison_table
 
     for comparison in result.comparisons:
         typer.echo(f"A: {result.baseline}\nB: {comparison.name}")
         for line in comparison_lines(result, comparison):
-            typer.echo(line)
+            typer.echo(wrapped(line))
         print_table(comparison_table(title, result, comparison))

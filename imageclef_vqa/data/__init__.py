@@ -1,7 +1,7 @@
 """Data sets: reading and checking them, splitting them without leaks, decoding their pixels once."""
 
 from imageclef_vqa.data.dataset import Dataset, Example
-from imageclef_vqa.data.pixels import load_pixels
+from imageclef_vqa.data.pixels import load_pixels, read_pixels
 from imageclef_vqa.data.reading import Pictures, read_dataset, read_pictures
 from imageclef_vqa.data.split import Split, make_split, read_split
 
@@ -14,5 +14,6 @@ __all__ = [
     "make_split",
     "read_dataset",
     "read_pictures",
+    "read_pixels",
     "read_split",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,22 @@ def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
     return mapped
 
 
+def read_pixels(path: Path, size: int) -> np.ndarray:
+    """Pixels [size, size, 3], uint8 RGB, of one picture, whatever its name; nothing is kept.
+
+    Raises:
+        DataError: it cannot be read, or is no picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _square(path.read_bytes(), size)
+    except OSError as error:
+        raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
+    except ImageError as fault:
+        raise DataError([f"{path}: {fault}"]) from fault
+
+
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -67,8 +84,12 @@ def _decode(example: Example, size: int) -> np.ndarray | ImageError:
         content = example.image.read_bytes()
         if hashlib.sha256(content).hexdigest() != example.sha256:
             return ImageError("has changed since the data set was read")
-        return np.asarray(as_rgb(open_image(content)).resize((size, size), Image.Resampling.BICUBIC))
+        return _square(content, size)
     except OSError as error:
         return ImageError(f"cannot be read ({error.strerror})")
     except ImageError as fault:
         return fault
+
+
+def _square(content: bytes, size: int) -> np.ndarray:
+    return np.asarray(as_rgb(open_image(content)).resize((size, size), Image.Resampling.BICUBIC))

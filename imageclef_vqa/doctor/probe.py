@@ -128,6 +128,10 @@ def sum_with_others(device: str) -> dict[str, Any]:
     paddle.distributed.init_parallel_env()
     ones = paddle.ones([_SUMMED])
     seconds = _fastest(lambda: paddle.distributed.all_reduce(ones.clone()))
+    total = ones.clone()
+    paddle.distributed.all_reduce(total)
+    if float(total.mean()) != paddle.distributed.get_world_size():
+        raise SystemExit(f"{device}: the sum over all devices is wrong")
     return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1)}
 
 

@@ -9,6 +9,12 @@ from imageclef_vqa.task import QUESTIONS
 
 NONE = "–"
 SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed", "file": "exact set"}
+TOPICS = (
+    *("procedure", "polyps removed", "easy to detect", "box artefact", "text", "abnormality: colour"),
+    *("landmark: colour", "findings: number", "polyps: number", "instruments: number", "abnormality: place"),
+    *("instrument: place", "abnormalities", "landmarks", "instruments", "landmark: place"),
+    *("polyp: size", "polyp: type"),
+)  # the 18 questions where there is no room for their words
 METRICS = {
     "exact_set": "exact sets (the official measure)",
     "exact_ordered": "exact lists, order counts",

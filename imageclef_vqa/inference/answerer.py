@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import paddle
 
@@ -11,22 +14,26 @@ from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Memory, Tokenizer
-from imageclef_vqa.models.pretrained import load_pretrained, load_trained
+from imageclef_vqa.models.language import Memory, Tokenizer, stored_bits
+from imageclef_vqa.models.parameters import images_at_once
+from imageclef_vqa.models.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.task import QUESTIONS, Vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage
 from imageclef_vqa.training.pairs import pad
+from imageclef_vqa.training.plan import Setting, shortage_explained
+from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
 
 class Answerer:
-    """A model with its tokenizer and what its vocabulary allows. i images."""
+    """A model with its tokenizer and what its vocabulary allows, in `longest` tokens (0: any number). i images."""
 
-    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
+        self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
+        self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
 
     @classmethod
@@ -39,13 +46,33 @@ class Answerer:
         folder = workspace.stage(2)
         stage = Stage(folder, workspace.shown(folder))
         tensors = stage.trained(2)
-        model, tokenizer = load_pretrained(stage.config().starting_point())
+        config = stage.config()
+        model, tokenizer = load_pretrained(config.starting_point())
         load_trained(model, tensors, str(folder / MODEL))
-        return cls(model, tokenizer, stage.vocabulary())
+        model.share_prefix = config.recipe.share_prefix
+        return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
 
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
         """The likeliest allowed answers to each question about each image, pixels uint8 [i, h, w, 3]; if `augmented`,
         by the mean over several views of the image."""
+        return self._in_parts(pixels, partial(self._rank, augmented=augmented))
+
+    def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
+        """What the model says freely to each question about each image, one string each, allowed or not."""
+        return self._in_parts(pixels, self._generate)
+
+    def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
+        """As many images at a time as `medvqa plan` reckons with."""
+        with shortage_explained(self._setting, "what was answered before is kept"):
+            starts = range(0, len(pixels), self._at_once)
+            return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
+
+    def _setting(self) -> Setting:
+        preset = self._model.preset
+        bits = stored_bits(preset.folder / LANGUAGE)
+        return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=bits)
+
+    def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
         questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
         views = [
             rank_answers(self._model.language, self._read(view(pixels)), self._trie, questions)
@@ -53,8 +80,7 @@ class Answerer:
         ]
         return _by_image([mean(lists) for lists in zip(*views, strict=True)] if augmented else views[0])
 
-    def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
-        """What the model says freely to each question about each image, one string each, allowed or not."""
+    def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
         return _by_image(say_freely(self._model.language, self._read(pixels), self._tokenizer, pairs))
 

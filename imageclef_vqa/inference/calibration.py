@@ -120,12 +120,19 @@ def _smallest(surprise: np.ndarray) -> int:
 
 def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights [t, l] of l listed answers, and of all others together [t], at t temperatures; not yet shares."""
-    rest, last = max(0.0, 1.0 - probability.sum()), max(float(probability[-1]), 1e-30)
+    rest, last = _rest(probability), max(float(probability[-1]), 1e-30)
     power = 1.0 / temperatures
     weights = np.maximum(probability, 1e-30)[None, :] ** power[:, None]
     many = rest / last
     others = many * last**power if many > 1 else rest**power if rest > 0 else np.zeros_like(power)
     return weights, others
+
+
+def _rest(probability: np.ndarray) -> float:
+    """The probability of what is not listed."""
+    rest = 1.0 - float(probability.sum())
+    # Rounding is no answer: bent by a temperature of 4, 1e-16 would be 1e-4.
+    return rest if rest > 1e-12 else 0.0
 
 
 def _curves(pair: Judged) -> tuple[np.ndarray, np.ndarray]:
@@ -138,5 +145,5 @@ def _curves(pair: Judged) -> tuple[np.ndarray, np.ndarray]:
     if place is not None:
         share = weights[:, place] / total
     else:  # one of the many that are not listed
-        share = others / total / max(1.0, (1.0 - probability.sum()) / max(float(probability[-1]), 1e-30))
+        share = others / total / max(1.0, _rest(probability) / max(float(probability[-1]), 1e-30))
     return -np.log(np.maximum(share, _LEAST)), weights[:, 0] / total

@@ -15,6 +15,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.inference.trie import NOWHERE, Trie
 from imageclef_vqa.models.language import Language, Memory, Tokenizer
@@ -51,6 +52,9 @@ def rank_answers(
     """The likeliest answers to each of n pairs, all of them where there are at most `short`, else at most `beam`.
 
     `questions` [n] says which grammar of the trie is each pair's.
+
+    Raises:
+        MedvqaError: the model's output is not finite.
     """
     counts = trie.counts[questions]
     width = np.where(counts <= short, counts, beam)
@@ -99,8 +103,16 @@ def _share_out(logits: Tensor, tokens: np.ndarray) -> np.ndarray:
     """Log-probabilities [r, k] among the allowed `tokens` [r, k] alone, from logits [r, v]."""
     allowed = paddle.take_along_axis(logits.astype("float32"), paddle.to_tensor(np.maximum(tokens, 0)), axis=-1)
     scores = np.where(tokens == NOWHERE, -np.inf, allowed.numpy().astype(np.float64))
-    scores -= scores.max(axis=1, keepdims=True)
+    best = scores.max(axis=1, keepdims=True)
+    _check_finite(best)
+    scores -= best
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def _check_finite(scores: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
+        remedy = "its weights are damaged, or training diverged: `medvqa finetune --fresh` trains anew"
+        raise MedvqaError("the model's output is not finite", remedy=remedy)
 
 
 def _best_of_each_pair(pair: np.ndarray, log_prob: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,14 +137,20 @@ def _lists(ended: _Ended, trie: Trie, n: int) -> list[Ranked]:
 @paddle.no_grad()
 def say_freely(language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = 10) -> list[Ranked]:
     """What the model says greedily, token by token, of its whole vocabulary: at most `length` tokens (the paper's 10),
-    as one string, with the product of its tokens' probabilities. An empty answer is written `NOTHING`."""
+    as one string, with the product of its tokens' probabilities. An empty answer is written `NOTHING`.
+
+    Raises:
+        MedvqaError: the model's output is not finite.
+    """
     tokens = np.full(n, language.start)
     said, log_prob, going = np.full((n, length), tokenizer.pad), np.zeros(n), np.ones(n, dtype=bool)
     for place in range(length):
         logits, memory = language.step(memory, paddle.to_tensor(tokens))
         scores = paddle.nn.functional.log_softmax(logits.astype("float32"), axis=-1)
         tokens = np.where(going, scores.argmax(-1).numpy(), tokenizer.pad)
-        log_prob += np.where(going, scores.max(-1).numpy(), 0.0)
+        best = scores.max(-1).numpy()
+        _check_finite(best)
+        log_prob += np.where(going, best, 0.0)
         said[:, place] = tokens
         going &= tokens != tokenizer.end
         if not going.any():

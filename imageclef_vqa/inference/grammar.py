@@ -2,7 +2,8 @@
 
 An answer is members in canonical order with separators between and an end. After a member come the end, or another
 member that stands later in the order and was seen in training together with all before it: so no member is repeated,
-"Not relevant" stays alone, and a question that training answers with one string gets one string.
+"Not relevant" stays alone, and a question that training answers with one string gets one string. Where training kept
+answers short, no member follows that would make one longer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ START: State = frozenset([Reading()])
 class Grammar:
     """From a state, the tokens that may follow and the state after each; the end leads to the empty state."""
 
-    def __init__(self, vocabulary: QuestionVocabulary, tokenizer: Tokenizer) -> None:
+    def __init__(self, vocabulary: QuestionVocabulary, tokenizer: Tokenizer, longest: int = 0) -> None:
+        """Answers of several members have at most `longest` tokens, the end included; 0: any number."""
+        self._longest = longest
         self._names = vocabulary.members
         self._spellings = [tuple(tokenizer.encode(name)) for name in self._names]
         self._separator = tuple(tokenizer.separator)
@@ -81,5 +84,11 @@ class Grammar:
         return [
             member
             for member in range(first, len(self._names))
-            if all(member in self._companions[said] for said in members)
+            if all(member in self._companions[said] for said in members) and self._fits((*members, member))
         ]
+
+    def _fits(self, members: tuple[int, ...]) -> bool:
+        if not self._longest or len(members) == 1:
+            return True
+        spoken = sum(len(self._spellings[member]) for member in members)
+        return spoken + len(self._separator) * (len(members) - 1) + 1 <= self._longest

@@ -48,9 +48,6 @@ class Journal:
             for image in json.loads(self._path(number).read_text(encoding="utf-8")):
                 yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
 
-    def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _whole(self, number: int) -> bool:
         try:
             json.loads(self._path(number).read_text(encoding="utf-8"))

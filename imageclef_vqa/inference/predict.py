@@ -8,6 +8,8 @@ The first line is costly and resumable; the second one is computed from the jour
 
 from __future__ import annotations
 
+import glob
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from imageclef_vqa.inference.calibration import (
     write_calibration,
 )
 from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.decoding import BEAM, SHORT_LIST
+from imageclef_vqa.inference.decoding import BEAM, NOTHING, SHORT_LIST
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inference.ranked import Optimise, Ranked, best, mean
 from imageclef_vqa.inference.records import from_free_text, from_prior, from_ranked
@@ -72,8 +74,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written: a file per fold, images in it, those that could not be read, and what was learnt on the way."""
+    """What `run` wrote: a file per fold, images in it, those that could not be read, and what was learnt on the way.
 
+    `repaired` counts the answers that rules between questions changed, `empty` those that were free and said nothing.
+    """
+
+    run: str
     files: dict[str, Path]
     images: dict[str, int]
     unreadable: dict[str, str]
@@ -81,6 +87,7 @@ class Predicted:
     calibration: Calibration | None
     rules: tuple[Implication, ...]
     repaired: int
+    empty: int
     seconds: float
 
 
@@ -160,16 +167,17 @@ def _answer(
         raise DataError(list(unreadable.values()), remedy=remedy)
     journals = _fill(ensemble, jobs, manner, devices, say)
     rules = _rules(ensemble) if manner.consistent else ()
-    calibration, repaired = None, 0
+    calibration, repaired, empty = None, 0, 0
     for job, mine in zip(jobs, journals, strict=True):
         if manner.decode == "closed":
             calibration = _calibration(ensemble, job, mine, manner)
         finish = _Finish(ensemble, manner, calibration.temperature if calibration else 1.0, Consistency(rules))
         write_predictions(job.target, finish.predictions(job, mine))
         repaired += finish.repaired
-        for journal in mine:
-            journal.discard()
+        empty += finish.empty
+        _clear(job.target)
     return Predicted(
+        run=ensemble.place.run,
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
         unreadable=unreadable,
@@ -177,6 +185,7 @@ def _answer(
         calibration=calibration,
         rules=rules,
         repaired=repaired,
+        empty=empty,
         seconds=time.monotonic() - started,
     )
 
@@ -192,8 +201,7 @@ def _fill(
             dataset = job.pictures.readable
             how = (manner.decode, str(manner.augment), str(IMAGES_AT_ONCE), str(BEAM), str(SHORT_LIST))
             key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-            folder = job.target.with_name(f".{job.target.name}.unfinished") / run.place.run
-            journal = Journal(folder, key, len(dataset), IMAGES_AT_ONCE)
+            journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), IMAGES_AT_ONCE)
             if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
                 say(f"{job.name}: going on after {done} images that were answered before")
             mine.append(journal)
@@ -201,6 +209,18 @@ def _fill(
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
         answer_tasks(run.place, tasks, devices)
     return journals
+
+
+def _unfinished(target: Path) -> Path:
+    """Where answers are kept until `target` is written."""
+    return target.with_name(f".{target.name}.unfinished")
+
+
+def _clear(target: Path) -> None:
+    """Remove what was needed only to go on, and what killed processes left of `target` itself."""
+    shutil.rmtree(_unfinished(target), ignore_errors=True)
+    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        part.unlink(missing_ok=True)
 
 
 def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
@@ -211,7 +231,7 @@ def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
 
 def _calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: Manner) -> Calibration | None:
     """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
-    model, path = fingerprint(ensemble.hash, str(manner.augment)), ensemble.place.calibration
+    model, path = ensemble.calibrated_as(augment=manner.augment), ensemble.place.calibration
     pairs = [
         Judged(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
         for example, of_image in zip(job.pictures.readable.examples, _pooled(journals), strict=True)
@@ -232,11 +252,11 @@ def _rules(ensemble: Ensemble) -> tuple[Implication, ...]:
 
 
 class _Finish:
-    """From ranked answers to predictions; `repaired` counts the answers that rules between questions changed."""
+    """From ranked answers to predictions; `repaired` and `empty` are counted on the way."""
 
     def __init__(self, ensemble: Ensemble, manner: Manner, temperature: float, rules: Consistency) -> None:
         self._ensemble, self._manner, self._temperature, self._rules = ensemble, manner, temperature, rules
-        self.repaired = 0
+        self.repaired = self.empty = 0
 
     def predictions(self, job: Job, journals: Sequence[Journal]) -> Iterator[Prediction]:
         answered = _pooled(journals)
@@ -244,7 +264,9 @@ class _Finish:
             if image_id in job.pictures.faults:
                 yield from from_prior(image_id, self._ensemble.vocabulary)
             elif self._manner.decode == "free":
-                yield from from_free_text(image_id, next(answered), self._ensemble.vocabulary, self._ensemble.name)
+                of_image = next(answered)
+                self.empty += sum(said == (NOTHING,) for ((said, _),) in of_image)
+                yield from from_free_text(image_id, of_image, self._ensemble.vocabulary, self._ensemble.name)
             else:
                 yield from self._closed(image_id, next(answered))
 

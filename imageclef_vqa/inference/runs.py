@@ -59,6 +59,10 @@ class Ensemble:
     def hash(self) -> str:
         return fingerprint(*(run.hash for run in self.runs))
 
+    def calibrated_as(self, *, augment: bool) -> str:
+        """What a calibration must name to be this ensemble's."""
+        return fingerprint(self.hash, str(augment))
+
     @property
     def knows_all(self) -> bool:
         """Whether the validation images were learnt too, by `--train-on all`."""

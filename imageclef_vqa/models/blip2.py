@@ -22,10 +22,17 @@ from imageclef_vqa.models.vision import VisionTransformer
 
 
 class Blip2(nn.Layer):
-    """Images with their questions → the probability of each answer token."""
+    """Images with their questions → the probability of each answer token.
+
+    With `share_prefix` the language model, too, reads an image once for all its questions: visual tokens then see each
+    other, but no question. A model must answer as it was trained.
+    """
+
+    share_prefix = False
 
     def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
+        self.preset = preset
         self.vision = VisionTransformer(preset.vision)
         self.qformer = QFormer(preset.qformer)
         self.projection = nn.Linear(preset.qformer.width, preset.language.width)
@@ -41,6 +48,8 @@ class Blip2(nn.Layer):
 
     def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
         """The language model's memory of each pair: visual tokens [i, q, w], image_of_pair [n], question [n, t]."""
+        if self.share_prefix:
+            return self.language.encode_shared(visual, image_of_pair, question, question_mask)
         return self.language.encode(visual.index_select(image_of_pair), question, question_mask)
 
     def forward(

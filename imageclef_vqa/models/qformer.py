@@ -7,10 +7,12 @@ each has a perceptron of its own. What sees what is a matter of masks (BLIP-2, f
     multi-modal causal  text also sees queries and earlier text        text generation
     bi-modal            all see all                                    matching
 
-n sequences, q queries, t text tokens, p patches, d width.
+n sequences, q queries, t text tokens, p patches, k keys, d width.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import paddle
 from paddle import Tensor, nn
@@ -19,6 +21,9 @@ from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.dropout import Dropout
 from imageclef_vqa.models.presets import QFormerConfig
+
+KeysAndValues = tuple[Tensor, Tensor]  # [n, k, d] each
+Looked = Sequence[KeysAndValues | None]  # of the patches, for each layer; None where a layer does not look at them
 
 
 class QFormer(nn.Layer):
@@ -39,46 +44,58 @@ class QFormer(nn.Layer):
 
     def forward(self, patches: Tensor) -> Tensor:
         """What the queries read from `patches` [n, p, vision width]: [n, q, d]."""
-        queries = self._embed_queries(patches.shape[0])
-        for layer in self.layers:
-            queries, _ = layer(queries, None, patches, None)
-        return queries
+        return self.read_image(self.look(patches))[0]
+
+    def look(self, patches: Tensor) -> Looked:
+        """Keys and values [n, p, d] of `patches` [n, p, vision width]: whatever is read beside an image, they are the
+        same."""
+        return [layer.cross_attention and layer.cross_attention.look(patches) for layer in self.layers]
+
+    def read_image(self, looked: Looked) -> tuple[Tensor, list[KeysAndValues]]:
+        """What the queries read: [n, q, d]; and their keys and values [n, q, d] in each layer, for `write`."""
+        queries, asked = self._embed_queries(looked), []
+        for layer, of_image in zip(self.layers, looked, strict=True):
+            asked.append(layer.self_attention.look(queries))
+            queries = layer.read(layer.self_attention(queries, asked[-1]), of_image)
+        return queries, asked
 
     def read_text(self, text: Tensor, text_mask: Tensor) -> Tensor:
         """Text [n, t] by itself, each token seeing all that `text_mask` (1 for a token, 0 for padding) leaves."""
         states, visible = self._embed_text(text), text_mask.astype("bool").unsqueeze([1, 2])
         for layer in self.layers:
-            _, states = layer(None, states, None, visible)
+            states = layer.text_mlp(layer.self_attention(states, layer.self_attention.look(states), visible))
         return states
 
-    def read_both(self, patches: Tensor, text: Tensor, text_mask: Tensor, *, causal: bool) -> tuple[Tensor, Tensor]:
-        """Queries [n, q, d] and text [n, t, d] side by side: multi-modal causal, or bi-modal."""
-        queries, states = self._embed_queries(patches.shape[0]), self._embed_text(text)
-        visible = visibility(text_mask, queries.shape[1], causal=causal)
-        for layer in self.layers:
-            queries, states = layer(queries, states, patches, visible)
+    def read_both(self, looked: Looked, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [n, q, d] and text [n, t, d] side by side, bi-modal: all see all."""
+        queries, states = self._embed_queries(looked), self._embed_text(text)
+        q = queries.shape[1]
+        visible = paddle.concat([paddle.ones([len(text), q], dtype="bool"), text_mask.astype("bool")], axis=1)
+        for layer, of_image in zip(self.layers, looked, strict=True):
+            together = paddle.concat([queries, states], axis=1)
+            together = layer.self_attention(together, layer.self_attention.look(together), visible.unsqueeze([1, 2]))
+            queries, states = layer.read(together[:, :q], of_image), layer.text_mlp(together[:, q:])
         return queries, states
 
-    def _embed_queries(self, count: int) -> Tensor:
+    def write(self, asked: Sequence[KeysAndValues], text: Tensor, text_mask: Tensor) -> Tensor:
+        """Text [n, t, d] after the queries of `read_image`, multi-modal causal: no token sees a later one, and no query
+        sees text, so that queries are what they are without it."""
+        states, t = self._embed_text(text), text.shape[1]
+        earlier = paddle.ones([t, t], dtype="int32").tril().astype("bool") & text_mask.astype("bool").unsqueeze([1, 2])
+        queries = paddle.ones([len(text), 1, t, asked[0][0].shape[1]], dtype="bool")
+        visible = paddle.concat([queries, earlier], axis=-1)  # [n, 1, t, q + t]
+        for layer, of_queries in zip(self.layers, asked, strict=True):
+            of_text = layer.self_attention.look(states)
+            both = [paddle.concat(pair, axis=1) for pair in zip(of_queries, of_text, strict=True)]
+            states = layer.text_mlp(layer.self_attention(states, both, visible))
+        return states
+
+    def _embed_queries(self, looked: Looked) -> Tensor:
+        count = next(len(keys_and_values[0]) for keys_and_values in looked if keys_and_values is not None)
         return self.query_dropout(self.norm(self.queries)).expand([count, -1, -1])
 
     def _embed_text(self, text: Tensor) -> Tensor:
         return self.dropout(self.norm(self.words(text) + self.positions(paddle.arange(text.shape[1]))))
-
-
-def visibility(text_mask: Tensor, queries: int, *, causal: bool) -> Tensor:
-    """Who sees whom among `queries` and text: bool [n, 1, q + t, q + t], a row for each that looks.
-
-    With `causal`, queries do not see text and text sees no later text; else all see all. Padding is never seen.
-    """
-    n, t = text_mask.shape
-    columns = paddle.concat([paddle.ones([n, queries], dtype="bool"), text_mask.astype("bool")], axis=1)
-    visible = columns.unsqueeze([1, 2]).expand([n, 1, queries + t, queries + t])
-    if not causal:
-        return visible
-    place = paddle.arange(queries + t)
-    earlier = (place.unsqueeze(0) <= place.unsqueeze(1)) | (place.unsqueeze(0) < queries)
-    return visible & earlier.unsqueeze([0, 1])
 
 
 class QFormerLayer(nn.Layer):
@@ -91,23 +108,11 @@ class QFormerLayer(nn.Layer):
         self.query_mlp = Perceptron(config)
         self.text_mlp = Perceptron(config)
 
-    def forward(
-        self, queries: Tensor | None, text: Tensor | None, patches: Tensor | None, visible: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        parts = [part for part in (queries, text) if part is not None]
-        together = parts[0] if len(parts) == 1 else paddle.concat(parts, axis=1)
-        together = self.self_attention(together, together, visible)
-        if queries is not None:
-            queries, text = (
-                together[:, : queries.shape[1]],
-                together[:, queries.shape[1] :] if len(parts) == 2 else None,
-            )
-            if self.cross_attention is not None:
-                queries = self.cross_attention(queries, patches)
-            queries = self.query_mlp(queries)
-        else:
-            text = together
-        return queries, None if text is None else self.text_mlp(text)
+    def read(self, queries: Tensor, looked: KeysAndValues | None) -> Tensor:
+        """Queries after their attention to each other [n, q, d] → after image and perceptron."""
+        if self.cross_attention is not None and looked is not None:
+            queries = self.cross_attention(queries, looked)
+        return self.query_mlp(queries)
 
 
 class Attention(nn.Layer):
@@ -123,10 +128,14 @@ class Attention(nn.Layer):
         self.dropout = Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
 
-    def forward(self, x: Tensor, source: Tensor, visible: Tensor | None = None) -> Tensor:
-        q, k, v = self.query(x), self.key(source), self.value(source)
+    def look(self, source: Tensor) -> KeysAndValues:
+        """Keys and values [n, k, d] of the sequence that is attended to."""
+        return self.key(source), self.value(source)
+
+    def forward(self, x: Tensor, looked: KeysAndValues, visible: Tensor | None = None) -> Tensor:
         dropout = self.attention_dropout if self.training else 0.0
-        return self.norm(x + self.dropout(self.out(attend(q, k, v, self.heads, visible, dropout=dropout))))
+        attended = attend(self.query(x), *looked, self.heads, visible, dropout=dropout)
+        return self.norm(x + self.dropout(self.out(attended)))
 
 
 class Perceptron(nn.Layer):

@@ -2,11 +2,19 @@
 
 from imageclef_vqa.submission.checks import check_run
 from imageclef_vqa.submission.findings import Finding, errors_in, finding
-from imageclef_vqa.submission.manifest import compare, hashes, make_manifest, manifest_path, read_manifest, sha256
+from imageclef_vqa.submission.manifest import (
+    compare,
+    hashes,
+    list_hash,
+    make_manifest,
+    manifest_path,
+    read_manifest,
+    sha256,
+)
 from imageclef_vqa.submission.organisers import organisers_verdict
 from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, check_source
 from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
-from imageclef_vqa.submission.records import Submission, in_order
+from imageclef_vqa.submission.records import Submission, arrange, in_order
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.submission.writers import is_team_zip, team_zip, write_run
 
@@ -14,6 +22,7 @@ __all__ = [
     "Finding",
     "Run",
     "Submission",
+    "arrange",
     "as_lists",
     "check_age",
     "check_manifest",
@@ -27,6 +36,7 @@ __all__ = [
     "hashes",
     "in_order",
     "is_team_zip",
+    "list_hash",
     "make_manifest",
     "manifest_path",
     "organisers_verdict",

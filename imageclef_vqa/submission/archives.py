@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import lzma
+import re
 import stat
 import zipfile
 import zlib
@@ -14,8 +14,11 @@ from imageclef_vqa.errors import DataError
 
 LARGEST = 16 * 2**20  # bytes; 1,938 images take 4 MiB
 _MOST_MEMBERS = 20
+_END = 22  # bytes of the end-of-directory record, which the comment follows (APPNOTE 4.3.16)
 _TOO_LARGE = f"unpacks to over {LARGEST >> 20} MiB, too large for a run"
-_UNSOUND = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+_UNSOUND = (zipfile.BadZipFile, zlib.error, EOFError)
+_NAME = re.compile(r"[A-Za-z0-9_ ./()+-]{1,200}")  # on every system the same
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what every program unpacks
 _ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _REMEDY = "a run's archive holds task1/ with one .json or .csv file"
 
@@ -28,6 +31,8 @@ def only_member(content: bytes, name: str) -> tuple[str, str, bytes]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if not _fills(content, archive):
+                raise DataError([f"{name}: bytes before or behind the archive belong to no file in it"], remedy=_REMEDY)
             member = _the_run(archive.infolist(), name)
             with archive.open(member) as file:
                 run = file.read(LARGEST + 1)
@@ -36,6 +41,12 @@ def only_member(content: bytes, name: str) -> tuple[str, str, bytes]:
     if len(run) > LARGEST:
         raise DataError([f"{name}, {member.filename[:80]!r}: {_TOO_LARGE}"], remedy=_REMEDY)
     return f"{name}, {member.filename}", PurePosixPath(member.filename).suffix.lower(), run
+
+
+def _fills(content: bytes, archive: zipfile.ZipFile) -> bool:
+    """Whether the archive is all of `content`: a file may be an archive and something else at once."""
+    end = content[len(content) - _END - len(archive.comment) :]
+    return content.startswith((b"PK\3\4", b"PK\5\6")) and end.startswith(b"PK\5\6")
 
 
 def _the_run(members: list[zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
@@ -70,6 +81,10 @@ def _fault(member: zipfile.ZipInfo) -> str | None:
         return "is an archive within the archive"
     if not member.is_dir() and place.suffix.lower() not in (".csv", ".json"):
         return "is neither .json nor .csv"
+    if not _NAME.fullmatch(member.filename) or place.name.startswith("."):
+        return "is hidden, or has a name that not every system can hold"
+    if member.compress_type not in _METHODS:
+        return "is compressed in a way that not every program unpacks: deflate is"
     if member.file_size > LARGEST:
         return f"{_TOO_LARGE}: a decompression bomb"
     return None

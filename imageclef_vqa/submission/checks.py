@@ -15,6 +15,7 @@ from imageclef_vqa.submission.distributions import check_arity, check_constant, 
 from imageclef_vqa.submission.findings import Finding, errors_in, finding, number
 from imageclef_vqa.submission.records import Submission, arrange
 from imageclef_vqa.submission.run import Run
+from imageclef_vqa.submission.swaps import check_swaps
 from imageclef_vqa.submission.wording import check_strings, check_vocabulary
 
 _OF_FILES = (check_ids, check_coverage, check_order)
@@ -24,6 +25,7 @@ _OF_ANSWERS = (
     check_arity,
     check_constant,
     check_drift,
+    check_swaps,
     check_consistency,
     check_untrained,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from imageclef_vqa.submission.findings import Finding, finding, number
+from imageclef_vqa.submission.findings import Finding, finding, number, place
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS
 
@@ -79,6 +79,16 @@ def check_order(run: Run) -> Iterator[Finding]:
     if shuffled:
         message = f"{number(len(shuffled), 'image answers', 'images answer')} the questions out of order"
         yield finding("error", "question-order", shuffled, message, "write questions 0 to 17 in order")
+    mixed = [
+        place(image_id, question.id, "; ".join(given))
+        for question in QUESTIONS
+        if question.keeps_order
+        for image_id, given in run.by_question[question.id]
+        if len(given) > 1 and not _in_order(given, question.known)
+    ]
+    if mixed:
+        message = f"{number(len(mixed), 'answer lists', 'answers list')} places in another order than the labels do"
+        yield finding("warning", "member-order", mixed, message, "as far as known no order is scored; theirs is safe")
     pairs = [image_id for image_id, _ in run.answers]
     starts = [image_id for place, image_id in enumerate(pairs) if place == 0 or pairs[place - 1] != image_id]
     if torn := [image_id for image_id, count in Counter(starts).items() if count > 1]:
@@ -91,3 +101,8 @@ def check_order(run: Run) -> Iterator[Finding]:
         places = [f"{one} where {other} is due" for one, other in zip(given, wanted, strict=True) if one != other]
         message = f"{number(len(places), 'image stands', 'images stand')} in another place than on the test list"
         yield finding("error", "image-order", places, message, "write images in the order of the list")
+
+
+def _in_order(given: Sequence[str], known: Sequence[str]) -> bool:
+    places = [known.index(answer) for answer in given if answer in known]
+    return places == sorted(places)

@@ -11,7 +11,7 @@ from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Row
 from imageclef_vqa.task import split_answers
 
-_HOPELESS = 1000  # problems after which no more are looked for
+_MOST_LINES = 1_000_000  # nearly all of them empty, in a file of 16 MiB
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ":": "colons"}
 
 
@@ -32,7 +32,10 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
         order = [header.index(column) for column in COLUMNS]
         for row, cells in enumerate(reader, start=2):
             where = f"{name}, row {row}"
-            if len(reading.faults) > _HOPELESS:
+            if reading.hopeless(where):
+                return
+            if reader.line_num > _MOST_LINES:
+                reading.fault("size", f"{where}: over {_MOST_LINES:,} lines, too many for a run")
                 return
             if not cells:  # an empty line, as editors leave one at the end
                 continue
@@ -62,11 +65,20 @@ def _note_line_ends(text: str, reading: Reading) -> None:
 
 
 def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
-    shown = ", ".join(header)[:120]
+    shown = ", ".join(header)[:80]
     why = ""
-    if len(header) == 1:
+    if not header:
+        why = ": an empty line comes first"
+    elif header[0].lstrip().startswith(("{", "[")):
+        why = ": this is JSON: name it .json"
+    elif "\0" in shown:
+        shown, why = shown.replace("\0", ""), ": with NUL bytes, as UTF-16 has them: save it as UTF-8"
+    elif len(header) == 1:
         used = next((said for sign, said in _DELIMITERS.items() if sign in header[0]), None)
         why = f": separated by {used}, not by commas" if used else ""
+    elif set(COLUMNS) < set(header):
+        extra = [repr(column)[:40] for column in header if column not in COLUMNS]
+        why = f": one column too many, {extra[0]}" if len(extra) == 1 else ": more columns than these"
     elif len(header) == len(COLUMNS) and header[1].strip().isdigit():
         why = ": the header is missing"
     elif [column.strip().casefold() for column in header] == [column.casefold() for column in COLUMNS]:
@@ -75,7 +87,7 @@ def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
 
 
 def _whole_number(cell: str) -> int | str:
-    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 else cell
+    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 and cell == str(int(cell)) else cell
 
 
 def _cell_answers(cell: str) -> list[str] | str:

@@ -13,6 +13,8 @@ from imageclef_vqa.task import QUESTIONS, QuestionVocabulary, as_set
 
 _ARITY_RATIO = 1.5
 _LONELY_FROM = 50  # labels; what stood alone in fewer may have company yet
+_NEVER_FROM = 400  # labels of a question that takes a set; in fewer, large sets may be lacking by chance
+_SEEN = 20  # labels of several values, or one; on fewer no question is judged
 _SEVERAL = 1.5  # values that training gives on average to a question that asks for several
 _CONSTANT_FROM = 10  # images; fewer can share an answer by chance
 _BLIND_FROM = 20
@@ -41,13 +43,24 @@ def check_arity(run: Run) -> Iterator[Finding]:
             yield finding("error", "arity", places, f"{told}, and never more than one", remedy)
         elif max(mine, training) >= _ARITY_RATIO * min(mine, training):
             yield finding("warning", "arity", [image_id for image_id, _ in pairs], told, remedy)
-        too_many = [f"{image_id}: {'; '.join(given)[:60]!r}" for image_id, given in pairs if len(given) > most == 1]
-        if too_many:
-            message = (
-                f"question {question_id}: {len(too_many)} of {len(pairs)} answers have several values, training has one"
-            )
-            yield finding("error", "arity", too_many, message, "choose one: a set that training never has cannot match")
+        yield from _too_many(question_id, pairs, most, total)
         yield from _strange_company(question_id, entry, pairs)
+
+
+def _too_many(question_id: int, pairs: list[tuple[str, Answers]], most: int, labels: int) -> Iterator[Finding]:
+    """Answers of several values where training has one, or of over twice as many as it ever has."""
+    found = [f"{image_id}: {'; '.join(given)[:60]!r}" for image_id, given in pairs if len(given) > most == 1]
+    if found:
+        message = f"question {question_id}: {len(found)} of {len(pairs)} answers have several values, training has one"
+        known = not QUESTIONS[question_id].takes_a_set or labels >= _NEVER_FROM
+        remedy = "choose one: a set that training never has cannot match"
+        yield finding("error" if known else "warning", "arity", found, message, remedy)
+        return
+    found = [f"{image_id}: {len(given)} values" for image_id, given in pairs if len(given) > 2 * most]
+    if found and labels >= _NEVER_FROM:
+        message = f"question {question_id}: {len(found)} of {len(pairs)} answers have over twice as many values as any"
+        remedy = "answer with what is there, not with all that there might be"
+        yield finding("error", "arity", found, f"{message} training label", remedy)
 
 
 def _always_one(entry: QuestionVocabulary, answers: list[Answers]) -> bool:
@@ -56,7 +69,7 @@ def _always_one(entry: QuestionVocabulary, answers: list[Answers]) -> bool:
     asked = [(members, count) for members, count in entry.sets if alone.isdisjoint(members)]
     given = [members for members in answers if alone.isdisjoint(members)]
     total = sum(count for _, count in asked)
-    if not given or not total or max(map(len, given)) > 1:
+    if not given or total < _SEEN or max(map(len, given)) > 1:
         return False
     if sum(len(members) * count for members, count in asked) < _SEVERAL * total:
         return False
@@ -82,7 +95,7 @@ def _strange_company(
 
 def check_constant(run: Run) -> Iterator[Finding]:
     """Questions answered alike for all images, though training does not."""
-    constant = [question_id for question_id, pairs in run.by_question.items() if len(_sets(a for _, a in pairs)) == 1]
+    constant = [question_id for question_id, pairs in run.by_question.items() if len(answer_counts(pairs)) == 1]
     asked = [question_id for question_id, pairs in run.by_question.items() if pairs]
     images = len(run.by_image)
     if constant == asked and len(asked) > len(QUESTIONS) // 2 and images >= _BLIND_FROM:
@@ -97,7 +110,7 @@ def check_constant(run: Run) -> Iterator[Finding]:
     # Test images of another kind move many questions, not one or two.
     another_kind = len(broken) > _BROKEN_AT_MOST or len(drifting) * 2 >= len(asked)
     for question_id in unusual:
-        pairs, labels = run.by_question[question_id], _training(run, question_id)
+        pairs, labels = run.by_question[question_id], training_counts(run, question_id)
         given = as_set(pairs[0][1])
         message = f"question {question_id}: all {len(pairs)} answers are {'; '.join(pairs[0][1])[:60]!r}"
         message += f", {_share(labels, given)} in training"
@@ -110,7 +123,7 @@ def check_constant(run: Run) -> Iterator[Finding]:
 
 def _is_unusual(run: Run, question_id: int) -> bool:
     """Whether one answer for all images is a surprise, after what training answers."""
-    labels = _training(run, question_id)
+    labels = training_counts(run, question_id)
     if len(run.by_question[question_id]) < _CONSTANT_FROM or not labels:
         return False
     return max(labels.values()) < _USUAL * labels.total()
@@ -121,7 +134,7 @@ def _is_broken(run: Run, validation: dict[int, Counts], question_id: int) -> boo
     pairs, own = run.by_question[question_id], validation[question_id]
     if not own:
         return False
-    given, labels = as_set(pairs[0][1]), _training(run, question_id)
+    given, labels = as_set(pairs[0][1]), training_counts(run, question_id)
     share = max(own[given] / own.total(), labels[given] / labels.total())
     return bool(share < _USUAL and share ** len(pairs) < _IMPOSSIBLE)
 
@@ -136,14 +149,14 @@ def check_drift(run: Run) -> Iterator[Finding]:
     by_training: dict[int, float] = {}
     by_validation: dict[int, float] = {}
     for question_id, pairs in run.by_question.items():
-        mine, labels = _sets(given for _, given in pairs), _training(run, question_id)
+        mine, labels = answer_counts(pairs), training_counts(run, question_id)
         if len(mine) < 2 or not labels:
             continue
         by_training[question_id] = homogeneity(mine, labels)
         by_validation[question_id] = _against_validation(run, validation, question_id)
     training_p, validation_p = holm(by_training), holm(by_validation)
     for question_id in by_training:
-        mine, labels = _sets(given for _, given in run.by_question[question_id]), _training(run, question_id)
+        mine, labels = answer_counts(run.by_question[question_id]), training_counts(run, question_id)
         own = validation[question_id]
         told = [
             (name, other, p)
@@ -176,14 +189,16 @@ def check_untrained(run: Run) -> Iterator[Finding]:
         yield finding("warning", "untrained", questions, message, remedy)
 
 
-def _sets(answers: Iterable[Answers]) -> Counts:
+def answer_counts(pairs: Iterable[tuple[str, Answers]]) -> Counts:
+    """How often each set is given, of (image id, answer)."""
     counts: Counts = Counter()
-    for given, count in Counter(answers).items():  # as tuples first: few differ
+    for given, count in Counter(given for _, given in pairs).items():  # as tuples first: few differ
         counts[as_set(given)] += count
     return counts
 
 
-def _training(run: Run, question_id: int) -> Counts:
+def training_counts(run: Run, question_id: int) -> Counts:
+    """How often the training labels hold each set."""
     return Counter({frozenset(members): count for members, count in run.vocabulary[question_id].sets})
 
 
@@ -195,7 +210,7 @@ def _by_question(run: Run) -> dict[int, Counts]:
 
 
 def _against_validation(run: Run, validation: dict[int, Counts], question_id: int) -> float:
-    return homogeneity(_sets(given for _, given in run.by_question[question_id]), validation[question_id])
+    return homogeneity(answer_counts(run.by_question[question_id]), validation[question_id])
 
 
 def _share(counts: Counts, answer: frozenset[str]) -> str:

@@ -11,7 +11,6 @@ from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Row
 from imageclef_vqa.task import QUESTIONS, Profile, split_answers
 
-_HOPELESS = 1000  # problems after which no more are looked for
 _MOST_ANSWERS = 100
 _MOST_DIGITS = 15
 _ROW = ("index", "img_id", "question", "answer")
@@ -41,9 +40,8 @@ def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
         reading.fault("syntax", f"{name}: not JSON: nested too deeply to be a run")
         return
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
-        end = ": the file ends in the middle" * cut
-        reading.fault("syntax", f"{name}: not JSON: {error.msg}, line {error.lineno}, column {error.colno}{end}")
+        where = f"line {error.lineno}, column {error.colno}"
+        reading.fault("syntax", f"{name}: not JSON: {error.msg}, {where}{_why_no_json(text, error)}")
         return
     except ValueError as error:
         reading.fault("syntax", f"{name}: not JSON: {error}")
@@ -60,16 +58,18 @@ def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
 def _images(images: Any, reading: Reading) -> Iterator[Row]:
     name = reading.name
     if not isinstance(images, dict):
-        reading.fault("structure", f"{name}: not an object of images, as the organisers' format is")
+        labels = isinstance(images, list) and bool(images) and isinstance(images[0], dict) and "Labels" in images[0]
+        why = ": these are labels, a gt.json, and no run" * labels
+        reading.fault("structure", f"{name}: not an object of images, as the organisers' format is{why}")
         return
     if isinstance(images.get("predictions"), list):
         later = "the layout of later editions: check it with --profile gi-2025"
         reading.fault("structure", f"{name}: not an object of images, but {later}")
         return
     for image_id, entries in images.items():
-        if len(reading.faults) > _HOPELESS:
-            return
         where_image = f"{name}, {image_id[:80]}"
+        if reading.hopeless(where_image):
+            return
         if not isinstance(entries, list):
             reading.fault("structure", f"{where_image}: not a list of answers")
             continue
@@ -93,6 +93,17 @@ def _images(images: Any, reading: Reading) -> Iterator[Row]:
             yield where, image_id, entry["QuestionID"], entry["Question"], answer
 
 
+def _why_no_json(text: str, error: json.JSONDecodeError) -> str:
+    start, rest = text.lstrip(), text[error.pos :].strip()
+    if error.msg.startswith("Unterminated string") or (len(rest) < 2 and rest not in ("]", "}")):
+        return ": the file ends in the middle"
+    if start.startswith(COLUMNS[0]):
+        return ": this is CSV: name it .csv"
+    if start.startswith("{'"):
+        return ": this is Python's way of printing: json.dump writes JSON"
+    return ": an object or a list a line: a run is one object" if error.msg == "Extra data" else ""
+
+
 def _difference(entry: Any) -> str:
     if not isinstance(entry, dict):
         return ""
@@ -108,19 +119,22 @@ def _predictions(content: Any, reading: Reading, profile: Profile) -> Iterator[R
         reading.fault("structure", f"{name}: not an object with a list of predictions")
         return
     for place, row in enumerate(rows):
-        if len(reading.faults) > _HOPELESS:
-            return
         where = f"{name}, prediction {place}"
+        if reading.hopeless(where):
+            return
         if not isinstance(row, dict) or not set(_ROW) <= set(row):
             reading.fault("structure", f"{where}: not an object of {', '.join(_ROW)}")
             continue
         if row["index"] != place or type(row["index"]) is not int:
             reading.fault("structure", f"{where}: index is {row['index']!r:.40}, not {place}")
         question = profile.find(row["question"]) if isinstance(row["question"], str) else None
-        answer = row["answer"]
-        if isinstance(answer, str):
-            answer = _apart(answer)
         asked = question.id if question else row["question"]
+        if not isinstance(row["answer"], str):
+            reading.fault("answer-form", f"{where}: answer is {row['answer']!r:.80}; this edition takes one string")
+            if question and isinstance(row["img_id"], str):
+                reading.faulty.add((row["img_id"], question.id))
+            continue
+        answer = _apart(row["answer"])
         yield where, row["img_id"], asked, row["question"], answer
 
 

@@ -36,6 +36,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def list_hash(image_ids: Sequence[str]) -> str:
+    """The hash of an id list, in its order, which is that of a run."""
+    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()
+
+
 def hashes(files: Sequence[Path], root: Path) -> dict[str, str]:
     """Path beneath `root` → hash, for those of `files` that are there; elsewhere, the name alone."""
     return {
@@ -125,24 +130,31 @@ def read_manifest(run: Path) -> Manifest:
 
     Raises:
         MissingStepError: there is none.
-        MedvqaError: it is damaged.
+        MedvqaError: it is damaged, or describes a run of another name.
     """
     path = manifest_path(run)
     try:
         with path.open("rb") as file:
-            return Manifest.model_validate_json(file.read(_LARGEST))
+            manifest = Manifest.model_validate_json(file.read(_LARGEST))
     except FileNotFoundError as error:
         raise MissingStepError(f"no {path.name} beside {run.name}", "medvqa package") from error
     except (OSError, ValidationError) as error:
         raise MedvqaError(f"{path} is damaged", remedy="`medvqa package` makes it anew") from error
+    if manifest.run.get("file") != run.name:
+        other = printable(str(manifest.run.get("file")))[:80]
+        raise MedvqaError(f"{path} describes {other}, not {run.name}", remedy="`medvqa package --out` names both alike")
+    return manifest
 
 
-def compare(manifest: Manifest, run: Path, root: Path, data: Mapping[str, str]) -> list[Comparison]:
+def compare(
+    manifest: Manifest, run: Path, root: Path, data: Mapping[str, str], predictions: Path | None = None
+) -> list[Comparison]:
     """Run, data, model, split, recipe and predictions, each hashed anew, against the manifest.
 
     Args:
         root: the workspace, beneath which the inputs lie.
         data: name of a data set → its fingerprint now; absent where it is not there.
+        predictions: where those lie that the manifest knows by their name alone, because they lay elsewhere.
     """
     found = [
         Comparison(
@@ -155,7 +167,7 @@ def compare(manifest: Manifest, run: Path, root: Path, data: Mapping[str, str]) 
     found += [Comparison(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
     for name, then in manifest.inputs.items():
         inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
-        path = root / name
+        path = predictions if predictions is not None and predictions.name == name else root / name
         now = sha256(path) if inside and path.is_file() else None
         found.append(Comparison(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
     return found
@@ -163,5 +175,6 @@ def compare(manifest: Manifest, run: Path, root: Path, data: Mapping[str, str]) 
 
 def _role(path: PurePosixPath) -> str:
     roles = {"split.json": "split", "config.json": "recipe", "vocabulary.json": "vocabulary"}
+    roles |= {"expert.json": "expert", "calibration.json": "calibration"}
     suffixes = {".safetensors": "model", ".jsonl": "log" if path.name == "log.jsonl" else "predictions"}
     return roles.get(path.name) or suffixes.get(path.suffix, "file")

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.submission.findings import Finding
-from imageclef_vqa.submission.records import COLUMNS
+from imageclef_vqa.submission.records import COLUMNS, Layout
 from imageclef_vqa.task import QUESTIONS
 
+_NO_JSON = "it reads JSON alone, and ends with a traceback on anything else"
 _OPTIONAL = (18, 19)  # the two questions of the segmentation task
 
 
@@ -36,8 +37,20 @@ class Verdict(BaseModel):
         return f"The organisers' own checker would accept it: it {self.says}{missed}."
 
 
-def organisers_verdict(content: Any, image_ids: Sequence[str], findings: Sequence[Finding]) -> Verdict:
-    """Their verdict on `content`, a run's JSON as it was loaded (None: no JSON), and what of `findings` it misses."""
+def organisers_verdict(
+    content: Any, image_ids: Sequence[str], findings: Sequence[Finding], *, instead: Layout | None = None
+) -> Verdict:
+    """Their verdict on a run, and what of `findings` it misses.
+
+    Args:
+        content: the run's JSON as it was loaded; None if it is no JSON.
+        instead: where it is none, the same answers in their layout, for what they would say of those.
+    """
+    if content is None and instead:
+        then = organisers_verdict(instead, image_ids, findings)
+        blind = f", and miss {', '.join(then.missed)}" if then.missed else ""
+        would = f"accept{blind}" if then.accepts else "refuse, too"
+        return Verdict(accepts=False, says=f"{_NO_JSON}; the same answers as JSON it would {would}", missed=then.missed)
     try:
         fault = _fault(content, image_ids)
     except (KeyError, TypeError, IndexError) as error:
@@ -51,7 +64,7 @@ def organisers_verdict(content: Any, image_ids: Sequence[str], findings: Sequenc
 
 def _fault(content: Any, image_ids: Sequence[str]) -> str | None:
     if content is None:
-        return "it reads JSON alone, and ends with a traceback on anything else"
+        return _NO_JSON
     if not image_ids:
         return None
     image_id = image_ids[0]

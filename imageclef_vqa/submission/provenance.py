@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.submission.findings import Finding, finding, number, place
 from imageclef_vqa.submission.manifest import manifest_path, read_manifest, sha256
-from imageclef_vqa.submission.records import PairAnswers
-from imageclef_vqa.submission.run import images_of
-from imageclef_vqa.task import Profile
+from imageclef_vqa.submission.records import Answers, PairAnswers
+from imageclef_vqa.submission.run import Pair, images_of
+from imageclef_vqa.task import Profile, same_answer
 
-# Two good models agree on fewer answers, so that what agrees on more was made of the same predictions.
+# Good models agree on nine answers of ten, and elsewhere differ on most images and questions, where they are in doubt.
 _SAME_SOURCE = 0.9
+_CONFINED = 1 / 3  # of the images, or of the questions that are not answered alike throughout
+_FEWEST = 10  # images; on fewer, models agree by chance
+_SURE = 0.75
 
 
-def check_source(answers: PairAnswers, sources: Iterable[tuple[str, PairAnswers]]) -> Iterator[Finding]:
+class Source(NamedTuple):
+    """A prediction file: its name, its answers and how probable it calls each of them."""
+
+    name: str
+    answers: PairAnswers
+    probabilities: Mapping[Pair, float]
+
+
+def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Finding]:
     """Answers that differ from the predictions that a run was evidently made of; nothing if it equals any of them.
 
-    Args:
-        sources: name and answers of every prediction file that the run may be made of.
+    `sources` are all prediction files that the run may be made of.
     """
     moved: list[tuple[float, str]] = []
     closest: tuple[float, str, list[str]] = (0.0, "", [])
-    for name, predicted in sources:
+    for name, predicted, probabilities in sources:
         shared = [pair for pair in answers if pair in predicted]
-        if len(shared) < _SAME_SOURCE * len(answers) or not shared:
+        if len(shared) < _SAME_SOURCE * len(answers) or len({image_id for image_id, _ in shared}) < _FEWEST:
             continue
         moved.append((_moved(answers, predicted), name))
-        changed = [pair for pair in shared if answers[pair] != predicted[pair]]
+        changed = [pair for pair in shared if not _same(answers[pair], predicted[pair])]
         if not changed:
             return
         agreement = 1 - len(changed) / len(shared)
-        if agreement > closest[0]:
+        varied = _varied(shared, answers, predicted)
+        if agreement > closest[0] and _was_altered(changed, varied, probabilities):
             told = [
                 f"{place(*pair, '; '.join(answers[pair]))}, predicted {'; '.join(predicted[pair])[:60]!r}"
                 for pair in changed
@@ -48,6 +60,26 @@ def check_source(answers: PairAnswers, sources: Iterable[tuple[str, PairAnswers]
     elif (most := max(moved, default=(0.0, "")))[0] >= _SAME_SOURCE:
         message = f"the answers are those of {most[1]}, but to other images"
         yield finding("error", "altered", [f"{most[0]:.0%} of the images"], message, "`medvqa package` writes it anew")
+
+
+def _same(one: Answers, other: Answers) -> bool:
+    return one == other or same_answer(one, other)
+
+
+def _varied(shared: list[Pair], answers: PairAnswers, predicted: PairAnswers) -> list[Pair]:
+    """Those of `shared` whose question is not answered alike throughout: any two models agree on the others."""
+    values: dict[int, set[Answers]] = {}
+    for pair in shared:
+        values.setdefault(pair[1], set()).update((answers[pair], predicted[pair]))
+    return [pair for pair in shared if len(values[pair[1]]) > 1]
+
+
+def _was_altered(changed: list[Pair], varied: list[Pair], probabilities: Mapping[Pair, float]) -> bool:
+    """Whether answers were changed by hand or by accident, rather than given by another model."""
+    for side in (0, 1):  # images, questions
+        if len({pair[side] for pair in changed}) <= _CONFINED * len({pair[side] for pair in varied}):
+            return True
+    return sum(probabilities.get(pair, 0.0) for pair in changed) >= _SURE * len(changed)
 
 
 def _moved(answers: PairAnswers, predicted: PairAnswers) -> float:
@@ -64,8 +96,8 @@ def check_manifest(run: Path) -> list[Finding] | None:
         manifest = read_manifest(run)
     except MedvqaError:
         return None
-    if manifest.run.get("file") != run.name or manifest.run.get("sha256") == sha256(run):
-        return [] if manifest.run.get("file") == run.name else None
+    if manifest.run.get("sha256") == sha256(run):
+        return []
     message = f"the file is not the one that {manifest_path(run).name} describes: it was changed after it was written"
     remedy = "`medvqa package` writes it anew; `medvqa package --verify` tells what else changed"
     return [finding("error", "altered", [run.name], message, remedy)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.submission.archives import LARGEST, only_member
@@ -15,11 +15,14 @@ from imageclef_vqa.submission.records import COLUMNS, Answers, Row
 from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, split_answers
 
 _OTHER_FILES = {
+    b"\xff\xfe\0\0": ", but UTF-32",
     b"\xff\xfe": ", but UTF-16, as spreadsheets write it",
     b"\xfe\xff": ", but UTF-16, as spreadsheets write it",
     b"PK": ", but a zip archive or a spreadsheet's own file",
+    b"\x1f\x8b": ", but compressed by gzip",
 }
 _BOM = b"\xef\xbb\xbf"
+_MOST_ANSWERS = 120_000  # 6,500 images of Kvasir-VQA have 117,000
 
 
 def read_run(path: Path) -> dict[tuple[str, int], Answers]:
@@ -72,7 +75,7 @@ def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) 
             for problem in error.problems:
                 reading.fault("archive", problem)
             return reading
-        if not member.removeprefix(f"{name}, ").startswith("task1/"):
+        if PurePosixPath(member.removeprefix(f"{name}, ")).parent.as_posix() != "task1":
             message = "the run does not lie in the archive's folder task1/"
             reading.odd("error", "archive-folder", [member], message, "`medvqa package --team NAME` makes the archive")
         reading.name = name = member
@@ -111,6 +114,10 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
     places: dict[tuple[str, int], str] = {}
     respelt: list[str] = []
     for where, image_id, question_id, text, answer in rows:
+        if len(places) == _MOST_ANSWERS:
+            reading.fault("size", f"{where}: over {_MOST_ANSWERS:,} answers, too many for a run")
+            answers.clear()
+            break
         if not isinstance(image_id, str) or not image_id:
             reading.fault("image-id", f"{where}: ImageID is {image_id!r:.80}, not an image's id")
             continue
@@ -119,9 +126,8 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
             continue
         pair, question = (image_id, question_id), QUESTIONS[question_id]
         if pair in places:
-            reading.fault(
-                "duplicate", f"{where}: {image_id}, question {question_id} is already answered ({places[pair]})"
-            )
+            first = places[pair].removeprefix(reading.name).lstrip(" ,")
+            reading.fault("duplicate", f"{where}: {image_id}, question {question_id} is already answered ({first})")
             continue
         places[pair] = where
         asked = profile.find(text) if isinstance(text, str) else None

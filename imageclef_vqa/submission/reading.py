@@ -12,6 +12,7 @@ from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Pair
 
 _COMPLAINTS_SHOWN = 20
+_HOPELESS = 1000  # problems after which no more are looked for
 
 Form = Literal["list", "string"]
 
@@ -43,6 +44,18 @@ class Reading:
 
     def fault(self, check: str, line: str) -> None:
         self.faults.append(Fault(check, line))
+
+    def hopeless(self, where: str) -> bool:
+        """Whether so much is wrong before `where` that the rest is not worth reading, which is then said.
+
+        Nor are the answers found so far worth checking: they are not all.
+        """
+        if len(self.faults) <= _HOPELESS:
+            return False
+        remedy = "mend what is found so far and check again: there may be more"
+        self.answers.clear()
+        self.odd("warning", "unread", [where], f"over {_HOPELESS:,} faults: the rest was not looked at", remedy)
+        return True
 
     def odd(self, severity: Severity, check: str, places: Sequence[str], message: str, remedy: str) -> None:
         self.oddities.append(finding(severity, check, self._places(places), message, remedy))
@@ -79,7 +92,7 @@ class Reading:
 
 _KINDS: dict[str, tuple[tuple[str, str], str]] = {
     "archive": (
-        ("fault makes the archive unsafe", "faults make the archive unsafe"),
+        ("fault of the archive", "faults of the archive"),
         "a run's archive holds task1/ with one .json or .csv file, nothing else: `medvqa package --team NAME` makes it",
     ),
     "syntax": (
@@ -109,8 +122,8 @@ _KINDS: dict[str, tuple[tuple[str, str], str]] = {
         "keep number and text together, spelt as in the data",
     ),
     "answer-form": (
-        ("answer is no list of strings", "answers are no lists of strings"),
-        'write an answer as a list of strings, numbers too: ["3"]',
+        ("answer has the wrong form", "answers have the wrong form"),
+        'write an answer as a list of strings, numbers too, ["3"]; in later editions as one string',
     ),
     "duplicate": (
         ("answer or key stands there twice", "answers or keys stand there twice"),

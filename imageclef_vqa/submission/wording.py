@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections import Counter
@@ -18,6 +19,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # CSV readers stop at the first, change the second, and UTF-8 has no bytes for a surrogate.
 _UNWRITABLE = re.compile("[\0\r\ud800-\udfff]")
 _LOOKED_AT = 100  # different strangers of a question: more are no slips of spelling
+_NUMERAL = re.compile(r"\d|[12]\d", re.ASCII)  # labels go up to 16
+_TOKEN = re.compile(r"<\|?/?\w+\|?>|\[(?:PAD|CLS|SEP|UNK|MASK)\]|▁")  # of T5, GLM and BERT
+_NOTHING = {"nan", "null", "none", "n/a", "na", "undefined"}
 _JOINED = re.compile(r"\s*(?:;|,|\||/|\band\b|&)\s*")
 
 
@@ -104,20 +108,31 @@ def _kind(
         return "characters", f" holds {', '.join(odd[:3])}{meant}"
     if plain in folded:
         return "spelling", f", spelt {folded[plain]!r} in training"
+    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
+        return "rare", ""
     parts = [part for part in (part.strip("[]'\" ") for part in _JOINED.split(stranger)) if part]
     if len(parts) > 1 and all(_folded(part) in folded for part in parts):
         return "joined", f" for {', '.join(repr(folded[_folded(part)]) for part in parts)}"
     if len(plain) > 1 and (whole := [member for key, member in folded.items() if key.startswith(plain)]):
         return "truncated", f", the beginning of {whole[0]!r}"
-    if QUESTIONS[question_id].kind is Kind.NUMBER and stranger.isascii() and stranger.isdigit() and len(stranger) < 3:
+    if QUESTIONS[question_id].kind is Kind.NUMBER and _NUMERAL.fullmatch(stranger):
         return "numeral", ""
-    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
-        return "rare", ""
     if near := get_close_matches(plain, folded, 1, 0.85):
         return "vocabulary", f", nearly {folded[near[0]]!r}"
     if elsewhere := homes.get(stranger):
         return "vocabulary", f", which answers question {elsewhere[0]}"
-    return "vocabulary", ""
+    return "vocabulary", _remark(stranger)
+
+
+def _remark(stranger: str) -> str:
+    """Where a string that is no answer at all may come from."""
+    if stranger.strip().casefold() in _NOTHING:
+        return ", as programs write what is missing"
+    if (meant := html.unescape(stranger)) != stranger:
+        return f", as HTML writes {meant[:40]!r}"
+    if token := _TOKEN.search(stranger):
+        return f", with the model's own {token[0]!r}"
+    return ""
 
 
 def _folded(text: str) -> str:

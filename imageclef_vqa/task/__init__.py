@@ -4,7 +4,15 @@ from imageclef_vqa.task.answers import as_set, join_answers, same_answer, split_
 from imageclef_vqa.task.implications import Implication, contradictions, learn_implications
 from imageclef_vqa.task.predictions import read_predictions, write_predictions
 from imageclef_vqa.task.profiles import GI_2023, GI_2025, PROFILES, Profile
-from imageclef_vqa.task.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, Kind, Question, find_question
+from imageclef_vqa.task.questions import (
+    NOT_RELEVANT,
+    QUESTIONS,
+    SEGMENTATION_TYPE,
+    Kind,
+    Question,
+    choose_question,
+    find_question,
+)
 from imageclef_vqa.task.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer
 from imageclef_vqa.task.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
 
@@ -27,6 +35,7 @@ __all__ = [
     "SubmittedAnswer",
     "Vocabulary",
     "as_set",
+    "choose_question",
     "contradictions",
     "find_question",
     "join_answers",

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from imageclef_vqa.errors import UsageError
+
 
 class Kind(str, Enum):
     """How an answer is formed."""
@@ -40,6 +42,11 @@ class Question:
     @property
     def takes_a_set(self) -> bool:
         return self.kind is Kind.SET
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the labels list the members of an answer in the order of `known`: places, but not colours."""
+        return "Center" in self.known
 
 
 NOT_RELEVANT = "Not relevant"
@@ -154,3 +161,25 @@ _BY_TEXT = {normalised(spelling): question for question in QUESTIONS for spellin
 def find_question(text: str) -> Question | None:
     """The question that `text` spells, by its own string or an alias; None if it is not in the bank."""
     return _BY_TEXT.get(normalised(text))
+
+
+def choose_question(text: str) -> Question:
+    """The question that a person means: by its number, by its text or an alias, or by a part that no other one has.
+
+    Raises:
+        UsageError: none is meant, or several are, which are listed.
+    """
+    plain = normalised(text)
+    if plain.isdecimal():
+        if int(plain) < len(QUESTIONS):
+            return QUESTIONS[int(plain)]
+        raise UsageError(f"question {plain}: they are numbered from 0 to {len(QUESTIONS) - 1}")
+    if (exact := find_question(plain)) is not None:
+        return exact
+    spelt = [(question, normalised("\n".join([question.text, *question.aliases]))) for question in QUESTIONS]
+    meant = [question for question, spellings in spelt if plain in spellings]
+    if len(meant) == 1:
+        return meant[0]
+    what = f"{len(meant)} questions have {text!r} in them" if meant else f"no question has {text!r} in it"
+    listed = [f"{question.id:>3}  {question.text}" for question in meant or QUESTIONS]
+    raise UsageError("\n".join([f"{what}; the number alone is enough:", *listed]))

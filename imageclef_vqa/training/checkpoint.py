@@ -4,6 +4,7 @@ model.safetensors   what was trained (and what it was trained on top of, but for
 config.json         preset, stage, recipe, seed, and the hashes of data, split and frozen weights
 vocabulary.json     what may be answered, from the training fold's labels
 log.jsonl           a line per step and per epoch
+loss.png            the same to look at
 state.safetensors   while the stage is unfinished: what learns, the optimiser's moments, and the position, some step
 best.safetensors    while the stage is unfinished: what learns, after the epoch that validated best so far
 """
@@ -19,57 +20,13 @@ import numpy as np
 import paddle
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
-from imageclef_vqa.models.folder import choose_preset
-from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
 from imageclef_vqa.task import Vocabulary
+from imageclef_vqa.training.config import BEST, CONFIG, CURVES, LOG, MODEL, STATE, VOCABULARY, StageConfig
+from imageclef_vqa.training.curves import draw_curves
 from imageclef_vqa.training.log import Log
-from imageclef_vqa.training.recipe import Recipe
-
-MODEL = "model.safetensors"
-STATE = "state.safetensors"
-BEST = "best.safetensors"
-CONFIG = "config.json"
-VOCABULARY = "vocabulary.json"
-LOG = "log.jsonl"
-_UNIMPORTANT = {"version", "weights_folder"}  # to whether an unfinished run may go on
-
-
-class StageConfig(BaseModel):
-    """What a stage was trained from; a run goes on only with all of it unchanged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    preset: str
-    stage: int
-    recipe: Recipe
-    seed: int
-    fold: int
-    data: str
-    training_images: str
-    weights_folder: str | None = None  # where those of a preset that comes without were found
-    weights: dict[str, str]  # the SHA-256 of each file it starts from, the frozen ones included
-    version: str = __version__
-
-    def starting_point(self) -> Preset:
-        """The preset, with its weights where they were found."""
-        return choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
-
-    def differences(self, other: StageConfig) -> list[str]:
-        """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
-        mine, others = _flat(self.model_dump(exclude=_UNIMPORTANT)), _flat(other.model_dump(exclude=_UNIMPORTANT))
-        names = [name for name in mine | others if mine.get(name) != others.get(name)]
-        return [f"{name}: {mine.get(name, 'none')} there, {others.get(name, 'none')} here" for name in names]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def fingerprint(*parts: str) -> str:
@@ -161,7 +118,7 @@ class Stage:
 
     def begin(self, config: StageConfig, vocabulary: Vocabulary) -> None:
         """Clear what an earlier run left and write what the stage is made from."""
-        for name in (STATE, BEST, MODEL):
+        for name in (STATE, BEST, MODEL, CURVES):
             (self.folder / name).unlink(missing_ok=True)
         self.clear_leftovers()
         self.log.begin()
@@ -174,6 +131,14 @@ class Stage:
         _, at = self.load_state()
         self.log.go_on(at.total, at.epoch)
         return f"going on with the unfinished run in {self.shown}, after step {at.total} (epoch {at.epoch + 1})"
+
+    def draw(self) -> None:
+        """Draw what the log says.
+
+        Raises:
+            MedvqaError: the picture cannot be written.
+        """
+        draw_curves(self.log.records(), self.folder / CURVES, self.shown)
 
     def last_epoch(self) -> dict[str, Any]:
         """The newest line of the log that ends an epoch; empty before the first."""

@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import paddle
 
+from imageclef_vqa import runtime
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import stored_bits
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
-from imageclef_vqa.models.pretrained import load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
 from imageclef_vqa.task import learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
+from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
@@ -43,6 +46,7 @@ class Finetuned:
     seconds: float
     trained: bool = True
     processes: int = 1
+    first: bool = True  # of the processes: the one that talks
 
 
 def finetune(
@@ -62,16 +66,32 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     started = time.monotonic()
-    if recipe.precision != "fp32" and paddle.get_device() == "cpu":
+    device = paddle.get_device()
+    # Not a part of the recipe where it is left open: a run may go on upon a device that has another.
+    precision = runtime.best_precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision != "fp32" and device == "cpu":
         raise UsageError(
-            f"--precision {recipe.precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
+            f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
         )
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))
     processes = Processes.start()
     writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
+
+    def setting() -> Setting:
+        vision = replace(preset.vision, recompute=recipe.recompute)
+        return Setting(
+            preset=replace(preset, vision=vision),
+            stage="1" if number == 1 else "2",
+            recipe=recipe,
+            precision=precision,
+            devices=processes.count,
+            language_bits=stored_bits(preset.folder / LANGUAGE),
+        )
+
+    kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard():
+    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept):
         paddle.seed(seed)
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)
@@ -85,7 +105,7 @@ def finetune(
         model, tokenizer = load_pretrained(preset)
         if number == 1:
             heads, tokenizer = load_heads(preset)
-        model.vision.recompute = recipe.recompute
+        model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
         sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
@@ -107,12 +127,17 @@ def finetune(
         processes.wait()  # until all have seen what the first one is about to change
         if finished:
             stage.clear_leftovers()
-            return Finetuned(folder, stage.last_epoch(), False, time.monotonic() - started, trained=False)
+            return Finetuned(
+                folder, stage.last_epoch(), False, time.monotonic() - started, trained=False, first=processes.first
+            )
         if processes.first:
             if resumed:
                 say(f"{stage.go_on()} (--fresh starts over)")
             else:
                 stage.begin(config, vocabulary)
+            several = f"{processes.count} processes, " if processes.count > 1 else ""
+            images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
+            say(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
@@ -124,12 +149,15 @@ def finetune(
         keep = recipe.freeze_vision and recipe.cache_features
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
-        run = Run(stage, model, recipe, train_fold, val_fold, seed, features, processes, say)
+        computed = recipe.model_copy(update={"precision": precision})
+        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, say)
         trained = learn_representation(run, heads) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)
+            stage.draw()
         processes.wait()
-    return Finetuned(folder, stage.last_epoch(), resumed, time.monotonic() - started, processes=processes.count)
+    took = time.monotonic() - started
+    return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:

@@ -19,9 +19,9 @@ from imageclef_vqa.files import write_text
 
 
 class Log:
-    """The log at `path`; its numbers also go to `curves`, for VisualDL, where that is installed."""
+    """The log at `path`; its numbers also go to `curves`, if given, for VisualDL, where that is installed."""
 
-    def __init__(self, path: Path, curves: Path) -> None:
+    def __init__(self, path: Path, curves: Path | None = None) -> None:
         self.path, self._curves = path, curves
         self._writer: Any = None
 
@@ -31,7 +31,8 @@ class Log:
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # a line that was being written when the process was killed
-                    found.append(json.loads(line))
+                    record = json.loads(line)
+                    found += [record] if isinstance(record, dict) and type(record.get("step")) is int else []
         return found
 
     def begin(self) -> None:
@@ -63,6 +64,8 @@ class Log:
         self._draw(rounded)
 
     def _open_curves(self, kept: list[dict[str, Any]]) -> None:
+        if self._curves is None:
+            return
         shutil.rmtree(self._curves, ignore_errors=True)
         with contextlib.suppress(ImportError):
             from visualdl import LogWriter

@@ -26,6 +26,7 @@ Record = dict[str, float]
 
 SAVE_EVERY = 30.0  # seconds: what a run that is killed loses at most,
 SAVE_SHARE = 0.02  # or more where saving would take more than this share of the time
+DRAW_EVERY = 60.0  # seconds, between epochs
 NOT_FINITE_IN_A_ROW = 3
 
 
@@ -100,6 +101,8 @@ def train(
                     _save(run, at, optimiser, clock)
             _end_epoch(run, at, optimiser, validate, score, clock)
             _save(run, at, optimiser, clock)
+            if run.processes.first and clock.may_draw():
+                stage.draw()
     if at.best is None:
         optimiser.take_average()
     else:
@@ -213,6 +216,7 @@ class Clock:
         self._limit = max_minutes * 60 or math.inf
         self._keeps_time = keeps_time
         self._saved, self._cost = time.monotonic(), 0.0
+        self._drawn = self._saved
 
     @property
     def seconds(self) -> float:
@@ -223,6 +227,13 @@ class Clock:
         since = time.monotonic() - self._saved
         due = self._keeps_time and since >= SAVE_EVERY and since * SAVE_SHARE >= self._cost
         return {"save": float(due), "late": float(self._keeps_time and self.seconds > self._limit)}
+
+    def may_draw(self) -> bool:
+        """Whether the curves are old enough to be drawn anew, which takes a second."""
+        due = time.monotonic() - self._drawn >= DRAW_EVERY
+        if due:
+            self._drawn = time.monotonic()
+        return due
 
     @contextmanager
     def saving(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ n pairs of image and question, t question tokens, a answer tokens.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,9 @@ TOPICS = (
 )
 
 
-def pad(sequences: list[list[int]], length: int = 0) -> np.ndarray:
-    """Token ids [n, longest, or `length` where that is more], filled up with the pad token."""
-    width = max(length, *map(len, sequences))
+def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
+    """Token ids [n, what `widen` makes of the longest], filled up with the pad token."""
+    width = widen(max(map(len, sequences)))
     return np.array([ids + [Tokenizer.pad] * (width - len(ids)) for ids in sequences], dtype="int64")
 
 

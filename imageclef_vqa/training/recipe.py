@@ -60,7 +60,10 @@ class Recipe(BaseModel):
     word_weight: float = Field(default=0.0, ge=0)  # of the distance to the words of the answers; `tiny` alone
 
     # How it is computed.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of products; what learns is kept in fp32
+    # Of products; what learns is kept in fp32. "auto": the best that the device has.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    # The language model reads an image's visual tokens once for all its questions; they then see no question.
+    share_prefix: bool = False
     recompute: bool = False  # vision's activations are made again in the backward pass: less memory, more time
 
     def rate(self, step: int, steps: int) -> float:
@@ -78,7 +81,7 @@ class Recipe(BaseModel):
         if stage == 1:
             found += [
                 f"{name}: stage 2 alone knows it"
-                for name in ("questions", "answer_weight", "word_weight", "layer_decay")
+                for name in ("questions", "answer_weight", "word_weight", "layer_decay", "share_prefix")
                 if getattr(self, name) != type(self).model_fields[name].default
             ]
             if not self.freeze_vision:

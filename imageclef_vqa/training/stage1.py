@@ -14,12 +14,15 @@ i images and their i statements, g of a group, o of a process, q queries, t toke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.qformer import KeysAndValues, Looked
 from imageclef_vqa.models.representation import RepresentationHeads, cosine
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
@@ -85,7 +88,9 @@ def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tens
 
 def statements(batch: Batch, table: PairTable, longest: int) -> np.ndarray:
     """Token ids [i, t] of each pair's question and answer, their last `longest` where there are more."""
-    return pad([(table.questions[pair.question_id] + pair.tokens)[-longest:] for pair in batch.pairs])
+    said = [(table.questions[pair.question_id] + pair.tokens)[-longest:] for pair in batch.pairs]
+    # In few lengths, for the sake of an NPU; and alike on all devices, since dropout depends on them.
+    return pad(said, lambda length: min(longest, -(-length // 8) * 8))
 
 
 def holds(batch: Batch, table: PairTable) -> np.ndarray:
@@ -112,20 +117,22 @@ def representation_losses(
     text = paddle.to_tensor(whole).index_select(paddle.to_tensor(share.group_places))  # [g, t]
     own = text.index_select(paddle.to_tensor(share.own_places))  # [o, t]
     own_words = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
-    image = share.of_group(heads.shared_image(model.qformer(patches)))  # [g, q, s]
+    looked = model.qformer.look(patches)
+    queries, asked = model.qformer.read_image(looked)
+    image = share.of_group(heads.shared_image(queries))  # [g, q, s]
     words = share.of_group(heads.shared_text(own_words))  # [g, s]
-    near = cosine(image, words) * _counted_once(heads.scale, share.processes)
+    near = (cosine(image, words) * _counted_once(heads.scale, share.processes)).astype("float32")
     positive = holds(share.group, table)
     contrastive = contrastive_loss(near, paddle.to_tensor(positive))
     # All processes of the group have this same value, each with the gradient of its own rows.
     contrastive = contrastive - contrastive.detach() * (1 - 1 / share.processes)
-    matching = _matching_loss(model, heads, share.of_group(patches), text, near.detach().numpy(), positive, share, rng)
+    matching = _matching_loss(model, heads, looked, patches, text, near.detach().numpy(), positive, share, rng)
     tokens = int((whole != 0).sum())
     part = share.weight * len(share.group.images) / len(share.whole.images)
     return {
         "contrastive": part * contrastive,
         "matching": part * matching,
-        "generation": share.weight / tokens * _generation_loss(model, heads, patches, own),
+        "generation": share.weight / tokens * _generation_loss(model, heads, asked, own),
     }
 
 
@@ -161,6 +168,7 @@ def hard_negatives(similarity: np.ndarray, positive: np.ndarray, rng: np.random.
 def _matching_loss(
     model: Blip2,
     heads: RepresentationHeads,
+    looked: Looked,
     patches: Tensor,
     text: Tensor,
     scores: np.ndarray,
@@ -168,8 +176,11 @@ def _matching_loss(
     share: Share,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Of a group's patches [g, p, d] and text [g, t]: each image with its own statement and with one that does not
-    hold, each statement with an image for which it does not; a process has those that its own rows begin."""
+    """Each image of a group with its own statement and with one that does not hold, each statement with an image for
+    which it does not; a process has those that its own rows begin.
+
+    `patches` [o, p, d] and what was `looked` at in them are those of own images, `text` [g, t] is the group's.
+    """
     wrong_text = [(row, row, column, 0) for row, column in hard_negatives(scores, positive, rng)]
     wrong_image = [(row, column, row, 0) for row, column in hard_negatives(scores.T, positive.T, rng)]
     right = [(row, row, row, 1) for row in range(len(positive))]
@@ -180,21 +191,31 @@ def _matching_loss(
         if row in set(share.own_places.tolist())
     ]
     rows, images, statements, target = np.array(mine).T
-    images, statements = paddle.to_tensor(images), paddle.to_tensor(statements)
-    chosen = text.index_select(statements)
+    patches, own = share.of_group(patches), share.own_places.tolist()
+    if others := sorted(set(images.tolist()) - set(own)):
+        looked = _joined(looked, model.qformer.look(patches.index_select(paddle.to_tensor(others))))
+    at = paddle.to_tensor([[*own, *others].index(image) for image in images])
+    looked = [pair and (pair[0].index_select(at), pair[1].index_select(at)) for pair in looked]
+    chosen = text.index_select(paddle.to_tensor(statements))
     with rows_at_hand(rows, 3 * len(share.whole.images)):
-        queries, _ = model.qformer.read_both(
-            patches.index_select(images), *heads.begin_reading(chosen, _mask(chosen)), causal=False
-        )
+        queries, _ = model.qformer.read_both(looked, *heads.begin_reading(chosen, _mask(chosen)))
     count = len(right) + len(wrong_text) + len(wrong_image)
     return nn.functional.cross_entropy(heads.match(queries), paddle.to_tensor(target), reduction="sum") / count
 
 
-def _generation_loss(model: Blip2, heads: RepresentationHeads, patches: Tensor, text: Tensor) -> Tensor:
+def _joined(one: Looked, other: Looked) -> Looked:
+    """What was looked at in images, and in others, as rows of one."""
+    return [
+        mine and theirs and (paddle.concat([mine[0], theirs[0]]), paddle.concat([mine[1], theirs[1]]))
+        for mine, theirs in zip(one, other, strict=True)
+    ]
+
+
+def _generation_loss(model: Blip2, heads: RepresentationHeads, asked: Sequence[KeysAndValues], text: Tensor) -> Tensor:
     """Negative log-probability of the statements' tokens, summed."""
     written, written_mask = heads.begin_writing(text, _mask(text))
-    _, states = model.qformer.read_both(patches, written[:, :-1], written_mask[:, :-1], causal=True)
-    # Not by `log_softmax`, which takes 200 times as long on the CPU.
+    states = model.qformer.write(asked, written[:, :-1], written_mask[:, :-1])
     logits = heads.next_word(states, model.qformer.words.weight).astype("float32").flatten(0, 1)
-    losses = nn.functional.cross_entropy(logits, text.flatten(), reduction="none").flatten()
-    return (losses * _mask(text).flatten().astype("float32")).sum()
+    # Not by `log_softmax`, which takes 200 times as long on the CPU.
+    losses = nn.functional.cross_entropy(logits, text.flatten(), reduction="none").squeeze(-1)
+    return (losses * _mask(text).flatten().astype(losses.dtype)).sum()

@@ -15,6 +15,7 @@ from paddle import Tensor, nn
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory
 from imageclef_vqa.models.pretrained import trained_tensors
+from imageclef_vqa.runtime import bucketed
 from imageclef_vqa.task import QUESTIONS
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
@@ -59,7 +60,7 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         model.eval()
         loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
         with paddle.no_grad():
-            for batch in run.processes.own(run.val.pairs.all(recipe.batch)):
+            for batch in run.processes.own(run.val.pairs.all(-(-recipe.batch // recipe.accumulate))):
                 visual = model.look(val_patches(batch))
                 for pair, log_prob, greedy in _answers(model, visual, batch, run.val.pairs):
                     loss -= log_prob
@@ -102,25 +103,31 @@ def _answers(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> It
         log_probs = -nn.functional.cross_entropy(logits, answer, reduction="none").squeeze(-1)
         sums = (log_probs * (~padding).astype("float32")).sum(axis=1).numpy()
         greedy = ((logits.argmax(axis=-1) == answer) | padding).all(axis=1).numpy()
-        for place, log_prob, right in zip(places, sums, greedy, strict=True):
+        for place, log_prob, right in zip(places, sums, greedy, strict=False):  # without the rows that follow
             yield batch.pairs[place], float(log_prob), bool(right)
 
 
 def _by_length(
     model: Blip2, visual: Tensor, batch: Batch, table: PairTable
 ) -> Iterator[tuple[np.ndarray, Memory, Tensor]]:
-    """Short answers and longer ones: places of the pairs, the language model's reading of them, answer tokens."""
+    """Short answers and longer ones: places of the pairs, the language model's reading of them, answer tokens.
+
+    On an NPU, rows follow that repeat the first pair with no answer: so that few shapes are seen there.
+    """
     lengths = np.array([len(pair.tokens) for pair in batch.pairs])
     for places in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
         if len(places):
-            question = pad([table.questions[batch.pairs[place].question_id] for place in places])
+            more = bucketed(len(places)) - len(places)
+            rows = np.append(places, np.repeat(places[:1], more))
+            question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
             memory = model.read(
                 visual,
-                paddle.to_tensor(batch.image_of_pair[places]),
+                paddle.to_tensor(batch.image_of_pair[rows]),
                 paddle.to_tensor(question),
                 paddle.to_tensor((question != 0).astype("int64")),
             )
-            yield places, memory, paddle.to_tensor(pad([batch.pairs[place].tokens for place in places]))
+            answers = [batch.pairs[place].tokens for place in places] + [[]] * more
+            yield places, memory, paddle.to_tensor(pad(answers, bucketed))
 
 
 def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:

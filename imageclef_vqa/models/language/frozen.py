@@ -9,6 +9,7 @@ m rows, k channels in, l channels out, v vocabulary, w width.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import paddle
@@ -109,14 +110,15 @@ def word_logits(words: nn.Embedding | FrozenEmbedding, states: Tensor) -> Tensor
 class _Product(PyLayer):
     @staticmethod
     def forward(ctx: PyLayer, x: Tensor, weight: Matrix) -> Tensor:
-        ctx.weight = weight
+        ctx.weight, ctx.dtype = weight, x.dtype
         y = paddle.matmul(x, weight.widen())
         return y if weight.scale is None else y * weight.scale
 
     @staticmethod
     def backward(ctx: PyLayer, dy: Tensor) -> Tensor:
+        dy = _cast(dy, paddle.float32)  # products of the forward pass may be in half precision
         dy = dy if ctx.weight.scale is None else dy * ctx.weight.scale
-        return paddle.matmul(dy, ctx.weight.widen(), transpose_y=True)
+        return _cast(paddle.matmul(dy, ctx.weight.widen(), transpose_y=True), ctx.dtype)
 
 
 class _Words(PyLayer):
@@ -124,19 +126,23 @@ class _Words(PyLayer):
 
     @staticmethod
     def forward(ctx: PyLayer, states: Tensor, words: Matrix) -> Tensor:
-        ctx.words = words
+        ctx.words, ctx.dtype = words, states.dtype
         blocks = [paddle.matmul(states, words.widen(start, stop), transpose_y=True) for start, stop in _blocks(words)]
         logits = paddle.concat(blocks, axis=-1)
         return logits if words.scale is None else logits * words.scale
 
     @staticmethod
     def backward(ctx: PyLayer, dy: Tensor) -> Tensor:
-        words, total = ctx.words, None
+        words, total, dy = ctx.words, None, _cast(dy, paddle.float32)
         dy = dy if words.scale is None else dy * words.scale
         for start, stop in _blocks(words):
             part = paddle.matmul(dy[..., start:stop], words.widen(start, stop))
             total = part if total is None else total + part
-        return total
+        return _cast(total, ctx.dtype)
+
+
+def _cast(x: Tensor, dtype: Any) -> Tensor:
+    return x if x.dtype == dtype else x.astype(dtype)
 
 
 def _blocks(words: Matrix) -> list[tuple[int, int]]:

@@ -7,8 +7,8 @@ A token has two positions. The first counts along the prefix, and everything tha
 the gap that it fills; the second is 0 in the prefix and counts from 1 in what is said. The prefix never sees the
 answer, so its keys and values are made once, in `encode`, and serve every answer.
 
-n pairs, q visual tokens, t question tokens, a answer tokens, p = q + t + 1 prefix tokens, s tokens said before, r rows,
-h heads, c channels of a head, w width, v vocabulary.
+i images, n pairs, q visual tokens, t question tokens, a answer tokens, p = q + t + 1 prefix tokens, s tokens said
+before, r rows, h heads, c channels of a head, w width, v vocabulary.
 """
 
 from __future__ import annotations
@@ -76,16 +76,29 @@ class GLM(Language):
         return self.model.transformer.word_embeddings(tokens)
 
     def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> GLMMemory:
-        n, q = visual.shape[:2]
-        gap = paddle.full([n, 1], self._gap, dtype=question.dtype)
-        inputs = paddle.concat([visual, self.embed(paddle.concat([question, gap], axis=1))], axis=1)  # [n, p, w]
-        seen = paddle.concat([paddle.ones([n, q]), question_mask.astype("float32"), paddle.ones([n, 1])], axis=1)
-        place = (seen.cumsum(axis=1).astype("int64") - 1).clip(min=0)  # padding has one too, but nobody sees it
-        positions = paddle.stack([place, paddle.zeros_like(place)], axis=1)
-        visible = seen.astype("bool")
-        everywhere = visible.unsqueeze(1).expand([n, visible.shape[1], visible.shape[1]])
-        _, prefix = self._run(inputs, positions, everywhere, None)
+        inputs = paddle.concat([visual, self._ask(question)], axis=1)  # [n, p, w]
+        place, visible = _prefix(visual.shape[1], question_mask)
+        everywhere = visible.unsqueeze(1).expand([*visible.shape, visible.shape[1]])
+        _, prefix = self._run(inputs, _in_prefix(place), everywhere, None)
         return GLMMemory(prefix, visible, place[:, -1], None, [])
+
+    def encode_shared(
+        self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor
+    ) -> GLMMemory:
+        i, q = visual.shape[:2]
+        alone = paddle.arange(q).expand([i, q])
+        _, seen = self._run(visual, _in_prefix(alone), paddle.ones([i, q, q], dtype="bool"), None)
+        inputs = self._ask(question)  # [n, t + 1, w]
+        place, visible = _prefix(q, question_mask)
+        everywhere = visible.unsqueeze(1).expand([visible.shape[0], inputs.shape[1], visible.shape[1]])
+        of_image = GLMMemory(seen, paddle.ones([i, q], dtype="bool"), alone[:, -1], image_of_pair, [])
+        _, prefix = self._run(inputs, _in_prefix(place[:, q:]), everywhere, of_image)
+        return GLMMemory(prefix, visible, place[:, -1], None, [])
+
+    def _ask(self, question: Tensor) -> Tensor:
+        """Embeddings [n, t + 1, w] of the question and [gMASK]."""
+        gap = paddle.full([question.shape[0], 1], self._gap, dtype=question.dtype)
+        return self.embed(paddle.concat([question, gap], axis=1))
 
     def answer_logits(self, memory: GLMMemory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
@@ -127,6 +140,19 @@ class GLM(Language):
             )
             made.append(keys_and_values)
         return stack.final_layernorm(states).transpose([1, 0, 2]), made
+
+
+def _prefix(queries: int, question_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The first position of each prefix token [n, p], and whether it is one, bool [n, p]."""
+    n = question_mask.shape[0]
+    seen = paddle.concat([paddle.ones([n, queries]), question_mask.astype("float32"), paddle.ones([n, 1])], axis=1)
+    place = (seen.cumsum(axis=1).astype("int64") - 1).clip(min=0)  # padding has one too, but nobody sees it
+    return place, seen.astype("bool")
+
+
+def _in_prefix(place: Tensor) -> Tensor:
+    """Both positions [n, 2, t] of tokens whose first is `place` [n, t]."""
+    return paddle.stack([place, paddle.zeros_like(place)], axis=1)
 
 
 class Norm(nn.Layer):

@@ -1,6 +1,7 @@
 """What BLIP-2 asks of a language model, whichever it is.
 
-n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), w width, v vocabulary.
+i images, n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), w width,
+v vocabulary.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ class Language(nn.Layer):
     @abstractmethod
     def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> Any:
         """The memory of visual tokens [n, q, w], then the question [n, t], whose mask is 0 at padding, on any side."""
+
+    @abstractmethod
+    def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
+        """As `encode`, of visual tokens [i, q, w] that see each other alone: they are read once per image, and serve
+        the questions [n, t] that `image_of_pair` [n] gives to it. Question tokens see what they do in `encode`."""
 
     @abstractmethod
     def answer_logits(self, memory: Any, answer: Tensor) -> Tensor:

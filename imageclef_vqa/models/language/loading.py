@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import paddle
@@ -30,6 +31,12 @@ def build_language(sizes: LanguageConfig) -> Language:
     return GLM(sizes) if isinstance(sizes, GLMConfig) else T5(sizes)
 
 
+def stored_bits(file: Path) -> Literal[8, 16, 32]:
+    """In which the weights of a safetensors file are stored; the matrices, where they differ."""
+    types = {tensor.dtype for tensor in open_safetensors(file)[0].values()}
+    return 8 if "I8" in types else 32 if types == {"F32"} else 16
+
+
 def load_language(sizes: LanguageConfig, file: Path) -> Language:
     """A language model with the weights of a safetensors file, under the names of its `model`.
 
@@ -39,7 +46,7 @@ def load_language(sizes: LanguageConfig, file: Path) -> Language:
         MedvqaError: the file is missing, damaged, or does not fit; the differences are listed.
     """
     stored, _ = open_safetensors(file)
-    if all(tensor.dtype == "F32" for tensor in stored.values()):
+    if stored_bits(file) == 32:
         language = build_language(sizes)
         load_weights(language.model, stored, str(file))
         return language

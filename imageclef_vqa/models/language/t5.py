@@ -1,6 +1,7 @@
 """T5 from PaddleNLP (Raffel et al. 2020), which reads visual tokens and question in its encoder.
 
-n pairs, q visual tokens, t question tokens, a answer tokens, w width, v vocabulary.
+i images, n pairs, h heads, c channels of a head, q visual tokens, t question tokens, a answer tokens, w width,
+v vocabulary.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from paddlenlp.transformers import T5Config as PaddleNLPConfig
 from paddlenlp.transformers import T5ForConditionalGeneration
 from paddlenlp.transformers.t5.modeling import T5Attention, T5LayerNorm
 
+from imageclef_vqa.models.attention import HIDDEN
 from imageclef_vqa.models.language.frozen import word_logits
 from imageclef_vqa.models.language.interface import Language
 from imageclef_vqa.models.presets import T5Config
@@ -67,6 +69,25 @@ class T5(Language):
         states = self.model.t5.encoder(inputs_embeds=inputs, attention_mask=mask, return_dict=True).last_hidden_state
         return T5Memory(states, mask)
 
+    def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> T5Memory:
+        encoder, q = self.model.t5.encoder, visual.shape[1]
+        mask = paddle.concat([paddle.ones([len(question), q], dtype=question_mask.dtype), question_mask], axis=1)
+        hidden = (1.0 - mask.astype("float32")).unsqueeze([1, 2]) * HIDDEN
+        # [1, h, q + t, q + t], by the distance of two tokens; PaddleNLP's first layer has it for all.
+        bias = encoder.block[0].layer[0].SelfAttention.compute_bias(mask.shape[1], mask.shape[1])
+        seen, asked = visual, self.embed(question)
+        for block in encoder.block:
+            reading, perceptron = block.layer
+            attention = reading.SelfAttention
+            image, words = reading.layer_norm(seen), reading.layer_norm(asked)
+            keys, values = attention.k(image), attention.v(image)
+            seen = perceptron(seen + _attend(attention, image, keys, values, bias[:, :, :q, :q]))
+            keys = paddle.concat([keys.index_select(image_of_pair), attention.k(words)], axis=1)
+            values = paddle.concat([values.index_select(image_of_pair), attention.v(words)], axis=1)
+            asked = perceptron(asked + _attend(attention, words, keys, values, bias[:, :, q:] + hidden))
+        both = paddle.concat([seen.index_select(image_of_pair), asked], axis=1)
+        return T5Memory(encoder.final_layer_norm(both), mask)
+
     def answer_logits(self, memory: T5Memory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
         logits, _ = self._decode(memory, paddle.concat([start, answer[:, :-1]], axis=1))
@@ -93,6 +114,15 @@ class T5(Language):
         else:
             logits = self.model.lm_head(states)
         return logits, decoded.past_key_values
+
+
+def _attend(attention: T5Attention, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """What tokens x [n, t, w] read from keys and values [n, k, h·c] under a bias on the scores [n or 1, h, t, k]."""
+    q, k, v = (
+        part.reshape([0, 0, attention.n_heads, -1]).transpose([0, 2, 1, 3]) for part in (attention.q(x), keys, values)
+    )
+    weights = nn.functional.softmax(paddle.matmul(q, k, transpose_y=True) + bias, axis=-1)  # T5 does not scale them
+    return attention.o(paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([0, 0, -1]))
 
 
 class RootMeanSquareNorm(nn.Layer):

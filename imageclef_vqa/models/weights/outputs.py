@@ -117,7 +117,7 @@ class Outputs:
     def itm_logits(self) -> Tensor:
         """Logits [i, 2] for "does not belong" and "belongs"."""
         text, mask = self._inputs["text_ids"], self._inputs["text_mask"]
-        queries, _ = self._reader.read_both(self.vision, text, mask, causal=False)
+        queries, _ = self._reader.read_both(self._reader.look(self.vision), text, mask)
         return self._heads.match(queries)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from imageclef_vqa.models.parameters import (
     BEAM,
@@ -18,11 +18,11 @@ from imageclef_vqa.models.parameters import (
     trained,
 )
 from imageclef_vqa.models.presets import GLMConfig, Preset, T5Config
+from imageclef_vqa.runtime import Precision
 from imageclef_vqa.training.plan import activations, operations
 from imageclef_vqa.training.recipe import Recipe
 
 Stage = Literal["1", "2", "predict"]
-Precision = Literal["fp32", "fp16", "bf16"]
 PARTS = ("weights", "gradients", "optimiser", "activations", "cache", "program", "slack")
 
 # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1); a statement of
@@ -59,10 +59,15 @@ class Setting:
 
     @property
     def per_device(self) -> int:
-        """Images of a step, or of a call in prediction, on one device."""
+        """Images that one device computes at once."""
         if self.stage == "predict":
             return images_at_once(self.preset, QUESTIONS, self.question)
-        return math.ceil(self.recipe.batch / self.devices)
+        return math.ceil(self.recipe.batch / self.recipe.accumulate / self.devices)
+
+    @property
+    def parts(self) -> int:
+        """How many such goes make a step."""
+        return 1 if self.stage == "predict" else self.recipe.accumulate
 
     @property
     def pairs(self) -> int:
@@ -84,7 +89,7 @@ class Plan:
     parts: dict[str, float]
     peak: float
     host: float  # bytes of frozen vision's features, which are made once and kept outside the device
-    operations: float  # of one step on one device; in prediction, of one call
+    operations: float  # of one step on one device, all its parts; in prediction, of one call
     once: float  # operations on each device before the first step: the frozen features
     steps: int
 
@@ -127,9 +132,9 @@ def make_plan(setting: Setting) -> Plan:
         parts=parts,
         peak=asked_for + parts["slack"] + PROGRAM,
         host=4.0 * setting.images * (1 + vision.patches) * vision.width if frozen else 0.0,
-        operations=_operations(setting),
+        operations=_operations(setting) * setting.parts,
         once=operations.vision(vision, setting.images) / setting.devices if frozen else 0.0,
-        steps=math.ceil(setting.images / (setting.per_device * setting.devices))
+        steps=math.ceil(setting.images / (setting.per_device * setting.parts * setting.devices))
         * (1 if predicts else setting.recipe.epochs),
     )
 
@@ -159,6 +164,11 @@ def _changes(setting: Setting) -> Iterator[tuple[str, Setting]]:
     if setting.trains_vision and not vision.recompute:
         preset = replace(setting.preset, vision=replace(vision, recompute=True))
         yield "recompute vision's activations (--recompute)", replace(setting, preset=preset)
+    if setting.stage == "2":
+        parts = 2 * recipe.accumulate
+        while parts * setting.devices <= recipe.batch:
+            yield f"compute a batch in {parts} parts (--accumulate {parts})", _with(setting, accumulate=parts)
+            parts *= 2
     for bits in (16, 8):
         if bits < setting.language_bits:
             how = {16: "half precision", 8: "8 bits (`medvqa weights shrink`)"}[bits]
@@ -166,17 +176,19 @@ def _changes(setting: Setting) -> Iterator[tuple[str, Setting]]:
     if setting.stage == "2":
         for questions in (9, 6, 3, 1):
             if questions < recipe.questions:
-                fewer = replace(setting, recipe=recipe.model_copy(update={"questions": questions}))
-                yield f"ask {questions} of an image's questions at a time (--questions {questions})", fewer
-    if setting.stage != "predict":
+                asked = f"ask {questions} of an image's questions at a time (--questions {questions})"
+                yield asked, _with(setting, questions=questions)
+    if setting.stage == "1":  # whose contrastive loss sees a part of a batch alone
         batch = recipe.batch // 2
         while batch >= setting.devices:
-            smaller = replace(setting, recipe=recipe.model_copy(update={"batch": batch}))
-            yield f"take {batch} image{'s' * (batch > 1)} a step (--batch {batch})", smaller
+            yield f"take {batch} image{'s' * (batch > 1)} a step (--batch {batch})", _with(setting, batch=batch)
             batch //= 2
     if setting.trains_vision:
-        frozen = replace(setting, recipe=recipe.model_copy(update={"freeze_vision": True}))
-        yield "freeze vision (--freeze-vision)", frozen
+        yield "freeze vision (--freeze-vision)", _with(setting, freeze_vision=True)
+
+
+def _with(setting: Setting, **changes: Any) -> Setting:
+    return replace(setting, recipe=setting.recipe.model_copy(update=changes))
 
 
 def _weights(setting: Setting, counts: Counts, heads: int, learning: int) -> float:

@@ -1,0 +1,115 @@
+"""`medvqa ask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from imageclef_vqa.inference.ask import Replies, Reply
+
+_SHOWN = 5
+
+
+def ask(
+    image: Annotated[Path, typer.Argument(help="A picture, JPEG or PNG.", show_default=False)],
+    question: Annotated[
+        str | None,
+        typer.Argument(help="Its number, its text, or a part that no other question has.", show_default="all 18"),
+    ] = None,
+    device: DeviceOption = "auto",
+    run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
+    workspace: WorkspaceOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a trained run about one picture: the answer, its alternatives, and how probable each is.
+
+    QUESTION is a number, 0 to 17, a text, or a part of one that no other question has.
+    """
+    from imageclef_vqa import runtime
+    from imageclef_vqa.cli.console import note, print_json, print_table
+    from imageclef_vqa.data import read_pixels
+    from imageclef_vqa.task import QUESTIONS, choose_question
+    from imageclef_vqa.workspace import Workspace
+
+    questions = QUESTIONS if question is None else (choose_question(question),)
+    places = [Workspace.at(workspace, name) for name in run or ["main"]]
+    read_pixels(image, 1)  # a mistake is told before Paddle is loaded, which takes seconds
+    runtime.prepare(device, seed=0)
+
+    from imageclef_vqa.inference.ask import ask_ensemble
+    from imageclef_vqa.inference.runs import read_ensemble
+
+    replies = ask_ensemble(read_ensemble(places), image, questions)
+    if as_json:
+        print_json(_as_json(image, replies))
+        return
+    print_table(_one(replies.replies[0]) if question is not None else _all(replies))
+    if untrained := [str(reply.question.id) for reply in replies.replies if not reply.trained]:
+        typer.echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
+    if replies.calibration is None:
+        note("these probabilities are not calibrated: `medvqa predict` does it, on the validation images")
+
+
+def _one(reply: Reply) -> Table:
+    """The answers to one question and, where a set is asked for, each member by itself."""
+    table = _table()
+    table.add_column(f"{reply.question.id} {reply.question.text}")
+    table.add_column("probability", justify="right", no_wrap=True)
+    shown = reply.ranked[:_SHOWN]
+    for place, (answers, probability) in enumerate(shown):
+        table.add_row("; ".join(answers), f"{probability:.3f}", style="bold" if place == 0 else "")
+    if (rest := 1 - sum(probability for _, probability in shown)) >= 0.0005:
+        table.add_row("any other", f"{rest:.3f}", style="dim")
+    if reply.members:
+        table.add_section()
+        for name, probability in reply.members.items():
+            if probability >= 0.0005:
+                table.add_row(f"includes {name}", f"{probability:.3f}")
+    return table
+
+
+def _all(replies: Replies) -> Table:
+    table = _table()
+    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=44)
+    table.add_column("answer")
+    table.add_column("probability", justify="right", no_wrap=True)
+    for reply in replies.replies:
+        answers, probability = reply.ranked[0]
+        table.add_row(f"{reply.question.id:>2} {reply.question.text}", "; ".join(answers), f"{probability:.3f}")
+    return table
+
+
+def _table() -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _as_json(image: Path, replies: Replies) -> dict[str, Any]:
+    return {
+        "image": str(image),
+        "model": replies.model,
+        "temperature": replies.calibration.temperature if replies.calibration else None,
+        "questions": [
+            {
+                "question_id": reply.question.id,
+                "question": reply.question.text,
+                "answer": list(reply.ranked[0][0]),
+                "probability": reply.ranked[0][1],
+                "candidates": [
+                    {"answers": list(answers), "probability": probability} for answers, probability in reply.ranked
+                ],
+                "members": reply.members,
+                "trained": reply.trained,
+            }
+            for reply in replies.replies
+        ],
+    }

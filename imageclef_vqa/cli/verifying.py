@@ -1,0 +1,45 @@
+"""`medvqa package --verify`: a run and all it was made of beside its manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from imageclef_vqa.cli.console import print_json
+from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.submission import compare, list_hash, read_manifest
+from imageclef_vqa.workspace import Workspace
+
+
+def compare_with_manifest(place: Workspace, run: Path, predictions: Path | None, as_json: bool) -> None:
+    """Say of all that a manifest names whether it is still the same.
+
+    Raises:
+        MedvqaError: something is not.
+    """
+    manifest = read_manifest(run)
+    fingerprints = {}
+    for name, folder in (("development", place.development), ("test", place.test)):
+        if name in manifest.data and (folder / "images").is_dir():
+            # Without the cache, which knows a file by its size and date.
+            dataset = read_dataset(folder, cache=None, labelled=name == "development")
+            fingerprints[name] = dataset.fingerprint
+            if name == "test":
+                fingerprints["test list"] = list_hash([example.image_id for example in dataset.examples])
+    compared = compare(manifest, run, place.root, fingerprints, predictions)
+    changed = [each for each in compared if not each.same]
+    if as_json:
+        print_json({"same": not changed, "compared": [{**each.model_dump(), "same": each.same} for each in compared]})
+    else:
+        for each in compared:
+            typer.secho(each, fg=None if each.same else "red")
+    if changed:
+        differ = "differs" if len(changed) == 1 else "differ"
+        raise MedvqaError(
+            f"{place.shown(run)}: {len(changed)} of {len(compared)} things {differ} from its manifest",
+            remedy="`medvqa package` writes the run anew from what is there now",
+        )
+    if not as_json:
+        typer.echo(f"{place.shown(run)} and all that it was made of are as they were.")

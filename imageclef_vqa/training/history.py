@@ -1,0 +1,71 @@
+"""What was trained in a workspace, read from what the stages left; Paddle is not imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
+from imageclef_vqa.training.log import Log
+
+
+@dataclass(frozen=True)
+class StageHistory:
+    """One stage of a run, finished or not: `epoch` of `epochs` whole ones are done.
+
+    `best` is the best epoch's validation score: in stage 1 the sum of the losses, the lower the better; in stage 2 the
+    share of exact sets, mean over questions. None where nothing was validated. `changed` is in seconds
+    since 1970.
+    """
+
+    stage: int
+    preset: str
+    finished: bool
+    epoch: int
+    epochs: int
+    steps: int
+    skipped: int
+    best: float | None
+    best_epoch: int | None
+    seconds: float
+    changed: float
+
+
+def read_history(folder: Path) -> StageHistory | None:
+    """The history of the stage in `folder`; None if there is none.
+
+    Raises:
+        MedvqaError: its `config.json` is damaged.
+    """
+    try:
+        config = StageConfig.model_validate_json((folder / CONFIG).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(
+            f"{folder / CONFIG} is damaged", remedy="`medvqa finetune --fresh` trains the stage anew"
+        ) from error
+    records = Log(folder / LOG).records()
+    epochs = [each for each in records if "epoch" in each]
+    last = epochs[-1] if epochs else {}
+    # `best` marks each epoch that was the best one until then.
+    best: dict[str, Any] = next((each for each in reversed(epochs) if each.get("best")), {})
+    score = best.get("score")
+    newest = [path for path in (folder / MODEL, folder / LOG, folder / CONFIG) if path.exists()]
+    return StageHistory(
+        stage=config.stage,
+        preset=config.preset,
+        finished=(folder / MODEL).exists(),
+        epoch=last.get("epoch", 0),
+        epochs=config.recipe.epochs,
+        steps=records[-1].get("step", 0) if records else 0,
+        skipped=sum("skipped" in each for each in records),
+        best=-score if score is not None and config.stage == 1 else score,
+        best_epoch=best.get("epoch"),
+        seconds=last.get("seconds", 0.0),
+        changed=newest[0].stat().st_mtime,
+    )

@@ -1,0 +1,141 @@
+"""`medvqa ask`: one picture, any question, and what the run would have answered in `medvqa predict`."""
+
+import json
+
+import pytest
+from small_dataset import picture, write_dataset
+from trained import write_run
+from typer.testing import CliRunner
+
+from imageclef_vqa.cli import app
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.task import QUESTIONS, choose_question, read_predictions
+from imageclef_vqa.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ask")
+    write_dataset(folder / "data/development", count=12)
+    place = Workspace.at(folder)
+    write_run(place, seed=1)
+    write_run(Workspace.at(folder, "other"), seed=2)
+    return place
+
+
+def ask(place, *arguments):
+    return CliRunner().invoke(app, ["ask", *map(str, arguments), "--workspace", str(place.root)])
+
+
+def image_of(place, number=0):
+    return place.development / "images" / f"image{number}.jpg"
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: str(question.id))
+def test_a_question_is_known_by_number_text_and_alias_in_any_case(question):
+    for said in (str(question.id), question.text, question.text.upper(), f"  {question.text} ", *question.aliases):
+        assert choose_question(said) is question
+
+
+@pytest.mark.parametrize(
+    ("part", "number"), [("color of the landmark", None), ("TYPE of polyp", 17), ("in the image", None), ("text", 4)]
+)
+def test_a_part_is_enough_where_no_other_question_has_it(part, number):
+    if number is None:
+        with pytest.raises(UsageError):
+            choose_question(part)
+    else:
+        assert choose_question(part).id == number
+
+
+def test_a_part_that_several_have_lists_these_and_no_other():
+    with pytest.raises(UsageError) as told:
+        choose_question("Polyp")
+    listed = [question.id for question in QUESTIONS if f"{question.id:>3}  {question.text}" in str(told.value)]
+    assert listed == [question.id for question in QUESTIONS if "polyp" in question.text.casefold()]
+
+
+@pytest.mark.parametrize("wanted", ["18", "99999999999999999999", "-1", "gall bladder", ""])
+def test_what_is_no_question_is_a_usage_error(wanted):
+    with pytest.raises(UsageError):
+        choose_question(wanted)
+
+
+def test_the_answers_are_those_of_predict_calibrated_alike(place):
+    done = CliRunner().invoke(app, ["predict", "--fold", "val", "--workspace", str(place.root)])
+    assert done.exit_code == 0, done.output
+    predicted = read_predictions(place.predictions("val"))[: len(QUESTIONS)]
+    path = place.calibration
+    kept = path.read_text()
+    for temperature in (1.0, 2.5):
+        path.write_text(json.dumps(json.loads(kept) | {"temperature": temperature}))
+        image = place.development / "images" / f"{predicted[0].image_id}.jpg"
+        asked = json.loads(ask(place, image, "--json").stdout)
+        assert asked["temperature"] == temperature
+        assert [each["question_id"] for each in asked["questions"]] == list(range(len(QUESTIONS)))
+        for mine, theirs in zip(asked["questions"], predicted, strict=True):
+            assert tuple(mine["answer"]) == theirs.answers
+            assert (mine["members"] == {}) == (theirs.members == {})
+            same = mine["probability"] == pytest.approx(theirs.probability, abs=1e-4)
+            assert same == (json.loads(kept)["temperature"] == temperature) or theirs.probability > 0.999
+    path.unlink()
+    assert json.loads(ask(place, image, "--json").stdout)["temperature"] is None
+    path.write_text(kept)
+
+
+def test_one_question_shows_its_alternatives_and_what_they_add_up_to(place):
+    (asked,) = json.loads(ask(place, image_of(place), "5", "--json").stdout)["questions"]
+    shown = ask(place, image_of(place), "what COLOR is the abnorm")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr == ""
+    assert "5 What color is the abnormality?" in shown.stdout
+    for candidate in asked["candidates"]:
+        assert "; ".join(candidate["answers"]) in shown.stdout
+        assert f"{candidate['probability']:.3f}" in shown.stdout
+    assert sum(candidate["probability"] for candidate in asked["candidates"]) == pytest.approx(1, abs=1e-6)
+
+
+def test_without_a_question_all_are_answered_in_one_table(place):
+    done = ask(place, image_of(place))
+    assert done.exit_code == 0, done.output
+    assert done.stderr == ""
+    for question in QUESTIONS:
+        assert f"{question.id:>2} {question.text[:40]}" in done.stdout
+
+
+def test_several_runs_are_averaged(place):
+    place.calibration.unlink(missing_ok=True)
+    each = [ask(place, image_of(place), "3", "--json", "--run", run) for run in ("main", "other")]
+    both = ask(place, image_of(place), "3", "--json", "--run", "main", "--run", "other")
+    shares = [
+        {tuple(c["answers"]): c["probability"] for c in json.loads(done.stdout)["questions"][0]["candidates"]}
+        for done in (*each, both)
+    ]
+    assert shares[2] == pytest.approx({answer: (shares[0][answer] + shares[1][answer]) / 2 for answer in shares[0]})
+
+
+def test_a_picture_of_any_name_is_answered_and_nothing_is_written(place, tmp_path):
+    odd = tmp_path / "a b'ü.PNG"
+    picture(3).save(odd)
+    before = sorted(path for path in place.root.rglob("*"))
+    assert ask(place, odd, "0").exit_code == 0
+    assert sorted(path for path in place.root.rglob("*")) == before
+
+
+def test_what_is_no_picture_is_named_before_anything_is_loaded(place, tmp_path):
+    whole = image_of(place).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name, why in (("cut.jpg", "truncated"), ("text.jpg", "not an image"), ("none.jpg", "No such file"), (".", "")):
+        done = ask(place, tmp_path / name)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: {tmp_path / name}: ")
+        assert why in done.stderr
+        assert done.stdout == ""
+
+
+def test_without_a_run_the_command_that_makes_one_is_named(place, tmp_path):
+    picture(0).save(tmp_path / "a.jpg")
+    done = ask(Workspace.at(tmp_path), tmp_path / "a.jpg")
+    assert done.exit_code == 1
+    assert "medvqa finetune --stage 2" in done.stderr

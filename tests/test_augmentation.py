@@ -1,0 +1,82 @@
+"""Whatever is done to a picture at random, its answers stay true or change with it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imageclef_vqa.data.augmentation import ANYWHERE, COLOURS, PLACES, PLAIN, TURNS, View, draw_view
+from imageclef_vqa.task import QUESTIONS
+
+SIDE = 24  # three cells of eight pixels
+ROWS, COLUMNS = ("Upper", "Center", "Lower"), ("left", "center", "right")
+NINE = {f"{row}-{column}": (r, c) for r, row in enumerate(ROWS) for c, column in enumerate(COLUMNS)}
+NINE["Center"] = NINE.pop("Center-center")
+
+
+def picture_of(cells):
+    """White cells on black."""
+    grid = np.zeros((SIDE, SIDE, 3), "uint8")
+    for row, column in cells:
+        grid[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = 255
+    return grid
+
+
+@given(st.integers(0, TURNS - 1), st.sets(st.sampled_from(sorted(NINE)), min_size=1), st.sampled_from(sorted(PLACES)))
+def test_places_in_the_answers_turn_with_the_picture(turn, places, question_id):
+    spelt = {name.replace("Lower-right", "Lower-rigth") if question_id == 15 else name for name in places}
+    view = View(turn=turn)
+    seen = view.of(picture_of(NINE[name] for name in places))
+    said = view.answers(question_id, sorted(spelt), QUESTIONS[question_id].known)
+    assert set(said) <= set(QUESTIONS[question_id].known), "in the spelling of the question's own list"
+    np.testing.assert_array_equal(seen, picture_of(NINE[name.replace("rigth", "right")] for name in said))
+
+
+def test_a_mirrored_picture_swaps_left_and_right():
+    mirrored = View(turn=1)
+    assert mirrored.answers(10, ("Upper-left", "Center"), QUESTIONS[10].known) == ("Upper-right", "Center")
+    assert mirrored.answers(10, ("Not relevant",), QUESTIONS[10].known) == ("Not relevant",)
+    assert mirrored.answers(5, ("Pink",), QUESTIONS[5].known) == ("Pink",)
+
+
+def test_a_place_without_a_name_in_the_training_labels_forbids_the_turn():
+    with pytest.raises(KeyError):
+        View(turn=1).answers(10, ("Upper-left",), ("Upper-left", "Center"))
+
+
+@settings(max_examples=300)
+@given(st.sets(st.integers(0, 17), min_size=1), st.integers(0, 2**32 - 1))
+def test_what_is_asked_of_a_picture_decides_what_may_be_done_to_it(asked, seed):
+    view = draw_view(asked, np.random.default_rng(seed))
+    if asked & COLOURS:
+        assert view.jitter == PLAIN.jitter
+    if asked - ANYWHERE:  # places, sizes, counts, types, text, boxes, what is there at all
+        assert view.crop == PLAIN.crop
+    assert all(0.8 <= factor <= 1.2 for factor in view.jitter)
+    side, left, top = view.crop
+    assert 0.8 <= side <= 1
+    assert min(left, top) >= 0
+    assert max(left, top) + side <= 1 + 1e-9
+
+
+def test_colours_are_those_questions_whose_answers_name_one():
+    named = {q.id for q in QUESTIONS if "color" in q.text.lower() or "green" in q.text.lower()}
+    assert named == COLOURS
+    assert {q.id for q in QUESTIONS if q.text.lower().startswith("where")} == PLACES
+
+
+def test_what_is_asked_of_one_picture_does_not_change_what_happens_to_the_next():
+    def second(asked):
+        rng = np.random.default_rng(4)
+        draw_view(asked, rng)
+        return draw_view({0}, rng)
+
+    assert second({0}) == second({3, 10})
+
+
+def test_a_crop_keeps_the_size_and_a_plain_view_the_pixels():
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), "uint8")
+    assert View(crop=(0.8, 0.1, 0.2)).of(picture).shape == picture.shape
+    assert PLAIN.of(picture) is picture
+    brighter = View(jitter=(1.2, 1.0, 1.0)).of(picture)
+    assert brighter.mean() > picture.mean()

@@ -1,0 +1,106 @@
+"""What frozen vision sees is kept once, found again for the same pixels and weights alone, and not believed damaged."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imageclef_vqa import runtime
+from imageclef_vqa.models.presets import VisionConfig
+
+runtime.prepare("cpu", seed=0)
+
+import paddle  # noqa: E402  (after the environment is set for it)
+
+from imageclef_vqa.errors import MedvqaError  # noqa: E402
+from imageclef_vqa.models.vision import VisionTransformer  # noqa: E402
+from imageclef_vqa.training import features  # noqa: E402
+from imageclef_vqa.training.features import FeatureStore, rounded_features  # noqa: E402
+
+SIZES = VisionConfig(image_size=16, patch_size=8, width=8, layers=1, heads=2, mlp_width=8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")
+VISION = VisionTransformer(SIZES)
+EXPECTED = rounded_features(VISION, PIXELS).numpy()
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """How many pictures vision has looked at."""
+    seen: list[int] = []
+
+    def counted(vision, pixels):
+        seen.append(len(pixels))
+        return rounded_features(vision, pixels)
+
+    monkeypatch.setattr(features, "rounded_features", counted)
+    return seen
+
+
+def kept(folder, pixels=PIXELS, vision=VISION):
+    found = FeatureStore(folder, vision, SIZES).of(pixels)
+    return found[np.arange(len(found))]
+
+
+def files(folder):
+    (rows,), (index,) = folder.glob("*.f16"), folder.glob("*.jsonl")
+    return rows, index
+
+
+def test_vision_looks_at_each_picture_once(tmp_path, looked):
+    twice = PIXELS[[0, 1, 0, 2]]
+    np.testing.assert_allclose(kept(tmp_path, twice), EXPECTED[[0, 1, 0, 2]], atol=2e-3)
+    assert looked == [3]
+    np.testing.assert_allclose(kept(tmp_path), EXPECTED, atol=2e-3)
+    assert looked == [3, 2], "only at those that are new"
+    kept(tmp_path, PIXELS[::-1])
+    assert looked == [3, 2]
+
+
+def test_other_weights_or_sizes_have_other_features(tmp_path, looked):
+    kept(tmp_path)
+    paddle.seed(7)
+    other = VisionTransformer(SIZES)
+    np.testing.assert_array_equal(kept(tmp_path, vision=other), rounded_features(other, PIXELS).numpy())
+    assert looked == [5, 5]
+    assert len(list(tmp_path.glob("*.f16"))) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_what_is_damaged_is_made_again(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("cache")
+    kept(folder)
+    for path in files(folder):
+        content = bytearray(path.read_bytes())
+        if data.draw(st.booleans(), label=f"cut {path.suffix}"):
+            del content[data.draw(st.integers(0, len(content) - 1)) :]
+        for place in data.draw(st.lists(st.integers(0, max(0, len(content) - 1)), max_size=4)) if content else ():
+            content[place] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(content)
+    np.testing.assert_allclose(kept(folder), EXPECTED, atol=2e-3)
+    np.testing.assert_allclose(kept(folder), EXPECTED, atol=2e-3)
+
+
+@pytest.mark.parametrize("line", ['{"row": 99, "pixels": "x"}', "[]", "7", "{", '{"row": true}', "\x00", "[" * 5000])
+def test_an_index_that_says_nonsense_is_not_followed(tmp_path, line):
+    kept(tmp_path)
+    _, index = files(tmp_path)
+    lines = [json.loads(each) for each in index.read_text().splitlines()]
+    lines[0]["row"], lines[1]["row"] = lines[1]["row"], 10**12  # another picture's row, and one far outside
+    index.write_text("\n".join([line, *map(json.dumps, lines), line]))
+    np.testing.assert_allclose(kept(tmp_path), EXPECTED, atol=2e-3)
+
+
+def test_features_that_fp16_cannot_hold_are_refused(tmp_path):
+    vision = VisionTransformer(SIZES)
+    vision.norm.weight.set_value(paddle.full([SIZES.width], 1e6))
+    with pytest.raises(MedvqaError, match="not finite in fp16"):
+        kept(tmp_path, vision=vision)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(MedvqaError, match=r"cannot write .*features-.*\n.*--no-cache-features"):
+        kept(tmp_path / "cache")

@@ -1,0 +1,316 @@
+"""`medvqa predict`: whatever averages, repairs, stops or divides the work, the answers are what they should be."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_dataset import picture, record, write_labels
+from trained import write_run
+from typer.testing import CliRunner
+
+from imageclef_vqa.cli import app
+from imageclef_vqa.data import read_dataset, read_split
+from imageclef_vqa.inference import predict as predicting
+from imageclef_vqa.inference.answerer import Answerer
+from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.decoding import NOTHING
+from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
+from imageclef_vqa.workspace import Workspace
+
+IMAGES, TEST = 60, 7
+
+
+def labels(number):
+    """Labels with one rule that nobody would have thought of: no polyp has a size, one polyp has none."""
+    none = number % 2 == 0
+    return {
+        "q5": [["Red", "Pink"], ["White"], ["Pink"], ["Red", "White"]][number // 2 % 4],
+        "q8": ["0" if none else "1"],
+        "q16": ["5-10mm" if none else "Not relevant"],
+    }
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A workspace whose runs `one`, `other` and `twin`, which equals `one`, answer anything."""
+    folder = tmp_path_factory.mktemp("predict")
+    for fold, numbers in (("development", range(IMAGES)), ("test", range(200, 200 + TEST))):
+        (folder / "data" / fold / "images").mkdir(parents=True)
+        for number in numbers:
+            picture(number).save(folder / "data" / fold / "images" / f"image{number}.jpg", quality=95)
+    write_labels(folder / "data/development", [record(f"image{n}", **labels(n)) for n in range(IMAGES)])
+    write_run(Workspace.at(folder, "one"), seed=1)
+    write_run(Workspace.at(folder, "other"), seed=2)
+    shutil.copytree(folder / "work/one", folder / "work/twin")
+    return folder
+
+
+@pytest.fixture
+def forgetful(root):
+    """No run is calibrated, before and after."""
+    yield
+    for path in root.glob("work/*/calibration.json"):
+        path.unlink()
+
+
+def predict(root, *arguments, runs=("one",)):
+    named = [word for run in runs for word in ("--run", run)]
+    return CliRunner().invoke(
+        app, ["predict", "--workspace", str(root), "--device", "cpu", *named, *map(str, arguments)]
+    )
+
+
+def predicted(root, *arguments, fold="test", runs=("one",)):
+    done = predict(root, "--fold", fold, *arguments, runs=runs)
+    assert done.exit_code == 0, done.output
+    name = runs[0] if len(runs) == 1 else "-".join(["ensemble", *runs])
+    assert f"next: `medvqa route --run {name}`" in done.stdout
+    return read_predictions(Workspace.at(root, name).predictions(fold))
+
+
+def shares(prediction):
+    return {candidate.answers: candidate.probability for candidate in prediction.candidates}
+
+
+def whole(prediction):
+    """Whether all allowed answers are listed."""
+    return sum(shares(prediction).values()) > 1 - 1e-9
+
+
+def test_two_equal_runs_answer_as_one(root):
+    alone, both = predicted(root), predicted(root, runs=("one", "twin"))
+    for mine, theirs in zip(alone, both, strict=True):
+        assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
+        assert shares(theirs) == pytest.approx(shares(mine), abs=1e-12)
+
+
+def test_an_ensemble_has_the_mean_of_its_runs_probabilities(root):
+    one, other = predicted(root), predicted(root, runs=("other",))
+    both = predicted(root, runs=("one", "other"))
+    compared = 0
+    for pair in zip(one, other, both, strict=True):
+        if not all(map(whole, pair)):
+            continue
+        first, second, mean = map(shares, pair)
+        assert mean == pytest.approx({answers: (first[answers] + second[answers]) / 2 for answers in mean}, abs=1e-9)
+        assert pair[2].answers == max(mean, key=mean.__getitem__)
+        compared += any(abs(first[answers] - second[answers]) > 0.01 for answers in mean)
+    assert compared > TEST, "these runs differ, or nothing is shown"
+
+
+def test_augmented_answers_are_the_mean_over_the_views(root):
+    place = Workspace.at(root, "one")
+    augmented, plain = predicted(root, "--augment"), predicted(root)
+    pixels = predicting.read_pictures(root / "data/test/images", root / "none").readable
+    from imageclef_vqa.data import load_pixels
+
+    pixels = load_pixels(pixels, 128, None)
+    answerer = Answerer.of_run(place)
+    views = [answerer.rank(view(pixels)) for view in VIEWS]
+    moved = 0
+    for place_, (mine, before) in enumerate(zip(augmented, plain, strict=True)):
+        lists = [dict(view[place_ // 18][place_ % 18]) for view in views]
+        expected = {answers: sum(each.get(answers, 0) for each in lists) / len(VIEWS) for answers in shares(mine)}
+        assert shares(mine) == pytest.approx(expected, abs=1e-5)
+        moved += shares(mine) != pytest.approx(shares(before), abs=1e-4)
+    assert moved > 0
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_view_moves_a_pixel_or_changes_a_hue(view):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(view(pixels[:, ::-1, ::-1]), view(pixels)[:, ::-1, ::-1])
+    assert np.array_equal(view(pixels[..., ::-1]), view(pixels)[..., ::-1])
+    seen = view(np.arange(256, dtype=np.uint8)).astype(int)
+    assert (np.diff(seen) >= 0).all()
+    assert np.abs(seen - np.arange(256)).max() <= 25
+
+
+def test_ids_choose_images_and_their_order(root, tmp_path):
+    folder, ids = root / "data/test/images", tmp_path / "ids.txt"
+    ids.write_text("image203\nimage201\n")
+    done = predict(root, "--images", folder, "--ids", ids, "--out", tmp_path / "some.jsonl")
+    assert done.exit_code == 0, done.output
+    some = read_predictions(tmp_path / "some.jsonl")
+    assert [each.image_id for each in some] == ["image203"] * 18 + ["image201"] * 18
+    of_all = {(each.image_id, each.question_id): each for each in predicted(root)}
+    for each in some:
+        theirs = of_all[each.image_id, each.question_id]
+        assert each.answers == theirs.answers
+        assert each.probability == pytest.approx(theirs.probability, abs=1e-5)
+
+
+@pytest.mark.parametrize("ids", ["image200\nimage999\n", "image200\n../image201\n", "image200\nimage200\n", ""])
+def test_ids_that_name_no_picture_are_told_and_nothing_is_written(root, tmp_path, ids):
+    (tmp_path / "ids.txt").write_text(ids)
+    out = tmp_path / "some.jsonl"
+    done = predict(root, "--images", root / "data/test/images", "--ids", tmp_path / "ids.txt", "--out", out)
+    assert done.exit_code == 1
+    assert not out.exists()
+    assert (ids.split() or ["ids.txt"])[-1] in done.stderr
+
+
+def test_an_unreadable_image_is_named_or_gets_the_priors_answers_flagged_as_such(root, tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
+    shutil.copytree(root / "data/test/images", folder)
+    content = (folder / "image202.jpg").read_bytes()
+    (folder / "image202.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "image204.jpg").write_text("no picture")
+    done = predict(root, "--images", folder, "--out", out)
+    assert done.exit_code == 1
+    assert "image202.jpg: truncated" in done.stderr
+    assert "image204.jpg: not an image" in done.stderr
+    assert not out.exists()
+
+    done = predict(root, "--images", folder, "--out", out, "--on-bad-image", "prior")
+    assert done.exit_code == 0, done.output
+    answered = read_predictions(out)
+    assert [each.image_id for each in answered] == [f"image{n}" for n in range(200, 207) for _ in QUESTIONS]
+    assert {each.image_id for each in answered if each.prior} == {"image202", "image204"}
+    assert done.stdout.count("answered by the training prior") == 2
+    training = read_split(root / "work/split.json", dataset := read_dataset(root / "data/development")).train(0)
+    vocabulary = learn_vocabulary(dataset.subset(training).labels())
+    readable = {(each.image_id, each.question_id): each.answers for each in predicted(root)}
+    for each in answered:
+        key = each.image_id, each.question_id
+        assert each.answers == (vocabulary[each.question_id].majority if each.prior else readable[key])
+        assert (each.model == "training prior") == each.prior
+
+
+def test_consistent_answers_keep_the_rules_of_these_labels_which_are_printed(root):
+    dataset = read_dataset(root / "data/development")
+    training = dataset.subset(read_split(root / "work/split.json", dataset).train(0))
+    rules = learn_implications([example.answers for example in training.examples])
+    assert {(rule.question, rule.then_question) for rule in rules} == {(8, 16), (16, 8)}
+
+    def broken(predictions):
+        images = {}
+        for each in predictions:
+            images.setdefault(each.image_id, {})[each.question_id] = each.answers
+        return sum(bool(contradictions(image, rules)) for image in images.values())
+
+    assert broken(predicted(root)) > 0, "these answers break no rule: nothing is shown"
+    done = predict(root, "--fold", "test", "--consistent")
+    assert done.exit_code == 0, done.output
+    for rule in rules:
+        assert f"rule: {rule}" in done.stdout
+    repaired = read_predictions(Workspace.at(root, "one").predictions("test"))
+    assert broken(repaired) == 0
+    changed = [each for each in repaired if each.replaced]
+    assert f"{len(changed)} answers changed" in done.stdout
+    assert all("rule" in each.reason and each.question_id in (8, 16) for each in changed)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_images(root):
+    before = predicted(root)
+    path = Workspace.at(root, "one").calibration
+    assert not path.exists(), "test images calibrate nothing"
+    write_labels(root / "data/test", [record(f"image{n}", q3=["Yes"]) for n in range(200, 200 + TEST)])
+    done = predict(root, "--json")
+    fitted = json.loads(done.stdout)["calibration"]
+    assert fitted["pairs"] == IMAGES // 4 * 18
+    (root / "data/test/gt.json").unlink()
+    predicted(root, "--fold", "val")
+    assert json.loads(path.read_text()) == fitted, "gold answers to test images change nothing"
+    path.write_text(json.dumps(fitted | {"temperature": 3.0}))
+    cooled = predicted(root)
+    assert [each.answers for each in cooled] == [each.answers for each in before]
+    for each, plain in zip(cooled, before, strict=True):
+        if len(shares(plain)) < 5:
+            bent = {answers: p ** (1 / 3.0) for answers, p in shares(plain).items()}
+            total = sum(bent.values())
+            assert shares(each) == pytest.approx({answers: p / total for answers, p in bent.items()}, abs=1e-5)
+    path.write_text(json.dumps(fitted | {"temperature": 3.0, "model": "another"}))
+    assert predicted(root) == before, "what was fitted to another model counts for nothing"
+
+
+def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_them(root, monkeypatch):
+    def generate(self, pixels):
+        return [[(((NOTHING if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
+
+    monkeypatch.setattr(Answerer, "generate", generate)
+    done = predict(root, "--decode", "free")
+    assert done.exit_code == 0, done.output
+    assert f"{IMAGES // 4 + TEST} answers said nothing and stand as '(no answer)'" in done.stdout
+    place = ["--workspace", str(root), "--run", "one"]
+    scores = json.loads(CliRunner().invoke(app, ["score", "--json", *place]).stdout)["folds"]["val"]["questions"]
+    exact = {each["id"]: each["exact_set"] for each in scores}
+    assert (exact[5], exact[3]) == (0, 1)
+    packaged = CliRunner().invoke(app, ["package", "--out", str(root / "run.csv"), *place])
+    assert packaged.exit_code == 1
+    assert f"question 5: {TEST} answers are none that the training labels hold ('(no answer)'" in packaged.output
+    assert not (root / "run.csv").exists()
+
+
+def test_two_devices_answer_as_one(root, monkeypatch):
+    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+    alone, shared = predicted(root), predicted(root, "--devices", "cpu,cpu")
+    for mine, theirs in zip(alone, shared, strict=True):
+        assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
+        assert shares(theirs) == pytest.approx(shares(mine), abs=1e-6)
+
+
+# Forks before anything is computed: threads that compute do not survive a fork.
+KILLER = """
+import json, os, random, signal, sys
+from pathlib import Path
+from imageclef_vqa import runtime
+runtime.prepare("cpu", seed=0)
+from imageclef_vqa.inference import predict as predicting
+from imageclef_vqa.workspace import Workspace
+
+predicting.IMAGES_AT_ONCE = 2
+place = Workspace.at(Path(sys.argv[1]), "one")
+path = place.predictions("test")
+touched = 0
+
+
+def killed_at(point):
+    # Predict in a process that is killed as it touches one of its files for the time number `point`.
+    child = os.fork()
+    if child == 0:
+        touched = 0
+
+        def count(event, arguments):
+            global touched
+            if event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(path.parent)):
+                touched += 1
+                if touched == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            predicting.predict([place], folds=["test"], say=lambda message: None)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+assert not killed_at(0)
+expected = path.read_bytes()
+draw, kept, wrong = random.Random(0), [], 0
+for _ in range(6):
+    path.unlink(missing_ok=True)
+    if killed_at(draw.randrange(1, 45)):
+        kept.append(len(list(path.parent.glob(".test.jsonl.unfinished/one/*.json"))))
+    wrong += path.exists() and path.read_bytes() != expected
+assert not killed_at(0)
+print(json.dumps({"kept": kept, "wrong": wrong, "same": path.read_bytes() == expected}))
+"""
+
+
+def test_a_prediction_that_is_killed_anywhere_goes_on_to_the_same_file_with_no_pair_twice(root):
+    done = subprocess.run([sys.executable, "-c", KILLER, str(root)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["kept"]) > 3
+    assert len(set(found["kept"])) > 2, "kills at one place show little"
+    assert (found["wrong"], found["same"]) == (0, True)
+    path = Workspace.at(root, "one").predictions("test")
+    assert len(read_predictions(path)) == TEST * 18, "no pair is missing, none stands there twice"
+    assert list(path.parent.glob(".*")) == [], "nothing is left beside it"

@@ -1,0 +1,114 @@
+"""Recipes are checked as a whole, and every key of one is an option."""
+
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from imageclef_vqa.cli import app
+from imageclef_vqa.cli.recipe_options import KEYS
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
+
+FILES = sorted((Path(__file__).parents[1] / "examples" / "recipes").glob("*.toml"))
+
+
+def test_every_key_of_a_recipe_is_an_option_of_the_same_type():
+    options = {parameter.name: parameter.opts for parameter in get_command(app).commands["finetune"].params}
+    assert set(KEYS) == set(Recipe.model_fields)
+    for name, (kind, _) in KEYS.items():
+        assert f"--{name.replace('_', '-')}" in options[name]
+        assert isinstance(getattr(Recipe(epochs=1), name), kind)
+
+
+def test_there_is_a_recipe_for_each_row_of_table_2_and_for_tiny():
+    rows = {
+        f"{name.replace('-t5', f'{frozen}-t5').replace('-glm', f'{frozen}-glm')}"
+        for name in PRESETS
+        if name != "tiny"
+        for frozen in ("", "-frozen")
+    }
+    assert {file.stem for file in FILES} == rows | {"tiny"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_recipe_of_the_examples_is_what_its_name_says(file):
+    for stage in (1, 2):
+        name, recipe = choose_recipe(stage, recipe=str(file))
+        assert name == file.stem.replace("-frozen", "")
+        if name == "tiny":
+            assert recipe == RECIPES["tiny"][stage]
+            continue
+        assert recipe.freeze_vision == (stage == 1 or "frozen" in file.stem)
+        expected = {"epochs": {1: 100, 2: 50}[stage], "batch": 16, "learning_rate": 1e-4, "warmup_steps": 1000}
+        expected |= {"weight_decay": 1e-4, "answer_tokens": 10}
+        assert {key: getattr(recipe, key) for key in expected} == expected
+
+
+def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        "preset = 7\nwarmup = 3\n[stage1]\nepochs = 0\nfreeze_vision = false\n"
+        '[stage2]\nepoch = 3\nlearning_rate = "fast"\nprecision = "int8"\nbatch = 2.5\n'
+    )
+    with pytest.raises(UsageError) as raised:
+        choose_recipe(2, recipe=str(path))
+    for complaint in (
+        "warmup: unknown; a recipe has preset, [stage1] and [stage2]",
+        "preset: must be a text",
+        "stage1.epochs: input should be greater than or equal to 1, not 0",
+        "stage2.epoch: unknown; there are epochs, max_minutes",
+        "stage2.learning_rate: ",
+        "stage2.precision: input should be 'auto', 'fp32', 'bf16' or 'fp16', not 'int8'",
+        "stage2.batch: ",
+    ):
+        assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "complaints"),
+    [
+        (1, {"freeze_vision": False, "questions": 3}, ["freeze_vision: stage 1", "questions: stage 2 alone"]),
+        (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: stage 2 alone", "accumulate: a batch of 16"]),
+        (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all no image"]),
+        (2, {"epochs": 0, "ema": 1.0, "clip": 0.0}, ["epochs: ", "ema: ", "clip: "]),
+        (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of a picture that augment changes"]),
+        (1, {"augment": True}, ["cache_features: features of a picture that augment changes"]),
+    ],
+)
+def test_options_that_do_not_go_together_are_all_named(stage, changes, complaints):
+    with pytest.raises(UsageError) as raised:
+        choose_recipe(stage, preset="tiny", changes=changes)
+    for complaint in complaints:
+        assert f"  {complaint}" in str(raised.value)
+
+
+def test_augmented_pictures_are_allowed_where_their_features_are_not_kept():
+    assert choose_recipe(1, changes={"augment": True, "cache_features": False})[1].augment
+
+
+def test_an_option_goes_before_the_file_and_the_file_before_the_paper(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('preset = "vit-l-t5-base"\n[stage2]\nbatch = 8\nepochs = 4\n')
+    name, recipe = choose_recipe(2, recipe=str(path), changes={"epochs": 7, "batch": None})
+    assert (name, recipe.epochs, recipe.batch, recipe.answer_tokens) == ("vit-l-t5-base", 7, 8, 10)
+    assert choose_recipe(2, preset="tiny", recipe=str(path))[0] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "utf-8")]
+)
+def test_a_file_that_is_no_toml_is_named(tmp_path, content, said):
+    path = tmp_path / "recipe.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"--recipe .*recipe\.toml") as raised:
+        choose_recipe(1, recipe=str(path))
+    assert said in str(raised.value)
+
+
+def test_the_paper_caps_answers_and_the_projects_own_default_does_not():
+    assert choose_recipe(2, recipe="paper")[1].answer_tokens == 10
+    assert choose_recipe(2, preset="vit-g-glm-6b")[1].answer_tokens == 0
+    assert choose_recipe(2, preset="tiny")[1].answer_tokens == 0
