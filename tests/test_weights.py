@@ -446,3 +446,21 @@ def test_what_verify_cannot_run_is_said_and_is_no_fault_of_the_program(t5):
     convert(open_source(t5), t5 / "ours")
     shutil.copy(t5 / "expected.safetensors", t5 / "ours")
     assert all(row.passed for row in verify(t5 / "ours"))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("vision_config", "num_attention_heads", 5, "which does not divide the width 48"),
+        ("vision_config", "hidden_act", "maxout", "not one of"),
+        ("qformer_config", "num_attention_heads", 3, "which does not divide the width 40"),
+        ("text_config", "feed_forward_proj", "gated-tanh", "not relu or"),
+        ("text_config", "d_kv", 0, "not a number from 1 on"),
+    ],
+)
+def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, message):
+    config = json.loads((t5 / "config.json").read_text())
+    config[part][field] = value
+    (t5 / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MedvqaError, match=rf"config\.json, {part}: {field} is (.|\n)*{message}"):
+        plan_conversion(open_source(t5))
