@@ -94,7 +94,9 @@ def test_score_compares_majority_blip2_and_routed_on_every_fold_with_gold_answer
         assert (fold["global"]["exact_set"], fold["blip2"]["global"]["exact_set"]) == (1.0, 0.5)
         assert fold["global"]["majority"] == 0.5
         assert UNLABELLED not in [question["id"] for question in fold["questions"]]
-    assert json.loads(Path("work/main/scores.json").read_text()) == content
+    assert json.loads(Path("work/main/scores.json").read_text()) == {"folds": content["folds"]}
+    assert (content["fold"], content["global"]) == ("test", content["folds"]["test"]["global"])
+    assert [each["exact_set"] for each in content["questions"]] == [1.0] * 17
     assert "Table 5 of the paper" in Path("work/main/report.html").read_text()
 
 

@@ -39,7 +39,7 @@ def check(
     from imageclef_vqa.cli.findings import print_findings
     from imageclef_vqa.cli.known import known
     from imageclef_vqa.cli.options import find_profile
-    from imageclef_vqa.submission import arrange, check_name, errors_in, examine, organisers_verdict, read_bytes
+    from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
 
     place, edition = Workspace.at(workspace, run), find_profile(profile)
     content = read_bytes(file)
@@ -50,8 +50,7 @@ def check(
     images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
     verdict = None
     if edition.layout == "images":
-        wanted = facts.image_ids or images
-        verdict = organisers_verdict(reading.content, wanted, findings, instead=arrange(reading.answers, images))
+        verdict = organisers_verdict(reading.content, facts.image_ids or images, findings, instead=reading.answers)
     errors = errors_in(findings)
     if as_json:
         print_json(

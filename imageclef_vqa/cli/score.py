@@ -104,7 +104,12 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
     if formats == ["json"]:
         content = {name: result.model_dump(mode="json", by_alias=True) for name, result in results.items()}
-        print_json(next(iter(content.values())) if flat and len(content) == 1 else {"folds": content})
+        if flat and len(content) == 1:
+            print_json(next(iter(content.values())))
+        else:  # the last fold is the one that counts: test images, where there are any
+            name, last = list(content.items())[-1]
+            counts = {key: last[key] for key in ("global", "questions") if key in last}
+            print_json({"fold": name, **counts, "folds": content} if counts else {"folds": content})
     elif formats:
         named = {"": next(iter(results.values()))} if flat and len(results) == 1 else results
         typer.echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)

@@ -175,7 +175,7 @@ def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[st
         path = image_file(images, image_id)
         if path is None:
             faults[image_id] = ImageError("there is no such file")
-        elif not path.resolve().is_relative_to(home):
+        elif path.is_symlink() and not path.resolve().is_relative_to(home):
             faults[image_id] = ImageError("a link that leads out of the folder")
         else:
             paths[image_id] = path

@@ -75,8 +75,9 @@ class Draws:
         """
         known = ~np.isnan(table)
         patterns, place = np.unique(known, axis=1, return_inverse=True)
-        sizes = self.sums(patterns.astype(np.float64), resamples)[:, place.ravel()]
-        sums = self.sums(np.where(known, table, 0.0), resamples)
+        both = np.concatenate([patterns, np.where(known, table, 0.0)], axis=1)
+        sizes, sums = np.split(self.sums(both, resamples), [patterns.shape[1]], axis=1)
+        sizes = sizes[:, place.ravel()]
         return np.divide(sums, sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
 
 

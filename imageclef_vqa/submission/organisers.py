@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.submission.findings import Finding
-from imageclef_vqa.submission.records import COLUMNS, Layout
+from imageclef_vqa.submission.records import COLUMNS, PairAnswers, arrange
 from imageclef_vqa.task import QUESTIONS
 
 _NO_JSON = "it reads JSON alone, and ends with a traceback on anything else"
@@ -38,16 +38,17 @@ class Verdict(BaseModel):
 
 
 def organisers_verdict(
-    content: Any, image_ids: Sequence[str], findings: Sequence[Finding], *, instead: Layout | None = None
+    content: Any, image_ids: Sequence[str], findings: Sequence[Finding], *, instead: PairAnswers | None = None
 ) -> Verdict:
     """Their verdict on a run, and what of `findings` it misses.
 
     Args:
         content: the run's JSON as it was loaded; None if it is no JSON.
-        instead: where it is none, the same answers in their layout, for what they would say of those.
+        instead: where it is none, its answers, for what they would say of those as JSON.
     """
     if content is None and instead:
-        then = organisers_verdict(instead, image_ids, findings)
+        first = {pair: answers for pair, answers in instead.items() if pair[0] in image_ids[:1]}
+        then = organisers_verdict(arrange(first, []), image_ids, findings)
         blind = f", and miss {', '.join(then.missed)}" if then.missed else ""
         would = f"accept{blind}" if then.accepts else "refuse, too"
         return Verdict(accepts=False, says=f"{_NO_JSON}; the same answers as JSON it would {would}", missed=then.missed)

@@ -31,6 +31,7 @@ tbody th { font-weight: 400; min-width: 9rem; } tbody tr > :last-child, thead tr
 tfoot th, tfoot td { font-weight: 700; border-bottom: 0; }
 .number { text-align: right; white-space: nowrap; } thead .number { white-space: normal; }
 .matrix { width: auto; min-width: min(100%, 32rem); } .matrix td { min-width: 2.4rem; padding: .3rem .4rem; } .matrix th { font-size: .85rem; max-width: 22rem; }
+.matrix thead th { padding-right: .4rem; } .matrix thead tr > :last-child, .matrix tbody tr > :last-child { padding-right: .4rem; }
 .none { color: var(--soft); opacity: .6; }
 .good1 { background: color-mix(in srgb, var(--mine) 10%, transparent); } .bad1 { background: color-mix(in srgb, var(--bad) 7%, transparent); }
 .good2 { background: color-mix(in srgb, var(--mine) 18%, transparent); } .bad2 { background: color-mix(in srgb, var(--bad) 14%, transparent); }
@@ -71,6 +72,7 @@ button { cursor: pointer; padding-inline: 1rem; }
 #cards details { padding: .4rem 0 0; border-bottom: 0; font-size: .9rem; } #cards details ul { margin-top: .5rem; }
 #more { display: block; margin: 1.5rem auto; } #more[hidden] { display: none; }
 @media (max-width: 42rem) { .wide { display: none; } th, td { padding-right: .5rem; } table { font-size: .9rem; }
+  figure { overflow-x: auto; } svg.chart[viewBox^="0 0 680"] { min-width: 34rem; }
   #filters label { flex: 1 1 100%; } #cards { grid-template-columns: 1fr; } .lead { font-size: 1rem; } }
 @media print { #filters, #more { display: none; } }
 """
