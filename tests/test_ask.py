@@ -38,7 +38,15 @@ def test_a_question_is_known_by_number_text_and_alias_in_any_case(question):
 
 
 @pytest.mark.parametrize(
-    ("part", "number"), [("color of the landmark", None), ("TYPE of polyp", 17), ("in the image", None), ("text", 4)]
+    ("part", "number"),
+    [
+        ("color of the landmark", 6),
+        ("abnorm color", 5),
+        ("color", None),
+        ("TYPE of polyp", 17),
+        ("in the image", None),
+        ("text", 4),
+    ],
 )
 def test_a_part_is_enough_where_no_other_question_has_it(part, number):
     if number is None:

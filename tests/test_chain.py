@@ -75,7 +75,7 @@ def test_predicting_again_gives_the_same_file(finished):
 def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
     folder, _ = finished
     names = sorted(path.name for path in (folder / "work/main/stage2").iterdir())
-    assert names == ["config.json", "log.jsonl", "model.safetensors", "vocabulary.json"]
+    assert names == ["config.json", "log.jsonl", "loss.png", "model.safetensors", "vocabulary.json"]
     assert (folder / "work/main/stage2/model.safetensors").stat().st_size < 8e6
 
 

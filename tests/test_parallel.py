@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from imageclef_vqa import runtime
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.data.synthetic import write_synthetic_dataset
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -61,6 +63,26 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named():
     killed = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGKILL)})"
     with pytest.raises(MedvqaError, match=r"process 2 of 3 \(device 1\) was ended by SIGKILL; the others were ended"):
         watched(SLEEP, killed, SLEEP)
+
+
+def test_a_process_that_was_killed_is_the_cause_of_what_others_say_of_it():
+    def ended(code):
+        return SimpleNamespace(returncode=code, poll=lambda: code, kill=lambda: None, wait=lambda: None)
+
+    with pytest.raises(MedvqaError, match=r"process 2 of 3 .* was ended by SIGKILL"):
+        launch._watch([ended(1), ended(-9), ended(1)], [], range(3))
+
+
+def test_a_connection_that_breaks_is_told_in_words():
+    runtime.set_environment()
+    from imageclef_vqa.training.parallel import Processes
+
+    processes = Processes()
+    processes.count = 2
+    with pytest.raises(MedvqaError, match=r"process 1 of 2 has lost another one"), processes.loss_explained():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:576] Read error [127.0.0.1]:2952: Connection reset by peer")
+    with pytest.raises(RuntimeError, match="wrong shape"), processes.loss_explained():
+        raise RuntimeError("wrong shape")
 
 
 def test_a_process_that_fails_alone_is_quoted(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,15 @@ def test_a_converted_resnet34_computes_what_torchvision_does(imagenet: Path, tmp
         network.set_state_dict(state | {one: kept[other], other: kept[one]})
         assert np.abs(outputs(network)["features"] - expected["features"]).max() > 1e-2
         network.set_state_dict(network.state_dict() | kept)
+
+
+def test_a_conversion_has_a_few_tensors_in_memory_at_a_time(imagenet: Path, tmp_path: Path) -> None:
+    largest = 512 * 512 * 3 * 3 * 4
+    tracemalloc.start()
+    convert(open_source(imagenet), tmp_path / "w")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert largest < peak < 3.5 * largest < 0.4 * imagenet.stat().st_size
 
 
 def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_head_of_its_own(

@@ -76,6 +76,14 @@ def test_every_expected_tensor_is_reached(checkpoint):
     assert all(row.passed for row in rows), rows
 
 
+@pytest.mark.parametrize("name", ["t5_bf16_shards", "t5_fp16_torch_shards", "retrieval_fp16_shards"])
+def test_odd_sizes_in_shards_of_half_precision_are_as_exact(name):
+    """Odd numbers of layers and heads, no qkv bias, other pictures, T5 untied or plain; shards of either format."""
+    rows = verify(PARITY / name)
+    assert len(rows) == 6
+    assert all(row.passed for row in rows), rows
+
+
 SWAPS = (
     ("vision_model.encoder.layers.0.mlp.fc2.bias", "vision_model.encoder.layers.1.mlp.fc2.bias"),
     ("vision_model.encoder.layers.0.layer_norm1.weight", "vision_model.encoder.layers.0.layer_norm2.weight"),
@@ -419,3 +427,40 @@ def test_a_hub_name_is_fetched_in_one_format_where_there_is_a_network(monkeypatc
     assert "vocab.txt" in asked["allow_patterns"]
     assert hub.find_source(str(tmp_path)) == tmp_path
     assert hub.find_source("no/such/folder") == Path("no/such/folder")
+
+
+def test_what_verify_cannot_run_is_said_and_is_no_fault_of_the_program(t5):
+    config = json.loads((t5 / "config.json").read_text())
+    tensors = open_safetensors(t5 / "model.safetensors")[0]
+    language = {name: tensor for name, tensor in tensors.items() if name.startswith("language_model.")}
+    alone = t5 / "alone"
+    alone.mkdir()
+    save_weights(
+        alone / "model.safetensors",
+        {name.removeprefix("language_model."): tensor.bits() for name, tensor in language.items()},
+    )
+    (alone / "config.json").write_text(json.dumps(config["text_config"]))
+    shutil.copy(t5 / "expected.safetensors", alone)
+    with pytest.raises(MedvqaError, match=r"\(t5\) is no BLIP-2"):
+        verify(alone)
+    convert(open_source(t5), t5 / "ours")
+    shutil.copy(t5 / "expected.safetensors", t5 / "ours")
+    assert all(row.passed for row in verify(t5 / "ours"))
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("vision_config", "num_attention_heads", 5, "which does not divide the width 48"),
+        ("vision_config", "hidden_act", "maxout", "not one of"),
+        ("qformer_config", "num_attention_heads", 3, "which does not divide the width 40"),
+        ("text_config", "feed_forward_proj", "gated-tanh", "not relu or"),
+        ("text_config", "d_kv", 0, "not a number from 1 on"),
+    ],
+)
+def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, message):
+    config = json.loads((t5 / "config.json").read_text())
+    config[part][field] = value
+    (t5 / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MedvqaError, match=rf"config\.json, {part}: {field} is (.|\n)*{message}"):
+        plan_conversion(open_source(t5))

@@ -1,11 +1,12 @@
 """Full-size models on a small machine: `vit-g-glm-6b` answers, `vit-g-t5-base` takes a step of stage 2.
 
-One image and all its questions, as `predict` and `finetune` do it, with random weights: decoding then follows as many
-answers as it may. The language model's weights are written to a file in half precision (12.4 GB for ChatGLM-6B, removed
-again) and mapped from it; words are cut with `tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of
-resident memory, of which pages of the mapped file can be dropped at any time.
+One image and QUESTIONS of its questions (all 18 for a step, the first 3 for answers unless said), as `finetune` and
+`predict` do it, with random weights: decoding then follows as many answers as it may. The language model's weights are
+written to a file in half precision (12.4 GB for ChatGLM-6B, removed again) and mapped from it; words are cut with
+`tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped
+file can be dropped at any time.
 
-    python examples/benchmarks/full_size_models.py predict|step|step-frozen [FOLDER]
+    python examples/benchmarks/full_size_models.py predict|step|step-frozen [FOLDER] [QUESTIONS]
 """
 
 from __future__ import annotations
@@ -87,19 +88,33 @@ def pixels(size: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype="uint8")
 
 
-def predict(model, _preset: Preset) -> dict[str, float]:
-    """Ranked answers to all questions about one image."""
-    from imageclef_vqa.inference.answerer import Answerer
+def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
+    """Ranked answers to the first questions about one image."""
+    import paddle
+
+    from imageclef_vqa.inference.decoding import rank_answers
+    from imageclef_vqa.inference.grammar import Grammar
+    from imageclef_vqa.inference.trie import Trie
     from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.vision import normalise
+    from imageclef_vqa.task import QUESTIONS
+    from imageclef_vqa.training.pairs import pad
 
-    answerer = Answerer(model, Tokenizer(TINY_WEIGHTS / "spiece.model"), learn_vocabulary(scenes(SCENES).labels()))
-    [ranked] = answerer.rank(pixels(model.vision.image_size))
+    tokenizer, vocabulary = Tokenizer(TINY_WEIGHTS / "spiece.model"), learn_vocabulary(scenes(SCENES).labels())
+    asked = paddle.to_tensor(pad([tokenizer.encode(question.text) for question in QUESTIONS[:questions]]))
+    model.eval()
+    with paddle.no_grad():
+        visual = model.visual_tokens(normalise(pixels(preset.vision.image_size)))
+        image_of_pair = paddle.zeros([questions], dtype="int64")
+        memory = model.read(visual, image_of_pair, asked, (asked != 0).astype("int64"))
+    trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
+    ranked = rank_answers(model.language, memory, trie, np.arange(questions))
     assert all(each[0].probability > 0 for each in ranked)
-    return {"questions": len(ranked), "answers": sum(map(len, ranked))}
+    return {"questions": questions, "answers": sum(map(len, ranked))}
 
 
-def step(model, preset: Preset, *, vision: bool = True) -> dict[str, float]:
-    """A step of stage 2 on one image and all its questions."""
+def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> dict[str, float]:
+    """A step of stage 2 on one image and its questions."""
     from imageclef_vqa.models.language import Tokenizer
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training import stage2
@@ -111,7 +126,7 @@ def step(model, preset: Preset, *, vision: bool = True) -> dict[str, float]:
 
     drawn = scenes(1)
     table = PairTable(drawn, learn_vocabulary(drawn.labels()), Tokenizer(TINY_WEIGHTS / "spiece.model"))
-    [batch] = table.all(1)
+    [batch] = table.epoch(1, questions, np.random.default_rng(0))
     learning = choose_what_learns(model, stage2.learns(vision=vision))
     optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
@@ -123,8 +138,8 @@ def step(model, preset: Preset, *, vision: bool = True) -> dict[str, float]:
     return {"questions": len(batch.pairs), "loss": round(float(loss), 3), "norm": round(norm, 3)}
 
 
-def step_frozen(model, preset: Preset) -> dict[str, float]:
-    return step(model, preset, vision=False)
+def step_frozen(model, preset: Preset, questions: int = 18) -> dict[str, float]:
+    return step(model, preset, questions, vision=False)
 
 
 WORKS = {"predict": predict, "step": step, "step-frozen": step_frozen}
@@ -141,7 +156,7 @@ def main() -> None:
         peaks.start()
         model = build(preset, file)
         loaded = time.monotonic()
-        done = WORKS[what](model, preset)
+        done = WORKS[what](model, preset, *map(int, sys.argv[3:4]))
         result = {
             "preset": preset.name,
             "what": what,

@@ -89,7 +89,8 @@ def train(setting: Setting, file: Path) -> None:
     from imageclef_vqa.models.representation import RepresentationHeads
     from imageclef_vqa.training import stage1, stage2
     from imageclef_vqa.training.loop import choose_what_learns
-    from imageclef_vqa.training.pairs import Batch, Pair
+    from imageclef_vqa.training.pairs import Pair, PairTable
+    from imageclef_vqa.training.parallel import Share
 
     rng = np.random.default_rng(0)
     images, size = setting.recipe.batch, setting.preset.vision.image_size
@@ -99,12 +100,12 @@ def train(setting: Setting, file: Path) -> None:
     if setting.stage == "1":
         heads = RepresentationHeads(setting.preset.qformer)
         whole, learns = stage1.Stage1(model, heads), stage1.LEARNS
-        text = paddle.to_tensor(rng.integers(1, 7000, (images, QUESTION + ANSWER)))
-    learning = choose_what_learns(whole, learns)
+    learning = list(choose_what_learns(whole, learns).values())
     optimizer = paddle.optimizer.AdamW(1e-5, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
-    pairs = [Pair(number, (), [2] * ANSWER, []) for _ in range(images) for number in range(18)]
-    batch = Batch(np.arange(images), np.repeat(np.arange(images), 18), pairs)
-    table = SimpleNamespace(questions=[[3] * QUESTION] * 18)
+    asked = range(1 if setting.stage == "1" else 18)
+    pairs = [[Pair(number, (str(image),), [2] * ANSWER, []) for number in asked] for image in range(images)]
+    batch = PairTable.batch(np.arange(images), pairs)
+    table = SimpleNamespace(questions=[[3] * QUESTION] * 18, seen=lambda image, _view: pairs[image])
     for _ in range(2):
         whole.train()
         model.language.eval()
@@ -113,8 +114,8 @@ def train(setting: Setting, file: Path) -> None:
         else:
             with paddle.no_grad():
                 patches = model.vision(pixels)
-            positive = paddle.eye(images)
-            loss = sum(stage1.representation_losses(model, heads, patches, text, positive, rng).values())
+            alone = Share.alone(batch)
+            loss = sum(stage1.representation_losses(model, heads, patches, table, alone, rng).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)

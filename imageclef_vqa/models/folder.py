@@ -24,7 +24,6 @@ from typing import Any, get_args, get_type_hints
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
 from imageclef_vqa.models.presets import (
-    FOLDER,
     GLMConfig,
     LanguageConfig,
     Preset,
@@ -34,6 +33,7 @@ from imageclef_vqa.models.presets import (
     find_preset,
 )
 
+FOLDER = "folder"  # in place of a preset's name: the sizes are those that the folder of weights gives
 CONFIG = "config.json"
 FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")

@@ -136,7 +136,6 @@ class Preset:
 
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny"
-FOLDER = "folder"  # in place of a preset's name: the sizes are those that the folder of weights gives
 
 # CLIP's ViT-L/14 (Radford et al. 2021, table 20) and EVA-CLIP's ViT-g/14, both without their last layer, whose input is
 # what BLIP-2 reads (section 3.4).
@@ -248,7 +247,5 @@ def find_preset(name: str, weights: Path | None = None) -> Preset:
         UsageError: there is none; the message lists them.
     """
     if name not in PRESETS:
-        raise UsageError(
-            f"no preset is called {name!r}; there are: {', '.join(PRESETS)}, and {FOLDER} for the sizes of --weights"
-        )
+        raise UsageError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
     return replace(PRESETS[name], weights=weights or PRESETS[name].weights)

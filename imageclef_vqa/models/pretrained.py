@@ -12,9 +12,9 @@ import numpy as np
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.folder import WORDS, FolderConfig, read_folder_config
+from imageclef_vqa.models.folder import FOLDER, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer, load_language, read_tokenizer, tokenizer_file
-from imageclef_vqa.models.presets import FOLDER, Preset
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.representation import RepresentationHeads
 from imageclef_vqa.models.vision import resize_positions
 from imageclef_vqa.models.weights import load_weights, open_safetensors

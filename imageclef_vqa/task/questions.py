@@ -9,6 +9,7 @@ that can be said, and the first one is the guess.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -163,8 +164,12 @@ def find_question(text: str) -> Question | None:
     return _BY_TEXT.get(normalised(text))
 
 
+_LITTLE_WORD = 3  # letters: of, the, is
+
+
 def choose_question(text: str) -> Question:
-    """The question that a person means: by its number, by its text or an alias, or by a part that no other one has.
+    """The question that a person means: by its number, by its text or an alias, or by a part that no other one has;
+    else by the words of some length that are in it, whole or begun: "color of the abnorm".
 
     Raises:
         UsageError: none is meant, or several are, which are listed.
@@ -177,7 +182,9 @@ def choose_question(text: str) -> Question:
     if (exact := find_question(plain)) is not None:
         return exact
     spelt = [(question, normalised("\n".join([question.text, *question.aliases]))) for question in QUESTIONS]
+    words = [rf"\b{re.escape(word)}" for word in plain.split() if len(word) > _LITTLE_WORD]
     meant = [question for question, spellings in spelt if plain in spellings]
+    meant = meant or [q for q, spellings in spelt if words and all(re.search(word, spellings) for word in words)]
     if len(meant) == 1:
         return meant[0]
     what = f"{len(meant)} questions have {text!r} in them" if meant else f"no question has {text!r} in it"

@@ -91,7 +91,7 @@ def finetune(
 
     kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept):
+    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept), processes.loss_explained():
         paddle.seed(seed)
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)

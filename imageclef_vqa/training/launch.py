@@ -73,8 +73,9 @@ def _watch(processes: list[subprocess.Popen], voices: list[IO[str]], devices: Se
         if all(process.poll() == 0 for process in processes):
             return 0
         time.sleep(_POLL)
-    rank = next(rank for rank, process in enumerate(processes) if process.poll() not in (None, 0))
-    code = processes[rank].returncode
+    codes = {rank: code for rank, process in enumerate(processes) if (code := process.poll())}
+    rank = min(codes, key=lambda rank: codes[rank] > 0)  # who was ended by force is why others failed
+    code = codes[rank]
     if code < 0:
         _end(processes)
         raise MedvqaError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from ctypes import CDLL
@@ -20,6 +21,7 @@ import paddle
 import paddle.distributed as distributed
 from paddle import Tensor
 
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.dropout import rows_at_hand
 from imageclef_vqa.training.pairs import Batch
 
@@ -27,6 +29,8 @@ Item = TypeVar("Item")
 _BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
 _DIE_WITH_PARENT = 1  # prctl(2), PR_SET_PDEATHSIG
 _AT_ONCE = 2**26  # numbers in one message: 256 MB
+# What Paddle raises where another process has gone: the words of gloo, NCCL and HCCL.
+_LOST = re.compile(r"gloo|[nhx]ccl|TCPStore|Connection (reset|closed|refused)|Broken pipe", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,23 @@ class Processes:
         return self.rank == 0
 
     @contextlib.contextmanager
+    def loss_explained(self) -> Iterator[None]:
+        """Within the block, the end of another process is an error for the user.
+
+        Raises:
+            MedvqaError: another process could not be reached.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count == 1 or not _LOST.search(str(error)):
+                raise
+            raise MedvqaError(
+                f"process {self.rank + 1} of {self.count} has lost another one and ends, too",
+                remedy="the same command goes on from the last saved state, on as many devices as you like",
+            ) from None
+
+    @contextlib.contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
         """Let the first process through the block, then the others: they find what it left in the cache."""
         if not self.first:
@@ -119,14 +140,6 @@ class Processes:
         """Until all are here."""
         if self.count > 1:
             distributed.barrier()
-
-    def agree(self, number: int) -> int:
-        """What the first process says."""
-        if self.count == 1:
-            return number
-        said = paddle.to_tensor([number], dtype="int64")
-        distributed.broadcast(said, src=0)
-        return int(said)
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """The sums of everyone's numbers."""

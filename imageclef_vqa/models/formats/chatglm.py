@@ -47,11 +47,12 @@ def read_config(fields: Fields) -> GLMConfig:
     fields.demand(fields.get("position_encoding_2d", True) is True, "position_encoding_2d is not true")
     for name in ("quantization_bit", "pre_seq_len"):
         fields.demand(not fields.get(name), f"{name} is {fields.get(name)!r}; only plain weights can be read")
+    width = fields.positive("hidden_size")
     return GLMConfig(
         vocab_size=fields.positive("vocab_size"),
-        hidden_size=fields.positive("hidden_size"),
+        hidden_size=width,
         num_layers=fields.positive("num_layers"),
-        num_attention_heads=fields.positive("num_attention_heads"),
+        num_attention_heads=fields.heads("num_attention_heads", width=width),
         inner_hidden_size=fields.positive("inner_hidden_size"),
         layernorm_epsilon=fields.fraction("layernorm_epsilon", 1e-5),
         max_sequence_length=fields.positive("max_sequence_length", 2048),

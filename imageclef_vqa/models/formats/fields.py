@@ -41,6 +41,12 @@ class Fields:
         self.demand(type(value) is int and 0 < value < _LARGEST, f"{name} is {value!r}, not a number from 1 on")
         return int(value)
 
+    def heads(self, name: str, default: Any = _MISSING, *, width: int) -> int:
+        """A number of attention heads, which share out `width` evenly."""
+        value = self.positive(name, default)
+        self.demand(width % value == 0, f"{name} is {value}, which does not divide the width {width}")
+        return value
+
     def fraction(self, name: str, default: Any = _MISSING) -> float:
         """A number from 0 to less than 1: an epsilon, a dropout."""
         value = self._value(name, default)

@@ -123,13 +123,13 @@ def read(source: Source) -> Reading:
 
 
 def _vision(fields: Fields) -> VisionConfig:
-    epsilon = fields.fraction("layer_norm_eps", 1e-6)
+    epsilon, width = fields.fraction("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
     return VisionConfig(
         image_size=fields.positive("image_size", 224),
         patch_size=fields.positive("patch_size", 14),
-        width=fields.positive("hidden_size", 1408),
+        width=width,
         layers=fields.positive("num_hidden_layers", 39),
-        heads=fields.positive("num_attention_heads", 16),
+        heads=fields.heads("num_attention_heads", 16, width=width),
         mlp_width=fields.positive("intermediate_size", 6144),
         norm_epsilon=epsilon,
         final_norm_epsilon=epsilon,
@@ -141,11 +141,12 @@ def _vision(fields: Fields) -> VisionConfig:
 def _qformer(fields: Fields, *, words: bool) -> QFormerConfig:
     """Sizes; those of the text branch only where the checkpoint has its `words`: without them they mean nothing."""
     own = fields.table("qformer_config")
+    width = own.positive("hidden_size", 768)
     return QFormerConfig(
         queries=fields.positive("num_query_tokens", 32),
-        width=own.positive("hidden_size", 768),
+        width=width,
         layers=own.positive("num_hidden_layers", 12),
-        heads=own.positive("num_attention_heads", 12),
+        heads=own.heads("num_attention_heads", 12, width=width),
         mlp_width=own.positive("intermediate_size", 3072),
         vision_width=fields.table("vision_config").positive("hidden_size", 1408),
         cross_attention_every=own.positive("cross_attention_frequency", 2),

@@ -20,7 +20,7 @@ from imageclef_vqa.models.formats.rules import Rule, fill, match
 from imageclef_vqa.models.parts import shapes
 from imageclef_vqa.models.weights.safetensors import write_safetensors
 from imageclef_vqa.models.weights.source import Source
-from imageclef_vqa.models.weights.stored import DTYPES, FLOATS, Stored, widened
+from imageclef_vqa.models.weights.stored import DTYPES, FLOATS, Stored, all_finite
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Made:
         parts = []
         for old in self.olds:
             bits = old.bits()
-            if old.dtype in FLOATS and not np.isfinite(widened(bits, old.dtype)).all():
+            if old.dtype in FLOATS and not all_finite(bits, old.dtype):
                 raise MedvqaError(f"{old.file}: {old.name} holds values that are no numbers (NaN or infinite)")
             parts.append(bits)
         return np.asarray(self.rule.how(*parts), order="C")

@@ -26,10 +26,13 @@ _END = 1  # T5's
 _QUESTION = ("pixels", "question_ids", "question_mask")
 _TEXT = ("pixels", "text_ids", "text_mask")
 # Each output, a property of `Outputs`, and the inputs that it needs.
-WITH_LANGUAGE = {
+WITHOUT_LANGUAGE = {
     "vision": ("pixels",),
     "qformer": ("pixels",),
     "projected": ("pixels",),
+}
+WITH_LANGUAGE = {
+    **WITHOUT_LANGUAGE,
     "logits": (*_QUESTION, "labels"),
     "loss": (*_QUESTION, "labels"),
     "greedy_ids": _QUESTION,

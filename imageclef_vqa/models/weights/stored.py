@@ -29,6 +29,7 @@ DTYPES = {
     "U64": np.dtype("<u8"),
 }
 FLOATS = ("F16", "BF16", "F32", "F64")
+_AT_ONCE = 2**20  # numbers that are looked through together
 
 
 class Bits(Protocol):
@@ -110,3 +111,10 @@ def values(tensor: Bits) -> np.ndarray:
 def widened(bits: np.ndarray, dtype: str) -> np.ndarray:
     """`bits` of `dtype` as numbers."""
     return (bits.astype("<u4") << 16).view("<f4") if dtype == "BF16" else bits
+
+
+def all_finite(bits: np.ndarray, dtype: str) -> bool:
+    """Whether none is infinite or no number; a block at a time, because a large tensor has no room beside it."""
+    flat = bits.reshape(-1)
+    blocks = (flat[start : start + _AT_ONCE] for start in range(0, flat.size, _AT_ONCE))
+    return all(np.isfinite(widened(block, dtype)).all() for block in blocks)

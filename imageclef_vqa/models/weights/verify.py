@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import paddle
 
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.models.folder import FolderConfig
-from imageclef_vqa.models.weights.convert import plan_conversion
-from imageclef_vqa.models.weights.outputs import IGNORED, STAGE1, WITH_LANGUAGE, Outputs
+from imageclef_vqa.models.presets import T5Config
+from imageclef_vqa.models.weights.convert import Conversion, plan_conversion
+from imageclef_vqa.models.weights.outputs import IGNORED, STAGE1, WITH_LANGUAGE, WITHOUT_LANGUAGE, Outputs
 from imageclef_vqa.models.weights.safetensors import open_safetensors
 from imageclef_vqa.models.weights.source import EXPECTED, open_source
 from imageclef_vqa.models.weights.stored import values
@@ -61,7 +62,7 @@ def verify(place: Path) -> list[Compared]:
     given = {name: values(tensor) for name, tensor in open_safetensors(place / EXPECTED)[0].items()}
     conversion = plan_conversion(open_source(place))
     conversion.check_copies()
-    outputs = STAGE1 if conversion.config.heads else WITH_LANGUAGE
+    outputs = _outputs(conversion)
     asked = [name for name in outputs if name in given]
     if complaints := [*_wrong_names(given, outputs), *_wrong_inputs(given, conversion.config)]:
         raise DataError([f"{place / EXPECTED}:", *complaints])
@@ -69,6 +70,24 @@ def verify(place: Path) -> list[Compared]:
     made = Outputs(conversion, inputs, tokens=given["greedy_ids"].shape[-1] if "greedy_ids" in given else 0)
     with paddle.no_grad():
         return [_compare(name, given[name], getattr(made, name).numpy()) for name in asked]
+
+
+def _outputs(conversion: Conversion) -> Mapping[str, tuple[str, ...]]:
+    """What such a checkpoint gives, and the inputs that it takes for it.
+
+    Raises:
+        MedvqaError: it has no vision part or no Q-Former.
+    """
+    config = conversion.config
+    if config.vision is None or config.qformer is None:
+        raise MedvqaError(
+            f"{conversion.source.place} ({conversion.format}) is no BLIP-2, and others are not run",
+            remedy="`medvqa weights convert` checks names and shapes of any known format",
+        )
+    if config.heads:
+        return STAGE1
+    every = WITH_LANGUAGE if isinstance(config.language, T5Config) else WITHOUT_LANGUAGE
+    return every if config.projection else {name: needs for name, needs in every.items() if name != "projected"}
 
 
 def _compare(name: str, expected: np.ndarray, ours: np.ndarray) -> Compared:

@@ -32,16 +32,14 @@ def queries(sizes: QFormerConfig, i: int, p: int) -> float:
 
 
 def representation(sizes: QFormerConfig, i: int, t: int, p: int, vision_width: int) -> float:
-    """Stage 1: queries alone, text alone, both for i matching pairs and 2 · i others, and both to write."""
-
-    def both(n: int) -> float:
-        q, tokens = sizes.queries, sizes.queries + t
-        layer = _attention(sizes, n, tokens, tokens) + _perceptron(sizes, n, tokens)
-        return sizes.layers * layer + _looks(sizes) * _attention(sizes, n, q, p)
-
+    """Stage 1: queries alone, text alone, both for i pairs and 2 · i others, and text that is written after queries."""
+    q, tokens, matched = sizes.queries, sizes.queries + t, 3 * i
+    both = sizes.layers * (_attention(sizes, matched, tokens, tokens) + _perceptron(sizes, matched, tokens))
+    both += _looks(sizes) * _attention(sizes, matched, q, p)
     text = sizes.layers * (_attention(sizes, i, t, t) + _perceptron(sizes, i, t))
+    write = sizes.layers * (_attention(sizes, i, t, tokens) + _perceptron(sizes, i, t))
     words = LOGITS * i * t * sizes.vocabulary
-    return queries(sizes, i, p) + text + both(3 * i) + both(i) + words + 4 * i * p * vision_width
+    return queries(sizes, i, p) + text + both + write + words + i * p * vision_width
 
 
 def language(sizes: LanguageConfig, n: int, prefix: int, answer: int, *, stored: bool) -> float:

@@ -15,14 +15,15 @@ def vision(sizes: VisionConfig, i: int) -> float:
 
 
 def queries(sizes: QFormerConfig, i: int, p: int) -> float:
-    return i * (_bert(sizes, sizes.queries) + _look(sizes, p))
+    return i * (_bert(sizes, sizes.queries) + _keys(sizes, p) + _look(sizes, p))
 
 
 def representation(sizes: QFormerConfig, i: int, t: int, p: int) -> float:
-    """Stage 1: queries, text, both for 3 · i pairs that are matched, and both for i that are written."""
+    """Stage 1: queries, text, both for 3 · i pairs that are matched, and text that is written after the queries."""
     both = _bert(sizes, sizes.queries + t) + _look(sizes, p)
+    write = _bert(sizes, t) + sizes.layers * _scores(t, sizes.queries, sizes.width)
     words = 2 * t * sizes.width * sizes.vocabulary
-    return queries(sizes, i, p) + i * (_bert(sizes, t) + 4 * both + words)
+    return queries(sizes, i, p) + i * (_bert(sizes, t) + 3 * both + write + words)
 
 
 def language(sizes: LanguageConfig, n: int, prefix: int, answer: int) -> float:
@@ -47,10 +48,18 @@ def _bert(sizes: QFormerConfig, t: int) -> int:
     return sizes.layers * (_layer(t, sizes.width, sizes.mlp_width, 2) + _scores(t, t, sizes.width))
 
 
+def _keys(sizes: QFormerConfig, p: int) -> int:
+    """Keys and values of p patches, once for all that is read beside them."""
+    return _looks(sizes) * 2 * p * 2 * sizes.vision_width * sizes.width
+
+
 def _look(sizes: QFormerConfig, p: int) -> int:
     d, q = sizes.width, sizes.queries
-    looks = -(-sizes.layers // sizes.cross_attention_every)
-    return looks * (2 * q * 2 * d * d + 2 * p * 2 * sizes.vision_width * d + _scores(q, p, d))
+    return _looks(sizes) * (2 * q * 2 * d * d + _scores(q, p, d))
+
+
+def _looks(sizes: QFormerConfig) -> int:
+    return -(-sizes.layers // sizes.cross_attention_every)
 
 
 def _layer(t: int, d: int, m: int, matrices: int) -> int:
