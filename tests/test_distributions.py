@@ -134,6 +134,13 @@ def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_l
     assert "error" not in {each.severity for each in check_run(as_run(polyps))}
 
 
+def test_a_question_of_which_training_hardly_has_sets_is_not_judged_by_them():
+    labels = [(17, ("Not relevant",))] * 100 + [(17, ("Paris is", "Paris ip"))] * 2
+    run = Run({(image_id(n), 17): ("Paris is",) for n in range(40)}, [image_id(n) for n in range(40)], VOCABULARY)
+    found = checks(replace(run, vocabulary=learn_vocabulary(labels)))
+    assert "arity" not in found or found["arity"].severity == "warning"
+
+
 def exchanged(images, one, other):
     for image in images.values():
         image[one], image[other] = image[other], image[one]

@@ -238,6 +238,11 @@ def test_true_answers_raise_no_error_however_few_labels_there_are(tmp_path, labe
     assert code == 0, [each for each in findings.values() if each["severity"] == "error"]
 
 
+def test_of_a_file_that_was_not_read_to_its_end_nothing_is_said_to_be_missing(tmp_path, knowledge):
+    (tmp_path / "run.csv").write_bytes(table(lambda row, place: row if place < 18 else [row[0], "x", *row[2:]]))
+    assert set(check(tmp_path / "run.csv", *knowledge)[1]) == {"question-id", "unread"}
+
+
 def test_sets_in_another_order_are_a_warning_where_the_labels_keep_one(tmp_path, knowledge):
     (tmp_path / "run.json").write_bytes(every(lambda entry: {**entry, "Answer": entry["Answer"][::-1]}))
     code, findings = check(tmp_path / "run.json", *knowledge)

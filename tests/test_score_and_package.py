@@ -344,8 +344,11 @@ def test_another_models_run_is_not_taken_for_an_altered_one(workspace):
     assert list(check_source(answers, [source])) == []
     (found,) = check_source(answers, [source._replace(probabilities=dict.fromkeys(mine, 0.9))])  # against its certainty
     assert (found.check, found.severity) == ("altered", "error")
-    few = {pair: given if pair[1] in (0, 4, 5) else mine[pair] for pair, given in answers.items()}  # three questions
-    assert [each.check for each in check_source(few, [source])] == ["altered"]
+    few = {pair: given if pair[0] < "test015" else mine[pair] for pair, given in answers.items()}  # images
+    one = {pair: ("Grey",) if pair[1] == 5 else given for pair, given in mine.items()}  # question
+    for altered in (few, one):
+        assert [each.check for each in check_source(altered, [source])] == ["altered"]
+    assert list(check_source({pair: given for pair, given in one.items() if pair[0] < "test009"}, [source])) == []
     assert list(check_source({pair: given[::-1] for pair, given in mine.items()}, [source])) == []  # sets
 
 
