@@ -75,6 +75,7 @@ def test_the_answers_are_those_of_predict_calibrated_alike(place):
     predicted = read_predictions(place.predictions("val"))[: len(QUESTIONS)]
     path = place.calibration
     kept = path.read_text()
+    fitted = json.loads(kept)["temperature"]
     for temperature in (1.0, 2.5):
         path.write_text(json.dumps(json.loads(kept) | {"temperature": temperature}))
         image = place.development / "images" / f"{predicted[0].image_id}.jpg"
@@ -84,8 +85,10 @@ def test_the_answers_are_those_of_predict_calibrated_alike(place):
         for mine, theirs in zip(asked["questions"], predicted, strict=True):
             assert tuple(mine["answer"]) == theirs.answers
             assert (mine["members"] == {}) == (theirs.members == {})
-            same = mine["probability"] == pytest.approx(theirs.probability, abs=1e-4)
-            assert same == (json.loads(kept)["temperature"] == temperature) or theirs.probability > 0.999
+            shares = [candidate.probability for candidate in theirs.candidates]
+            bent = [share ** (fitted / temperature) for share in shares]
+            expected = [each / sum(bent) for each in bent]
+            assert [candidate["probability"] for candidate in mine["candidates"]] == pytest.approx(expected, abs=1e-4)
     path.unlink()
     assert json.loads(ask(place, image, "--json").stdout)["temperature"] is None
     path.write_text(kept)
@@ -113,12 +116,13 @@ def test_without_a_question_all_are_answered_in_one_table(place):
 
 def test_several_runs_are_averaged(place):
     place.calibration.unlink(missing_ok=True)
-    each = [ask(place, image_of(place), "3", "--json", "--run", run) for run in ("main", "other")]
-    both = ask(place, image_of(place), "3", "--json", "--run", "main", "--run", "other")
+    each = [ask(place, image_of(place), "5", "--json", "--run", run) for run in ("main", "other")]
+    both = ask(place, image_of(place), "5", "--json", "--run", "main", "--run", "other")
     shares = [
         {tuple(c["answers"]): c["probability"] for c in json.loads(done.stdout)["questions"][0]["candidates"]}
         for done in (*each, both)
     ]
+    assert shares[0] != pytest.approx(shares[1], abs=1e-3)
     assert shares[2] == pytest.approx({answer: (shares[0][answer] + shares[1][answer]) / 2 for answer in shares[0]})
 
 

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import read_dataset, read_split
 from imageclef_vqa.inference import predict as predicting
+from imageclef_vqa.inference import sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NOTHING
+from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -245,6 +247,16 @@ def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_the
     assert packaged.exit_code == 1
     assert f"question 5: {TEST} answers are none that the training labels hold ('(no answer)'" in packaged.output
     assert not (root / "run.csv").exists()
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_path, monkeypatch, share):
+    dataset = predicting.read_pictures(root / "data/test/images", tmp_path / "none").readable
+    journal = Journal(tmp_path / "journal", "key", len(dataset), 2)
+    monkeypatch.setattr(Answerer, "rank", lambda self, pixels, augmented: [[] for _ in pixels])
+    task = sharding.Task("predict", dataset, journal, 128, freely=False, augmented=False)
+    sharding._answer_share(Workspace.at(root, "one"), [task], share, 2)
+    assert journal.missing == [number for number in range(4) if number % 2 != share]
 
 
 def test_two_devices_answer_as_one(root, monkeypatch):
