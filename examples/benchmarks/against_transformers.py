@@ -71,42 +71,10 @@ def ours() -> dict[str, Any]:
 def transformers() -> dict[str, Any]:
     """Pairs per second and the number of parameters."""
     import torch
-    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, Blip2VisionConfig
-    from transformers import T5Config as TextConfig
+    from transformers_blip2 import random_blip2
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    torch.manual_seed(0)
-    vision, qformer, language = PRESET.vision, PRESET.qformer, PRESET.language
-    config = Blip2Config.from_vision_qformer_text_configs(
-        Blip2VisionConfig(
-            hidden_size=vision.width,
-            intermediate_size=vision.mlp_width,
-            num_hidden_layers=vision.layers,
-            num_attention_heads=vision.heads,
-            image_size=vision.image_size,
-            patch_size=vision.patch_size,
-        ),
-        Blip2QFormerConfig(
-            hidden_size=qformer.width,
-            num_hidden_layers=qformer.layers,
-            num_attention_heads=qformer.heads,
-            intermediate_size=qformer.mlp_width,
-            encoder_hidden_size=vision.width,
-            cross_attention_frequency=qformer.cross_attention_every,
-        ),
-        TextConfig(
-            vocab_size=language.vocab_size,
-            d_model=language.d_model,
-            d_kv=language.d_kv,
-            d_ff=language.d_ff,
-            num_layers=language.num_layers,
-            num_decoder_layers=language.num_decoder_layers,
-            num_heads=language.num_heads,
-            decoder_start_token_id=0,
-        ),
-        num_query_tokens=qformer.queries,
-    )
-    model = Blip2ForConditionalGeneration(config).train()
+    model = random_blip2(PRESET).train()
     model.language_model.requires_grad_(False).eval()
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=1e-4, weight_decay=1e-4)
@@ -114,7 +82,7 @@ def transformers() -> dict[str, Any]:
     pairs = table.of_image[0][:PAIRS]
     questions = _padded([table.questions[pair.question_id] for pair in pairs], 0)
     answers = _padded([pair.tokens for pair in pairs], -100)
-    pixels = torch.tensor(random_pixels(PAIRS, vision.image_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixels = torch.tensor(random_pixels(PAIRS, PRESET.vision.image_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def step() -> None:
         model(

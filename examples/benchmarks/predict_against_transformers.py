@@ -83,52 +83,18 @@ def ours(preset: Preset) -> dict[str, Any]:
 def transformers(preset: Preset) -> dict[str, Any]:
     """Pairs per second and the number of parameters."""
     import torch
-    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, Blip2VisionConfig
-    from transformers import T5Config as TextConfig
+    from transformers_blip2 import random_blip2
 
     from imageclef_vqa.models.language import Tokenizer
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    torch.manual_seed(0)
-    vision, qformer, language = preset.vision, preset.qformer, preset.language
-    assert isinstance(language, T5Config)
-    picture = language.vocab_size  # one more token, which stands for a visual one in the prompt
-    config = Blip2Config.from_vision_qformer_text_configs(
-        Blip2VisionConfig(
-            hidden_size=vision.width,
-            intermediate_size=vision.mlp_width,
-            num_hidden_layers=vision.layers,
-            num_attention_heads=vision.heads,
-            image_size=vision.image_size,
-            patch_size=vision.patch_size,
-        ),
-        Blip2QFormerConfig(
-            hidden_size=qformer.width,
-            num_hidden_layers=qformer.layers,
-            num_attention_heads=qformer.heads,
-            intermediate_size=qformer.mlp_width,
-            encoder_hidden_size=vision.width,
-            cross_attention_frequency=qformer.cross_attention_every,
-        ),
-        TextConfig(
-            vocab_size=language.vocab_size + 1,
-            d_model=language.d_model,
-            d_kv=language.d_kv,
-            d_ff=language.d_ff,
-            num_layers=language.num_layers,
-            num_decoder_layers=language.num_decoder_layers,
-            num_heads=language.num_heads,
-            decoder_start_token_id=0,
-        ),
-        num_query_tokens=qformer.queries,
-        image_token_index=picture,
-    )
-    model = Blip2ForConditionalGeneration(config).eval()
+    model = random_blip2(preset).eval()
+    picture = model.config.image_token_index
     tokenizer = Tokenizer(TINY_WEIGHTS / "spiece.model")
     asked = [tokenizer.encode(QUESTIONS[number % len(QUESTIONS)].text) for number in range(PAIRS)]
     width = max(map(len, asked))
-    words = torch.tensor([[picture] * qformer.queries + ids + [0] * (width - len(ids)) for ids in asked])
-    pixels = torch.tensor(random_pixels(PAIRS, vision.image_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    words = torch.tensor([[picture] * preset.qformer.queries + ids + [0] * (width - len(ids)) for ids in asked])
+    pixels = torch.tensor(random_pixels(PAIRS, preset.vision.image_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @torch.inference_mode()
     def answer() -> None:
