@@ -1,6 +1,10 @@
 """For all tests."""
 
+import signal
+
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("patient")
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
