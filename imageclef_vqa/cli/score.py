@@ -10,6 +10,7 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _FOLDS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
 
 
+@collector_paused()
 def score(
     files: Annotated[
         list[str] | None,
