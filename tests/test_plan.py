@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -96,3 +97,13 @@ def test_operations_are_those_known_of_the_models():
 def test_what_cannot_be_planned_is_a_usage_error(options):
     done = CliRunner().invoke(app, ["plan", "--preset", "vit-g-t5-base", *options])
     assert done.exit_code == 2
+
+
+def test_the_example_for_ascend_fits_the_cards_that_it_is_for():
+    file = Path(__file__).parents[1] / "examples/ascend/8-cards.toml"
+    for stage, whole in (("1", 18.7e9), ("2", 34.0e9)):
+        name, recipe = choose_recipe(int(stage), recipe=str(file))
+        setting = Setting(preset=find_preset(name), stage=stage, recipe=recipe, precision=recipe.precision, devices=8)
+        assert make_plan(setting).peak < 32e9
+        at_once = replace(setting, recipe=recipe.model_copy(update={"accumulate": 1}))
+        assert make_plan(at_once).peak == pytest.approx(whole, rel=0.01)
