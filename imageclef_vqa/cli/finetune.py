@@ -51,7 +51,7 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
     from imageclef_vqa import runtime
-    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.models.folder import choose_preset
     from imageclef_vqa.training.launch import launch, launched, parse_devices
@@ -94,5 +94,6 @@ def finetune(
         losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         several = f"{done.processes} processes on {on}" if done.processes > 1 else on
         took = f"{done.last.get('epoch', 0)} epochs on {several} in {done.seconds:.0f} s"
-        typer.echo(f"stage {stage}: {took if done.trained else 'already trained, --fresh trains it anew'} ({losses})")
+        took = took if done.trained else "already trained, --fresh trains it anew"
+        typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
         typer.echo(f"{place.shown(done.folder)}; next: `medvqa {'finetune --stage 2' if stage == 1 else 'predict'}`")

@@ -31,7 +31,9 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Divide the development images into training and validation, without leaks."""
-    from imageclef_vqa.cli.console import print_json, print_table
+    from rich.table import Table
+
+    from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.data import make_split, read_dataset
     from imageclef_vqa.data.report import split_sections, split_summary
     from imageclef_vqa.errors import UsageError
@@ -54,8 +56,11 @@ def split(
         print_json(split_summary(dataset, made))
         return
     for warning in dataset.warnings:
-        typer.secho(f"warning: {warning}", fg="yellow")
+        typer.secho(wrapped(f"warning: {warning}"), fg="yellow")
     for section in split_sections(dataset, made):
         typer.echo()
-        typer.echo(section) if isinstance(section, str) else print_table(section)
+        if isinstance(section, Table):
+            print_table(section)
+        else:
+            typer.echo("\n".join(map(wrapped, section)))
     typer.echo(f"\n{place.shown(place.split_file)}; next: `medvqa finetune --stage 1`")
