@@ -124,13 +124,13 @@ def test_slices_are_compared_with_the_same_questions_over_all_images():
     found = {(each.by, each.name): each for each in score.slices}
     weak = found["batch", "cl8k2"]
     assert (weak.images, weak.exact_set, weak.gap) == (20, 0.5, -0.25)
-    assert found["polyps", "with polyps"].gap == -0.25
+    assert found["polyps", "present"].gap == -0.25
     assert [found["image height", name].images for name in ("under 500 px", "500 to 1,000 px", "over 1,000 px")] == [
         10,
         20,
         10,
     ]
-    assert not any(by == "gold answer" for by, _ in found)  # all of one length: nothing to compare
+    assert not any(by == "answer length" for by, _ in found)  # all of one length: nothing to compare
     assert [each.by for each in worst_slices(score.slices)] == ["batch", "polyps"]
     assert weak.gap_interval[0] < -0.25 < weak.gap_interval[1] < 0
 

@@ -31,6 +31,8 @@ def measured(given, gold):
         (("Pink; Red",), ("Pink", "Red"), 0, 0, 0, 0, 0, 0, 0),
         (("",), ("Pink",), 0, 0, 0, 0, 0, 0, 0),
         ((), ("Pink",), 0, 0, 0, 0, 0, 0, 0),
+        (("Pink",), (), 0, 0, 0, 0, 0, 0, 0),
+        ((), (), 1, 1, 1, 1, 1, 1, 1),
     ],
 )
 def test_every_pair_metric_is_as_computed_by_hand(given, gold, exact, ordered, folded, first, precision, recall, f1):
@@ -162,4 +164,23 @@ def test_a_score_as_json_leads_with_the_global_figure():
     assert content["global"]["exact_set"] == 1.0
     assert content["blip2"]["global"]["exact_set"] == 0.0
     assert content["questions"][0]["id"] == 0
-    assert content["questions"][1]["interval"] == [1.0, 1.0]
+    assert content["questions"][1]["interval"] == [0.0, 1.0]
+
+
+def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():
+    gold = {(str(number), question): ("Yes",) for number in range(60) for question in (3, 4)}
+    given = {pair: ("Yes",) if pair[1] == 4 else ("No",) for pair in gold}
+    score = score_answers(given, gold, groups={str(number): number // 2 for number in range(60)})
+    assert score.clusters == 30
+    assert score.question(4).interval == (0.9, 1.0)  # the rule of three, over groups
+    assert score.question(3).interval == (0.0, 0.1)
+    assert score.question(4).intervals["macro_f1"] == (0.9, 1.0)
+    one_wrong = score_answers(given | {("0", 4): ("No",)}, gold).question(4)
+    assert one_wrong.interval[0] <= score_answers(given, gold).question(4).interval[0] < 1.0  # more right, no wider
+
+
+def test_an_interval_stays_within_what_its_measure_can_be():
+    gold = {(str(number), 7): (str(number % 9),) for number in range(27)}
+    score = score_answers({pair: ("0",) if pair[0] != "5" else ("5",) for pair in gold}, gold)
+    assert score.overall.intervals["macro_f1"][0] >= 0.0
+    assert all(-1.0 <= low <= high <= 1.0 for low, high in score.overall.intervals.values())

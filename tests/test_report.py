@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import re
@@ -7,9 +8,21 @@ from PIL import Image
 from rich.console import Console
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
-from imageclef_vqa.evaluation import Model, ReportFold, draw_plots, render_report, score_fold, score_table
+from imageclef_vqa.evaluation import (
+    Model,
+    ReportFold,
+    as_csv,
+    as_markdown,
+    draw_plots,
+    form_table,
+    render_report,
+    score_answers,
+    score_fold,
+    score_table,
+)
 from imageclef_vqa.evaluation.calibration import calibrate
 from imageclef_vqa.evaluation.mistakes import confusions, member_scores
+from imageclef_vqa.evaluation.words import answers_text
 
 GOLD = {("img1", 5): ("Pink", "Red"), ("img2", 5): ("White",), ("img1", 4): ("Yes",), ("img2", 4): ("No",)}
 GIVEN = {("img1", 5): ("<script>document.title='hacked'</script>",), ("img2", 5): ("White",), ("img1", 4): ("Yes",)}
@@ -78,6 +91,40 @@ def test_the_gallery_holds_every_pair_with_what_was_said():
     said = [(q, content["answers"][gold], given, share, wrong) for q, gold, given, share, wrong in two[3]]
     white = content["answers"].index("White")
     assert said == [(4, "No", -1, -1, 1), (5, "White", white, 900, 0)]
+
+
+def test_a_set_written_as_one_string_does_not_look_like_the_set():
+    gold = {("cl8k2u1pm1dw7083203g1b7yv", 5): ("Pink", "Red"), ("cl8k2u1pm1dw7083203g1b7yw", 5): ("Pink", "Red")}
+    given = dict.fromkeys(gold, ("Pink; Red",))
+    score = score_fold("file", given, None, gold, majority=None, groups=None)
+    text = render_report("r", [ReportFold("gold", score, given, gold)])
+    assert gallery(text)["answers"] == ["Pink; Red", "“Pink; Red”"]
+    assert "</span> “Pink; Red”</th>" in text  # in the confusion matrix
+    assert '<td class="text">“Pink; Red” ≠ Pink; Red</td>' in text  # what its form costs
+
+
+def test_what_the_form_costs_is_told_question_by_question():
+    gold = {(str(number), question): ("Pink", "Red") for number in range(4) for question in (5, 6)}
+    given = {pair: ("Pink",) if pair[1] == 5 else ("Red", "pink" if pair[0] != "0" else "Pink") for pair in gold}
+    score = score_answers(given, gold)
+    console = Console(width=80, file=io.StringIO())
+    console.print(form_table(score))
+    assert [" ".join(line.split()) for line in console.file.getvalue().splitlines()[5:]] == [
+        "5 abnormality: colour one answer where a set is scored 100.0 50.0",
+        "6 landmark: colour differs in case alone 75.0 37.5",
+        "",
+        "question 5, for example: Pink ≠ Pink; Red",
+    ]
+    assert "| 6. What color is the anatomical landmark? | differs in case alone | 3 | 75.0 | 37.5 | Red; pink ≠" in (
+        as_markdown({"": score})
+    )
+    rows = csv.DictReader(io.StringIO(as_csv({"": score})))
+    assert [float(row["form_cost"]) for row in rows] == [1.0, 0.75, 0.875]
+
+
+def test_an_answer_in_an_example_commands_no_terminal():
+    assert answers_text(("Pink\x1b[2J\u202e", "")) == "Pink\ufffd[2J\ufffd; “”"
+    assert answers_text(("x" * 90,), 80) == "x" * 80 + "…"
 
 
 def test_only_official_ids_are_shown_others_may_name_a_patient():

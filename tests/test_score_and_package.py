@@ -187,6 +187,19 @@ def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(works
     assert "record 1 of gt.json" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("{}.jpg", "its ids have an extension: write them without"), ("x{}", "name the gold answers to these images")],
+)
+def test_answers_to_none_of_the_gold_images_are_an_error_and_no_score_of_zero(workspace, name, remedy):
+    answer = [{"QuestionID": 4, "Question": QUESTIONS[4].text, "Answer": ["Yes"]}]
+    Path("run.json").write_text(json.dumps({name.format(image_id): answer for image_id in TEST}))
+    result = medvqa("score", "run.json", "--gold", "data/test/gt.json")
+    assert result.exit_code == 1
+    assert "run.json: none of its images is in data/test/gt.json" in result.output
+    assert remedy in result.output
+
+
 def test_gold_images_that_were_trained_on_are_told(workspace):
     predict(Path("all.jsonl"), DEVELOPMENT)
     told = medvqa("score", "all.jsonl", "--gold", "data/development/gt.json").stdout
@@ -451,7 +464,7 @@ def test_package_shows_what_validation_lets_one_expect(workspace):
         "id": 0,
         "question": "What type of procedure is the image taken from?",
         "exact_set": 1.0,
-        "interval": [1.0, 1.0],
+        "interval": [0.25, 1.0],
         "majority": 0.5,
     }
 

@@ -127,6 +127,7 @@ def _show(title: str, result: Score | Published) -> None:
         Published,
         coverage_lines,
         form_line,
+        form_table,
         metrics_table,
         published_table,
         score_table,
@@ -139,6 +140,8 @@ def _show(title: str, result: Score | Published) -> None:
     for line in (form_line(result), *coverage_lines(result)):
         typer.echo(wrapped(line))
     print_table(score_table(title, result))
+    if result.form:
+        print_table(form_table(result))
     print_table(metrics_table(result))
     if line := slices_line(result):
         typer.echo(wrapped(line))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imageclef_vqa.cli.gather import Answers, answers_of
 from imageclef_vqa.cli.gold import Gold, gold_for, gold_of_file, read_answers, workspace_golds
-from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.evaluation import Comparisons, Published, ReportFold, compare_answers, read_published, score_fold
 from imageclef_vqa.task import read_predictions
 from imageclef_vqa.workspace import Workspace
@@ -40,7 +40,11 @@ def score_run(place: Workspace) -> list[ReportFold]:
 
 
 def score_file(place: Workspace, file: Path, gold_file: Path | None) -> tuple[ReportFold | None, Published | None]:
-    """One file of answers against `gold_file` or the fold that its images belong to; or else published figures."""
+    """One file of answers against `gold_file` or the fold that its images belong to; or else published figures.
+
+    Raises:
+        MedvqaError: no image that it answers has a gold answer.
+    """
     if (published := read_published(file)) is not None:
         return None, published
     probabilities = {}
@@ -51,6 +55,15 @@ def score_file(place: Workspace, file: Path, gold_file: Path | None) -> tuple[Re
     else:
         given = read_answers(place, str(file))
     gold = gold_of_file(place, gold_file) if gold_file is not None else gold_for(place, given, str(file))
+    answered = {image_id for image_id, _ in given}
+    if answered and answered.isdisjoint(gold.image_ids):
+        bare = {Path(image_id).stem for image_id in answered}
+        raise MedvqaError(
+            f"{file}: none of its images is in {gold_file}",
+            remedy="name the gold answers to these images with --gold"
+            if bare.isdisjoint(gold.image_ids)
+            else "its ids have an extension: write them without, as gt.json does",
+        )
     floor = None if gold_file is not None else _floor(place, gold)
     return _fold(gold, given, "file", None, floor, probabilities), None
 

@@ -7,7 +7,7 @@ from imageclef_vqa.evaluation.plots import draw_plots
 from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import ReportFold, render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
-from imageclef_vqa.evaluation.tables import comparison_table, metrics_table, published_table, score_table
+from imageclef_vqa.evaluation.tables import comparison_table, form_table, metrics_table, published_table, score_table
 from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, form_line, slices_line
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "coverage_lines",
     "draw_plots",
     "form_line",
+    "form_table",
     "global_accuracy",
     "metrics_table",
     "published_table",

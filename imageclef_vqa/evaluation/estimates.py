@@ -11,6 +11,7 @@ import numpy as np
 from imageclef_vqa.evaluation.metrics import (
     CLASS_METRICS,
     Answers,
+    Labels,
     Numbers,
     class_counts,
     class_labels,
@@ -18,7 +19,7 @@ from imageclef_vqa.evaluation.metrics import (
     matthews,
     mean_per_question,
 )
-from imageclef_vqa.evaluation.uncertainty import Draws, mean_of_known
+from imageclef_vqa.evaluation.uncertainty import Draws, interval95, mean_of_known
 
 # Of the draws, for the measures beside the first; and for what is no mean but needs the counts of some hundred classes.
 _RESAMPLES_BESIDE = 2000
@@ -30,16 +31,22 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimates:
-    """`values[metric]` is `[question]`, `samples[metric]` is `[resample, question]`; NaN where nothing is known."""
+    """`values[metric]` is `[question]`, `samples[metric]` is `[resample, question]`; NaN where nothing is known.
+
+    `clusters` is `[question]`, the clusters that hold a gold answer; `drawn`, all of them.
+    """
 
     values: Mapping[str, Numbers]
     samples: Mapping[str, Numbers]
+    clusters: Labels
+    drawn: int
 
     def of(self, question_id: int) -> dict[str, Any]:
         """The fields of `Figures` for one question."""
         return self._fields(
             {name: values[question_id] for name, values in self.values.items()},
             {name: samples[:, question_id] for name, samples in self.samples.items()},
+            int(self.clusters[question_id]),
         )
 
     def overall(self, asked: Sequence[int]) -> dict[str, Any]:
@@ -47,12 +54,16 @@ class Estimates:
         return self._fields(
             {name: values[asked].mean() for name, values in self.values.items()},
             {name: mean_of_known(samples[:, asked]) for name, samples in self.samples.items()},
+            self.drawn,
         )
 
-    def _fields(self, values: Mapping[str, float], samples: Mapping[str, Numbers]) -> dict[str, Any]:
+    def _fields(self, values: Mapping[str, float], samples: Mapping[str, Numbers], clusters: int) -> dict[str, Any]:
         figures = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
         known = {name: drawn for name, drawn in samples.items() if figures[name] is not None}
-        intervals = {name: interval_of(drawn) for name, drawn in known.items()}
+        intervals = {
+            name: interval_of(drawn) if name == "mcc" and not figures[name] else share_interval(drawn, clusters)
+            for name, drawn in known.items()
+        }
         baselines: dict[str, Any] = {"majority": None, "linear": None}
         return baselines | figures | {"interval": intervals.get("exact_set"), "intervals": intervals}
 
@@ -89,13 +100,18 @@ def estimate(
         if weights is not None:
             counts = class_counts(given, gold, weights, images)
             for name, measure in (("macro_f1", macro_f1), ("mcc", matthews)):
-                samples[name][:, question_id] = _centred(measure(counts), values[name][question_id])
-    return Estimates(values, samples)
+                least = -1.0 if name == "mcc" else 0.0
+                samples[name][:, question_id] = _centred(measure(counts), values[name][question_id], least)
+    if draws is None:
+        return Estimates(values, samples, np.zeros(questions, dtype=np.int64), 0)
+    known = ~np.isnan(next(iter(tables.values())))
+    clusters = [len(np.unique(draws.clusters[known[:, question]])) for question in range(questions)]
+    return Estimates(values, samples, np.array(clusters), draws.count)
 
 
-def _centred(samples: Numbers, value: float) -> Numbers:
+def _centred(samples: Numbers, value: float, least: float) -> Numbers:
     """Samples without the bias of the bootstrap: a resample lacks rare classes, which are the hard ones."""
-    return np.clip(samples + value - mean_of_known(samples), -1.0, 1.0)
+    return np.clip(samples + value - mean_of_known(samples), least, 1.0)
 
 
 def rounded(value: float) -> float:
@@ -104,5 +120,16 @@ def rounded(value: float) -> float:
 
 def interval_of(samples: Numbers) -> Interval:
     """The middle 95% of samples of one figure, NaN apart."""
-    low, high = np.quantile(samples[~np.isnan(samples)], (0.025, 0.975))
+    low, high = interval95(samples)
     return rounded(low), rounded(high)
+
+
+def share_interval(samples: Numbers, clusters: int) -> Interval:
+    """`interval_of` for a share of `clusters` that were drawn, 0 to 1, which no sample can be wrong about.
+
+    Where all is right, or nothing, resamples of it know no other case: there the rule of three holds, that what was
+    never seen in n draws is rarer than 3 / n (Hanley and Lippman-Hand 1983).
+    """
+    low, high = interval_of(samples)
+    unseen = rounded(min(1.0, 3 / clusters))
+    return (rounded(1.0 - unseen), high) if low == 1.0 else (low, unseen) if high == 0.0 else (low, high)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from imageclef_vqa.evaluation.compare import Comparisons, Difference
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, Score
-from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, figure, points
+from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, figure, form_cells, points
+from imageclef_vqa.task import QUESTIONS
 
 Result = Score | Comparisons | Published
 Cell = str | int | float | None
@@ -55,9 +56,16 @@ def _rows(fold: str, result: Result) -> Iterator[dict[str, Cell]]:
         head = {"fold": fold, "system": system}
         for question in score.questions:
             figures = _flat(question.model_dump(exclude={"id", "question"}))
-            yield head | {"question_id": question.id, "question": question.question} | figures
-        overall = score.overall.model_dump(exclude={"form_cost"})
+            form: dict[str, Cell] = (
+                {} if isinstance(score, Published) else {"form_cost": _form_cost(score, question.id)}
+            )
+            yield head | {"question_id": question.id, "question": question.question} | figures | form
+        overall = score.overall.model_dump()
         yield head | {"question_id": "global", "question": "mean of questions"} | _flat(overall)
+
+
+def _form_cost(score: Score, question_id: int) -> float:
+    return round(sum(cost.points for cost in score.form if cost.question_id == question_id), 6)
 
 
 def _systems(score: Score | Published) -> Iterator[tuple[str, Score | Published]]:
@@ -128,6 +136,11 @@ def _markdown(result: Result) -> Iterator[str]:
         figure(overall_score.f1),
     )
     yield ""
+    if result.form:
+        yield from _head("question", "fault of form", "pairs", "points", "of the mean", "given ≠ gold")
+        for cost in result.form:
+            yield _line(f"{cost.question_id}. {QUESTIONS[cost.question_id].text}", *form_cells(cost, result))
+        yield ""
     yield from _head("measure", "mean of questions", "95% interval")
     for metric, text in METRICS.items():
         value = getattr(overall_score, metric)

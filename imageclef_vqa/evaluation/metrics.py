@@ -36,7 +36,7 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
 
     `exact_ordered` also asks for the gold's order, `folded_set` forgives case, `first_answer` is what the first given
     answer alone would have been worth; precision, recall and F1 are over the members of the two sets, as
-    scikit-learn's `average="samples"` has them.
+    scikit-learn's `average="samples"` has them; two empty sets agree in all.
     """
     one, other = members(given), members(gold)
     shared = len(one & other)
@@ -45,8 +45,8 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
         float([answer.strip() for answer in given] == [answer.strip() for answer in gold]),
         float({answer.casefold() for answer in one} == {answer.casefold() for answer in other}),
         float(members(given[:1]) == other),
-        shared / len(one) if one else 0.0,
-        shared / len(other) if other else 0.0,
+        shared / len(one) if one else float(not other),
+        shared / len(other) if other else float(not one),
         2 * shared / (len(one) + len(other)) if one or other else 1.0,
     )
 

@@ -14,7 +14,7 @@ from imageclef_vqa.evaluation.report import ReportFold
 from imageclef_vqa.evaluation.words import points
 from imageclef_vqa.task import QUESTIONS
 
-_INK, _MINE, _BASE, _FROZEN, _TRAINED = "#1d2328", "#0b7285", "#a9b0b8", "#3b6fb6", "#b35c00"
+_INK, _MINE, _BAR, _BASE, _FROZEN, _TRAINED = "#1d2328", "#0b7285", "#85b8c2", "#a9b0b8", "#3b6fb6", "#b35c00"
 _STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -65,7 +65,7 @@ def _drawn(size: tuple[float, float], draw: Callable[[Any], None]) -> dict[str, 
 def _accuracy(axes: Any, fold: ReportFold) -> None:
     asked = [*reversed(fold.score.questions)]
     rows = range(len(asked))
-    axes.barh(rows, [each.exact_set for each in asked], height=0.55, color=_MINE, label=fold.system)
+    axes.barh(rows, [each.exact_set for each in asked], height=0.55, color=_BAR, label=fold.system)
     if fold.score.overall.majority is not None:
         axes.plot([each.majority for each in asked], rows, "|", color=_INK, markersize=11, label="majority answer")
     for row, each in enumerate(asked):

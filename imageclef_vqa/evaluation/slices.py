@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.evaluation.estimates import interval_of, rounded
+from imageclef_vqa.evaluation.estimates import interval_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, members
 from imageclef_vqa.evaluation.uncertainty import Draws
 from imageclef_vqa.task import QUESTIONS
@@ -73,16 +73,18 @@ def score_slices(
     for place, ((by, name), mask) in enumerate(masks.items()):
         own, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
         images = mask.any(axis=1)
-        parted = draws is not None and len(np.unique(draws.clusters[images])) > 1
+        clusters = 0 if draws is None else len(np.unique(draws.clusters[images]))
         slices.append(
             Slice(
                 by=by,
                 name=name,
                 images=int(images.sum()),
                 exact_set=rounded(own),
-                interval=interval_of(samples[0][:, place]) if samples is not None and parted else None,
+                interval=share_interval(samples[0][:, place], clusters)
+                if samples is not None and clusters > 1
+                else None,
                 gap=rounded(own - expected),
-                gap_interval=interval_of(samples[1][:, place]) if samples is not None and parted else None,
+                gap_interval=interval_of(samples[1][:, place]) if samples is not None and clusters > 1 else None,
             )
         )
     return tuple(slices)
@@ -122,7 +124,7 @@ def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, in
         if len(procedure) == 1:
             traits.setdefault(("procedure", procedure[0]), []).append(row)
         if (polyps := _has_polyps(image_id, gold)) is not None:
-            traits.setdefault(("polyps", "with polyps" if polyps else "without polyps"), []).append(row)
+            traits.setdefault(("polyps", "present" if polyps else "absent"), []).append(row)
     shape = (len(image_ids), len(QUESTIONS))
     masks: dict[tuple[str, str], Mask] = {}
     for key in sorted(traits):
@@ -133,8 +135,8 @@ def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, in
     for (image_id, question_id), answers in gold.items():
         lengths[row_of[image_id], question_id] = min(len(members(answers)), _LONGEST)
     for length in range(1, _LONGEST + 1):
-        name = f"{length} or more answers" if length == _LONGEST else f"{length} answer{'s' * (length > 1)}"
-        masks["gold answer", name] = lengths == length
+        name = f"{length} or more" if length == _LONGEST else str(length)
+        masks["answer length", name] = lengths == length
     return masks
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore, Score
-from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, TOPICS, figure, interval_text, points
+from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, TOPICS, figure, form_cells, interval_text, points
 from imageclef_vqa.task import QUESTIONS
 
 
@@ -71,6 +71,20 @@ def metrics_table(score: Score) -> Table:
         table.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
     for name, text in METRICS.items():
         table.add_row(text, figure(getattr(score.overall, name)), interval_text(score.overall.intervals.get(name)))
+    return table
+
+
+def form_table(score: Score) -> Table:
+    """What the form costs, question by question, the dearest fault first, of which there is an example below."""
+    dearest = score.form[0]
+    example = f"question {dearest.question_id}, for example: {form_cells(dearest, score)[-1]}"
+    table = question_table("What the form of the answers costs", example, footer=False)
+    table.add_column("fault", no_wrap=True)
+    add_numbers(table, "points")
+    add_numbers(table, "of the\nmean")
+    for cost in score.form:
+        fault, _, own, of_mean, _ = form_cells(cost, score)
+        table.add_row(QuestionCell(cost.question_id), fault, own, of_mean)
     return table
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
+from imageclef_vqa.evaluation.form import FormCost
+from imageclef_vqa.evaluation.metrics import Answers
 from imageclef_vqa.evaluation.scores import FoldScore, Score
-from imageclef_vqa.evaluation.slices import worst_slices
+from imageclef_vqa.evaluation.slices import Slice, worst_slices
 from imageclef_vqa.task import QUESTIONS
 
 NONE = "–"
+_EXAMPLE = 80
 SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed", "file": "exact set"}
 TOPICS = (
     *("procedure", "polyps removed", "easy to detect", "box artefact", "text", "abnormality: colour"),
@@ -43,6 +46,16 @@ def points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")
 
 
+def answers_text(answers: Answers, longest: int | None = None) -> str:
+    """A list of answers for people, nothing in it that a terminal would obey, cut after `longest` characters.
+
+    A string that would read as several answers, or as none, stands in quotation marks.
+    """
+    text = "; ".join(f"“{answer}”" if ";" in answer or not answer.strip() else answer for answer in answers)
+    shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[:longest])
+    return shown + "…" * (len(shown) < len(text))
+
+
 def form_line(score: Score) -> str:
     """What the answers' form costs, in points (hundredths of the mean of questions), the dearest faults by name."""
     if not score.form:
@@ -56,6 +69,17 @@ def form_line(score: Score) -> str:
     more = f", and {len(score.form) - 3} more" if len(score.form) > 3 else ""
     return (
         f"The form of the answers costs up to {100 * score.overall.form_cost:.1f} points: {', '.join(dearest)}{more}."
+    )
+
+
+def form_cells(cost: FormCost, score: Score) -> tuple[str, str, str, str, str]:
+    """One fault of form: what it is, pairs, points of the question and of the mean, and an example."""
+    return (
+        cost.reason,
+        f"{cost.pairs:,}",
+        f"{100 * cost.points:.1f}",
+        f"{100 * cost.points / len(score.questions):.1f}",
+        f"{answers_text(cost.given, _EXAMPLE)} ≠ {answers_text(cost.gold, _EXAMPLE)}",
     )
 
 
@@ -86,14 +110,17 @@ def slices_line(score: Score) -> str:
     """The worst slices by name."""
     if not score.slices:
         return ""
-    worst = [
-        f"{each.by} {each.name} {points(each.gap)} [{points(each.gap_interval[0])}, {points(each.gap_interval[1])}]"
-        for each in worst_slices(score.slices)
-        if each.gap_interval is not None
-    ]
-    if not worst:
-        return "No slice of the images is surely weaker than the others (95%)."
-    return f"Weakest slices, in points against the same questions over all: {'; '.join(worst)}."
+    if worst := worst_slices(score.slices):
+        named = "; ".join(map(_slice_text, worst))
+        return f"Weakest slices, in points against the same questions over all: {named}."
+    lowest = min((each for each in score.slices if each.gap_interval), key=lambda each: each.gap, default=None)
+    seen = "" if lowest is None or lowest.gap >= 0 else f" Lowest, in points against them: {_slice_text(lowest)}."
+    return f"No slice of the images is surely weaker than the same questions over all (95%).{seen}"
+
+
+def _slice_text(each: Slice) -> str:
+    spread = "" if each.gap_interval is None else f" [{points(each.gap_interval[0])}, {points(each.gap_interval[1])}]"
+    return f"{each.by} {each.name} {points(each.gap)}{spread}"
 
 
 def comparison_lines(all_of_them: Comparisons, comparison: Comparison) -> list[str]:

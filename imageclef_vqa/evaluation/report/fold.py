@@ -20,6 +20,7 @@ from imageclef_vqa.evaluation.words import (
     SYSTEMS,
     coverage_lines,
     figure,
+    form_cells,
     form_line,
     interval_text,
     points,
@@ -65,6 +66,7 @@ def fold_section(fold: ReportFold) -> str:
         f'<section id="{name}" aria-labelledby="{name}-h"><h2 id="{name}-h">{escape(fold.heading)}</h2>',
         f'<p class="lead">{escape(form_line(score))}</p>',
         paragraphs(coverage_lines(score)),
+        _form(score),
         _questions(fold),
         _measures(score),
         _paper(score, counterpart) if counterpart else "",
@@ -76,6 +78,18 @@ def fold_section(fold: ReportFold) -> str:
         "</section>",
     ]
     return "".join(parts)
+
+
+def _form(score: FoldScore) -> str:
+    if not score.form:
+        return ""
+    columns: list[Column] = [("question", "text"), ("fault", "text"), ("pairs", "wide"), ("points", "number")]
+    columns += [("of the mean", "number"), ("for example, given ≠ gold", "text")]
+    rows = [row(columns, numbered(cost.question_id), map(escape, form_cells(cost, score))) for cost in score.form]
+    caption = (
+        "Points that each question loses, at most, to how its answers are written; the same in points of the mean."
+    )
+    return table(caption, columns, rows)
 
 
 def _questions(fold: ReportFold) -> str:
@@ -133,7 +147,7 @@ def _with_interval(question: QuestionScore, name: str) -> str:
 
 def _paper(score: FoldScore, paper: PaperTable) -> str:
     columns: list[Column] = [("question", "text"), (f"paper, {paper.name}", "number"), ("this run", "number")]
-    columns.append(("difference, points", "wide"))
+    columns.append(("difference, points", "number"))
     rows = []
     for question in QUESTIONS:
         theirs, mine = paper.accuracy[question.id], score.question(question.id)

@@ -10,6 +10,7 @@ from html import escape
 from imageclef_vqa.evaluation.metrics import Answers, members
 from imageclef_vqa.evaluation.report.fold import ReportFold
 from imageclef_vqa.evaluation.slices import batch_of
+from imageclef_vqa.evaluation.words import answers_text
 from imageclef_vqa.task import QUESTIONS
 
 _CONFIDENCES = (
@@ -36,7 +37,7 @@ def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -
     strings: dict[str, int] = {}
 
     def number(answers: Answers) -> int:
-        return strings.setdefault("; ".join(answers), len(strings)) if answers else -1
+        return strings.setdefault(answers_text(answers), len(strings)) if answers else -1
 
     images = []
     for at, fold in enumerate(folds):
@@ -75,7 +76,7 @@ def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]
     return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Every image, every mistake</h2>
 <p>The surest mistakes come first. Each image opens to all its answers.{without}</p>
 <noscript><p>The gallery needs scripts, which this browser does not run.</p></noscript>
-<form id="filters" aria-label="Filters of the gallery" autocomplete="off">
+<form id="filters" aria-label="Filters of the gallery" autocomplete="off" hidden>
 <label>Images <select id="f-fold"><option value="">all</option>{places}</select></label>
 <label>Answers <select id="f-kind"><option value="wrong">wrong</option><option value="right">right</option>
 <option value="all">all</option></select></label>

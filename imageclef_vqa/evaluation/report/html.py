@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from imageclef_vqa.evaluation.metrics import Answers
+from imageclef_vqa.evaluation.words import answers_text
 from imageclef_vqa.task import QUESTIONS
 
 # A column's name, and how it is set: "text", "number", or "wide", a number that narrow screens leave out.
@@ -24,7 +25,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[str], foot: st
     )
 
 
-def row(columns: Sequence[Column], head: str, cells: Sequence[str]) -> str:
+def row(columns: Sequence[Column], head: str, cells: Iterable[str]) -> str:
     """A row, its first column the heading; `head` and `cells` are HTML."""
     values = "".join(
         f'<td class="{_CLASSES[kind]}">{cell}</td>' for (_, kind), cell in zip(columns[1:], cells, strict=True)
@@ -45,7 +46,7 @@ def numbered(question_id: int) -> str:
 
 
 def answers_html(answers: Answers) -> str:
-    return escape("; ".join(answers)) or "<i>no answer</i>"
+    return escape(answers_text(answers)) or "<i>no answer</i>"
 
 
 def paragraphs(lines: Iterable[str]) -> str:

@@ -70,7 +70,7 @@ def member_sections(given: PairAnswers, gold: PairAnswers) -> str:
         rows = [
             row(
                 columns,
-                escape(each.member) or "<i>no answer</i>",
+                answers_html((each.member,)),
                 [f"{each.gold:,}", f"{each.given:,}", figure(each.precision), figure(each.recall)],
             )
             for each in members

@@ -64,7 +64,6 @@ SCRIPT = """
     if (image[2]) {
       const picture = make("img");
       picture.alt = "Thumbnail of " + image[1];
-      picture.loading = "lazy";
       picture.src = "data:image/jpeg;base64," + image[2];
       figure.append(picture);
     } else figure.append(make("div", "no picture", "blank"));
@@ -128,6 +127,7 @@ SCRIPT = """
     const first = more();
     if (first) first.querySelector("summary").focus();
   });
+  form.hidden = false;
   suggest();
   update();
 })();

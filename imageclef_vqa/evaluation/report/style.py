@@ -24,11 +24,11 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; margin
 .scroll { overflow-x: auto; }
 :focus-visible { outline: 2px solid var(--mine); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .95rem; }
-caption { text-align: left; padding: .25rem 0 .5rem; font-size: .9rem; }
+caption { text-align: left; padding: .25rem 0 .5rem; font-size: .9rem; max-width: calc(100vw - 2.5rem); }
 th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; font-size: .85rem; }
 tbody th { font-weight: 400; min-width: 9rem; } tbody tr > :last-child, thead tr > :last-child, tfoot tr > :last-child { padding-right: 0; }
-tfoot th, tfoot td { font-weight: 700; border-bottom: 0; }
+td .soft { font-size: .85em; } tfoot th, tfoot td { font-weight: 700; border-bottom: 0; }
 .number { text-align: right; white-space: nowrap; } thead .number { white-space: normal; }
 .matrix { width: auto; min-width: min(100%, 32rem); } .matrix td { min-width: 2.4rem; padding: .3rem .4rem; } .matrix th { font-size: .85rem; max-width: 22rem; }
 .matrix thead th { padding-right: .4rem; } .matrix thead tr > :last-child, .matrix tbody tr > :last-child { padding-right: .4rem; }
@@ -40,6 +40,7 @@ tfoot th, tfoot td { font-weight: 700; border-bottom: 0; }
 .good5 { background: color-mix(in srgb, var(--mine) 42%, transparent); } .bad5 { background: color-mix(in srgb, var(--bad) 36%, transparent); }
 svg.bar { display: block; width: 100%; max-width: 22rem; height: .75rem; margin-top: .25rem; }
 svg .track { fill: var(--line); } svg .base { fill: var(--base); } svg .mine { fill: var(--mine); }
+svg.bar .mine { fill: color-mix(in srgb, var(--mine) 50%, var(--page)); }
 svg .range { stroke: var(--ink); stroke-width: 1.5; }
 figure { margin: 1rem 0; } svg.chart { display: block; width: 100%; height: auto; max-width: 44rem; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg .tick { fill: var(--soft); }
@@ -56,9 +57,9 @@ summary { cursor: pointer; }
 #filters { display: flex; flex-wrap: wrap; gap: .75rem 1rem; align-items: end; margin: 1rem 0; padding: 1rem 1.25rem;
   background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
 #filters label { display: grid; grid-template-columns: minmax(0, 1fr); gap: .2rem; font-size: .85rem; color: var(--soft); max-width: 100%; }
-select, input, button { font: inherit; color: var(--ink); background: var(--page); border: 1px solid var(--base);
+select, input, button { font: inherit; color: var(--ink); background: var(--page); border: 1px solid var(--soft);
   border-radius: .35rem; padding: .35rem .5rem; max-width: 100%; min-height: 2.4rem; }
-button { cursor: pointer; padding-inline: 1rem; }
+button { cursor: pointer; padding-inline: 1rem; } ::placeholder { color: var(--soft); opacity: 1; }
 #cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem; padding: 0; list-style: none; align-items: start; }
 #cards article { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; }
 #cards figure { display: flex; gap: .75rem; align-items: end; margin: 0 0 .5rem; }
@@ -70,8 +71,9 @@ button { cursor: pointer; padding-inline: 1rem; }
 #cards .q { display: block; color: var(--soft); } .wrong .given { color: var(--bad); font-weight: 600; }
 #cards .gold { font-weight: 600; }
 #cards details { padding: .4rem 0 0; border-bottom: 0; font-size: .9rem; } #cards details ul { margin-top: .5rem; }
-#more { display: block; margin: 1.5rem auto; } #more[hidden] { display: none; }
+#more { display: block; margin: 1.5rem auto; } [hidden]#more, [hidden]#filters { display: none; }
 @media (max-width: 42rem) { .wide { display: none; } th, td { padding-right: .5rem; } table { font-size: .9rem; }
+  .matrix tbody th { position: sticky; left: 0; background: var(--page); width: 9rem; }
   figure { overflow-x: auto; } svg.chart[viewBox^="0 0 680"] { min-width: 34rem; }
   #filters label { flex: 1 1 100%; } #cards { grid-template-columns: 1fr; } .lead { font-size: 1rem; } }
 @media print { #filters, #more { display: none; } }
