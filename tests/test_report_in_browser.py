@@ -125,6 +125,36 @@ def test_what_was_quoted_is_text_and_thumbnails_are_pictures(page):
     assert page.execute_script("return document.querySelector('#cards img').naturalWidth") == 1
 
 
+def test_every_field_has_a_name_and_tab_goes_from_the_skip_link_to_every_table_and_filter(page):
+    from selenium.webdriver.common.keys import Keys
+
+    assert page.execute_script(
+        "return [...document.querySelectorAll('select, input')].every(field => field.labels.length === 1)"
+    )
+    page.refresh()
+    reached = []
+    for _ in range(60):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        element = page.switch_to.active_element
+        reached.append(element.get_attribute("id") or element.get_attribute("class") or element.tag_name)
+        if reached[-1] == "f-order":
+            break
+    assert reached[0] == "skip"
+    assert "scroll" in reached
+    fields = [each for each in reached if each.startswith("f-")]
+    assert fields == ["f-fold", "f-kind", "f-question", "f-answer", "f-confidence", "f-order"]
+
+
+def test_without_scripts_the_figures_stand_and_the_filters_which_would_do_nothing_do_not(page):
+    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.refresh()
+    assert page.find_element("id", "val").is_displayed()
+    assert not page.find_element("id", "filters").is_displayed()
+    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    page.refresh()
+    assert page.find_element("id", "filters").is_displayed()
+
+
 def test_nothing_overflows_a_phone(page):
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}

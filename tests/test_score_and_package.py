@@ -185,6 +185,7 @@ def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(works
     assert "images stand without their picture" not in text
     assert "test00" not in text  # no official id: it might name a patient
     assert "record 1 of gt.json" in text
+    assert "<title>MEDVQA-GI: run test.jsonl</title>" in text  # and no folder, which might name somebody, too
 
 
 @pytest.mark.parametrize(

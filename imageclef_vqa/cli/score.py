@@ -75,7 +75,7 @@ def score(
         answer = published if fold is None else fold.score
         results = {given[0]: answer} if answer is not None else {}
         if report is not None:
-            write_report(report, place, given[0], folds)
+            write_report(report, place, Path(given[0]).name, folds)  # folders may name a person
     else:
         folds = score_run(place)
         results = {each.name: each.score for each in folds}

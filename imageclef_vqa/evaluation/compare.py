@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import comb
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -134,7 +133,10 @@ def _comparison(name: str, given: PairAnswers, base: Numbers, gold: PairAnswers,
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p of McNemar's test: that a fair coin parts the pairs which changed as unevenly as this."""
     changed = gained + lost
-    tail = sum(comb(changed, k) for k in range(min(gained, lost) + 1))
+    ways = tail = 1  # of none, then of at most k of the pairs to go the rarer way; whole numbers, so nothing is rounded
+    for k in range(min(gained, lost)):
+        ways = ways * (changed - k) // (k + 1)
+        tail += ways
     return min(1.0, float(2 * tail / 2**changed))
 
 

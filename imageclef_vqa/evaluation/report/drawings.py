@@ -136,7 +136,7 @@ def _grid(width: float, height: float, across: Iterable[tuple[float, str]], up: 
     base = height - _BOTTOM
     parts = [
         f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP:g}" y2="{base:g}"/>'
-        f'<text class="tick" x="{at:.1f}" y="{base + 14:g}" text-anchor="middle">{text}</text>'
+        f'<text class="tick" x="{at:.1f}" y="{base + 17:g}" text-anchor="middle">{text}</text>'
         for at, text in across
     ]
     parts += [

@@ -83,12 +83,13 @@ def fold_section(fold: ReportFold) -> str:
 def _form(score: FoldScore) -> str:
     if not score.form:
         return ""
-    columns: list[Column] = [("question", "text"), ("fault", "text"), ("pairs", "wide"), ("points", "number")]
-    columns += [("of the mean", "number"), ("for example, given ≠ gold", "text")]
-    rows = [row(columns, numbered(cost.question_id), map(escape, form_cells(cost, score))) for cost in score.form]
-    caption = (
-        "Points that each question loses, at most, to how its answers are written; the same in points of the mean."
-    )
+    columns: list[Column] = [("question", "text"), ("pairs", "wide"), ("points", "number"), ("of the mean", "number")]
+    rows = []
+    for cost in score.form:
+        fault, pairs, own, of_mean, example = form_cells(cost, score)
+        about = f'<br><span class="soft">{escape(fault)}, for example {escape(example)}</span>'
+        rows.append(row(columns, numbered(cost.question_id) + about, [pairs, own, of_mean]))
+    caption = "Points that each question loses, at most, to how its answers are written (given ≠ gold), and the mean."
     return table(caption, columns, rows)
 
 

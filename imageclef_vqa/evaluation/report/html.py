@@ -25,7 +25,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[str], foot: st
     )
 
 
-def row(columns: Sequence[Column], head: str, cells: Iterable[str]) -> str:
+def row(columns: Sequence[Column], head: str, cells: Sequence[str]) -> str:
     """A row, its first column the heading; `head` and `cells` are HTML."""
     values = "".join(
         f'<td class="{_CLASSES[kind]}">{cell}</td>' for (_, kind), cell in zip(columns[1:], cells, strict=True)
