@@ -188,6 +188,16 @@ def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(works
     assert "<title>MEDVQA-GI: run test.jsonl</title>" in text  # and no folder, which might name somebody, too
 
 
+@pytest.mark.parametrize("option", ["--report", "--plots"])
+def test_published_figures_have_no_report_and_no_plots(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("id,accuracy\n0,0.5\n")
+    result = medvqa("score", "table.csv", option, "there")
+    assert result.exit_code == 2
+    assert "table.csv: published figures, without the answers" in result.output
+    assert not Path("there").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [("{}.jpg", "its ids have an extension: write them without"), ("x{}", "name the gold answers to these images")],

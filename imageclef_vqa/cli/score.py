@@ -72,6 +72,8 @@ def score(
     if given:
         fold, published = score_file(place, Path(given[0]), gold)
         folds = [fold] if fold is not None else []
+        if fold is None and (report or plots):
+            raise UsageError(f"{given[0]}: published figures, without the answers that a report or plots would show")
         answer = published if fold is None else fold.score
         results = {given[0]: answer} if answer is not None else {}
         if report is not None:
