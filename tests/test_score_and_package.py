@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ from typer.testing import CliRunner
 from imageclef_vqa.cli import app
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Certificate, Split
+from imageclef_vqa.models.folder import FolderConfig
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.submission import check_source, read_run
 from imageclef_vqa.submission.provenance import Source
 from imageclef_vqa.task import QUESTIONS, Prediction, read_predictions, write_predictions
+from imageclef_vqa.training.config import StageConfig
+from imageclef_vqa.training.recipe import Recipe
 
 DEVELOPMENT = [f"dev{number:02}" for number in range(12)]
 TEST = [f"test{number:02}" for number in range(11, -1, -1)]  # the list's own order, not the alphabet's
@@ -186,6 +191,30 @@ def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(works
     assert "test00" not in text  # no official id: it might name a patient
     assert "record 1 of gt.json" in text
     assert "<title>MEDVQA-GI: run test.jsonl</title>" in text  # and no folder, which might name somebody, too
+
+
+@pytest.mark.parametrize("preset", ["vit-g-t5-base", "folder"])
+def test_figure_2_of_the_report_has_every_run_also_one_whose_sizes_are_those_of_a_folder(workspace, preset):
+    sizes = PRESETS["vit-g-t5-base"]
+    parts = {"vision": sizes.vision, "qformer": sizes.qformer, "language": sizes.language}
+    Path("weights").mkdir()
+    FolderConfig(**parts, sources=dict.fromkeys(parts, "blip2")).write(Path("weights"))
+    config = StageConfig(
+        preset=preset,
+        stage=2,
+        recipe=Recipe(epochs=1, freeze_vision=True),
+        seed=0,
+        fold=0,
+        data="",
+        training_images="",
+        weights_folder="weights" if preset == "folder" else "weights that were moved since",
+        weights={},
+    )
+    Path("work/main/stage2").mkdir()
+    Path("work/main/stage2/config.json").write_text(config.model_dump_json())
+    assert medvqa("score").exit_code == 0
+    text = Path("work/main/report.html").read_text(encoding="utf-8")
+    assert re.search(r"run main</th><td[^>]*>frozen</td><td[^>]*>1\.4B<", text)
 
 
 @pytest.mark.parametrize("option", ["--report", "--plots"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
 from imageclef_vqa.files import atomic_write, write_json, write_text
 from imageclef_vqa.models.parameters import count
-from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.task import read_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -55,12 +53,18 @@ def _models(place: Workspace, folds: Sequence[ReportFold]) -> list[Model]:
 
 
 def _size(run: Workspace) -> tuple[int, bool] | None:
-    """Parameters of a run's model, and whether its vision stayed frozen; None where its files do not tell."""
+    """Parameters of a run's model, and whether its vision stayed frozen; None where its files do not tell.
+
+    Raises:
+        MedvqaError: the folder of weights that gave the model its sizes is gone.
+    """
+    from imageclef_vqa.training.config import CONFIG, StageConfig
+
     try:
-        config = json.loads((run.stage(2) / "config.json").read_bytes())
-        return count(PRESETS[config["preset"]]).total, bool(config["recipe"]["freeze_vision"])
-    except (OSError, ValueError, KeyError, TypeError):
+        config = StageConfig.model_validate_json((run.stage(2) / CONFIG).read_bytes())
+    except (OSError, ValueError):
         return None
+    return count(config.starting_point()).total, config.recipe.freeze_vision
 
 
 def write_plots(

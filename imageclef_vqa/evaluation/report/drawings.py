@@ -118,7 +118,7 @@ def accuracy_by_parameters(paper: Sequence[Model], ours: Sequence[Model], about:
 def parameters_text(value: float) -> str:
     for size, name in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if value >= size:
-            return f"{value / size:g}{name}"
+            return f"{value / size:.3g}{name}"
     return f"{value:g}"
 
 
