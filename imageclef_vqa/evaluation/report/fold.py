@@ -89,7 +89,7 @@ def _form(score: FoldScore) -> str:
         fault, pairs, own, of_mean, example = form_cells(cost, score)
         about = f'<br><span class="soft">{escape(fault)}, for example {escape(example)}</span>'
         rows.append(row(columns, numbered(cost.question_id) + about, [pairs, own, of_mean]))
-    caption = "Points that each question loses, at most, to how its answers are written (given ≠ gold), and the mean."
+    caption = "Points that each question, and the mean, lose at most to how answers are written (given ≠ gold)."
     return table(caption, columns, rows)
 
 
