@@ -14,8 +14,9 @@ from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS, Kind
 
-# What a spreadsheet reads as a formula (OWASP, "CSV injection"). No answer of the task begins so: `< 5mm` is harmless.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet reads as a formula (OWASP, "CSV injection"), in full width too, or behind what nobody sees.
+# No answer of the task begins so: `< 5mm` is harmless.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+@\-\uff0b\uff0d\uff1d\uff20]")
 # CSV readers stop at the first, change the second, and UTF-8 has no bytes for a surrogate.
 _UNWRITABLE = re.compile("[\0\r\ud800-\udfff]")
 _LOOKED_AT = 100  # different strangers of a question: more are no slips of spelling
@@ -34,7 +35,7 @@ def check_strings(run: Run) -> Iterator[Finding]:
             empty.append(f"{image_id}, question {question_id}")
         if len(answers) > 1 and len({answer.strip().casefold() for answer in answers}) < len(answers):
             repeated.append(place(image_id, question_id, "; ".join(answers)))
-        if answers and any(answer.startswith(_FORMULA) for answer in answers):
+        if answers and any(_FORMULA.match(answer) for answer in answers):
             formulas.append(place(image_id, question_id, "; ".join(answers)))
         if _UNWRITABLE.search(text):
             unwritable.append(place(image_id, question_id, text))
