@@ -12,7 +12,7 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Certificate, Split
 from imageclef_vqa.submission import check_source, read_run
-from imageclef_vqa.submission.provenance import Source
+from imageclef_vqa.submission.sources import Source
 from imageclef_vqa.task import QUESTIONS, Prediction, read_predictions, write_predictions
 
 DEVELOPMENT = [f"dev{number:02}" for number in range(12)]
@@ -350,6 +350,79 @@ def test_another_models_run_is_not_taken_for_an_altered_one(workspace):
         assert [each.check for each in check_source(altered, [source])] == ["altered"]
     assert list(check_source({pair: given for pair, given in one.items() if pair[0] < "test009"}, [source])) == []
     assert list(check_source({pair: given[::-1] for pair, given in mine.items()}, [source])) == []  # sets
+
+
+def sources(count=60):
+    """Answers to many images, and two models' predictions of them that agree on nine of ten."""
+    answers = {
+        (f"test{n:03}", q.id): (q.known[(n * (q.id + 3) // 7 + n % 3) % 2],) for n in range(count) for q in QUESTIONS
+    }
+    other = {
+        (image, q): (QUESTIONS[q].known[2],) if q in (5, 10) and int(image[4:]) % 3 == 0 else given
+        for (image, q), given in answers.items()
+    }
+    return answers, [Source("mine", answers, {}), Source("other", other, {})]
+
+
+def told(answers, known):
+    return [(each.check, each.severity, each.message) for each in check_source(answers, known)]
+
+
+def test_a_file_with_images_of_two_runs_is_an_error_that_names_both():
+    answers, (mine, other) = sources()
+    half = {pair: given if pair[0] < "test030" else other.answers[pair] for pair, given in answers.items()}
+    message = "every image is answered as in mine or as in other: two runs in one file"
+    assert told(half, [mine, other]) == [("mixed", "error", message)]
+    assert told(other.answers, [mine, other]) == []
+
+
+def test_questions_whose_answers_slipped_or_changed_places_are_known_however_many_they_are():
+    answers, (mine, _) = sources()
+    images = list(dict.fromkeys(image for image, _ in answers))
+    after = dict(zip(images, images[1:] + images[:1], strict=True))
+    slipped = {(image, q): answers[after[image], q] if q < 12 else given for (image, q), given in answers.items()}
+    exchanged = {(image, q): answers[image, {5: 7, 7: 5}.get(q, q)] for image, q in answers}
+    for altered, count, place in ((slipped, 12, "with those of other images"), (exchanged, 2, "to question 7")):
+        (found,) = check_source(altered, [mine])
+        assert (found.check, found.severity, found.count) == ("altered", "error", count)
+        assert found.message == f"{count} questions are answered as in mine, but with the answers in other places"
+        assert place in found.examples[0]
+
+
+def test_check_warns_of_a_run_whose_predictions_or_model_were_made_anew(workspace):
+    Path("work/main/stage2").mkdir()
+    Path("work/main/stage2/model.safetensors").write_text("")
+    for path in ("predictions/test.jsonl", "routed/test.jsonl"):
+        os.utime(f"work/main/{path}", (1, 1))
+    medvqa("package")
+    Path("copy.csv").write_bytes(Path("run.csv").read_bytes())
+    for name in ("run.csv", "copy.csv"):  # by its manifest, and by the predictions that it equals
+        code, findings = check(name)
+        assert (code, findings["stale"]["severity"]) == (0, "warning")
+        assert "work/main/routed/test.jsonl is older than the model" in findings["stale"]["message"]
+    predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold("dev00", q))
+    assert "was made anew since the run was written" in check("run.csv")[1]["stale"]["message"]
+
+
+def test_the_manifest_names_the_models_of_the_run_that_the_predictions_lie_in(workspace):
+    for run in ("main", "a", "b-c"):
+        Path(f"work/{run}/stage2").mkdir(parents=True)
+        Path(f"work/{run}/stage2/model.safetensors").write_text(run)
+    predict(Path("work/a/predictions/test.jsonl"), TEST)
+    predict(Path("work/ensemble-a-b-c/predictions/test.jsonl"), TEST)
+
+    def models(*words):
+        assert medvqa("package", *words).exit_code == 0
+        manifest = json.loads(Path("run.manifest.json").read_text())
+        return manifest["command"], [name.split("/")[1] for name in manifest["inputs"] if "model" in name]
+
+    file = "work/a/predictions/test.jsonl"
+    assert models("--predictions", file) == (
+        f"medvqa package --out run.csv --run a --predictions {Path(file).name}",
+        ["a"],
+    )
+    assert models("--run", "ensemble-a-b-c")[1] == ["a", "b-c"]
+    assert medvqa("package", "--verify", "run.csv").exit_code == 0
 
 
 def test_verify_names_whatever_is_not_as_it_was(workspace):

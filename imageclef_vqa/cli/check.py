@@ -95,7 +95,7 @@ def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, pr
         listed=facts.image_ids is not None,
         faulty=frozenset(reading.faulty),
     )
-    packaged = check_manifest(file)
+    packaged = check_manifest(file, place.root)
     altered = packaged if packaged is not None else check_source(answers, predicted(place, profile))
     return [*check_run(given), *altered]
 

@@ -62,7 +62,8 @@ def versions() -> dict[str, str]:
 
 
 def make_manifest(
-    run: Path,
+    name: str,
+    content: bytes,
     *,
     images: int,
     answers: int,
@@ -74,7 +75,7 @@ def make_manifest(
     scores: Any,
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
-    """The manifest of the run that was written to `run`.
+    """The manifest of the run `content`, to be written to a file called `name`.
 
     Args:
         data: name of a data set → its fingerprint.
@@ -82,7 +83,13 @@ def make_manifest(
         scores: the content of scores.json, None where nothing was scored.
     """
     return {
-        "run": {"file": run.name, "sha256": sha256(run), "images": images, "answers": answers, "fold": fold},
+        "run": {
+            "file": name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "images": images,
+            "answers": answers,
+            "fold": fold,
+        },
         "command": command,
         "seed": seed,
         "data": dict(data),
@@ -166,11 +173,15 @@ def compare(
     ]
     found += [Comparison(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
     for name, then in manifest.inputs.items():
-        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
         path = predictions if predictions is not None and predictions.name == name else root / name
-        now = sha256(path) if inside and path.is_file() else None
+        now = sha256(path) if is_beneath(name) and path.is_file() else None
         found.append(Comparison(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
     return found
+
+
+def is_beneath(name: str) -> bool:
+    """Whether a manifest's name of a file, which may come from anybody, stays in the workspace."""
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
 def _role(path: PurePosixPath) -> str:
