@@ -33,7 +33,7 @@ def check_consistency(run: Run) -> Iterator[Finding]:
         if len({as_set(given) for given in {given for _, given in pairs}}) == 1
     }
     seeing = [rule for rule in run.implications if not {rule.question, rule.then_question} & alike]
-    count = len(_contradicted(seeing, run.by_image))
+    count = len(_contradicted(seeing, run.by_image)) if alike else len(found)
     own = images_of(run.validation)
     usual = len(_contradicted(seeing, own))
     # Far oftener than on validation, and many: answers that were mixed up, not a model that errs.
