@@ -468,6 +468,23 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
 
 
+def test_verify_names_scores_that_are_not_those_of_the_manifest_and_other_versions(workspace):
+    medvqa("score")
+    medvqa("package", "--out", "run.csv")
+    assert "scores scores.json: the same" in medvqa("package", "--verify", "run.csv").stdout
+    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest["versions"]["numpy"] = "0.1"
+    Path("run.manifest.json").write_text(json.dumps(manifest))
+    verified = medvqa("package", "--verify", "run.csv")
+    assert (verified.exit_code, "numpy was 0.1, here it is" in verified.stdout) == (0, True)
+    manifest["scores"]["folds"]["test"]["global"]["exact_set"] = 0.99
+    Path("run.manifest.json").write_text(json.dumps(manifest))
+    verified = medvqa("package", "--verify", "run.csv")
+    assert (verified.exit_code, "scores scores.json: " in verified.stdout) == (1, True)
+    Path("work/main/scores.json").unlink()
+    assert "it is not there" in medvqa("package", "--verify", "run.csv").stdout
+
+
 def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(workspace, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "mine.jsonl"
     predict(elsewhere, TEST)

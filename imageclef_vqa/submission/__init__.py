@@ -8,6 +8,7 @@ from imageclef_vqa.submission.manifest import (
     list_hash,
     make_manifest,
     manifest_path,
+    other_versions,
     read_manifest,
     sha256,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "make_manifest",
     "manifest_path",
     "organisers_verdict",
+    "other_versions",
     "read_bytes",
     "read_manifest",
     "read_run",

@@ -6,11 +6,12 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from imageclef_vqa.submission.coverage import odd_characters
-from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place
+from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place, printable
+from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS, Kind
 
@@ -66,6 +67,7 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
         strangers = Counter(answer for _, answers in pairs for answer in answers if answer.strip())
         for member in {*entry.members, *run.spellings.get(question_id, ())}:
             strangers.pop(member, None)
+        where = _first_places(strangers, pairs) if strangers else {}
         kinds: dict[str, list[tuple[str, str]]] = {}
         folded = {_folded(member): member for member in entry.members}
         for rank, (stranger, _) in enumerate(strangers.most_common()):
@@ -85,9 +87,19 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
                 check=kind if kind in ("characters", "truncated", "joined") else "vocabulary",
                 count=count,
                 message=f"question {question_id}: {answers} {message}",
-                examples=tuple(f"{stranger[:60]!r}{meant}" for stranger, meant in found[:EXAMPLES]),
+                examples=tuple(f"{where[stranger]}: {stranger[:60]!r}{meant}" for stranger, meant in found[:EXAMPLES]),
                 remedy=remedy,
             )
+
+
+def _first_places(strangers: Container[str], pairs: Sequence[tuple[str, Answers]]) -> dict[str, str]:
+    """The image that answers with each of `strangers` first."""
+    places: dict[str, str] = {}
+    for image_id, answers in pairs:
+        for answer in answers:
+            if answer in strangers:
+                places.setdefault(answer, printable(image_id[:80]))
+    return places
 
 
 _UNMATCHED = "a string never seen in training cannot match; write it as the labels do"
