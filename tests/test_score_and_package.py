@@ -569,6 +569,16 @@ def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
     code, findings = check("predictions_1.json", "--profile", "gi-2025")
     assert code == 1
     assert "'Polyp', spelt 'polyp' in training" in findings["vocabulary"]["examples"][0]
+    for place, changed, said in (
+        (10, {"answer": "not relevant"}, "'not relevant'"),  # "none" in this edition
+        (15, {"answer": "lower-rigth"}, "'lower-rigth'"),
+        (3, {"question": "What?"}, "question is 'What?', none of the 18"),
+    ):
+        spoilt = [{**row, **changed} if row["index"] == place else row for row in rows]
+        Path("predictions_1.json").write_text(json.dumps({"predictions": spoilt}))
+        code, findings = check("predictions_1.json", "--profile", "gi-2025")
+        named = [each for each in findings.values() if said in str(each["examples"])]
+        assert (code, {"error"} <= {each["severity"] for each in named}) == (1, True), findings
     assert medvqa("package", "--profile", "gi-1999").exit_code == 2
     assert medvqa("package", "--profile", "gi-2025", "--team", "us").exit_code == 2
     assert medvqa("package", "--profile", "gi-2025", "--out", "run.csv").exit_code == 2

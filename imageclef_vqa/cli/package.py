@@ -182,7 +182,7 @@ def _as_run(
     from imageclef_vqa.cli.known import spell
     from imageclef_vqa.submission import Run
     from imageclef_vqa.submission.run import images_of
-    from imageclef_vqa.task import learn_implications, read_predictions
+    from imageclef_vqa.task import learn_implications, learn_vocabulary, read_predictions
 
     training = development.dataset.subset(development.split.train(development.fold))
     own = {place.routed("test"): place.routed("val"), place.predictions("test"): place.predictions("val")}.get(source)
@@ -190,6 +190,7 @@ def _as_run(
         answers,
         image_ids,
         profile.vocabulary(training_vocabulary(place, development)),
+        profile.vocabulary(learn_vocabulary([])),
         implications=learn_implications(images_of(spell(training.gold(), profile)).values()),
         validation=spell(answers_of(read_predictions(own)), profile) if own and own.exists() else {},
     )

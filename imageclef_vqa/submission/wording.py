@@ -70,10 +70,11 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
         where = _first_places(strangers, pairs) if strangers else {}
         kinds: dict[str, list[tuple[str, str]]] = {}
         folded = {_folded(member): member for member in entry.members}
+        bank = {_folded(member) for member in run.bank[question_id].members}
         for rank, (stranger, _) in enumerate(strangers.most_common()):
             kind, meant = "vocabulary", ""
             if rank < _LOOKED_AT:
-                kind, meant = _kind(stranger, folded, question_id, homes)
+                kind, meant = _kind(stranger, folded, bank, question_id, homes)
             kinds.setdefault(kind, []).append((stranger, meant))
         for kind, found in kinds.items():
             count = sum(strangers[stranger] for stranger, _ in found)
@@ -112,7 +113,7 @@ _SAID = {
 
 
 def _kind(
-    stranger: str, folded: Mapping[str, str], question_id: int, homes: Mapping[str, list[int]]
+    stranger: str, folded: Mapping[str, str], bank: Container[str], question_id: int, homes: Mapping[str, list[int]]
 ) -> tuple[str, str]:
     """What kind of stranger it is, and a remark on what was meant."""
     plain = _folded(stranger)
@@ -121,7 +122,7 @@ def _kind(
         return "characters", f" holds {', '.join(odd[:3])}{meant}"
     if plain in folded:
         return "spelling", f", spelt {folded[plain]!r} in training"
-    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
+    if plain in bank:
         return "rare", ""
     parts = [part for part in (part.strip("[]'\" ") for part in _JOINED.split(stranger)) if part]
     if len(parts) > 1 and all(_folded(part) in folded for part in parts):
