@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from imageclef_vqa.submission.chance import Counts, homogeneity
 from imageclef_vqa.submission.findings import Finding, finding, number
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run, images_of
-from imageclef_vqa.task import Implication, as_set, contradictions
+from imageclef_vqa.task import Implication, contradictions
 
 _MOST = 0.5
 _MANY = 0.25
 _MANY_FROM = 20  # images
 _IMPOSSIBLE = 1e-6
+_NOTHING = {"not relevant", "none"}  # what stands for no answer, in one edition or the other
 
 
 def check_consistency(run: Run) -> Iterator[Finding]:
@@ -26,14 +27,12 @@ def check_consistency(run: Run) -> Iterator[Finding]:
     message = (
         f"the answers to {number(len(found), 'image')} of {images:,} contradict each other, by what training shows"
     )
-    # Questions that a model answers blindly, which is said of them by itself, contradict others without a slip.
-    alike = {
-        q
-        for q, pairs in run.by_question.items()
-        if len({as_set(given) for given in {given for _, given in pairs}}) == 1
+    # A question that is never answered, which is said of it by itself, contradicts others without a slip.
+    unanswered = {
+        q for q, pairs in run.by_question.items() if {member.casefold() for member in _given(pairs)} <= _NOTHING
     }
-    seeing = [rule for rule in run.implications if not {rule.question, rule.then_question} & alike]
-    count = len(_contradicted(seeing, run.by_image)) if alike else len(found)
+    seeing = [rule for rule in run.implications if not {rule.question, rule.then_question} & unanswered]
+    count = len(_contradicted(seeing, run.by_image)) if unanswered else len(found)
     own = images_of(run.validation)
     usual = len(_contradicted(seeing, own))
     # Far oftener than on validation, and many: answers that were mixed up, not a model that errs.
@@ -44,6 +43,10 @@ def check_consistency(run: Run) -> Iterator[Finding]:
         yield finding("error", "contradiction", found, message, remedy)
     else:
         yield finding("warning", "contradiction", found, message, "one of each pair is wrong: look at the images")
+
+
+def _given(pairs: Iterable[tuple[str, Answers]]) -> set[str]:
+    return {member for given in {given for _, given in pairs} for member in given}
 
 
 def _counts(contradicted: int, images: int) -> Counts:
