@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,12 +22,8 @@ def _refused(path: Path, error: OSError) -> MedvqaError:
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file that takes the place of `path` only if the block ends well.
-
-    Raises:
-        MedvqaError: the folder cannot be made or written, or the disk is full; `path` is as it was.
-    """
+def _part_of(path: Path, mode: str) -> Iterator[tuple[IO[Any], Path]]:
+    """An open file beside `path`, and its name; both are gone at the end, unless the name was given to `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -39,17 +35,56 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         text = "b" not in mode
         with open(descriptor, mode, encoding="utf-8" if text else None, newline="" if text else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        os.replace(part, path)
+            yield file, part
     except OSError as error:
         raise _refused(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _finish(file: IO[Any], part: Path) -> None:
+    """All of `file` on the disk, with the rights that a new file has."""
+    file.flush()
+    os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    part.chmod(0o666 & ~umask)
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` only if the block ends well.
+
+    Raises:
+        MedvqaError: the folder cannot be made or written, or the disk is full; `path` is as it was.
+    """
+    with _part_of(path, mode) as (file, part):
+        yield file
+        _finish(file, part)
+        os.replace(part, path)
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Replace a file and those that describe it; all are written, and read back, before any is touched.
+
+    Whenever the machine stops, the first one is there whole, the old or the new, and beside it what describes it, or
+    nothing.
+
+    Raises:
+        MedvqaError: one cannot be written, or does not read back; all are as they were.
+    """
+    described, *others = files
+    with ExitStack() as opened:
+        parts = {path: opened.enter_context(_part_of(path, "wb")) for path in files}
+        for path, (file, part) in parts.items():
+            file.write(files[path])
+            _finish(file, part)
+            if part.read_bytes() != files[path]:
+                raise MedvqaError(f"{path} does not hold what was written to it", remedy="write it to another disk")
+        for path in others:
+            path.unlink(missing_ok=True)
+        for path in (described, *others):
+            os.replace(parts[path][1], path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,7 +95,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
     """Replace `path` by JSON, whole or not at all."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
+    write_text(path, json_text(content, indent=indent))
+
+
+def json_text(content: Any, *, indent: int | None = 2) -> str:
+    """JSON as all files of this program hold it."""
+    return json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
 
 @contextmanager

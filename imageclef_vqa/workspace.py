@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def read_settings(root: Path) -> dict[str, dict[str, Any]]:
     if strays := [key for key, value in settings.items() if not isinstance(value, dict)]:
         raise UsageError(f"{path}: {', '.join(strays)}: every key belongs to a table, as in [split]")
     return settings
+
+
+def _joined(name: str, runs: Sequence[str]) -> list[str]:
+    """Those of `runs` that `name` is made of, as in `-one-other`; none if it is not."""
+    for run in runs:
+        if name == f"-{run}":
+            return [run]
+        if name.startswith(f"-{run}-") and (others := _joined(name.removeprefix(f"-{run}"), runs)):
+            return [run, *others]
+    return []
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,11 @@ class Workspace:
         marks = ("stage1", "stage2", "predictions", "scores.json")
         folders = sorted(self.work.iterdir()) if self.work.is_dir() else []
         return [each.name for each in folders if any((each / mark).exists() for mark in marks)]
+
+    def members(self) -> list[Workspace]:
+        """The runs whose models answer: this one, or those that an ensemble is named after."""
+        names = _joined(self.run.removeprefix("ensemble"), self.runs()) if self.run.startswith("ensemble-") else []
+        return [Workspace.at(self.root, name) for name in names] or [self]
 
     @property
     def has_test(self) -> bool:

@@ -201,6 +201,13 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, knowle
     assert "\\x1b[2Jid" in result.output
 
 
+def test_nor_do_they_with_what_the_organisers_checker_would_say(tmp_path):
+    first, *others = layout().items()
+    (tmp_path / "run.json").write_text(json.dumps({"\x1b[2J\u202e": first[1][:17], **dict(others)}))
+    code, content = check(tmp_path / "run.json")
+    assert (code, content["organisers"]["says"]) == (1, "question IDs [17] are missing from \\x1b[2J\\u202e")
+
+
 def test_the_organisers_checker_is_said_to_accept_what_it_does_not_look_at(tmp_path, knowledge):
     run = layout()
     run[IDS[7]] = []

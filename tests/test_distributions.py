@@ -123,6 +123,14 @@ def test_a_single_contradiction_is_a_warning_with_the_rule_and_its_counts():
     assert "in training 100 of 100 say" in found["contradiction"].examples[0]
 
 
+def test_a_question_that_is_never_answered_contradicts_others_without_being_mixed_up():
+    """With "Not relevant" for the landmark's colour throughout: a poor model's answer, and no slip."""
+    landmarks = {image_id: image for image_id, image in others().items() if image[13] == ("Z-line",)}
+    found = checks(as_run(constant(landmarks, 6, "Not relevant")))
+    assert (found["contradiction"].severity, found["contradiction"].count) == ("warning", len(landmarks))
+    assert found["constant"].severity == "warning"
+
+
 def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_landmarks_is_not():
     one = others()
     for image in one.values():

@@ -85,6 +85,14 @@ def archive(*members, compression=zipfile.ZIP_DEFLATED):
     return content.getvalue()
 
 
+def with_a_gap():
+    """A sound archive, with bytes between its file and its directory."""
+    sound = archive(("task1/run.json", RUN))
+    directory, end = sound.rfind(b"PK\1\2"), sound.rfind(b"PK\5\6")
+    start = (directory + 100).to_bytes(4, "little")
+    return sound[:directory] + b"#" * 100 + sound[directory : end + 16] + start + sound[end + 20 :]
+
+
 RUN = json.dumps(layout())
 CSV = table()
 YES_NO = {"Yes": "No", "No": "Yes"}
@@ -175,6 +183,17 @@ CORRUPTIONS = {
     ),
     "something before.zip": (b"#!/bin/sh\n" + archive(("task1/run.json", RUN)), "archive", "before or behind"),
     "something behind.zip": (archive(("task1/run.json", RUN)) + b"x" * 50, "archive", "before or behind"),
+    "another archive before.zip": (
+        archive(("task1/run.json", "{}")) + archive(("task1/run.json", RUN)),
+        "archive",
+        "or within it",
+    ),
+    "something within.zip": (with_a_gap(), "archive", "or within it"),
+    "another folder.zip": (archive(("task1/run.json", RUN), ("task2/", "")), "archive", "a folder without the run"),
+    "a dot before task1.zip": (archive(("./task1/run.json", RUN)), "archive-folder", "./task1/run.json"),
+    "a device of Windows.zip": (archive(("task1/con.json", RUN)), "archive", "not every system can hold"),
+    "a formula in full width.csv": (one_cell("＝1+1", 5), "formula", "'＝1+1'"),
+    "a formula behind a blank.csv": (one_cell(" =1+1", 5), "formula", "' =1+1'"),
     "a zip within.zip": (archive(("task1/run.json", archive(("a", "b")))), "text", "but a zip archive"),
 }  # fmt: skip
 
@@ -249,6 +268,39 @@ def test_sets_in_another_order_are_a_warning_where_the_labels_keep_one(tmp_path,
     assert (code, list(findings)) == (0, ["member-order"])
     assert "question 5" not in str(findings)  # colours keep none
     assert findings["member-order"]["severity"] == "warning"
+
+
+def test_empty_lines_between_rows_are_a_warning_and_at_the_end_nothing(tmp_path, knowledge):
+    (tmp_path / "run.csv").write_bytes(CSV.replace(b"\n", b"\n\n"))
+    code, findings = check(tmp_path / "run.csv", *knowledge)
+    assert (code, {name: each["count"] for name, each in findings.items()}) == (0, {"empty-lines": 1080})
+    (tmp_path / "run.csv").write_bytes(CSV + b"\n\n")
+    assert check(tmp_path / "run.csv", *knowledge) == (0, {})
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_that_other_programs_write_pass(tmp_path, knowledge, compression):
+    """With folders, a comment, a descriptor behind the data as in a stream, and an extra field."""
+
+    class Stream(io.RawIOBase):
+        content = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.content += bytes(data)
+            return len(data)
+
+    stream = Stream()
+    with zipfile.ZipFile(stream, "w", compression) as file:
+        file.writestr("task1/", "")
+        file.writestr("task1/answers.json", RUN)
+        file.comment = b"of our team"
+    name = tmp_path / "us_clef2023_medvqa.zip"
+    name.write_bytes(stream.content)
+    assert zipfile.ZipFile(name).infolist()[1].flag_bits & 8
+    assert check(name, *knowledge) == (0, {})
 
 
 def test_lists_in_the_cells_of_a_csv_are_read_as_lists(tmp_path, knowledge):

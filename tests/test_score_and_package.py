@@ -15,7 +15,7 @@ from imageclef_vqa.data.split import Certificate, Split
 from imageclef_vqa.models.folder import FolderConfig
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.submission import check_source, read_run
-from imageclef_vqa.submission.provenance import Source
+from imageclef_vqa.submission.sources import Source
 from imageclef_vqa.task import QUESTIONS, Prediction, read_predictions, write_predictions
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.recipe import Recipe
@@ -405,6 +405,79 @@ def test_another_models_run_is_not_taken_for_an_altered_one(workspace):
     assert list(check_source({pair: given[::-1] for pair, given in mine.items()}, [source])) == []  # sets
 
 
+def sources(count=60):
+    """Answers to many images, and two models' predictions of them that agree on nine of ten."""
+    answers = {
+        (f"test{n:03}", q.id): (q.known[(n * (q.id + 3) // 7 + n % 3) % 2],) for n in range(count) for q in QUESTIONS
+    }
+    other = {
+        (image, q): (QUESTIONS[q].known[2],) if q in (5, 10) and int(image[4:]) % 3 == 0 else given
+        for (image, q), given in answers.items()
+    }
+    return answers, [Source("mine", answers, {}), Source("other", other, {})]
+
+
+def told(answers, known):
+    return [(each.check, each.severity, each.message) for each in check_source(answers, known)]
+
+
+def test_a_file_with_images_of_two_runs_is_an_error_that_names_both():
+    answers, (mine, other) = sources()
+    half = {pair: given if pair[0] < "test030" else other.answers[pair] for pair, given in answers.items()}
+    message = "every image is answered as in mine or as in other: two runs in one file"
+    assert told(half, [mine, other]) == [("mixed", "error", message)]
+    assert told(other.answers, [mine, other]) == []
+
+
+def test_questions_whose_answers_slipped_or_changed_places_are_known_however_many_they_are():
+    answers, (mine, _) = sources()
+    images = list(dict.fromkeys(image for image, _ in answers))
+    after = dict(zip(images, images[1:] + images[:1], strict=True))
+    slipped = {(image, q): answers[after[image], q] if q < 12 else given for (image, q), given in answers.items()}
+    exchanged = {(image, q): answers[image, {5: 7, 7: 5}.get(q, q)] for image, q in answers}
+    for altered, count, place in ((slipped, 12, "with those of other images"), (exchanged, 2, "to question 7")):
+        (found,) = check_source(altered, [mine])
+        assert (found.check, found.severity, found.count) == ("altered", "error", count)
+        assert found.message == f"{count} questions are answered as in mine, but with the answers in other places"
+        assert place in found.examples[0]
+
+
+def test_check_warns_of_a_run_whose_predictions_or_model_were_made_anew(workspace):
+    Path("work/main/stage2").mkdir()
+    Path("work/main/stage2/model.safetensors").write_text("")
+    for path in ("predictions/test.jsonl", "routed/test.jsonl"):
+        os.utime(f"work/main/{path}", (1, 1))
+    medvqa("package")
+    Path("copy.csv").write_bytes(Path("run.csv").read_bytes())
+    for name in ("run.csv", "copy.csv"):  # by its manifest, and by the predictions that it equals
+        code, findings = check(name)
+        assert (code, findings["stale"]["severity"]) == (0, "warning")
+        assert "work/main/routed/test.jsonl is older than the model" in findings["stale"]["message"]
+    predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold("dev00", q))
+    assert "was made anew since the run was written" in check("run.csv")[1]["stale"]["message"]
+
+
+def test_the_manifest_names_the_models_of_the_run_that_the_predictions_lie_in(workspace):
+    for run in ("main", "a", "b-c"):
+        Path(f"work/{run}/stage2").mkdir(parents=True)
+        Path(f"work/{run}/stage2/model.safetensors").write_text(run)
+    predict(Path("work/a/predictions/test.jsonl"), TEST)
+    predict(Path("work/ensemble-a-b-c/predictions/test.jsonl"), TEST)
+
+    def models(*words):
+        assert medvqa("package", *words).exit_code == 0
+        manifest = json.loads(Path("run.manifest.json").read_text())
+        return manifest["command"], [name.split("/")[1] for name in manifest["inputs"] if "model" in name]
+
+    file = "work/a/predictions/test.jsonl"
+    assert models("--predictions", file) == (
+        f"medvqa package --out run.csv --run a --predictions {Path(file).name}",
+        ["a"],
+    )
+    assert models("--run", "ensemble-a-b-c")[1] == ["a", "b-c"]
+    assert medvqa("package", "--verify", "run.csv").exit_code == 0
+
+
 def test_verify_names_whatever_is_not_as_it_was(workspace):
     Path("work/main/stage2").mkdir()
     for name in ("model.safetensors", "config.json"):
@@ -446,6 +519,23 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
     assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+
+
+def test_verify_names_scores_that_are_not_those_of_the_manifest_and_other_versions(workspace):
+    medvqa("score")
+    medvqa("package", "--out", "run.csv")
+    assert "scores scores.json: the same" in medvqa("package", "--verify", "run.csv").stdout
+    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest["versions"]["numpy"] = "0.1"
+    Path("run.manifest.json").write_text(json.dumps(manifest))
+    verified = medvqa("package", "--verify", "run.csv")
+    assert (verified.exit_code, "numpy was 0.1, here it is" in verified.stdout) == (0, True)
+    manifest["scores"]["folds"]["test"]["global"]["exact_set"] = 0.99
+    Path("run.manifest.json").write_text(json.dumps(manifest))
+    verified = medvqa("package", "--verify", "run.csv")
+    assert (verified.exit_code, "scores scores.json: " in verified.stdout) == (1, True)
+    Path("work/main/scores.json").unlink()
+    assert "it is not there" in medvqa("package", "--verify", "run.csv").stdout
 
 
 def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(workspace, tmp_path_factory):
@@ -532,6 +622,16 @@ def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
     code, findings = check("predictions_1.json", "--profile", "gi-2025")
     assert code == 1
     assert "'Polyp', spelt 'polyp' in training" in findings["vocabulary"]["examples"][0]
+    for place, changed, said in (
+        (10, {"answer": "not relevant"}, "'not relevant'"),  # "none" in this edition
+        (15, {"answer": "lower-rigth"}, "'lower-rigth'"),
+        (3, {"question": "What?"}, "question is 'What?', none of the 18"),
+    ):
+        spoilt = [{**row, **changed} if row["index"] == place else row for row in rows]
+        Path("predictions_1.json").write_text(json.dumps({"predictions": spoilt}))
+        code, findings = check("predictions_1.json", "--profile", "gi-2025")
+        named = [each for each in findings.values() if said in str(each["examples"])]
+        assert (code, {"error"} <= {each["severity"] for each in named}) == (1, True), findings
     assert medvqa("package", "--profile", "gi-1999").exit_code == 2
     assert medvqa("package", "--profile", "gi-2025", "--team", "us").exit_code == 2
     assert medvqa("package", "--profile", "gi-2025", "--out", "run.csv").exit_code == 2

@@ -103,7 +103,9 @@ def test_each_error_is_found_wherever_it_stands(name):
     assert message in str(found[name])
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "  =", "\u200b@", "\ufeff+"]
+)
 def test_what_a_spreadsheet_would_run_is_an_error_though_the_vocabulary_held_it(start):
     vocabulary = learn_vocabulary([*labels(), (0, (f"{start}1",))])
     assert "formula" in {f.check for f in check(with_answer(0, f"{start}1"), vocabulary=vocabulary)}
@@ -267,6 +269,56 @@ def test_a_kill_while_writing_leaves_the_old_run_whole(tmp_path, step):
     assert (tmp_path / "run.csv").read_bytes() != before
 
 
+STOPPED = """
+import errno, os, signal, sys
+from pathlib import Path
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import write_together
+place, how, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def before(function):
+    def stopped(*words, **named):
+        global left
+        left -= 1
+        if left < 0 and how == "stop": os.kill(os.getpid(), signal.SIGKILL)
+        if left < 0 and function is fsync: raise OSError(errno.ENOSPC, "No space left on device")
+        return function(*words, **named)
+    return stopped
+fsync = os.fsync
+for name in ("fsync", "chmod", "replace", "unlink", "open"): setattr(os, name, before(getattr(os, name)))
+try: write_together({place / "run.csv": b"new", place / "run.manifest.json": b"of new"})
+except MedvqaError as error: print(error)
+"""
+
+
+@pytest.mark.parametrize("how", ["stop", "full"])
+def test_wherever_writing_ends_run_and_manifest_are_of_one_run(tmp_path, how):
+    run, manifest = tmp_path / "run.csv", tmp_path / "run.manifest.json"
+    seen = set()
+    for left in range(12):
+        run.write_bytes(b"old")
+        manifest.write_bytes(b"of old")
+        command = [sys.executable, "-c", STOPPED, str(tmp_path), how, str(left)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(writers.__file__).parents[2])
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        beside = manifest.read_bytes() if manifest.exists() else None
+        assert beside in (b"of " + run.read_bytes(), None)
+        if "No space" in done.stdout:
+            assert (run.read_bytes(), beside) == (b"old", b"of old")
+        seen.add((done.returncode, run.read_bytes()))
+    assert (0, b"new") in seen
+    assert ((-signal.SIGKILL if how == "stop" else 0), b"old") in seen
+
+
+def test_a_run_that_the_disk_holds_otherwise_leaves_the_old_one_and_its_manifest(tmp_path, monkeypatch):
+    for name in ("run.csv", "run.manifest.json"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"something else")
+    with pytest.raises(MedvqaError, match="does not hold what was written to it"):
+        files.write_together({tmp_path / "run.csv": b"new", tmp_path / "run.manifest.json": b"new"})
+    assert [(tmp_path / name).read_text() for name in ("run.csv", "run.manifest.json")] == ["old", "old"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "run.csv"
     path.write_text("the old run")
@@ -425,7 +477,8 @@ def test_the_manifest_tells_the_run_from_any_other_and_no_path_of_the_machine(tm
 
     def manifest():
         return make_manifest(
-            run,
+            run.name,
+            run.read_bytes(),
             images=12,
             answers=216,
             fold="test",

@@ -81,6 +81,7 @@ def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, pr
     """What is found in the answers; nothing where the file holds none."""
     from imageclef_vqa.cli.known import predicted
     from imageclef_vqa.submission import Run, as_lists, check_manifest, check_run, check_source
+    from imageclef_vqa.task import learn_vocabulary
 
     answers = as_lists(reading)
     if not answers:
@@ -89,13 +90,14 @@ def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, pr
         answers,
         list(dict.fromkeys(image_id for image_id, _ in answers)) if facts.image_ids is None else facts.image_ids,
         facts.vocabulary,
+        profile.vocabulary(learn_vocabulary([])),
         spellings=facts.spellings,
         implications=facts.implications,
         validation=facts.validation,
         listed=facts.image_ids is not None,
         faulty=frozenset(reading.faulty),
     )
-    packaged = check_manifest(file)
+    packaged = check_manifest(file, place.root)
     altered = packaged if packaged is not None else check_source(answers, predicted(place, profile))
     return [*check_run(given), *altered]
 

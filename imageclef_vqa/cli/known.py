@@ -10,7 +10,7 @@ from pathlib import Path
 from imageclef_vqa.cli.gather import Answers, answers_of, read_gold, saved_vocabulary
 from imageclef_vqa.data.reading import read_test_ids
 from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
-from imageclef_vqa.submission.provenance import Source
+from imageclef_vqa.submission import Source, is_outdated
 from imageclef_vqa.submission.run import images_of
 from imageclef_vqa.task import (
     QUESTIONS,
@@ -88,7 +88,9 @@ def predicted(place: Workspace, profile: Profile) -> Iterator[Source]:
         try:
             predictions = read_predictions(path)
             probabilities = {(each.image_id, each.question_id): each.probability for each in predictions}
-            yield Source(place.shown(path), spell(answers_of(predictions), profile), probabilities)
+            model = path.parents[1] / "stage2" / "model.safetensors"
+            answers = spell(answers_of(predictions), profile)
+            yield Source(place.shown(path), answers, probabilities, is_outdated(path, model))
         except MedvqaError:
             continue  # a damaged file is no source; its own command complains of it
 

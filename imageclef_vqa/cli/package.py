@@ -51,7 +51,7 @@ def package(
     from imageclef_vqa.cli.options import find_profile
     from imageclef_vqa.cli.verifying import compare_with_manifest
     from imageclef_vqa.data.reading import read_dataset
-    from imageclef_vqa.files import write_json
+    from imageclef_vqa.files import json_text, write_together
     from imageclef_vqa.submission import (
         arrange,
         check_run,
@@ -62,11 +62,12 @@ def package(
         make_manifest,
         manifest_path,
         organisers_verdict,
-        write_run,
+        render_run,
     )
     from imageclef_vqa.task import read_predictions
 
-    place, edition = Workspace.at(workspace, run), find_profile(profile)
+    edition = find_profile(profile)
+    place = _run_of(Workspace.at(workspace, run), predictions)
     if verify is not None:
         compare_with_manifest(place, verify, predictions, as_json)
         return
@@ -90,25 +91,26 @@ def package(
     verdict = None
     if edition.layout == "images":
         first = arrange({pair: answers[pair] for pair in answers if pair[0] == image_ids[0]}, [])  # they see no other
-        content = None if target.suffix == ".csv" else first
-        verdict = organisers_verdict(content, image_ids, findings, instead=answers)
+        loaded = None if target.suffix == ".csv" else first
+        verdict = organisers_verdict(loaded, image_ids, findings, instead=answers)
     errors = errors_in(findings)
     written = force or not errors
     if written:
-        write_run(target, answers, image_ids, profile=edition, form=answer_form.value)
+        content = render_run(target, answers, image_ids, profile=edition, form=answer_form.value)
         manifest = make_manifest(
-            target,
+            target.name,
+            content,
             images=len({image_id for image_id, _ in answers}),
             answers=len(answers),
             fold=fold,
-            command=_command(target, team, predictions, answer_form, edition, force, run),
+            command=_command(target, team, predictions, answer_form, edition, force, place.run),
             seed=development.split.seed,
             data=fingerprints,
             inputs=hashes([source, place.split_file, *_models(place)], place.root),
             scores=scores,
             findings=findings,
         )
-        write_json(manifest_path(target), manifest)
+        write_together({target: content, manifest_path(target): json_text(manifest).encode()})
     if as_json:
         result = {
             "run": place.shown(target) if written else None,
@@ -158,6 +160,15 @@ def _target(place: Workspace, out: Path | None, team: str | None, profile: Profi
     return out or place.root / name
 
 
+def _run_of(place: Workspace, predictions: Path | None) -> Workspace:
+    """The workspace, its run that which `predictions` lie in, whatever `--run` says."""
+    if predictions is not None and predictions.resolve().is_relative_to(place.work.resolve()):
+        name = predictions.resolve().relative_to(place.work.resolve()).parts[0]
+        if name in place.runs():
+            return Workspace.at(place.root, name)
+    return place
+
+
 def _as_run(
     place: Workspace,
     development: Development,
@@ -171,7 +182,7 @@ def _as_run(
     from imageclef_vqa.cli.known import spell
     from imageclef_vqa.submission import Run
     from imageclef_vqa.submission.run import images_of
-    from imageclef_vqa.task import learn_implications, read_predictions
+    from imageclef_vqa.task import learn_implications, learn_vocabulary, read_predictions
 
     training = development.dataset.subset(development.split.train(development.fold))
     own = {place.routed("test"): place.routed("val"), place.predictions("test"): place.predictions("val")}.get(source)
@@ -179,6 +190,7 @@ def _as_run(
         answers,
         image_ids,
         profile.vocabulary(training_vocabulary(place, development)),
+        profile.vocabulary(learn_vocabulary([])),
         implications=learn_implications(images_of(spell(training.gold(), profile)).values()),
         validation=spell(answers_of(read_predictions(own)), profile) if own and own.exists() else {},
     )
@@ -193,14 +205,16 @@ def _about_the_files(place: Workspace, target: Path, source: Path, profile: Prof
         remedy = f"put the test images into {place.shown(place.test / 'images')}"
         findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
     findings += check_name(target, profile)
-    models = sorted(place.stage(2).glob("*.safetensors"))
-    return findings + [found for model in models[:1] for found in check_age(source, model, place.shown(source))]
+    models = [path for each in place.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
+    stale = [found for model in models for found in check_age(source, model, place.shown(source))]
+    return findings + stale[:1]
 
 
 def _models(place: Workspace) -> list[Path]:
     """The files of all that may have answered: BLIP-2 with its recipe, experts, and what calibrates them."""
+    trained = [path for each in place.members() for path in sorted(each.stage(2).glob("*"))]
     experts = [path for path in place.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
-    return [*sorted(place.stage(2).glob("*")), *sorted(experts), place.calibration]
+    return [*trained, *sorted(experts), place.calibration]
 
 
 def _command(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import typer
 
 from imageclef_vqa.cli.console import print_json
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.submission import compare, list_hash, read_manifest
+from imageclef_vqa.submission import compare, list_hash, other_versions, read_manifest
+from imageclef_vqa.submission.manifest import Manifest
 from imageclef_vqa.workspace import Workspace
 
 
@@ -28,13 +31,17 @@ def compare_with_manifest(place: Workspace, run: Path, predictions: Path | None,
             fingerprints[name] = dataset.fingerprint
             if name == "test":
                 fingerprints["test list"] = list_hash([example.image_id for example in dataset.examples])
-    compared = compare(manifest, run, place.root, fingerprints, predictions)
+    compared = compare(manifest, run, place.root, fingerprints, predictions, _scores(place, manifest))
+    others = other_versions(manifest)
     changed = [each for each in compared if not each.same]
     if as_json:
-        print_json({"same": not changed, "compared": [{**each.model_dump(), "same": each.same} for each in compared]})
+        listed = [{**each.model_dump(), "same": each.same} for each in compared]
+        print_json({"same": not changed, "compared": listed, "versions": others})
     else:
         for each in compared:
             typer.secho(each, fg=None if each.same else "red")
+        for line in others:
+            typer.secho(f"{line}: no difference in itself", dim=True)
     if changed:
         differ = "differs" if len(changed) == 1 else "differ"
         raise MedvqaError(
@@ -43,3 +50,13 @@ def compare_with_manifest(place: Workspace, run: Path, predictions: Path | None,
         )
     if not as_json:
         typer.echo(f"{place.shown(run)} and all that it was made of are as they were.")
+
+
+def _scores(place: Workspace, manifest: Manifest) -> Any:
+    """What scores.json says now of the run whose predictions the manifest names; None where it says nothing."""
+    names = [PurePosixPath(name).parts for name in manifest.inputs if name.endswith(".jsonl")]
+    runs = [parts[1] for parts in names if len(parts) == 4 and parts[0] == place.work.name and parts[1] in place.runs()]
+    try:
+        return json.loads(Workspace.at(place.root, (runs or [place.run])[0]).scores.read_bytes())
+    except (OSError, ValueError):
+        return None

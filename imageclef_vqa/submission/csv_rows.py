@@ -30,6 +30,8 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
             reading.odd("error", "columns", ["row 1"], message, remedy)
         _note_line_ends(text, reading)
         order = [header.index(column) for column in COLUMNS]
+        empty: list[str] = []
+        between = 0  # of them, with rows behind: editors leave one at the end
         for row, cells in enumerate(reader, start=2):
             where = f"{name}, row {row}"
             if reading.hopeless(where):
@@ -37,8 +39,10 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
             if reader.line_num > _MOST_LINES:
                 reading.fault("size", f"{where}: over {_MOST_LINES:,} lines, too many for a run")
                 return
-            if not cells:  # an empty line, as editors leave one at the end
+            if not cells:
+                empty.append(f"row {row}")
                 continue
+            between = len(empty)
             if len(cells) != len(COLUMNS):
                 reading.fault("cells", f"{where}: {len(cells)} columns, not {len(COLUMNS)}")
                 continue
@@ -48,6 +52,11 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
         quote = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
         reading.fault("syntax", f"{name}, line {reader.line_num}: {error}{quote}")
         return
+    if between:
+        message = f"{number(between, 'line is', 'lines are')} empty, with rows behind"
+        reading.odd(
+            "warning", "empty-lines", empty[:between], message, "write no empty lines: not every reader skips them"
+        )
     if not text.endswith("\n"):
         message, remedy = "the last line has no end", "look whether the file was cut off; a line ends with a line feed"
         reading.odd("warning", "cut-off", [f"line {reader.line_num}"], message, remedy)

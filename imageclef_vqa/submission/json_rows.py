@@ -128,14 +128,16 @@ def _predictions(content: Any, reading: Reading, profile: Profile) -> Iterator[R
         if row["index"] != place or type(row["index"]) is not int:
             reading.fault("structure", f"{where}: index is {row['index']!r:.40}, not {place}")
         question = profile.find(row["question"]) if isinstance(row["question"], str) else None
-        asked = question.id if question else row["question"]
+        if question is None:
+            reading.fault("question-id", f"{where}: question is {row['question']!r:.80}, none of the {len(QUESTIONS)}")
+            continue
         if not isinstance(row["answer"], str):
             reading.fault("answer-form", f"{where}: answer is {row['answer']!r:.80}; this edition takes one string")
-            if question and isinstance(row["img_id"], str):
+            if isinstance(row["img_id"], str):
                 reading.faulty.add((row["img_id"], question.id))
             continue
         answer = _apart(row["answer"])
-        yield where, row["img_id"], asked, row["question"], answer
+        yield where, row["img_id"], question.id, row["question"], answer
 
 
 def _apart(answer: str) -> list[str] | tuple[str]:

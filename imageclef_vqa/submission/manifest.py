@@ -6,6 +6,7 @@ It holds no date and no path of the machine, so that the same steps give the sam
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -62,7 +63,8 @@ def versions() -> dict[str, str]:
 
 
 def make_manifest(
-    run: Path,
+    name: str,
+    content: bytes,
     *,
     images: int,
     answers: int,
@@ -74,7 +76,7 @@ def make_manifest(
     scores: Any,
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
-    """The manifest of the run that was written to `run`.
+    """The manifest of the run `content`, to be written to a file called `name`.
 
     Args:
         data: name of a data set → its fingerprint.
@@ -82,7 +84,13 @@ def make_manifest(
         scores: the content of scores.json, None where nothing was scored.
     """
     return {
-        "run": {"file": run.name, "sha256": sha256(run), "images": images, "answers": answers, "fold": fold},
+        "run": {
+            "file": name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "images": images,
+            "answers": answers,
+            "fold": fold,
+        },
         "command": command,
         "seed": seed,
         "data": dict(data),
@@ -102,6 +110,7 @@ class Manifest(BaseModel):
     data: dict[str, str]
     inputs: dict[str, str]
     versions: dict[str, str] = {}
+    scores: Any = None
 
 
 class Comparison(BaseModel):
@@ -147,14 +156,20 @@ def read_manifest(run: Path) -> Manifest:
 
 
 def compare(
-    manifest: Manifest, run: Path, root: Path, data: Mapping[str, str], predictions: Path | None = None
+    manifest: Manifest,
+    run: Path,
+    root: Path,
+    data: Mapping[str, str],
+    predictions: Path | None = None,
+    scores: Any = None,
 ) -> list[Comparison]:
-    """Run, data, model, split, recipe and predictions, each hashed anew, against the manifest.
+    """Run, data, model, split, recipe, predictions and scores, each hashed anew, against the manifest.
 
     Args:
         root: the workspace, beneath which the inputs lie.
         data: name of a data set → its fingerprint now; absent where it is not there.
         predictions: where those lie that the manifest knows by their name alone, because they lay elsewhere.
+        scores: the content of scores.json now; asked for only where the run was scored before it was written.
     """
     found = [
         Comparison(
@@ -166,11 +181,32 @@ def compare(
     ]
     found += [Comparison(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
     for name, then in manifest.inputs.items():
-        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
         path = predictions if predictions is not None and predictions.name == name else root / name
-        now = sha256(path) if inside and path.is_file() else None
+        now = sha256(path) if is_beneath(name) and path.is_file() else None
         found.append(Comparison(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
+    if manifest.scores is not None:
+        now = None if scores is None else _content_hash(scores)
+        found.append(Comparison(what="scores", name="scores.json", then=_content_hash(manifest.scores), now=now))
     return found
+
+
+def other_versions(manifest: Manifest) -> list[str]:
+    """Python and libraries that are not those of the manifest: no difference in itself, but a reason for one."""
+    here = versions()
+    return [
+        f"{printable(name)} was {printable(then)}, here it is {here.get(name, 'missing')}"
+        for name, then in manifest.versions.items()
+        if here.get(name) != then
+    ]
+
+
+def _content_hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_beneath(name: str) -> bool:
+    """Whether a manifest's name of a file, which may come from anybody, stays in the workspace."""
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
 def _role(path: PurePosixPath) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.submission.findings import Finding
+from imageclef_vqa.submission.findings import Finding, printable
 from imageclef_vqa.submission.records import COLUMNS, PairAnswers, arrange
 from imageclef_vqa.task import QUESTIONS
 
@@ -57,7 +57,7 @@ def organisers_verdict(
     except (KeyError, TypeError, IndexError) as error:
         fault = f"it ends with a traceback ({type(error).__name__}: {error})"
     if fault:
-        return Verdict(accepts=False, says=fault, missed=())
+        return Verdict(accepts=False, says=printable(fault), missed=())
     missed = dict.fromkeys(found.check for found in findings if found.severity == "error")
     looked = f"looks at 1 image of {len(image_ids):,} and at no answer"
     return Verdict(accepts=True, says=looked, missed=tuple(missed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.submission.archives import LARGEST, only_member
@@ -75,7 +75,7 @@ def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) 
             for problem in error.problems:
                 reading.fault("archive", problem)
             return reading
-        if PurePosixPath(member.removeprefix(f"{name}, ")).parent.as_posix() != "task1":
+        if member.removeprefix(f"{name}, ").rpartition("/")[0] != "task1":
             message = "the run does not lie in the archive's folder task1/"
             reading.odd("error", "archive-folder", [member], message, "`medvqa package --team NAME` makes the archive")
         reading.name = name = member

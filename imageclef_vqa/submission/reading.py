@@ -116,7 +116,10 @@ _KINDS: dict[str, tuple[tuple[str, str], str]] = {
         "quote cells that hold a comma or a line break, and look whether the file is whole",
     ),
     "image-id": (("record has no image's id", "records have no image's id"), "an id is the file's name without .jpg"),
-    "question-id": (("record names no question", "records name no question"), "questions are numbered 0 to 17"),
+    "question-id": (
+        ("record names no question", "records name no question"),
+        "questions are numbered 0 to 17; later editions name them by their text",
+    ),
     "question-text": (
         ("record spells another question than its number", "records spell another question than their number"),
         "keep number and text together, spelt as in the data",

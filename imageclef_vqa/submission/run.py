@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imageclef_vqa.submission.records import Answers, PairAnswers
-from imageclef_vqa.task import QUESTIONS, Implication, Vocabulary
+from imageclef_vqa.task import QUESTIONS, Implication, Vocabulary, learn_vocabulary
 
 Pair = tuple[str, int]  # image id, question id
 
@@ -19,6 +19,7 @@ class Run:
         answers: in the order of the file.
         image_ids: the test list.
         vocabulary: what training answers, in the spelling of the edition.
+        bank: what is known of the competition, whatever training answers, in the same spelling.
         spellings: question → strings that the labels hold besides the vocabulary's members.
         implications: what the training labels hold to.
         validation: the same model's answers to validation images.
@@ -29,6 +30,7 @@ class Run:
     answers: PairAnswers
     image_ids: Sequence[str]
     vocabulary: Vocabulary
+    bank: Vocabulary = field(default_factory=lambda: learn_vocabulary([]))
     spellings: Mapping[int, frozenset[str]] = field(default_factory=dict)
     implications: Sequence[Implication] = ()
     validation: PairAnswers = field(default_factory=dict)

@@ -6,16 +6,18 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from imageclef_vqa.submission.coverage import odd_characters
-from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place
+from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place, printable
+from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
 from imageclef_vqa.task import QUESTIONS, Kind
 
-# What a spreadsheet reads as a formula (OWASP, "CSV injection"). No answer of the task begins so: `< 5mm` is harmless.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet reads as a formula (OWASP, "CSV injection"), in full width too, or behind what nobody sees.
+# No answer of the task begins so: `< 5mm` is harmless.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+@\-\uff0b\uff0d\uff1d\uff20]")
 # CSV readers stop at the first, change the second, and UTF-8 has no bytes for a surrogate.
 _UNWRITABLE = re.compile("[\0\r\ud800-\udfff]")
 _LOOKED_AT = 100  # different strangers of a question: more are no slips of spelling
@@ -34,7 +36,7 @@ def check_strings(run: Run) -> Iterator[Finding]:
             empty.append(f"{image_id}, question {question_id}")
         if len(answers) > 1 and len({answer.strip().casefold() for answer in answers}) < len(answers):
             repeated.append(place(image_id, question_id, "; ".join(answers)))
-        if answers and any(answer.startswith(_FORMULA) for answer in answers):
+        if answers and any(_FORMULA.match(answer) for answer in answers):
             formulas.append(place(image_id, question_id, "; ".join(answers)))
         if _UNWRITABLE.search(text):
             unwritable.append(place(image_id, question_id, text))
@@ -65,12 +67,14 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
         strangers = Counter(answer for _, answers in pairs for answer in answers if answer.strip())
         for member in {*entry.members, *run.spellings.get(question_id, ())}:
             strangers.pop(member, None)
+        where = _first_places(strangers, pairs) if strangers else {}
         kinds: dict[str, list[tuple[str, str]]] = {}
         folded = {_folded(member): member for member in entry.members}
+        bank = {_folded(member) for member in run.bank[question_id].members}
         for rank, (stranger, _) in enumerate(strangers.most_common()):
             kind, meant = "vocabulary", ""
             if rank < _LOOKED_AT:
-                kind, meant = _kind(stranger, folded, question_id, homes)
+                kind, meant = _kind(stranger, folded, bank, question_id, homes)
             kinds.setdefault(kind, []).append((stranger, meant))
         for kind, found in kinds.items():
             count = sum(strangers[stranger] for stranger, _ in found)
@@ -84,9 +88,19 @@ def check_vocabulary(run: Run) -> Iterator[Finding]:
                 check=kind if kind in ("characters", "truncated", "joined") else "vocabulary",
                 count=count,
                 message=f"question {question_id}: {answers} {message}",
-                examples=tuple(f"{stranger[:60]!r}{meant}" for stranger, meant in found[:EXAMPLES]),
+                examples=tuple(f"{where[stranger]}: {stranger[:60]!r}{meant}" for stranger, meant in found[:EXAMPLES]),
                 remedy=remedy,
             )
+
+
+def _first_places(strangers: Container[str], pairs: Sequence[tuple[str, Answers]]) -> dict[str, str]:
+    """The image that answers with each of `strangers` first."""
+    places: dict[str, str] = {}
+    for image_id, answers in pairs:
+        for answer in answers:
+            if answer in strangers:
+                places.setdefault(answer, printable(image_id[:80]))
+    return places
 
 
 _UNMATCHED = "a string never seen in training cannot match; write it as the labels do"
@@ -99,7 +113,7 @@ _SAID = {
 
 
 def _kind(
-    stranger: str, folded: Mapping[str, str], question_id: int, homes: Mapping[str, list[int]]
+    stranger: str, folded: Mapping[str, str], bank: Container[str], question_id: int, homes: Mapping[str, list[int]]
 ) -> tuple[str, str]:
     """What kind of stranger it is, and a remark on what was meant."""
     plain = _folded(stranger)
@@ -108,7 +122,7 @@ def _kind(
         return "characters", f" holds {', '.join(odd[:3])}{meant}"
     if plain in folded:
         return "spelling", f", spelt {folded[plain]!r} in training"
-    if plain in {_folded(known) for known in QUESTIONS[question_id].known}:
+    if plain in bank:
         return "rare", ""
     parts = [part for part in (part.strip("[]'\" ") for part in _JOINED.split(stranger)) if part]
     if len(parts) > 1 and all(_folded(part) in folded for part in parts):

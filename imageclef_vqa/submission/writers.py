@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import atomic_write
+from imageclef_vqa.files import write_together
 from imageclef_vqa.submission.readers import as_lists, examine
 from imageclef_vqa.submission.reading import Form
 from imageclef_vqa.submission.records import COLUMNS, Layout, PairAnswers, arrange
@@ -83,15 +83,15 @@ def render_predictions(layout: Layout) -> bytes:
 RENDERERS = {".csv": render_csv, ".json": render_json, ".zip": render_zip}
 
 
-def write_run(
+def render_run(
     path: Path,
     answers: PairAnswers,
     image_ids: Sequence[str],
     *,
     profile: Profile = GI_2023,
     form: Form = "list",
-) -> None:
-    """Write `answers` in the format of `path`'s suffix, whole or not at all; what was written reads back the same.
+) -> bytes:
+    """`answers` in the format of `path`'s suffix, read back and found the same.
 
     Args:
         answers: in the spelling of the profile.
@@ -99,7 +99,7 @@ def write_run(
 
     Raises:
         UsageError: the suffix is none of .csv, .json, .zip, or not what the profile or the form allows.
-        MedvqaError: `path` cannot be written, or would not read back as it was meant; the old file stands.
+        MedvqaError: it would not read back as it was meant.
     """
     allowed = [".json"] if profile.layout == "predictions" else list(RENDERERS)
     if path.suffix not in allowed:
@@ -114,10 +114,16 @@ def write_run(
         raise MedvqaError(f"an answer cannot be written as UTF-8: {error.object[error.start : error.end]!r}") from error
     if not _reads_back(content, path, answers, profile):
         raise MedvqaError(f"{path} would not read back as it is meant; nothing was written")
-    with atomic_write(path, "wb") as file:
-        file.write(content)
-    if path.read_bytes() != content:
-        raise MedvqaError(f"{path} does not hold what was written to it", remedy="write it to another disk")
+    return content
+
+
+def write_run(path: Path, answers: PairAnswers, image_ids: Sequence[str]) -> None:
+    """Write what `render_run` makes of `answers`, whole or not at all.
+
+    Raises:
+        MedvqaError: what `render_run` raises, or `path` cannot be written; the old file stands.
+    """
+    write_together({path: render_run(path, answers, image_ids)})
 
 
 def as_strings(layout: Layout) -> Layout:
