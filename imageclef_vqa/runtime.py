@@ -21,7 +21,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 # Parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:\d+)?)")
+_DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:(0|[1-9]\d{0,3}))?)")
 
 
 def set_environment() -> None:
@@ -64,13 +64,47 @@ def _interruptions_held() -> Iterator[None]:
 
 
 def devices() -> list[str]:
-    """All devices that Paddle reports, the CPU first; imports Paddle with everything set for it."""
+    """All devices that Paddle reports, the CPU first; imports Paddle with everything set for it.
+
+    Raises:
+        MedvqaError: a plug-in for custom devices is there, and Paddle cannot be loaded with it.
+    """
     set_environment()
-    with _interruptions_held():
-        import paddle
+    try:
+        with _interruptions_held():
+            import paddle
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        if (plugin := ascend.plugin()) is None:
+            raise
+        raise MedvqaError(
+            f"{_paddle()} cannot load the plug-in in {plugin}: {_reason(error)}", remedy=PLUGIN_REMEDY
+        ) from None
 
     gpus = [f"gpu:{index}" for index in range(paddle.device.cuda.device_count())]
     return ["cpu", *gpus, *paddle.device.get_available_custom_device()]
+
+
+def check_name(device: str) -> str:
+    """`device`, if it is what a device may be called.
+
+    Raises:
+        UsageError: it is no device name.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
+    return device
+
+
+def check_device(device: str) -> str:
+    """`device`, unless there can be none, as far as is known without importing Paddle, which takes seconds.
+
+    Raises:
+        UsageError: it is no device name.
+        MedvqaError: it is an NPU, and nothing here teaches Paddle about these.
+    """
+    if check_name(device).startswith("npu") and ascend.plugin() is None:
+        raise _missing(_with_index(device), ["no plug-in for custom devices"])
+    return device
 
 
 def prepare(device: str = "auto", *, seed: int) -> str:
@@ -80,11 +114,7 @@ def prepare(device: str = "auto", *, seed: int) -> str:
         UsageError: `device` is no device name.
         MedvqaError: there is no such device here; the message says what Paddle reports.
     """
-    if not _DEVICE.fullmatch(device):
-        raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
-    wanted = _with_index(device)
-    if wanted.startswith("npu") and ascend.plugin() is None:  # known before Paddle is imported, which takes seconds
-        raise _missing(wanted, ["no plug-in for custom devices"])
+    wanted = _with_index(check_device(device))
     there = devices()
     if wanted == "auto":
         wanted = _with_index(next((kind for kind in ("npu", "gpu") for name in there if name.startswith(kind)), "cpu"))
@@ -140,15 +170,29 @@ def bucketed(size: int) -> int:
 
 
 def _missing(device: str, there: list[str]) -> MedvqaError:
+    kind = device.split(":")[0]
+    others = [name for name in there if name.startswith(kind)]
+    remedy = f"--device {' or '.join(others)} would do" if others else _REMEDY[kind]
+    return MedvqaError(f"no device {device} here; {_paddle()} reports: {', '.join(there)}", remedy=remedy)
+
+
+def _paddle() -> str:
     try:
-        paddle = f"Paddle {version('paddlepaddle')}"
+        return f"Paddle {version('paddlepaddle')}"
     except PackageNotFoundError:
-        paddle = "Paddle"
-    return MedvqaError(
-        f"no device {device} here; {paddle} reports: {', '.join(there)}", remedy=_REMEDY[device.split(":")[0]]
-    )
+        return "Paddle"
 
 
+def _reason(error: Exception) -> str:
+    """What the dynamic linker said, of the several lines in which Paddle wraps it: `lib….so: cannot open …`."""
+    found = re.search(r"Fail to open library: \S+ with error: (.+)", str(error))
+    return found[1] if found else str(error).strip().splitlines()[0]
+
+
+PLUGIN_REMEDY = (
+    "it needs CANN's environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and Paddle in its own version;\n"
+    "Paddle loads it for the CPU, too: without cards, uninstall it or unset CUSTOM_DEVICE_ROOT"
+)
 _REMEDY = {
     "npu": "Ascend needs CANN with its environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and "
     "paddle-custom-npu\nof the same version as Paddle (README, Ascend); `medvqa doctor` looks at all of it; "

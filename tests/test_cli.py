@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imageclef_vqa import runtime
+from imageclef_vqa.cli import app
 from imageclef_vqa.cli.app import COMMANDS
+from imageclef_vqa.training import launch
 
 NAMES = [command.__name__ for command in COMMANDS]
 LONG = ("split", "finetune", "predict", "route", "score", "package", "check", "demo")
@@ -62,6 +66,39 @@ def test_a_device_that_is_not_there_is_named_with_what_to_install(tmp_path):
     assert done.returncode == 1
     assert "no device npu:0 here; Paddle" in done.stderr
     assert "paddle-custom-npu" in done.stderr
+    assert "CANN" in done.stderr
+    assert "set_env.sh" in done.stderr
+
+
+COMPUTING = (
+    "finetune --stage 2",
+    "finetune --stage 1 --devices 0,1",
+    "predict",
+    "predict --devices 0,1",
+    "route",
+    "ask nowhere.jpg 3",
+    "demo",
+)
+
+
+@pytest.mark.parametrize("line", COMPUTING)
+def test_that_an_npu_is_not_there_is_told_before_anything_is_done(tmp_path, monkeypatch, line):
+    monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "devices", lambda: pytest.fail("Paddle was imported"))
+    monkeypatch.setattr(launch, "launch", lambda *_: pytest.fail("processes were started"))
+    result = CliRunner().invoke(app, [*line.split(), "--device", "npu:3"])
+    assert result.exit_code == 1
+    assert "no device npu:3 here" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("line", [*COMPUTING, "doctor"])
+@pytest.mark.parametrize("name", ["tpu", "NPU", "npu:", "npu:-1", "npu:01", "npu:1e3", "cpu:0", "gpu 0", ""])
+def test_what_no_device_is_called_is_a_mistake_of_usage(line, name):
+    result = CliRunner().invoke(app, [*line.split(), "--device", name])
+    assert result.exit_code == 2
+    assert "use cpu, gpu, gpu:<i>, npu, npu:<i> or auto" in result.output
 
 
 def test_settings_in_the_workspace_are_defaults_of_options(tmp_path):

@@ -259,6 +259,24 @@ def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_pa
     assert journal.missing == [number for number in range(4) if number % 2 != share]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--devices", "foo"),
+        ("--devices", ""),
+        ("--devices", "0,,1"),
+        ("--devices", "0,0", "--device", "auto"),
+        ("--devices", "npu:1,npu:1"),
+        ("--devices", "auto"),
+        ("--devices", "0,1"),  # the CPU has no numbers
+    ],
+)
+def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(words):
+    result = CliRunner().invoke(app, ["predict", "--device", "cpu", *words])
+    assert result.exit_code == 2
+    assert "--devices" in result.output
+
+
 def test_two_devices_answer_as_one(root, monkeypatch):
     monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
     alone, shared = predicted(root), predicted(root, "--devices", "cpu,cpu")

@@ -47,6 +47,20 @@ def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
     return workspace
 
 
+def device_name(device: str) -> str:
+    """What no device can be called is a mistake of the command line."""
+    from imageclef_vqa.runtime import check_name
+
+    return check_name(device)
+
+
+def _device_that_may_be_there(device: str) -> str:
+    """What can be said against a device before anything is done is said."""
+    from imageclef_vqa.runtime import check_device
+
+    return check_device(device)
+
+
 def as_typed(context: typer.Context) -> list[str]:
     """The options of a command that came from its command line, to be typed again."""
     typed: list[str] = []
@@ -73,7 +87,12 @@ WorkspaceOption = Annotated[
 RunOption = Annotated[str, typer.Option(help="Name of the run: its files lie in work/<run>/.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Everything random follows from it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto takes the first there is.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto takes the first there is.", callback=_device_that_may_be_there
+    ),
+]
 ProfileOption = Annotated[str, typer.Option(help="The edition of the challenge: gi-2023 or gi-2025.")]
 
 

@@ -34,6 +34,7 @@ def predict(
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json
     from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.inference.sharding import device_names, parse_devices
     from imageclef_vqa.workspace import Workspace
 
     places = [Workspace.at(workspace, name) for name in run or ["main"]]
@@ -47,11 +48,11 @@ def predict(
             raise UsageError(f"{option} {value}: use {' or '.join(known)}")
     if (images is None) != (out is None) or (ids and images is None) or (images and fold):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
+    several = parse_devices(devices, device)
     on = runtime.prepare(device, seed=0)
 
     from imageclef_vqa.inference.predict import Manner, predict_images
     from imageclef_vqa.inference.predict import predict as answer_folds
-    from imageclef_vqa.inference.sharding import device_names
 
     manner = Manner(
         decode=decode,  # type: ignore[arg-type]
@@ -61,7 +62,7 @@ def predict(
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
     manner.check(len(places))
-    names = device_names(on, devices)
+    names = device_names(on, several)
     if images is not None and out is not None:
         done = predict_images(places, images, ids, out, manner=manner, devices=names, say=note)
     else:

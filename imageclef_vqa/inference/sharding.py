@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from imageclef_vqa.inference.answerer import Answerer
 
 _POLL = 0.2  # seconds
+_ONE_OF_SEVERAL = re.compile(r"\d{1,4}|cpu|(gpu|npu):\d{1,4}")
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,36 @@ class Task:
     augmented: bool
 
 
-def device_names(device: str, numbers: str | None) -> tuple[str, ...]:
-    """The devices in `--devices 0,1` of the kind in `device` (npu, gpu), or named one by one: cpu,cpu.
+def parse_devices(text: str | None, device: str) -> list[str]:
+    """What stands in `--devices`, numbers of the kind in `--device` or names: `0,1` or `cpu,cpu`. None without it.
+
+    Raises:
+        UsageError: it is no such list, names a device twice, or `device` is one by itself.
+    """
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(_ONE_OF_SEVERAL.fullmatch(part) for part in parts):
+        raise UsageError(f"--devices {text}: use numbers with commas between them, as in 0,1, or names, as in cpu,cpu")
+    if ":" in device:
+        raise UsageError(f"--device {device} with --devices: say which with one of them")
+    accelerators = [part for part in parts if part != "cpu"]
+    if len(set(accelerators)) < len(accelerators):
+        raise UsageError(f"--devices {text}: each device once")
+    return parts
+
+
+def device_names(device: str, parts: Sequence[str]) -> tuple[str, ...]:
+    """The devices that `parts` say, numbers being of the kind of `device`; this one alone where there are none.
 
     Raises:
         UsageError: the CPU has no numbers.
     """
-    kind, parts = device.split(":")[0], [part.strip() for part in (numbers or "").split(",") if part.strip()]
-    if not parts:
-        return (device,)
+    kind = device.split(":")[0]
     if kind == "cpu" and any(part.isdigit() for part in parts):
-        raise UsageError(f"--devices {numbers}: say which devices with --device npu or gpu, or use --devices cpu,cpu")
-    return tuple(f"{kind}:{part}" if part.isdigit() else part for part in parts)
+        said = ",".join(parts)
+        raise UsageError(f"--devices {said}: say which devices with --device npu or gpu, or use --devices cpu,cpu")
+    return tuple(f"{kind}:{part}" if part.isdigit() else part for part in parts) or (device,)
 
 
 def answer_tasks(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
@@ -91,8 +111,7 @@ def _answerer(place: Workspace) -> Answerer:
 def _in_processes(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
     said = context.SimpleQueue()
-    on_cpu = sum(device == "cpu" for device in devices)
-    threads = max(1, len(os.sched_getaffinity(0)) // max(1, on_cpu))
+    threads = max(1, len(os.sched_getaffinity(0)) // len(devices))
     processes = [
         context.Process(target=_work, args=(place, tasks, share, len(devices), device, threads, said), daemon=True)
         for share, device in enumerate(devices)
@@ -125,7 +144,7 @@ def _work(
 ) -> None:
     """What a process does; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["MKL_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["MKL_NUM_THREADS"] = str(threads)
     from imageclef_vqa import runtime
 
     try:
