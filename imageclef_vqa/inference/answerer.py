@@ -16,6 +16,7 @@ from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Tokenizer, stored_bits
 from imageclef_vqa.models.parameters import images_at_once
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.task import QUESTIONS, Vocabulary
@@ -24,6 +25,8 @@ from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
+
+_KEPT = "what was answered before is kept"
 
 
 class Answerer:
@@ -42,13 +45,16 @@ class Answerer:
 
         Raises:
             MissingStepError: there is none.
+            MedvqaError: the device has no memory for it.
         """
         folder = workspace.stage(2)
         stage = Stage(folder, workspace.shown(folder))
         tensors = stage.trained(2)
         config = stage.config()
-        model, tokenizer = load_pretrained(config.starting_point())
-        load_trained(model, tensors, str(folder / MODEL))
+        preset = config.starting_point()
+        with shortage_explained(partial(_setting, preset), _KEPT):
+            model, tokenizer = load_pretrained(preset)
+            load_trained(model, tensors, str(folder / MODEL))
         model.share_prefix = config.recipe.share_prefix
         return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
 
@@ -63,14 +69,9 @@ class Answerer:
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
         """As many images at a time as `medvqa plan` reckons with."""
-        with shortage_explained(self._setting, "what was answered before is kept"):
+        with shortage_explained(partial(_setting, self._model.preset), _KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
-
-    def _setting(self) -> Setting:
-        preset = self._model.preset
-        bits = stored_bits(preset.folder / LANGUAGE)
-        return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=bits)
 
     def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
         questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
@@ -92,6 +93,11 @@ class Answerer:
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
+
+
+def _setting(preset: Preset) -> Setting:
+    bits = stored_bits(preset.folder / LANGUAGE)
+    return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=bits)
 
 
 def _by_image(lists: list[Ranked]) -> list[list[Ranked]]:

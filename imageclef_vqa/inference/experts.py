@@ -15,7 +15,8 @@ from imageclef_vqa.models.expert import build_expert
 from imageclef_vqa.models.weights import load_weights, read_weights
 from imageclef_vqa.task import Candidate, Prediction, read_predictions, write_predictions
 from imageclef_vqa.training.checkpoint import fingerprint
-from imageclef_vqa.training.experts import NAME, ExpertConfig, Head, forward, read_config
+from imageclef_vqa.training.experts import NAME, ExpertConfig, Head, forward, needed, read_config
+from imageclef_vqa.training.plan import expert_shortage_explained
 from imageclef_vqa.workspace import Workspace
 
 _CANDIDATES = 5
@@ -59,9 +60,11 @@ def answer_with_experts(place: Workspace, *, say: Callable[[str], None] = lambda
 def _answers(
     folder: Path, config: ExpertConfig, images: Dataset, place: Workspace
 ) -> dict[tuple[str, int], Prediction]:
-    network = build_expert(sum(len(head.classes) for head in config.heads.values()))
-    load_weights(network, read_weights(folder / "model.safetensors"), str(folder / "model.safetensors"))
-    logits = forward(network, load_pixels(images, config.image_size, place.cache))
+    pixels = load_pixels(images, config.image_size, place.cache)
+    with expert_shortage_explained(needed(config.image_size, learns=False), "the trained experts are whole"):
+        network = build_expert(sum(len(head.classes) for head in config.heads.values()))
+        load_weights(network, read_weights(folder / "model.safetensors"), str(folder / "model.safetensors"))
+        logits = forward(network, pixels)
     thresholds = json.loads((folder / "thresholds.json").read_text(encoding="utf-8"))
     answers = {}
     for question, columns in config.columns().items():

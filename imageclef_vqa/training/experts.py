@@ -34,12 +34,14 @@ from imageclef_vqa.models.weights.source import open_source
 from imageclef_vqa.progress import track
 from imageclef_vqa.task import learn_vocabulary, read_predictions
 from imageclef_vqa.training.checkpoint import file_hash, fingerprint
+from imageclef_vqa.training.plan import expert_shortage_explained
 from imageclef_vqa.workspace import Workspace
 
 NAME = "resnet34"
 _RARELY = 0.1  # a question that takes several answers less often than this has one softmax
 _HELD_OUT = 8  # one training image in so many tunes thresholds
 _SIZE, _SIZE_PRETRAINED = 128, 224
+_PARAMETERS, _KEPT, _COMPUTED = 21.3e6, 150, 32  # numbers; the latter two per pixel, as measured (Paddle 3.3.1)
 _EPOCHS, _BATCH, _RATE, _DECAY, _SHIFT = 12, 32, 1e-3, 0.05, 8
 
 
@@ -114,10 +116,20 @@ def train_experts(
                 weights=None if weights is None else fingerprint(*map(file_hash, open_source(weights).files)),
             )
             folder = place.expert(NAME) / ("shared" if shared else f"question{group[0]}")
-            with paddle.utils.unique_name.guard():
+            kept = f"the last epoch that was saved in {place.shown(folder)} is whole"
+            with paddle.utils.unique_name.guard(), expert_shortage_explained(needed(config.image_size), kept):
                 _train(folder, config, training, split.groups, weights, place, say)
             folders.append(folder)
     return folders
+
+
+def needed(image_size: int, *, learns: bool = True) -> float:
+    """Bytes of a device that a network takes: weights and what it computes; to learn, moments and gradients as well,
+    which come to be while what was kept for them is freed."""
+    pixels = _BATCH * image_size**2
+    if not learns:
+        return 4 * (_PARAMETERS + _COMPUTED * pixels)
+    return 4 * (3 * _PARAMETERS + max(_PARAMETERS, _KEPT * pixels))
 
 
 def read_config(folder: Path) -> ExpertConfig:

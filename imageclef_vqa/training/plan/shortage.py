@@ -28,6 +28,10 @@ _PARTS = {
     "training/optimiser.py": "the optimiser",
     "training/loop.py": "the backward pass",
     "models/pretrained.py": "the weights",
+    "models/weights/": "the weights",
+    "models/expert.py": "ResNet34",
+    "training/experts.py": "ResNet34",
+    "inference/experts.py": "ResNet34",
 }
 _PACKAGE = Path(__file__).parents[2]
 
@@ -40,18 +44,41 @@ def shortage_explained(make_setting: Callable[[], Setting], kept: str) -> Iterat
         MedvqaError: the device had no memory left. It names the part of the model, bytes in use and bytes asked for
             where Paddle says so, the plan of this setting, and the smallest change that fits.
     """
+
+    def plan(room: float) -> tuple[str, str]:
+        setting = make_setting()
+        return _planned(setting), _remedy(setting, room)
+
+    with _refusals_told(plan, kept):
+        yield
+
+
+@contextmanager
+def expert_shortage_explained(planned: float, kept: str) -> Iterator[None]:
+    """The same for a ResNet34 expert, which needs about `planned` bytes and has no options that need less.
+
+    Raises:
+        MedvqaError: the device had no memory left.
+    """
+    remedy = "a larger device or --device cpu would do; `medvqa route --expert linear` does without ResNet34"
+    with _refusals_told(lambda _: (f"planned are {size_of(planned)}", remedy), kept):
+        yield
+
+
+@contextmanager
+def _refusals_told(plan: Callable[[float], tuple[str, str]], kept: str) -> Iterator[None]:
+    """`plan` says what was planned and, of the bytes that there turned out to be, what would fit."""
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
         if not _REFUSALS.search(str(error)):
             raise
-        setting, device = make_setting(), runtime.device_in_use()
-        held, asked = runtime.memory_in_use(), _ASKED.search(str(error))
+        device, held, asked = runtime.device_in_use(), runtime.memory_in_use(), _ASKED.search(str(error))
         what = f"{device} has no memory left, in {_part(error.__traceback__)}: {size_of(held)} in use"
         what += f", {asked[1].strip()} asked for" if asked else ""
         # The program lies in the machine's memory, where it is in use as well if that is the device.
-        room = held + (0 if device == "cpu" else PROGRAM)
-        raise MedvqaError(f"{what}\n{_planned(setting)}", remedy=f"{_remedy(setting, room)}\n{kept}") from None
+        planned, remedy = plan(held + (0 if device == "cpu" else PROGRAM))
+        raise MedvqaError(f"{what}\n{planned}", remedy=f"{remedy}\n{kept}") from None
 
 
 def _part(trace: TracebackType | None) -> str:
