@@ -183,6 +183,24 @@ def test_two_cards_learn_what_one_does(tmp_path, on_npu, plugin):
     assert_same_losses(folder, on_npu, 2)
 
 
+@pytest.mark.parametrize(
+    ("megabytes", "line", "part"),
+    [
+        (4, "predict --device npu --augment", "vision"),  # its weights are read first
+        (60, "route --policy paper --device npu", "ResNet34"),
+    ],
+)
+def test_a_card_that_is_too_small_to_answer_is_an_error_too(tmp_path, on_cpu, plugin, megabytes, line, part):
+    folder = shutil.copytree(on_cpu, tmp_path / "workspace")
+    before = (folder / "work/main/predictions/val.jsonl").read_bytes()
+    failed = medvqa([line], folder, CUSTOM_DEVICE_ROOT=plugin, MEDVQA_STANDIN_MEGABYTES=megabytes)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert f"npu:0 has no memory left, in {part}" in failed.stderr
+    assert re.search(r"planned are \d+ MB", failed.stderr)
+    assert (folder / "work/main/predictions/val.jsonl").read_bytes() == before
+
+
 SHAPES = """
 import collections, json, sys
 from imageclef_vqa import runtime
@@ -207,6 +225,29 @@ def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     assert seen["npu"] <= 8 < seen["cpu"]
 
 
+def test_a_plug_in_that_cannot_be_loaded_is_named_with_the_reason(tmp_path):
+    """As where CANN's libraries are not on the path."""
+    (tmp_path / "libpaddle-custom-npu.so").write_text("no library")
+    for device in ("npu", "cpu"):
+        done = medvqa([f"predict --device {device}"], tmp_path, CUSTOM_DEVICE_ROOT=tmp_path)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert f"cannot load the plug-in in {tmp_path}: {tmp_path}/libpaddle-custom-npu.so: " in done.stderr
+        assert "set_env.sh" in done.stderr
+    told = medvqa(["doctor --json"], tmp_path, CUSTOM_DEVICE_ROOT=tmp_path)
+    assert told.returncode == 1
+    found = {check["name"]: check for check in json.loads(told.stdout)["checks"]}
+    assert "libpaddle-custom-npu.so: " in found["Paddle"]["found"]
+    assert "set_env.sh" in found["Paddle"]["remedy"]
+
+
+def test_a_card_that_is_not_there_is_told_with_those_that_are(tmp_path, plugin):
+    done = medvqa(["predict --device npu:7"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
+    assert done.returncode == 1
+    assert "no device npu:7 here" in done.stderr
+    assert "--device npu:0 or npu:1 would do" in done.stderr
+
+
 def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin):
     done = medvqa(["doctor --device npu --json"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
@@ -215,6 +256,7 @@ def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin)
     for card in ("npu:0", "npu:1"):
         figures = found[card]["figures"]
         assert figures["gflops"] > 0
+        assert figures["memory_mb"] == (2048 if standin.tells_its_memory() else 0)
         assert figures["step_ms"] > 0
         assert {"softmax", "matmul"} <= set(figures["on_the_cpu"])
         assert not {"full", "add"} & set(figures["on_the_cpu"])  # which the stand-in has

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from imageclef_vqa import ascend
 from imageclef_vqa.cli import app
 from imageclef_vqa.doctor import devices, machine, software
 from imageclef_vqa.doctor.check import Check
@@ -75,6 +76,30 @@ def test_a_data_set_that_cannot_be_read_stops_a_run(tmp_path):
     check = machine.check_data(Workspace.at(tmp_path))
     assert check.verdict == "stop"
     assert "images: there is no such folder" in check.found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tried"),
+    [
+        (None, ["cpu", "gpu:1", "gpu:10", "cpu collective", "gpu collective"]),
+        ("gpu", ["gpu:1", "gpu:10", "gpu collective"]),
+        ("gpu:1", ["gpu:1", "gpu collective"]),
+        ("gpu:2", ["devices"]),
+    ],
+)
+def test_the_device_that_is_named_is_tried_and_no_other(monkeypatch, wanted, tried):
+    there = {"devices": ["cpu", "gpu:1", "gpu:10"], "paddle": "3"}
+    monkeypatch.setattr(ascend, "plugin", lambda: None)
+    monkeypatch.setattr(
+        devices, "_probe", lambda what, *_words, **_environment: there if what == "list" else {"error": "none"}
+    )
+    assert [check.name for check in devices.check_devices(wanted)] == tried
+
+
+def test_a_plug_in_that_brings_no_device_would_stop_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(ascend, "plugin", lambda: tmp_path)
+    monkeypatch.setattr(devices, "_probe", lambda *_words, **_environment: {"devices": [], "paddle": "3.1.0"})
+    assert [(check.name, check.verdict) for check in devices.check_devices(None)] == [("devices", "stop")]
 
 
 def test_a_device_that_dies_is_an_answer_and_no_traceback(monkeypatch):

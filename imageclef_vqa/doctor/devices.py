@@ -11,22 +11,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from imageclef_vqa import ascend
 from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.runtime import PLUGIN_REMEDY
 
 _PATIENCE = 600  # seconds: an NPU compiles each shape that it sees for the first time
+_REMEDY = {
+    "npu": "README, Ascend, says what to install; `npu-smi info` shows the cards that the driver sees",
+    "gpu": "NVIDIA needs paddlepaddle-gpu in place of paddlepaddle",
+}
 _FALL_BACK = re.compile(r"missing npu kernel: (\w+)")
 
 
-def check_devices(kind: str | None) -> Iterator[Check]:
-    """Each device by itself, then each kind's devices together."""
-    listing = _probe("list")
+def check_devices(wanted: str | None) -> Iterator[Check]:
+    """Each device by itself, then each kind's devices together; only `wanted`, as in npu or npu:1, if it is given."""
+    listing, plugin = _probe("list"), ascend.plugin()
     if "devices" not in listing:
-        yield Check("Paddle", "stop", listing["error"], "`pip install paddlepaddle` anew; README names the versions")
+        remedy = "`pip install paddlepaddle` anew; README names the versions"
+        if plugin:
+            remedy = PLUGIN_REMEDY.replace("\n", " ")
+        yield Check("Paddle", "stop", listing["error"], remedy)
         return
-    devices = [name for name in listing["devices"] if kind is None or name.startswith(kind)]
-    if not devices:
-        found = f"no {kind}; Paddle {listing['paddle']} reports: {', '.join(listing['devices'])}"
-        yield Check("devices", "stop", found, "README, Ascend, says what to install" if kind == "npu" else None)
+    there = listing["devices"]
+    devices = [name for name in there if wanted is None or wanted in (name, name.split(":")[0])]
+    missing = wanted if not devices else None
+    if plugin and not any(name.startswith("npu") for name in there):
+        missing = "npu"  # whoever installed the plug-in means to use it
+    if missing:
+        found = f"no {missing}; Paddle {listing['paddle']} reports: {', '.join(there)}"
+        yield Check("devices", "stop", found, _REMEDY.get(missing.split(":")[0]))
     kinds = defaultdict(list)
     for device in devices:
         kinds[device.split(":")[0]].append(device)
@@ -47,8 +60,8 @@ def _check_device(device: str) -> Check:
         found = f"{told['memory_mb']:,.0f} MB; {found}"
     missing = told["on_the_cpu"]
     if missing:
-        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        return Check(device, "note", found, f"run on the CPU in its stead: {shown}", told)
+        remedy = f"{len(missing)} operators run on the CPU in its stead: {', '.join(missing)}"
+        return Check(device, "note", found, remedy, told)
     return Check(device, "good", found, figures=told)
 
 
@@ -76,6 +89,8 @@ def _probe(*words: str, **environment: str) -> dict[str, Any]:
         return {"error": f"no answer within {_PATIENCE // 60} minutes"}
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-        return {"error": lines[-1].strip()[:300]}
+        # Paddle's errors end with hints and the place in its sources.
+        telling = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines
+        return {"error": telling[-1].strip()[:300]}
     told = json.loads(done.stdout.splitlines()[-1])
     return told | {"on_the_cpu": sorted(set(_FALL_BACK.findall(done.stderr)))}

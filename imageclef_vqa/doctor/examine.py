@@ -11,12 +11,12 @@ from imageclef_vqa.doctor.software import check_ascend, check_packages, check_py
 from imageclef_vqa.workspace import Workspace
 
 
-def examine(workspace: Workspace, kind: str | None = None) -> Iterator[Check]:
-    """Every check, one after the other; `kind` (cpu, gpu or npu) leaves out the devices of other kinds."""
+def examine(workspace: Workspace, device: str | None = None) -> Iterator[Check]:
+    """Every check, one after the other; `device`, as in npu or npu:1, leaves all other devices out."""
     yield check_python()
     yield from check_packages()
-    yield from check_ascend(wanted=kind == "npu")
+    yield from check_ascend(wanted=device is not None and device.startswith("npu"))
     yield check_processor()
     yield check_disk(workspace)
     yield check_data(workspace)
-    yield from check_devices(kind)
+    yield from check_devices(device)

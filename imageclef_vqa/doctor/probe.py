@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from imageclef_vqa import ascend, runtime
+from imageclef_vqa.errors import MedvqaError
 
 _SIDE = 2048  # of the square matrices
 _SUMMED = 4 << 20  # floats
@@ -86,8 +87,14 @@ def _memory(device: str) -> float:
 
     if device.startswith("gpu"):
         return paddle.device.cuda.get_device_properties(device).total_memory / 2**20
-    cards, index = ascend.cards(), int(device.partition(":")[2] or 0)
-    return cards[index].memory if device.startswith("npu") and index < len(cards) else 0
+    kind, _, number = device.partition(":")
+    cards, index = ascend.cards(), int(number or 0)
+    if kind == "npu" and index < len(cards):
+        return cards[index].memory
+    try:  # what a plug-in says of its devices, from Paddle 3.3 on
+        return paddle.base.core.get_device_properties(kind, index).total_memory / 2**20
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return 0
 
 
 def collective(kind: str, processes: int) -> dict[str, Any]:
@@ -143,7 +150,10 @@ def main(command: str, *words: str) -> None:
         "collective": lambda kind, processes: collective(kind, int(processes)),
         "sum": sum_with_others,
     }
-    print(json.dumps(probes[command](*words)))
+    try:
+        print(json.dumps(probes[command](*words)))
+    except MedvqaError as error:
+        raise SystemExit(error.what) from None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 // device's address for the host's dies on the spot, as it would on a card that does not share memory.
 //
 // MEDVQA_STANDIN_DEVICES (2), MEDVQA_STANDIN_MEGABYTES (2048) of memory on each.
+#include "paddle/phi/backends/device_base.h"
 #include "paddle/phi/backends/device_ext.h"
 
 #include <sys/mman.h>
@@ -187,6 +188,12 @@ C_Status no(const C_Device, bool* answer) {
   *answer = false;  // its kernels are float32 alone
   return C_SUCCESS;
 }
+#ifdef STANDIN_TELLS_ITS_MEMORY
+C_Status describe(const C_Device device, void* properties) {
+  static_cast<phi::DeviceProp*>(properties)->totalGlobalMem = devices[device->id].bytes();
+  return C_SUCCESS;
+}
+#endif
 // Fields that Paddle 3.0 does not have yet.
 template <typename Interface>
 auto add_later_fields(Interface* device, int) -> decltype((void)device->is_float16_supported) {
@@ -242,5 +249,8 @@ extern "C" __attribute__((visibility("default"))) void InitPlugin(CustomRuntimeP
   device->memory_copy_p2p = copy_between;
   device->async_memory_copy_p2p = copy_between_later;
   add_later_fields(device, 0);
+#ifdef STANDIN_TELLS_ITS_MEMORY
+  device->get_device_properties = describe;
+#endif
   standin_add_collectives(device);
 }
