@@ -18,7 +18,6 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look at Python, packages, devices, disk and data: what is there, and what would stop a run."""
-    import sys
     from dataclasses import asdict
 
     from imageclef_vqa.cli.console import print_json
@@ -31,9 +30,9 @@ def doctor(
         if not as_json:
             mark, colour = _MARKS[check.verdict]
             typer.secho(f"{mark} {check.name:<15} ", fg=colour, nl=False)
-            typer.echo(check.found)
+            typer.echo(_from_indent(check.found))
             if check.remedy and check.verdict != "good":
-                typer.echo("\n".join(_lines(check.remedy, sys.stdout.isatty())))
+                typer.echo(f"{'':{_INDENT}}{_from_indent(check.remedy)}")
     stops = [check.name for check in checks if check.verdict == "stop"]
     if as_json:
         print_json({"checks": [asdict(check) for check in checks], "stops": stops})
@@ -43,13 +42,16 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _lines(text: str, fold: bool) -> list[str]:
-    """Below what was found, and no wider than the terminal."""
+def _from_indent(text: str) -> str:
+    """`text` as a column of its own, as wide as the terminal leaves room for; in a pipe, on one line."""
+    import sys
     from shutil import get_terminal_size
     from textwrap import wrap
 
-    lines = wrap(text, max(20, get_terminal_size().columns - _INDENT), break_long_words=False) if fold else [text]
-    return [f"{'':{_INDENT}}{line}" for line in lines]
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, get_terminal_size().columns - _INDENT)
+    return f"\n{'':{_INDENT}}".join(wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 _INDENT = 21

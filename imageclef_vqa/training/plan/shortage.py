@@ -105,6 +105,7 @@ def _remedy(setting: Setting, room: float) -> str:
     plan = f"medvqa plan --preset {setting.preset.name} --stage {setting.stage}"
     plan += f" --batch {setting.recipe.batch}" if setting.stage != "predict" else ""
     plan += f" --precision {setting.precision}" if setting.half else ""
+    plan += f" --devices {setting.devices}" if setting.devices > 1 else ""
     plan += f" --language-bits {setting.language_bits}"
     if (found := smallest_change(setting, room)) is None:
         return f"no option makes that fit: a smaller preset (`medvqa plan`), or a larger device (`{plan}`)"
