@@ -202,21 +202,19 @@ _REMEDY = {
 
 
 def best_precision(device: str) -> Precision:
-    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU."""
+    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU, or is unknown, as an
+    NPU without `npu-smi`: what its plug-in says is true of the plug-in, not of the card."""
     if device == "cpu":
         return "fp32"
-    if device.startswith("npu") and (cards := ascend.cards()):
-        return cards[0].precision
+    if device.startswith("npu"):
+        return next((card.precision for card in ascend.cards()), "fp32")
     import paddle
 
-    try:
-        halves: dict[Precision, Callable[[str], bool]] = {
-            "bf16": paddle.amp.is_bfloat16_supported,
-            "fp16": paddle.amp.is_float16_supported,
-        }
-        return next((name for name, supported in halves.items() if supported(device)), "fp32")
-    except (RuntimeError, TypeError):  # Paddle 3.0 does not ask custom devices
-        return "fp16"
+    halves: dict[Precision, Callable[[str], bool]] = {
+        "bf16": paddle.amp.is_bfloat16_supported,
+        "fp16": paddle.amp.is_float16_supported,
+    }
+    return next((name for name, supported in halves.items() if supported(device)), "fp32")
 
 
 @contextlib.contextmanager

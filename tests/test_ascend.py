@@ -12,7 +12,7 @@ import warnings
 import pytest
 import standin
 
-from imageclef_vqa import ascend
+from imageclef_vqa import ascend, runtime
 from imageclef_vqa.data.synthetic import write_synthetic_dataset
 
 TRAIN = ("finetune --stage 1 --epochs 1 --device {0}", "finetune --stage 2 --epochs 2 --device {0}")
@@ -143,6 +143,12 @@ def test_the_card_decides_which_half_precision_is_used(tmp_path, monkeypatch, na
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert [(card.memory, card.precision) for card in ascend.cards()] == [(memory, precision)] * 2
+    assert runtime.best_precision("npu:0") == precision
+
+
+def test_a_card_that_nothing_names_is_not_computed_on_in_half_precision(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert runtime.best_precision("npu:0") == "fp32"
 
 
 def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, on_cpu, plugin):

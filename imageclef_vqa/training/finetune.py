@@ -138,6 +138,8 @@ def finetune(
             several = f"{processes.count} processes, " if processes.count > 1 else ""
             images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
             say(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
+            if recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
+                say("no npu-smi names this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
