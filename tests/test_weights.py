@@ -178,6 +178,56 @@ def test_a_wrong_tensor_is_named(t5, tmp_path, changes, message):
     assert not (tmp_path / "out" / "config.json").exists()
 
 
+def test_a_conversion_that_fails_leaves_the_folder_as_it_was(t5, tmp_path):
+    """The last part that is written holds the fault; what stood there before, or nothing, is what remains."""
+    out, fault = tmp_path / "out", "language_model.encoder.final_layer_norm.weight"
+    convert(open_source(PARITY / "blip2_t5"), out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    twice = {BIAS: lambda array: 2 * array, fault: np.full(32, np.nan, "float32")}
+    change(t5, put=twice)
+    for target in (out, tmp_path / "new"):
+        with pytest.raises(MedvqaError, match=f"{fault} holds values that are no numbers"):
+            convert(open_source(t5), target)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blip2_t5", "out"]
+
+
+@pytest.mark.parametrize("kind", ["int32", "int8", "bool", "uint16"])
+def test_a_tensor_of_whole_numbers_is_refused_by_name(t5, kind):
+    change(t5, put={BIAS: np.zeros(48, kind)})
+    with pytest.raises(MedvqaError, match=rf"~ {BIAS}: numbers of type \w+; the model's are floats"):
+        plan_conversion(open_source(t5))
+
+
+def test_more_dimensions_than_an_array_can_have_are_refused_by_name(t5, tmp_path):
+    change(t5, put={"a": np.zeros(1, "float32")})
+    path = t5 / "model.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    header["a"]["shape"] = [1] * 33
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+    with pytest.raises(MedvqaError, match="a: 33 dimensions"):
+        open_source(t5)
+    write_pth(tmp_path / "a.pth", {"b": np.zeros(1, "float32")}, pickled({"b": np.zeros([1] * 32, "float32")}))
+    content = pickled({"b": np.zeros([1] * 32, "float32")}).replace(b"(J", b"(" + b"J" + struct.pack("<i", 1) + b"J")
+    write_pth(tmp_path / "b.pth", {"b": np.zeros(1, "float32")}, content)
+    assert open_torch_file(tmp_path / "a.pth")["b"].bits().ndim == 32
+    with pytest.raises(MedvqaError, match=r"b\.pth: b has 33 dimensions"):
+        open_torch_file(tmp_path / "b.pth")
+
+
+def test_a_name_that_stands_twice_in_a_header_is_told(t5):
+    path = t5 / "model.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    text = whole[8 : 8 + size].rstrip()[:-1] + b',"query_tokens":{}}'
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+    with pytest.raises(MedvqaError, match="query_tokens stands there twice"):
+        open_source(t5)
+
+
 def test_a_truncated_file_names_the_tensor(t5):
     path = t5 / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
@@ -456,6 +506,7 @@ def test_what_verify_cannot_run_is_said_and_is_no_fault_of_the_program(t5):
         ("qformer_config", "num_attention_heads", 3, "which does not divide the width 40"),
         ("text_config", "feed_forward_proj", "gated-tanh", "not relu or"),
         ("text_config", "d_kv", 0, "not a number from 1 on"),
+        ("vision_config", "image_size", 10**6, "not a number from 1 on to 16384"),
     ],
 )
 def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, message):
@@ -463,4 +514,13 @@ def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, mes
     config[part][field] = value
     (t5 / "config.json").write_text(json.dumps(config))
     with pytest.raises(MedvqaError, match=rf"config\.json, {part}: {field} is (.|\n)*{message}"):
+        plan_conversion(open_source(t5))
+
+
+@pytest.mark.parametrize("part", ["vision_config", "qformer_config"])
+def test_more_layers_than_there_are_tensors_are_refused_before_any_is_built(t5, part):
+    config = json.loads((t5 / "config.json").read_text())
+    config[part]["num_hidden_layers"] = 10**9
+    (t5 / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MedvqaError, match=r"\d+ layers by its sizes, and \d+ tensors"):
         plan_conversion(open_source(t5))

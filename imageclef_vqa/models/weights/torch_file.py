@@ -18,7 +18,7 @@ from typing import Any
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.weights.pickled import Claim, DamagedError, RefusedError, read_pickle
-from imageclef_vqa.models.weights.stored import DTYPES, Stored, span
+from imageclef_vqa.models.weights.stored import DTYPES, MOST_DIMENSIONS, Stored, span
 
 _LARGEST_PICKLE = 200_000_000  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older form
@@ -156,6 +156,8 @@ def _stored(name: str, claim: Claim, places: Places, path: Path) -> Stored:
             f"{path}: cut short: {name} has {storage.count * kind.itemsize} bytes in storage {storage.key}, "
             f"of which {max(length, 0)} are there"
         )
+    if len(claim.shape) > MOST_DIMENSIONS:
+        raise MedvqaError(f"{path}: {name} has {len(claim.shape)} dimensions, more than {MOST_DIMENSIONS}")
     count = math.prod(claim.shape)
     if count > storage.count or (count and claim.offset + span(claim.shape, claim.strides) > storage.count):
         raise MedvqaError(f"{path}: {name} {list(claim.shape)} reaches beyond its storage of {storage.count} elements")
