@@ -16,7 +16,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from torch_files import pickled, write_pth
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch_files import pickled, text, write_pth
 
 from imageclef_vqa import runtime
 from imageclef_vqa.errors import MedvqaError
@@ -321,6 +323,57 @@ def test_a_pth_file_that_claims_more_than_it_holds_is_refused(tmp_path):
         open_torch_file(path)
     write_pth(path, TENSORS, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(MedvqaError, match="compressed, which PyTorch never does"):
+        open_torch_file(path)
+
+
+def stream(tensors):
+    """The older form of a .pth file: magic number, protocol, system, content, keys, then the storages."""
+    magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+    system = b"\x80\x02}(" + text("little_endian") + b"\x88u."
+    keys = b"\x80\x02](" + b"".join(text(str(key)) for key in range(len(tensors))) + b"e."
+    storages = b"".join(struct.pack("<q", array.size) + array.tobytes() for array in tensors.values())
+    return magic + b"\x80\x02M\xe9\x03." + system + pickled(tensors) + keys + storages
+
+
+def test_the_older_form_of_a_pth_file_is_read(tmp_path):
+    (tmp_path / "a.pth").write_bytes(stream(TENSORS))
+    found = open_torch_file(tmp_path / "a.pth")
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(found[name].bits(), array)
+
+
+@pytest.mark.parametrize("form", ["zip", "stream", "safetensors"])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_with_any_damage_is_read_or_refused_by_its_name(tmp_path, form, data):
+    path = tmp_path / form
+    if form == "stream":
+        whole = stream(TENSORS)
+    else:
+        (write_pth if form == "zip" else save_weights)(path, TENSORS)
+        whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:start] + data.draw(st.binary(max_size=8)) + whole[start + data.draw(st.integers(0, 8)) :])
+    said = str(path)
+    try:
+        found = open_safetensors(path)[0] if form == "safetensors" else open_torch_file(path)
+        for tensor in found.values():
+            tensor.bits()
+    except MedvqaError as error:
+        said = str(error)
+    assert str(path) in said
+
+
+def test_a_name_in_an_archive_that_is_no_text_is_damage(tmp_path):
+    path = tmp_path / "a.pth"
+    write_pth(path, TENSORS)
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    flagged = bytearray(whole)
+    flagged[directory + 9] |= 8  # names in UTF-8
+    flagged[directory + 46] = 0xFF
+    path.write_bytes(flagged)
+    with pytest.raises(MedvqaError, match=r"a\.pth: damaged or cut short"):
         open_torch_file(path)
 
 
