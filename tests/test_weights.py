@@ -474,6 +474,16 @@ def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
     np.testing.assert_allclose(larger[:, 1:], 3.0, atol=1e-5)
 
 
+def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized():
+    """Away from the edges, place p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
+    down, across = np.mgrid[:8, :8].astype("float32")
+    grid = (10 * down + across).reshape(1, 64, 1)
+    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 256)
+    at = (np.arange(16) + 0.5) / 2 - 0.5
+    expected = 10 * at[:, None] + at
+    np.testing.assert_allclose(resized[0, 1:, 0].reshape(16, 16)[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.05 * 11)
+
+
 def test_recomputing_changes_neither_output_nor_gradient():
     config = replace(PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear")
     plain, again = VisionTransformer(config), VisionTransformer(replace(config, recompute=True))
