@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -85,6 +86,30 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             path.unlink(missing_ok=True)
         for path in (described, *others):
             os.replace(parts[path][1], path)
+
+
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """An empty folder whose files take their places in `folder` only if the block ends well, `config.json` last.
+
+    Raises:
+        MedvqaError: the folder cannot be made or written, or the disk is full; `folder` is as it was.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
+    except OSError as error:
+        raise _refused(folder, error) from error
+    part = Path(beside)
+    try:
+        yield part
+        folder.mkdir(exist_ok=True)
+        for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
+            os.replace(file, folder / file.name)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

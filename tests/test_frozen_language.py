@@ -18,6 +18,8 @@ from imageclef_vqa.models.language import build_language, frozen, load_language,
 from imageclef_vqa.models.language.frozen import Matrix  # noqa: E402
 from imageclef_vqa.models.language.loading import shrink_language  # noqa: E402
 from imageclef_vqa.models.weights import own_tensors, save_weights, write_safetensors  # noqa: E402
+from imageclef_vqa.models.weights.convert import convert  # noqa: E402
+from imageclef_vqa.models.weights.source import open_source  # noqa: E402
 from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
 
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
@@ -213,3 +215,6 @@ def test_a_shrunk_folder_holds_the_model_in_8_bits_and_all_else_as_it_was(tmp_pa
     assert 0 < nearness(run(small)[0], run(full)[0]) < 10 * PRECISION["I8"]
     with pytest.raises(MedvqaError, match="holds no language model"):
         shrink_folder(tmp_path, tmp_path / "other")
+    convert(open_source(target), tmp_path / "again")
+    for file in target.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from torch_files import pickled, write_pth
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch_files import pickled, text, write_pth
 
 from imageclef_vqa import runtime
 from imageclef_vqa.errors import MedvqaError
@@ -178,6 +180,56 @@ def test_a_wrong_tensor_is_named(t5, tmp_path, changes, message):
     assert not (tmp_path / "out" / "config.json").exists()
 
 
+def test_a_conversion_that_fails_leaves_the_folder_as_it_was(t5, tmp_path):
+    """The last part that is written holds the fault; what stood there before, or nothing, is what remains."""
+    out, fault = tmp_path / "out", "language_model.encoder.final_layer_norm.weight"
+    convert(open_source(PARITY / "blip2_t5"), out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    twice = {BIAS: lambda array: 2 * array, fault: np.full(32, np.nan, "float32")}
+    change(t5, put=twice)
+    for target in (out, tmp_path / "new"):
+        with pytest.raises(MedvqaError, match=f"{fault} holds values that are no numbers"):
+            convert(open_source(t5), target)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blip2_t5", "out"]
+
+
+@pytest.mark.parametrize("kind", ["int32", "int8", "bool", "uint16"])
+def test_a_tensor_of_whole_numbers_is_refused_by_name(t5, kind):
+    change(t5, put={BIAS: np.zeros(48, kind)})
+    with pytest.raises(MedvqaError, match=rf"~ {BIAS}: numbers of type \w+; the model's are floats"):
+        plan_conversion(open_source(t5))
+
+
+def test_more_dimensions_than_an_array_can_have_are_refused_by_name(t5, tmp_path):
+    change(t5, put={"a": np.zeros(1, "float32")})
+    path = t5 / "model.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    header["a"]["shape"] = [1] * 33
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+    with pytest.raises(MedvqaError, match="a: 33 dimensions"):
+        open_source(t5)
+    write_pth(tmp_path / "a.pth", {"b": np.zeros(1, "float32")}, pickled({"b": np.zeros([1] * 32, "float32")}))
+    content = pickled({"b": np.zeros([1] * 32, "float32")}).replace(b"(J", b"(" + b"J" + struct.pack("<i", 1) + b"J")
+    write_pth(tmp_path / "b.pth", {"b": np.zeros(1, "float32")}, content)
+    assert open_torch_file(tmp_path / "a.pth")["b"].bits().ndim == 32
+    with pytest.raises(MedvqaError, match=r"b\.pth: b has 33 dimensions"):
+        open_torch_file(tmp_path / "b.pth")
+
+
+def test_a_name_that_stands_twice_in_a_header_is_told(t5):
+    path = t5 / "model.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    text = whole[8 : 8 + size].rstrip()[:-1] + b',"query_tokens":{}}'
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + size :])
+    with pytest.raises(MedvqaError, match="query_tokens stands there twice"):
+        open_source(t5)
+
+
 def test_a_truncated_file_names_the_tensor(t5):
     path = t5 / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
@@ -271,6 +323,57 @@ def test_a_pth_file_that_claims_more_than_it_holds_is_refused(tmp_path):
         open_torch_file(path)
     write_pth(path, TENSORS, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(MedvqaError, match="compressed, which PyTorch never does"):
+        open_torch_file(path)
+
+
+def stream(tensors):
+    """The older form of a .pth file: magic number, protocol, system, content, keys, then the storages."""
+    magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+    system = b"\x80\x02}(" + text("little_endian") + b"\x88u."
+    keys = b"\x80\x02](" + b"".join(text(str(key)) for key in range(len(tensors))) + b"e."
+    storages = b"".join(struct.pack("<q", array.size) + array.tobytes() for array in tensors.values())
+    return magic + b"\x80\x02M\xe9\x03." + system + pickled(tensors) + keys + storages
+
+
+def test_the_older_form_of_a_pth_file_is_read(tmp_path):
+    (tmp_path / "a.pth").write_bytes(stream(TENSORS))
+    found = open_torch_file(tmp_path / "a.pth")
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(found[name].bits(), array)
+
+
+@pytest.mark.parametrize("form", ["zip", "stream", "safetensors"])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_with_any_damage_is_read_or_refused_by_its_name(tmp_path, form, data):
+    path = tmp_path / form
+    if form == "stream":
+        whole = stream(TENSORS)
+    else:
+        (write_pth if form == "zip" else save_weights)(path, TENSORS)
+        whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:start] + data.draw(st.binary(max_size=8)) + whole[start + data.draw(st.integers(0, 8)) :])
+    said = str(path)
+    try:
+        found = open_safetensors(path)[0] if form == "safetensors" else open_torch_file(path)
+        for tensor in found.values():
+            tensor.bits()
+    except MedvqaError as error:
+        said = str(error)
+    assert str(path) in said
+
+
+def test_a_name_in_an_archive_that_is_no_text_is_damage(tmp_path):
+    path = tmp_path / "a.pth"
+    write_pth(path, TENSORS)
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    flagged = bytearray(whole)
+    flagged[directory + 9] |= 8  # names in UTF-8
+    flagged[directory + 46] = 0xFF
+    path.write_bytes(flagged)
+    with pytest.raises(MedvqaError, match=r"a\.pth: damaged or cut short"):
         open_torch_file(path)
 
 
@@ -371,6 +474,16 @@ def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
     np.testing.assert_allclose(larger[:, 1:], 3.0, atol=1e-5)
 
 
+def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized():
+    """Away from the edges, place p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
+    down, across = np.mgrid[:8, :8].astype("float32")
+    grid = (10 * down + across).reshape(1, 64, 1)
+    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 256)
+    at = (np.arange(16) + 0.5) / 2 - 0.5
+    expected = 10 * at[:, None] + at
+    np.testing.assert_allclose(resized[0, 1:, 0].reshape(16, 16)[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.05 * 11)
+
+
 def test_recomputing_changes_neither_output_nor_gradient():
     config = replace(PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear")
     plain, again = VisionTransformer(config), VisionTransformer(replace(config, recompute=True))
@@ -456,6 +569,7 @@ def test_what_verify_cannot_run_is_said_and_is_no_fault_of_the_program(t5):
         ("qformer_config", "num_attention_heads", 3, "which does not divide the width 40"),
         ("text_config", "feed_forward_proj", "gated-tanh", "not relu or"),
         ("text_config", "d_kv", 0, "not a number from 1 on"),
+        ("vision_config", "image_size", 10**6, "not a number from 1 on to 16384"),
     ],
 )
 def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, message):
@@ -463,4 +577,13 @@ def test_sizes_that_no_model_has_name_file_and_field(t5, part, field, value, mes
     config[part][field] = value
     (t5 / "config.json").write_text(json.dumps(config))
     with pytest.raises(MedvqaError, match=rf"config\.json, {part}: {field} is (.|\n)*{message}"):
+        plan_conversion(open_source(t5))
+
+
+@pytest.mark.parametrize("part", ["vision_config", "qformer_config"])
+def test_more_layers_than_there_are_tensors_are_refused_before_any_is_built(t5, part):
+    config = json.loads((t5 / "config.json").read_text())
+    config[part]["num_hidden_layers"] = 10**9
+    (t5 / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MedvqaError, match=r"\d+ layers by its sizes, and \d+ tensors"):
         plan_conversion(open_source(t5))

@@ -109,7 +109,7 @@ def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
         memory = model.read(visual, image_of_pair, asked, (asked != 0).astype("int64"))
     trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
     ranked = rank_answers(model.language, memory, trie, np.arange(questions))
-    assert all(each[0].probability > 0 for each in ranked)
+    assert all(probability > 0 for each in ranked for _, probability in each[:1])
     return {"questions": questions, "answers": sum(map(len, ranked))}
 
 

@@ -61,6 +61,14 @@ class FolderConfig:
         """The parts that are there, in the order of the figure."""
         return tuple(part for part in PARTS if getattr(self, part))
 
+    @property
+    def layers(self) -> int:
+        """How many layers all parts have together, but for ResNet34's."""
+        language = self.language
+        spoken = 0 if language is None else language.num_layers
+        spoken += language.num_decoder_layers if isinstance(language, T5Config) else 0
+        return spoken + sum(part.layers for part in (self.vision, self.qformer) if part is not None)
+
     def with_parts_of(self, other: FolderConfig) -> FolderConfig:
         """This folder after `other`'s parts took the place of its own."""
         mine = [part for part in self.parts if part not in other.parts]

@@ -9,7 +9,8 @@ from typing import Any
 from imageclef_vqa.errors import MedvqaError
 
 _MISSING = object()
-_LARGEST = 2**31
+_LARGEST = 2**31 - 1
+MOST_PIXELS = 2**14  # along a picture's side
 
 
 class Fields:
@@ -32,13 +33,17 @@ class Fields:
         """Whatever stands there."""
         return self._table.get(name, default)
 
-    def table(self, name: str) -> Fields:
-        return Fields(self._value(name, _MISSING), f"{self.where}, {name}")
+    def table(self, name: str, defaults: Mapping[str, Any] | None = None) -> Fields:
+        """The table within; with `defaults`, it may be missing, and so may any of these fields in it."""
+        where, found = f"{self.where}, {name}", self._value(name, _MISSING if defaults is None else {})
+        self.demand(isinstance(found, Mapping), f"{name} is {found!r}, not a table of fields")
+        return Fields({**(defaults or {}), **found}, where)
 
-    def positive(self, name: str, default: Any = _MISSING) -> int:
-        """A whole number from 1 on."""
+    def positive(self, name: str, default: Any = _MISSING, *, most: int = _LARGEST) -> int:
+        """A whole number from 1 on, and not above what any model has."""
         value = self._value(name, default)
-        self.demand(type(value) is int and 0 < value < _LARGEST, f"{name} is {value!r}, not a number from 1 on")
+        fits = type(value) is int and 0 < value <= most
+        self.demand(fits, f"{name} is {value!r}, not a number from 1 on" + f" to {most}" * (most < _LARGEST))
         return int(value)
 
     def heads(self, name: str, default: Any = _MISSING, *, width: int) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.folder import CONFIG, FolderConfig
 from imageclef_vqa.models.formats import t5
-from imageclef_vqa.models.formats.fields import Fields
+from imageclef_vqa.models.formats.fields import MOST_PIXELS, Fields
 from imageclef_vqa.models.formats.reading import Reading
 from imageclef_vqa.models.formats.rules import Rule, dropped, linear, norm, under
 from imageclef_vqa.models.presets import QFormerConfig, VisionConfig
@@ -125,7 +125,7 @@ def read(source: Source) -> Reading:
 def _vision(fields: Fields) -> VisionConfig:
     epsilon, width = fields.fraction("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
     return VisionConfig(
-        image_size=fields.positive("image_size", 224),
+        image_size=fields.positive("image_size", 224, most=MOST_PIXELS),
         patch_size=fields.positive("patch_size", 14),
         width=width,
         layers=fields.positive("num_hidden_layers", 39),

@@ -10,7 +10,7 @@ import numpy as np
 
 from imageclef_vqa.models.folder import CONFIG, FolderConfig
 from imageclef_vqa.models.formats import chatglm
-from imageclef_vqa.models.formats.fields import Fields
+from imageclef_vqa.models.formats.fields import MOST_PIXELS, Fields
 from imageclef_vqa.models.formats.lavis import ABSENT
 from imageclef_vqa.models.formats.reading import Reading
 from imageclef_vqa.models.formats.rules import How, Rule, dropped, lead, linear, norm
@@ -94,17 +94,17 @@ def read(source: Source) -> Reading:
         MedvqaError: a field of `config.json` is missing or means another model.
     """
     fields = Fields(source.config, str(source.place / CONFIG))
-    eva = Fields(_EVA | dict(fields.get("eva_args") or {}), f"{fields.where}, eva_args")
-    bert = Fields(_BERT | dict(fields.get("qformer_args") or {}), f"{fields.where}, qformer_args")
+    eva, bert = fields.table("eva_args", _EVA), fields.table("qformer_args", _BERT)
     language = chatglm.read_config(fields)
     size = eva.get("image_size", [224, 224])
-    eva.demand(isinstance(size, list) and len(size) == 2 and size[0] == size[1], f"image_size is {size!r}, no square")
+    square = isinstance(size, list) and len(size) == 2 and type(size[0]) is int and size[0] == size[1]
+    eva.demand(square and 0 < size[0] <= MOST_PIXELS, f"image_size is {size!r}, no square of pixels")
     vision = VisionConfig(
-        image_size=int(size[0]),
+        image_size=size[0],
         patch_size=eva.positive("patch_size"),
         width=eva.positive("hidden_size"),
         layers=eva.positive("num_layers"),
-        heads=eva.positive("num_attention_heads"),
+        heads=eva.heads("num_attention_heads", width=eva.positive("hidden_size")),
         mlp_width=eva.positive("inner_hidden_size"),
         norm_epsilon=eva.fraction("layernorm_epsilon", 1e-6),
         final_norm_epsilon=1e-5,
@@ -113,7 +113,7 @@ def read(source: Source) -> Reading:
         queries=bert.positive("vocab_size"),
         width=bert.positive("hidden_size"),
         layers=bert.positive("num_layers"),
-        heads=bert.positive("num_attention_heads"),
+        heads=bert.heads("num_attention_heads", width=bert.positive("hidden_size")),
         mlp_width=bert.positive("inner_hidden_size"),
         vision_width=vision.width,
         norm_epsilon=bert.fraction("layernorm_epsilon", 1e-12),

@@ -6,6 +6,7 @@ model has; what is left out and what is not there is listed with its reason.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import atomic_write
+from imageclef_vqa.files import atomic_files
 from imageclef_vqa.models.folder import FolderConfig, read_folder_config
 from imageclef_vqa.models.formats import read_format
 from imageclef_vqa.models.formats.rules import Rule, fill, match
+from imageclef_vqa.models.language.loading import SCALE
 from imageclef_vqa.models.parts import shapes
 from imageclef_vqa.models.weights.safetensors import write_safetensors
 from imageclef_vqa.models.weights.source import Source
@@ -83,6 +85,8 @@ def plan_conversion(source: Source) -> Conversion:
     complaints = applied.complaints
     parts: dict[str, dict[str, Made]] = {}
     absent = {}
+    if (layers := reading.config.layers) > len(source.tensors):  # which would take long to build, and in vain
+        raise MedvqaError(f"{source.place} ({name}): {layers} layers by its sizes, and {len(source.tensors)} tensors")
     for part in reading.config.parts:
         wanted = {f"{part}.{own}": shape for own, shape in shapes(part, reading.config).items()}
         parts[part] = {}
@@ -93,6 +97,14 @@ def plan_conversion(source: Source) -> Conversion:
                 if tensor.shape != shape:
                     old = " and ".join(f"{old.name} {list(old.shape)}" for old in tensor.olds)
                     complaints.append(f"~ {old}: makes {list(tensor.shape)}, the model has {list(shape)} ({new})")
+                if tensor.dtype == "I8" and (scale := applied.made.pop(new + SCALE, None)) is not None:
+                    parts[part][new.removeprefix(f"{part}.") + SCALE] = scale
+                else:
+                    complaints += [
+                        f"~ {old.name}: numbers of type {old.dtype}; the model's are floats ({new})"
+                        for old in tensor.olds
+                        if old.dtype not in FLOATS
+                    ]
             elif reasons := [reason for old, reason in reading.absent.items() if match(old, new) is not None]:
                 absent[new] = reasons[0]
             else:
@@ -109,7 +121,8 @@ def plan_conversion(source: Source) -> Conversion:
 
 
 def convert(source: Source, target: Path) -> Conversion:
-    """Write `source` to the folder `target` in our format, beside parts that are there from an earlier conversion.
+    """Write `source` to the folder `target` in our format, beside parts that are there from an earlier conversion;
+    whole or not at all.
 
     Raises:
         MedvqaError: the source does not fit its format, is damaged, or `target` holds something else.
@@ -126,12 +139,12 @@ def convert(source: Source, target: Path) -> Conversion:
         before = found or before
     conversion = plan_conversion(source)
     conversion.check_copies()
-    for part, tensors in conversion.parts.items():
-        write_safetensors(target / f"{part}.safetensors", tensors, shown=f"write {part}")
-    for tokenizer in source.tokenizers:
-        with atomic_write(target / tokenizer.name, "wb") as file:
-            file.write(tokenizer.read_bytes())
-    before.with_parts_of(conversion.config).write(target)
+    with atomic_files(target) as folder:
+        for part, tensors in conversion.parts.items():
+            write_safetensors(folder / f"{part}.safetensors", tensors, shown=f"write {part}")
+        for tokenizer in source.tokenizers:
+            shutil.copyfile(tokenizer, folder / tokenizer.name)
+        before.with_parts_of(conversion.config).write(folder)
     return conversion
 
 

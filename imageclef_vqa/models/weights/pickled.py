@@ -7,10 +7,11 @@ Python's `pickletools`, which only takes them apart.)
 
 from __future__ import annotations
 
+import mmap
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 _LARGEST_INTEGER = 2**63
 _MOST_OPCODES = 20_000_000
@@ -100,7 +101,7 @@ KNOWN: Mapping[str, Callable[..., Any] | None] = {
 }
 
 
-def read_pickle(stream: BinaryIO) -> Any:
+def read_pickle(stream: IO[bytes] | mmap.mmap) -> Any:
     """The next pickle in `stream` as dicts, lists, tuples, numbers, texts and claims to tensors.
 
     Raises:
@@ -109,7 +110,7 @@ def read_pickle(stream: BinaryIO) -> Any:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
             if count > _MOST_OPCODES:
                 raise RefusedError("more opcodes than any checkpoint has")
             step = _STEPS.get(opcode.name)

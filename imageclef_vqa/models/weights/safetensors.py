@@ -16,7 +16,7 @@ import numpy as np
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import atomic_write
-from imageclef_vqa.models.weights.stored import DTYPES, Bits, Stored
+from imageclef_vqa.models.weights.stored import DTYPES, MOST_DIMENSIONS, Bits, Stored
 from imageclef_vqa.progress import track
 
 _LARGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
@@ -85,7 +85,8 @@ def write_safetensors(
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise ValueError("a name stands there twice")
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} stands there twice")
     return table
 
 
@@ -102,6 +103,8 @@ def _stored(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
         raise ValueError(f"type {dtype!r} is not one of {', '.join(DTYPES)}")
     if not all(isinstance(part, list) and all(type(n) is int and n >= 0 for n in part) for part in (shape, offsets)):
         raise ValueError("shape and place are lists of numbers from 0 on")
+    if len(shape) > MOST_DIMENSIONS:
+        raise ValueError(f"{len(shape)} dimensions, more than {MOST_DIMENSIONS}")
     if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError(f"{dtype} {shape} does not fill the bytes {offsets}")
     if start + offsets[1] > size:

@@ -29,6 +29,7 @@ DTYPES = {
     "U64": np.dtype("<u8"),
 }
 FLOATS = ("F16", "BF16", "F32", "F64")
+MOST_DIMENSIONS = 32  # of a tensor: NumPy's limit
 _AT_ONCE = 2**20  # numbers that are looked through together
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.weights.pickled import Claim, DamagedError, RefusedError, read_pickle
-from imageclef_vqa.models.weights.stored import DTYPES, Stored, span
+from imageclef_vqa.models.weights.stored import DTYPES, MOST_DIMENSIONS, Stored, span
 
 _LARGEST_PICKLE = 200_000_000  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older form
@@ -26,6 +26,9 @@ _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
 # What training code puts around the tensors: LAVIS, DeepSpeed, timm and others.
 _WRAPPERS = ("model", "state_dict", "module")
+
+# What the reader of archives and this one raise where bytes are not what they should be, DamagedError among them.
+_DAMAGED = (OSError, EOFError, ValueError, OverflowError, RuntimeError, zipfile.BadZipFile, struct.error)
 
 # Where a storage lies: its first byte and how many bytes it has.
 Places = Mapping[str, tuple[int, int]]
@@ -47,7 +50,7 @@ def open_torch_file(path: Path) -> dict[str, Stored]:
             f"{path}: refused: it wants {error}; nothing of it was run",
             remedy="only tensors are read: save them anew with torch.save(model.state_dict(), …) or as safetensors",
         ) from error
-    except (OSError, zipfile.BadZipFile, NotImplementedError, struct.error, DamagedError) as error:
+    except _DAMAGED as error:
         raise MedvqaError(f"cannot read weights from {path}: damaged or cut short ({error})") from error
 
 
@@ -86,15 +89,15 @@ def _name_what_is_cut(path: Path, size: int) -> None:
         MedvqaError: the elements of a tensor are not all there.
     """
     places, content = {}, None
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+    with _mapped(path) as whole:
         at = 0
         while at >= 0 and at + _LOCAL_HEADER.size <= size:
             _, name, extra = _LOCAL_HEADER.unpack_from(whole, at)
             start = at + _LOCAL_HEADER.size + name + extra
             member = whole[at + _LOCAL_HEADER.size : start - extra].split(b"/")[-1].decode(errors="replace")
             if member == "data.pkl" and content is None:
-                file.seek(start)
-                content = read_pickle(file)
+                whole.seek(start)
+                content = read_pickle(whole)
             places[member] = (start, size - start)
             at = whole.find(_SIGNATURE, start)
     for tensor, claim in _tensors(content).items():
@@ -104,12 +107,15 @@ def _name_what_is_cut(path: Path, size: int) -> None:
 def _open_stream(path: Path) -> tuple[Any, Places]:
     """The older form: magic number, protocol, system, content, keys; then each storage's count and elements."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with _mapped(path) as file:
         if read_pickle(file) != _MAGIC or read_pickle(file) != _PROTOCOL:
             raise DamagedError("neither a zip archive nor a stream that PyTorch wrote")
-        if read_pickle(file).get("little_endian") is not True:
+        system = read_pickle(file)
+        if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise MedvqaError(f"{path}: written on a machine with another byte order")
         content, keys = read_pickle(file), read_pickle(file)
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise DamagedError("no list of storages")
         widths = {claim.storage.key: DTYPES[claim.storage.dtype].itemsize for claim in _claims(content)}
         places = {}
         for key in keys:
@@ -119,6 +125,12 @@ def _open_stream(path: Path) -> tuple[Any, Places]:
             places[key] = (file.tell(), min(length, size - file.tell()))
             file.seek(places[key][1], io.SEEK_CUR)
         return content, places
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """A file to be read, which takes no memory for more bytes than it has, whatever it says of itself."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _tensors(content: Any) -> dict[str, Claim]:
@@ -156,6 +168,8 @@ def _stored(name: str, claim: Claim, places: Places, path: Path) -> Stored:
             f"{path}: cut short: {name} has {storage.count * kind.itemsize} bytes in storage {storage.key}, "
             f"of which {max(length, 0)} are there"
         )
+    if len(claim.shape) > MOST_DIMENSIONS:
+        raise MedvqaError(f"{path}: {name} has {len(claim.shape)} dimensions, more than {MOST_DIMENSIONS}")
     count = math.prod(claim.shape)
     if count > storage.count or (count and claim.offset + span(claim.shape, claim.strides) > storage.count):
         raise MedvqaError(f"{path}: {name} {list(claim.shape)} reaches beyond its storage of {storage.count} elements")
