@@ -244,6 +244,22 @@ def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, 
     assert all(np.isfinite(tensor).all() for tensor in weights(workspace, 1).values())
 
 
+def test_an_epoch_whose_score_is_no_number_is_not_the_best(workspace, monkeypatch):
+    original, calls = stage1.representation_losses, []
+
+    def in_first_validation(model, *arguments):
+        parts = original(model, *arguments)
+        calls.append(model.training)
+        first = not model.training and calls.count(True) == 2  # an epoch has two steps
+        return parts | {"matching": parts["matching"] * float("nan")} if first else parts
+
+    monkeypatch.setattr(stage1, "representation_losses", in_first_validation)
+    run(workspace, 1)
+    first, second = epochs(workspace, 1)
+    assert np.isnan(first["score"])
+    assert (first["best"], second["best"]) == (False, True)
+
+
 def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_from_it(workspace, monkeypatch):
     run(workspace, 1)
     whole = weights(workspace, 1)

@@ -186,7 +186,8 @@ def _end_epoch(
     with optimiser.averaged():
         if found := validate():
             record |= found | {"score": score(found)}
-            if at.best is None or record["score"] >= at.best:
+            # A score that is no number would stay the best for ever: nothing is greater.
+            if math.isfinite(record["score"]) and (at.best is None or record["score"] >= at.best):
                 at.best, at.best_epoch = record["score"], at.epoch
                 if run.processes.first:
                     run.stage.save_best(optimiser.parameters)
