@@ -71,6 +71,7 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
     [
         (1, {"freeze_vision": False, "questions": 3}, ["freeze_vision: stage 1", "questions: stage 2 alone"]),
         (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: stage 2 alone", "accumulate: a batch of 16"]),
+        (2, {"answer_weight": 0.0, "word_weight": 0.0}, ["answer_weight: with word_weight = 0 as well"]),
         (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all no image"]),
         (2, {"epochs": 0, "ema": 1.0, "clip": 0.0}, ["epochs: ", "ema: ", "clip: "]),
         (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of a picture that augment changes"]),
@@ -82,6 +83,16 @@ def test_options_that_do_not_go_together_are_all_named(stage, changes, complaint
         choose_recipe(stage, preset="tiny", changes=changes)
     for complaint in complaints:
         assert f"  {complaint}" in str(raised.value)
+
+
+def test_what_is_wrong_with_options_is_said_along_with_the_file(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('preset = "huge"\n[stage1]\ncache_features = false\nbogus = 1\n')
+    with pytest.raises(UsageError) as raised:
+        choose_recipe(1, recipe=str(path), changes={"batch": 0, "augment": True})
+    _, *complaints = str(raised.value).splitlines()
+    assert [each.split(":")[0].strip() for each in complaints] == ["preset", "stage1.bogus", "batch"]
+    assert "none is called 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
 
 
 def test_augmented_pictures_are_allowed_where_their_features_are_not_kept():

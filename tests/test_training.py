@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,22 @@ def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, 
     assert all(np.isfinite(tensor).all() for tensor in weights(workspace, 1).values())
 
 
+def test_an_epoch_whose_score_is_no_number_is_not_the_best(workspace, monkeypatch):
+    original, calls = stage1.representation_losses, []
+
+    def in_first_validation(model, *arguments):
+        parts = original(model, *arguments)
+        calls.append(model.training)
+        first = not model.training and calls.count(True) == 2  # an epoch has two steps
+        return parts | {"matching": parts["matching"] * float("nan")} if first else parts
+
+    monkeypatch.setattr(stage1, "representation_losses", in_first_validation)
+    run(workspace, 1)
+    first, second = epochs(workspace, 1)
+    assert np.isnan(first["score"])
+    assert (first["best"], second["best"]) == (False, True)
+
+
 def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_from_it(workspace, monkeypatch):
     run(workspace, 1)
     whole = weights(workspace, 1)
@@ -273,6 +290,13 @@ def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_fro
 def test_stage_2_needs_stage_1(workspace):
     with pytest.raises(MissingStepError, match="`medvqa finetune --stage 1` makes one"):
         run(workspace, 2)
+
+
+def test_the_distance_to_words_needs_a_query_for_each_question(workspace):
+    few = replace(TINY, qformer=replace(TINY.qformer, queries=17))
+    recipe = SHORT[2].model_copy(update={"word_weight": 1.0})
+    with pytest.raises(UsageError, match=r"--word-weight 1: each of 18 questions needs a query .* tiny has 17"):
+        finetune(workspace, few, recipe, 2, seed=0, say=say_nothing)
 
 
 def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):

@@ -3,8 +3,8 @@
     python examples/benchmarks/stage2_unit.py
 
 One pair at a time means the ordinary way: a batch in which each pair brings its own copy of the image. Both sides
-compute the same loss of the same pairs; vision, Q-Former and projection learn, the language model is frozen. No
-dropout, which would draw for each copy anew.
+compute the same loss of the same pairs, their mean; vision, Q-Former and projection learn, the language model is
+frozen. No dropout, which would draw for each copy anew.
 """
 
 from __future__ import annotations
@@ -67,11 +67,14 @@ def main() -> None:
         model.clear_gradients()
 
     gradients = [(one.numpy(), other.numpy()) for one, other in zip(step(unit), step(single), strict=True)]
-    largest = max(float(np.abs(one).max()) for one, _ in gradients)
-    # A softmax does not depend on its keys' bias, whose gradient is rounding alone and is compared absolutely.
-    differences = [
-        float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-4 * largest)) for one, other in gradients
+    norms = [float(np.linalg.norm(one)) for one, _ in gradients]
+    # A softmax does not depend on its keys' bias, whose gradient is rounding alone: it is compared with all gradients'.
+    smallest = 1e-4 * float(np.linalg.norm(norms))
+    relative = [
+        float(np.linalg.norm(one - other)) / max(norm, smallest)
+        for (one, other), norm in zip(gradients, norms, strict=True)
     ]
+    absolute = [float(np.abs(one - other).max()) for one, other in gradients]
     del gradients
     as_unit, one_by_one, without_vision = seconds(lambda: step(unit), lambda: step(single), rest, times=TIMES)
     report(
@@ -81,7 +84,8 @@ def main() -> None:
         pairs_per_second_one_by_one=len(unit.pairs) / one_by_one,
         ratio=one_by_one / as_unit,
         vision_to_rest=(as_unit - without_vision) / without_vision,
-        largest_relative_difference_of_gradients=max(differences),
+        largest_difference_of_gradients=max(absolute),
+        largest_relative_difference_of_gradients=max(relative),
     )
 
 

@@ -6,6 +6,8 @@ import paddle
 from paddle import Tensor
 from paddle.nn import functional as F
 
+from imageclef_vqa.models.dropout import drop
+
 # Added to the score of a key that must not be seen; finite, so that a row without keys is no NaN, and fp16 can hold it.
 HIDDEN = -1e4
 
@@ -18,13 +20,14 @@ def attend(
     `visible` (bool, broadcast to [n, h, q, k]) says who may see whom; `dropout` acts on the attention's weights.
     """
     q, k, v = (x.reshape([0, 0, heads, -1]) for x in (q, k, v))  # [n, t, h, c]
-    if visible is None and q.dtype in (paddle.float16, paddle.bfloat16):
-        # The fused kernels know half precision alone; elsewhere Paddle does what stands below, bit for bit.
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).flatten(2)
+    if visible is None and not dropout and q.dtype in (paddle.float16, paddle.bfloat16):
+        # The fused kernels know half precision alone; elsewhere Paddle does what stands below, bit for bit. They drop
+        # for the rows at hand, not for the whole batch.
+        return F.scaled_dot_product_attention(q, k, v).flatten(2)
     q, k, v = (x.transpose([0, 2, 1, 3]) for x in (q, k, v))  # [n, h, t, c]
     scores = paddle.matmul(q * q.shape[-1] ** -0.5, k, transpose_y=True)
     if visible is not None:
         scores = scores + (1.0 - visible.astype(scores.dtype)) * HIDDEN
-    weights = F.dropout(F.softmax(scores, axis=-1), dropout)
+    weights = drop(F.softmax(scores, axis=-1), dropout)
     x = paddle.matmul(weights, v).transpose([0, 2, 1, 3])
     return x.reshape([0, 0, -1])

@@ -27,16 +27,21 @@ def rows_at_hand(places: np.ndarray, total: int) -> Iterator[None]:
         _rows = before
 
 
+def drop(x: Tensor, share: float) -> Tensor:
+    """x [n, …] with each number dropped with probability `share`, and the others made larger to make up for it."""
+    if _rows is None or not share:
+        return nn.functional.dropout(x, share)
+    places, total = _rows
+    kept = nn.functional.dropout(paddle.ones([total, *x.shape[1:]], dtype=x.dtype), share)
+    return x * kept.index_select(paddle.to_tensor(places))
+
+
 class Dropout(nn.Layer):
-    """Drop each number with probability `share` in training, and make up for it in the others; x [n, …]."""
+    """`drop` in training."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        if _rows is None or not self.training or not self.share:
-            return nn.functional.dropout(x, self.share, training=self.training)
-        places, total = _rows
-        kept = nn.functional.dropout(paddle.ones([total, *x.shape[1:]], dtype=x.dtype), self.share)
-        return x * kept.index_select(paddle.to_tensor(places))
+        return drop(x, self.share) if self.training else x

@@ -20,7 +20,7 @@ from imageclef_vqa.models.language import stored_bits
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.models.weights import load_weights
-from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.task import QUESTIONS, learn_vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
@@ -72,6 +72,12 @@ def finetune(
     if precision != "fp32" and device == "cpu":
         raise UsageError(
             f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
+        )
+    if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
+        raise UsageError(
+            f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs a query of its own, and "
+            f"{preset.name} has {preset.qformer.queries}",
+            remedy="--word-weight 0 learns from the answers alone",
         )
     folder = workspace.stage(number)
     stage = Stage(folder, workspace.shown(folder))

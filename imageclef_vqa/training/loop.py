@@ -125,10 +125,11 @@ def _add_gradients(
     sums = Counter[str]()
     for share in run.processes.share(batch, run.recipe.accumulate):
         paddle.seed(seed)
-        with share.rows(), products_in(run.recipe.precision):
-            parts = losses(share, rng)
-        total = paddle.add_n(list(parts.values()))
-        (total if scale == 1.0 else total * scale).backward()
+        with share.rows():  # the backward pass, too: with `recompute` it drops anew
+            with products_in(run.recipe.precision):
+                parts = losses(share, rng)
+            total = paddle.add_n(list(parts.values()))
+            (total if scale == 1.0 else total * scale).backward()
         sums.update({name: float(part) for name, part in parts.items()})
     everyones = iter(run.processes.sum([*sums.values(), *verdict.values()]))
     return {name: next(everyones) for name in sums}, {name: next(everyones) for name in verdict}
@@ -185,7 +186,8 @@ def _end_epoch(
     with optimiser.averaged():
         if found := validate():
             record |= found | {"score": score(found)}
-            if at.best is None or record["score"] >= at.best:
+            # A score that is no number would stay the best for ever: nothing is greater.
+            if math.isfinite(record["score"]) and (at.best is None or record["score"] >= at.best):
                 at.best, at.best_epoch = record["score"], at.epoch
                 if run.processes.first:
                     run.stage.save_best(optimiser.parameters)

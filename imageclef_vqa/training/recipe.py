@@ -19,6 +19,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.models.folder import FOLDER
+from imageclef_vqa.models.presets import PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,6 +88,8 @@ class Recipe(BaseModel):
             ]
             if not self.freeze_vision:
                 found.append("freeze_vision: stage 1 never trains vision")
+        elif not self.answer_weight and not self.word_weight:
+            found.append("answer_weight: with word_weight = 0 as well there is no loss to learn from")
         if self.augment and self.freeze_vision and self.cache_features:
             found.append(
                 "cache_features: features of a picture that augment changes at random cannot be kept; "
@@ -128,10 +132,11 @@ def choose_recipe(
     name = preset or named or "tiny"
     base = (stages or RECIPES.get(name, DEFAULT))[stage]
     wanted = {key: value for key, value in (changes or {}).items() if value is not None}
-    chosen, faults = _checked(stage, base.model_dump() | wanted, "")
+    # What does not go together is known only where the file could be read.
+    chosen, faults = _checked(stage, base.model_dump() | wanted, "", together=not complaints)
     if complaints + faults:
         where = "recipe" if recipe in (None, "paper") else recipe
-        raise UsageError("\n".join([f"{where}:", *(f"  {each}" for each in complaints or faults)]))
+        raise UsageError("\n".join([f"{where}:", *(f"  {each}" for each in complaints + faults)]))
     assert chosen is not None
     return name, chosen
 
@@ -150,6 +155,8 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     preset = content.get("preset")
     if preset is not None and not isinstance(preset, str):
         complaints.append("preset: must be a text")
+    elif preset is not None and preset not in (*PRESETS, FOLDER):
+        complaints.append(f"preset: none is called {preset!r}; there are {', '.join((*PRESETS, FOLDER))}")
     stages = {}
     for stage in (1, 2):
         table = content.get(f"stage{stage}", {})
@@ -166,13 +173,15 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
 _TOP = ("preset", "stage1", "stage2")
 
 
-def _checked(stage: int, content: Mapping[str, Any], prefix: str) -> tuple[Recipe | None, list[str]]:
-    """The recipe, or every complaint about its keys, each under its name."""
+def _checked(
+    stage: int, content: Mapping[str, Any], prefix: str, *, together: bool = True
+) -> tuple[Recipe | None, list[str]]:
+    """The recipe, or every complaint about its keys, each under its name; with `together` about their combination."""
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         return None, [prefix + _complaint(fault) for fault in error.errors()]
-    contradictions = [prefix + each for each in recipe.contradictions(stage)]
+    contradictions = [prefix + each for each in recipe.contradictions(stage)] if together else []
     return (None if contradictions else recipe), contradictions
 
 
