@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, Preset, QFormerConfig, T5Config, VisionConfig
 
-BEAM = 5  # answers under way for each question
+# Answers under way for each question, and tokens that each has said: few questions have more, most have fewer.
+BEAM, SAID = 5, 4
 _CACHE = 2 * 10**9  # bytes
 
 
@@ -82,10 +83,11 @@ def images_at_once(preset: Preset, questions: int, tokens: int) -> int:
 
 
 def cache_numbers(sizes: LanguageConfig, prefix: int) -> int:
-    """Numbers that a language model keeps for one question while a beam says its answers."""
-    if isinstance(sizes, GLMConfig):  # whose beams share their question's prefix
+    """Numbers that a language model keeps for one question while a beam says its answers, which share its prefix."""
+    if isinstance(sizes, GLMConfig):
         return 2 * sizes.num_layers * sizes.width * (prefix + 1)
-    return BEAM * prefix * (sizes.d_model + 2 * sizes.num_decoder_layers * sizes.num_heads * sizes.d_kv)
+    of_a_token = 2 * sizes.num_decoder_layers * sizes.num_heads * sizes.d_kv
+    return prefix * (sizes.d_model + of_a_token) + BEAM * SAID * of_a_token
 
 
 def _query_parameters(sizes: QFormerConfig) -> int:
