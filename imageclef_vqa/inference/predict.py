@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from imageclef_vqa.data import Dataset, Pictures, read_pictures
+from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.calibration import (
@@ -41,6 +41,7 @@ from imageclef_vqa.workspace import Workspace
 IMAGES_AT_ONCE = 16
 FOLDS = ("val", "test", "train")
 IDS_FILE = "test_image_ids.txt"
+_NAMED = 5  # of files that are passed over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,9 @@ def predict_images(
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     with sole_writer(ensemble.place.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
+        if ids is None and (rest := passed_over(images)):
+            more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
+            say(f"{images}: not answered, for its pictures are .jpg and .png files: {', '.join(rest[:_NAMED])}{more}")
         return _answer(ensemble, [Job("images", pictures, out)], manner or Manner(), devices, say)
 
 
