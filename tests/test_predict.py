@@ -19,6 +19,7 @@ from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NOTHING
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -146,6 +147,12 @@ def test_ids_choose_images_and_their_order(root, tmp_path):
         assert each.probability == pytest.approx(theirs.probability, abs=1e-5)
 
 
+def test_a_batch_has_no_more_images_than_the_model_reads_at_once():
+    """Which is what a kill may cost."""
+    assert predicting.images_in_batch(find_preset("tiny")) == 32
+    assert predicting.images_in_batch(find_preset("vit-g-glm-6b")) == 2
+
+
 def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root, tmp_path):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
     (folder / "more").mkdir(parents=True)
@@ -155,7 +162,7 @@ def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root
     done = predict(root, "--images", folder, "--out", out)
     assert done.exit_code == 0, done.output
     assert [each.image_id for each in read_predictions(out)[::18]] == ["a", "b", "c.Jpeg"]
-    assert "d.bmp, more/" in done.stderr
+    assert "not answered, for pictures are .jpg and .png: d.bmp, more/" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -85,16 +85,15 @@ def _advance(
     place, _ = _best_of_each_pair(ended.pair, ended.log_prob, width)
     ended = _Ended(*(part[place] for part in ended))
     # Nothing gets likelier by growing: what is below the worst answer of a full list cannot enter it.
-    bar = floor.copy()
-    full = np.bincount(ended.pair, minlength=len(width)) == width
+    bar, count = floor.copy(), np.bincount(ended.pair, minlength=len(width))
+    full = count == width
     worst = np.full(len(width), np.inf)
     np.minimum.at(worst, ended.pair, ended.log_prob)
     bar[full] = np.maximum(bar[full], worst[full])
     at, k = np.nonzero(branches.states != NOWHERE)
     pair, log_prob = rows.pair[at], log_probs[at, k]
     place, standing = _best_of_each_pair(pair, log_prob, width)
-    answered = np.isin(pair[place], ended.pair)
-    place = place[(log_prob[place] > bar[pair[place]]) | ((standing == 0) & ~answered)]
+    place = place[(log_prob[place] > bar[pair[place]]) | ((standing == 0) & (count[pair[place]] == 0))]
     at, k = at[place], k[place]
     return at, _Rows(pair[place], branches.states[at, k], log_prob[place], trie.words[branches.words[at, k]]), ended
 

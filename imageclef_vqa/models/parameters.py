@@ -76,10 +76,10 @@ def largest_matrix(sizes: LanguageConfig) -> int:
 def images_at_once(preset: Preset, questions: int, tokens: int) -> int:
     """Images that are answered together: as many as keep the language model's cache of their questions below 2 GB.
 
-    `tokens` is the length of a question. At most 16.
+    `tokens` is the length of a question. At most 32, beyond which little is gained.
     """
     one = questions * cache_numbers(preset.language, preset.qformer.queries + tokens) * 4
-    return max(1, min(16, _CACHE // one))
+    return max(1, min(32, _CACHE // one))
 
 
 def cache_numbers(sizes: LanguageConfig, prefix: int) -> int:
