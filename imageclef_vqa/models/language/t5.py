@@ -166,8 +166,8 @@ class T5(Language):
             bias = bias + paddle.full([a, before + a], HIDDEN).triu(before + 1)
         bias = bias.expand([r, decoder.config.num_heads, a, before + a])
         n, p = memory.mask.shape
-        of_pair = n, a if seats is None else a * len(seats.row) // n
-        hidden = _hidden(memory.mask).expand([n, decoder.config.num_heads, of_pair[1], p])
+        asking = a if seats is None else a * len(seats.row) // n
+        hidden = _hidden(memory.mask).expand([n, decoder.config.num_heads, asking, p])
         states, said = self.embed(tokens).astype("float32"), []
         for number, block in enumerate(decoder.block):
             saying, looking, perceptron = block.layer
@@ -205,9 +205,10 @@ def _hidden(mask: Tensor) -> Tensor:
 
 def _distances(stack: T5Stack, tokens: int, before: int = 0) -> Tensor:
     """What distances add to the scores of all but the first tokens for all tokens: [1, h, tokens - before, tokens]."""
+    # PaddleNLP's first layer has it for all. A bias is expanded before it is added: within a tensor, the CPU's kernel
+    # takes thirty times as long to broadcast (3.3.1).
     attention, most = stack.block[0].layer[0].SelfAttention, stack.config.relative_attention_max_distance
     bucket = _buckets(tokens, attention.relative_attention_num_buckets, most, not attention.is_decoder)[before:]
-    # PaddleNLP's first layer has it for all.
     return attention.relative_attention_bias(paddle.to_tensor(bucket)).transpose([2, 0, 1]).unsqueeze(0)
 
 
