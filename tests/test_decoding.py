@@ -37,10 +37,24 @@ class SaidSoFar(NamedTuple):
         return SaidSoFar([self.tokens[row] for row in rows.tolist()])
 
 
-class RandomLanguage:
-    """A language model whose next token depends on the tokens so far, by a fixed random table, and on nothing else."""
+class TextAlone:
+    """A language model whose logits `say` gives, from the tokens of each row alone."""
 
     start = 0
+
+    def head(self, tokens: paddle.Tensor) -> paddle.Tensor:
+        return tokens
+
+    def step(
+        self, memory: SaidSoFar, tokens: paddle.Tensor, head: paddle.Tensor | None = None
+    ) -> tuple[paddle.Tensor, SaidSoFar]:
+        said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
+        logits = paddle.to_tensor(self.say(said))
+        return logits if head is None else logits.index_select(head, axis=1), SaidSoFar(said)
+
+
+class RandomLanguage(TextAlone):
+    """A language model whose next token depends on the tokens so far, by a fixed random table, and on nothing else."""
 
     def __init__(self, seed: int, sharpness: float) -> None:
         self.seed, self.sharpness = seed, sharpness
@@ -49,9 +63,8 @@ class RandomLanguage:
         rng = np.random.default_rng([self.seed, *tokens])
         return (rng.standard_normal(len(TOKENIZER)) * self.sharpness).astype("float32")
 
-    def step(self, memory: SaidSoFar, tokens: paddle.Tensor) -> tuple[paddle.Tensor, SaidSoFar]:
-        said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
-        return paddle.to_tensor(np.stack([self.logits(each) for each in said])), SaidSoFar(said)
+    def say(self, said: list[tuple[int, ...]]) -> np.ndarray:
+        return np.stack([self.logits(each) for each in said])
 
 
 def vocabulary_of(*answers: tuple[str, ...]):
@@ -155,17 +168,15 @@ def check_valid(question, ranked):
     assert sum(p for _, p in ranked) <= 1 + 1e-9
 
 
-class Noise:
+class Noise(TextAlone):
     """A language model whose every logit is drawn anew; it counts the rows of logits that it gave."""
-
-    start = 0
 
     def __init__(self, seed: int, scale: float) -> None:
         self.rng, self.scale, self.rows = np.random.default_rng(seed), np.float32(scale), 0
 
-    def step(self, memory: SaidSoFar, tokens: paddle.Tensor) -> tuple[paddle.Tensor, SaidSoFar]:
-        self.rows += len(tokens)
-        return paddle.to_tensor(self.scale * self.rng.standard_normal((len(tokens), len(TOKENIZER)), "float32")), memory
+    def say(self, said: list[tuple[int, ...]]) -> np.ndarray:
+        self.rows += len(said)
+        return self.scale * self.rng.standard_normal((len(said), len(TOKENIZER)), "float32")
 
 
 def test_ten_thousand_random_logits_of_any_size_say_nothing_but_valid_answers():

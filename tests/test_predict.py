@@ -19,6 +19,7 @@ from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NOTHING
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
@@ -144,6 +145,38 @@ def test_ids_choose_images_and_their_order(root, tmp_path):
         theirs = of_all[each.image_id, each.question_id]
         assert each.answers == theirs.answers
         assert each.probability == pytest.approx(theirs.probability, abs=1e-5)
+
+
+def test_a_batch_has_no_more_images_than_the_model_reads_at_once():
+    """Which is what a kill may cost."""
+    assert predicting.images_in_batch(find_preset("tiny")) == 32
+    assert predicting.images_in_batch(find_preset("vit-g-glm-6b")) == 2
+
+
+def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root, tmp_path):
+    folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.JPG", "b.png", "c.Jpeg.PNG"):
+        picture(1).save(folder / name)
+    picture(2).save(folder / "d.bmp")
+    done = predict(root, "--images", folder, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert [each.image_id for each in read_predictions(out)[::18]] == ["a", "b", "c.Jpeg"]
+    assert "not answered, for pictures are .jpg and .png: d.bmp, more/" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id: letters, digits")]
+)
+def test_names_that_cannot_tell_pictures_apart_are_told_and_nothing_is_written(root, tmp_path, names, told):
+    folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
+    folder.mkdir()
+    for name in names:
+        picture(1).save(folder / name)
+    done = predict(root, "--images", folder, "--out", out)
+    assert done.exit_code == 1
+    assert told in done.stderr
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("ids", ["image200\nimage999\n", "image200\n../image201\n", "image200\nimage200\n", ""])

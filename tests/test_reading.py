@@ -258,7 +258,7 @@ def test_test_images_come_from_the_id_list_and_their_labels_are_never_read(folde
 def test_faults_in_the_id_list_are_told_by_their_place(folder: Path) -> None:
     (folder / "test_image_ids.txt").write_text("image0\n../image1\nimage0\ngone\n")
     assert problems(folder, labelled=False) == (
-        "test_image_ids.txt, image 2: '../image1' is no id: a file name, and no path",
+        "test_image_ids.txt, image 2: '../image1' is no id: letters, digits, . _ and - alone",
         "test_image_ids.txt, image 3 (image0): the same image is already number 1",
         "test_image_ids.txt, image 4 (gone): images/gone.jpg: there is no such file",
     )

@@ -54,7 +54,7 @@ def reference(language, visual):
         seen, visible = hidden_from_visual(5, 9)
         inputs = paddle.concat([each, language.embed(QUESTION)], axis=1)
         states = language.model.t5.encoder(inputs_embeds=inputs, attention_mask=visible, return_dict=True)
-        return language.encode(each, QUESTION, MASK)._replace(states=states.last_hidden_state, mask=seen)
+        return language._remember(states.last_hidden_state, seen)
     _, visible = hidden_from_visual(5, 10)
     usual = language.encode(each, QUESTION, MASK)
     asked = paddle.concat([QUESTION, paddle.full([4, 1], GLM.gmask_token_id, "int64")], axis=1)

@@ -4,7 +4,7 @@
     python examples/benchmarks/predict_against_transformers.py
 
 transformers answers the ordinary way: `generate`, greedily and at most the paper's ten tokens, 32 pairs in a batch that
-each bring their own picture. This project answers 16 images with their 18 questions in a batch, by ranking what the
+each bring their own picture. This project answers 32 images with their 18 questions in a batch, by ranking what the
 vocabulary allows. Each side runs in a process of its own, one after the other, with all cores. Weights are random:
 nothing is pruned for being unlikely, and no answer ends early. `tiny` has its own, as it ships.
 """

@@ -9,6 +9,8 @@ import typer
 
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
 
+_SHOWN = 5
+
 
 def predict(
     fold: Annotated[
@@ -76,6 +78,7 @@ def predict(
                 "images": done.images,
                 "untrained": done.untrained,
                 "unreadable": done.unreadable,
+                "passed_over": done.passed_over,
                 "calibration": done.calibration.model_dump() if done.calibration else None,
                 "rules": [str(rule) for rule in done.rules],
                 "repaired": done.repaired,
@@ -94,6 +97,9 @@ def predict(
         typer.echo(f"{done.empty} answers said nothing and stand as '(no answer)', which `medvqa package` refuses")
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
+    if done.passed_over:
+        more = f" and {len(done.passed_over) - _SHOWN} more" if len(done.passed_over) > _SHOWN else ""
+        typer.echo(f"not answered, for pictures are .jpg and .png: {', '.join(done.passed_over[:_SHOWN])}{more}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
         typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")

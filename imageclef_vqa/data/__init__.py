@@ -2,7 +2,7 @@
 
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.pixels import load_pixels, read_pixels
-from imageclef_vqa.data.reading import Pictures, read_dataset, read_pictures
+from imageclef_vqa.data.reading import Pictures, passed_over, read_dataset, read_pictures
 from imageclef_vqa.data.split import Split, make_split, read_split
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Split",
     "load_pixels",
     "make_split",
+    "passed_over",
     "read_dataset",
     "read_pictures",
     "read_pixels",

@@ -21,7 +21,8 @@ from imageclef_vqa.task import as_set, same_answer
 from imageclef_vqa.task.records import ImageId
 
 IDS_FILE = "test_image_ids.txt"
-_SUFFIXES = (".jpg", ".jpeg", ".png")  # the organisers' first; another only where it stands alone
+# The organisers' first; another only where it stands alone. Cameras shout.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 _PROBLEMS_SHOWN = 20
 _REMEDY = "fetch these files again from the organisers, or take their records out"
 
@@ -77,6 +78,12 @@ def read_test_ids(folder: Path) -> list[str]:
 def image_files(images: Path) -> list[Path]:
     """The pictures in a folder, by name."""
     return sorted(path for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+
+
+def passed_over(images: Path) -> list[str]:
+    """What lies in a folder of pictures and is none by its name: other formats, and folders."""
+    rest = {path for path in images.iterdir() if path.name[0] != "." and path.name != IDS_FILE}
+    return sorted(path.name + "/" * path.is_dir() for path in rest - set(image_files(images)))
 
 
 def image_file(images: Path, image_id: str) -> Path | None:
@@ -144,7 +151,7 @@ def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
     try:
         ids = source.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
-        ids = list(dict.fromkeys(Path(name).stem for name in files))
+        source, ids = images, [Path(name).stem for name in files]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
@@ -152,7 +159,9 @@ def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
         try:
             check.validate_python(image_id)
         except ValidationError:
-            labels.problems.append(f"{source}, image {number}: {image_id[:80]!r} is no id: a file name, and no path")
+            labels.problems.append(
+                f"{source}, image {number}: {image_id[:80]!r} is no id: letters, digits, . _ and - alone"
+            )
             continue
         if image_id in labels.records:
             labels.problems.append(
@@ -162,7 +171,7 @@ def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
         labels.records[image_id] = number
         labels.answers[image_id] = {}
     if not ids:
-        labels.problems.append(f"{source if source.exists() else images}: no image there")
+        labels.problems.append(f"{source}: no image there")
     return labels
 
 

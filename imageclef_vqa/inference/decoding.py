@@ -3,7 +3,7 @@
 At each token, probability is shared out among the allowed tokens alone; the product over an answer's tokens is then a
 distribution over all allowed answers. Where these are few, all are ranked; else a beam finds the largest values.
 
-n pairs, r rows (answers under way), k allowed tokens, v vocabulary.
+n pairs, r rows (answers under way), w words that some question allows, k words that may follow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import paddle
-from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.ranked import Ranked
@@ -60,22 +59,23 @@ def rank_answers(
     width = np.where(counts <= short, counts, beam)
     floor = np.where(counts <= short, -np.inf, np.log(NEGLIGIBLE))
     n = len(questions)
+    head = language.head(paddle.to_tensor(trie.words))
     rows = _Rows(np.arange(n), trie.starts[questions], np.zeros(n), np.full(n, language.start))
     ended = _Ended(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     while len(rows.pair):
-        logits, memory = language.step(memory, paddle.to_tensor(rows.token))
-        kept, rows, ended = _advance(rows, ended, logits, trie, width, floor)
+        logits, memory = language.step(memory, paddle.to_tensor(rows.token), head)
+        kept, rows, ended = _advance(rows, ended, logits.astype("float32").numpy(), trie, width, floor)
         if len(kept):
             memory = memory.rows(paddle.to_tensor(kept))
     return _lists(ended, trie, n)
 
 
 def _advance(
-    rows: _Rows, ended: _Ended, logits: Tensor, trie: Trie, width: np.ndarray, floor: np.ndarray
+    rows: _Rows, ended: _Ended, logits: np.ndarray, trie: Trie, width: np.ndarray, floor: np.ndarray
 ) -> tuple[np.ndarray, _Rows, _Ended]:
     """One token more for each row: which rows go on (by their place before), these rows, and all that has ended."""
     branches = trie.follow(rows.state)
-    log_probs = rows.log_prob[:, None] + _share_out(logits, branches.tokens)
+    log_probs = rows.log_prob[:, None] + _share_out(logits, branches.words)
     at, k = np.nonzero(branches.answers != NOWHERE)
     ended = _Ended(
         np.concatenate([ended.pair, rows.pair[at]]),
@@ -85,24 +85,23 @@ def _advance(
     place, _ = _best_of_each_pair(ended.pair, ended.log_prob, width)
     ended = _Ended(*(part[place] for part in ended))
     # Nothing gets likelier by growing: what is below the worst answer of a full list cannot enter it.
-    bar = floor.copy()
-    full = np.bincount(ended.pair, minlength=len(width)) == width
+    bar, count = floor.copy(), np.bincount(ended.pair, minlength=len(width))
+    full = count == width
     worst = np.full(len(width), np.inf)
     np.minimum.at(worst, ended.pair, ended.log_prob)
     bar[full] = np.maximum(bar[full], worst[full])
     at, k = np.nonzero(branches.states != NOWHERE)
     pair, log_prob = rows.pair[at], log_probs[at, k]
     place, standing = _best_of_each_pair(pair, log_prob, width)
-    answered = np.isin(pair[place], ended.pair)
-    place = place[(log_prob[place] > bar[pair[place]]) | ((standing == 0) & ~answered)]
+    place = place[(log_prob[place] > bar[pair[place]]) | ((standing == 0) & (count[pair[place]] == 0))]
     at, k = at[place], k[place]
-    return at, _Rows(pair[place], branches.states[at, k], log_prob[place], branches.tokens[at, k]), ended
+    return at, _Rows(pair[place], branches.states[at, k], log_prob[place], trie.words[branches.words[at, k]]), ended
 
 
-def _share_out(logits: Tensor, tokens: np.ndarray) -> np.ndarray:
-    """Log-probabilities [r, k] among the allowed `tokens` [r, k] alone, from logits [r, v]."""
-    allowed = paddle.take_along_axis(logits.astype("float32"), paddle.to_tensor(np.maximum(tokens, 0)), axis=-1)
-    scores = np.where(tokens == NOWHERE, -np.inf, allowed.numpy().astype(np.float64))
+def _share_out(logits: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Log-probabilities [r, k] among the allowed `words` [r, k] alone, from the logits [r, w] of all words."""
+    allowed = np.take_along_axis(logits, np.maximum(words, 0), axis=1).astype("float64")
+    scores = np.where(words == NOWHERE, -np.inf, allowed)
     best = scores.max(axis=1, keepdims=True)
     _check_finite(best)
     scores -= best
@@ -126,12 +125,10 @@ def _best_of_each_pair(pair: np.ndarray, log_prob: np.ndarray, width: np.ndarray
 
 def _lists(ended: _Ended, trie: Trie, n: int) -> list[Ranked]:
     order = np.lexsort((-ended.log_prob, ended.pair))
-    starts = np.searchsorted(ended.pair[order], np.arange(n + 1))
-    answers, probability = ended.answer[order].tolist(), np.exp(ended.log_prob[order]).tolist()
-    return [
-        tuple((trie.answers[answers[place]], min(1.0, probability[place])) for place in range(start, end))
-        for start, end in pairwise(starts)
-    ]
+    starts = np.searchsorted(ended.pair[order], np.arange(n + 1)).tolist()
+    answers = [trie.answers[number] for number in ended.answer[order].tolist()]
+    listed = list(zip(answers, np.exp(ended.log_prob[order]).clip(max=1.0).tolist(), strict=True))
+    return [tuple(listed[start:end]) for start, end in pairwise(starts)]
 
 
 @paddle.no_grad()

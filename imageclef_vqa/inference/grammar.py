@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from imageclef_vqa.models.language import Tokenizer
@@ -39,6 +40,7 @@ class Grammar:
         self._separator = tuple(tokenizer.separator)
         self._end = tokenizer.end
         self.size = len(self._names)
+        self.tokens = {self._end, *self._separator, *chain.from_iterable(self._spellings)}
         place = {name: index for index, name in enumerate(self._names)}
         companions = vocabulary.companions
         self._companions = [frozenset(place[other] for other in companions[name]) for name in self._names]

@@ -12,11 +12,11 @@ import glob
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from imageclef_vqa.data import Dataset, Pictures, read_pictures
+from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.calibration import (
@@ -34,11 +34,14 @@ from imageclef_vqa.inference.ranked import Optimise, Ranked, best, mean
 from imageclef_vqa.inference.records import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.runs import Ensemble, read_ensemble
 from imageclef_vqa.inference.sharding import Task, answer_tasks
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.task import Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.training.checkpoint import fingerprint
+from imageclef_vqa.training.plan import Setting
+from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
-IMAGES_AT_ONCE = 16
+IMAGES_AT_ONCE = 32  # at most, and lost at most where a run is killed
 FOLDS = ("val", "test", "train")
 IDS_FILE = "test_image_ids.txt"
 
@@ -76,7 +79,8 @@ class Job:
 class Predicted:
     """What `run` wrote: a file per fold, images in it, those that could not be read, and what was learnt on the way.
 
-    `repaired` counts the answers that rules between questions changed, `empty` those that were free and said nothing.
+    `repaired` counts the answers that rules between questions changed, `empty` those that were free and said nothing;
+    `passed_over` are the files of a folder that are no pictures by their names.
     """
 
     run: str
@@ -89,6 +93,7 @@ class Predicted:
     repaired: int
     empty: int
     seconds: float
+    passed_over: tuple[str, ...] = ()
 
 
 def predict(
@@ -127,7 +132,9 @@ def predict_images(
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     with sole_writer(ensemble.place.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
-        return _answer(ensemble, [Job("images", pictures, out)], manner or Manner(), devices, say)
+        done = _answer(ensemble, [Job("images", pictures, out)], manner or Manner(), devices, say)
+    rest = [name for name in passed_over(images) if images / name != out] if ids is None else []
+    return replace(done, passed_over=tuple(rest))
 
 
 def _fold_jobs(ensemble: Ensemble, folds: Sequence[str]) -> list[Job]:
@@ -199,9 +206,10 @@ def _fill(
         tasks = []
         for job, mine in zip(jobs, journals, strict=True):
             dataset = job.pictures.readable
-            how = (manner.decode, str(manner.augment), str(IMAGES_AT_ONCE), str(BEAM), str(SHORT_LIST))
+            batch = images_in_batch(run.preset)
+            how = (manner.decode, str(manner.augment), str(batch), str(BEAM), str(SHORT_LIST))
             key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-            journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), IMAGES_AT_ONCE)
+            journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), batch)
             if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
                 say(f"{job.name}: going on after {done} images that were answered before")
             mine.append(journal)
@@ -209,6 +217,11 @@ def _fill(
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
         answer_tasks(run.place, tasks, devices)
     return journals
+
+
+def images_in_batch(preset: Preset) -> int:
+    """How many images are answered, and kept, together: no more than the model reads at once."""
+    return min(IMAGES_AT_ONCE, Setting(preset=preset, stage="predict", recipe=DEFAULT[2]).per_device)
 
 
 def _unfinished(target: Path) -> Path:

@@ -22,10 +22,10 @@ _COUNTED = 1000
 
 
 class Branches(NamedTuple):
-    """What may follow each of r states, [r, k]: tokens, and where each leads: to a state, or to an answer that is then
-    certain (the other one is NOWHERE, both where a row has fewer than k)."""
+    """What may follow each of r states, [r, k]: words (places in `Trie.words`), and where each leads: to a state, or to
+    an answer that is then certain (the other one is NOWHERE, all three where a row has fewer than k)."""
 
-    tokens: np.ndarray
+    words: np.ndarray
     states: np.ndarray
     answers: np.ndarray
 
@@ -33,11 +33,13 @@ class Branches(NamedTuple):
 class Trie:
     """One table for the grammars of several questions.
 
-    `starts` holds the state in which each begins; `counts`, how many answers it allows, 1000 for more than that.
+    `starts` holds the state in which each begins; `counts`, how many answers it allows, 1000 for more than that;
+    `words`, all tokens that may ever follow.
     """
 
     def __init__(self, grammars: Sequence[Grammar]) -> None:
         self._grammars = grammars
+        self.words = np.unique([token for grammar in grammars for token in grammar.tokens])
         self._number: dict[tuple[int, State], int] = {}
         self._states: list[tuple[int, State]] = []
         self._answer_number: dict[Answers, int] = {}
@@ -77,7 +79,7 @@ class Trie:
         for k, (token, after) in enumerate(grammar.following(state).items()):
             certain = _only_answer(grammar, after) if after else grammar.said(state)
             leads = (self._state(question, after), NOWHERE) if certain is None else (NOWHERE, self._answer(certain))
-            self._table[number, :, k] = (token, *leads)
+            self._table[number, :, k] = (np.searchsorted(self.words, token), *leads)
         self._filled[number] = True
 
 

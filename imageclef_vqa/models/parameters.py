@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from imageclef_vqa.models.presets import GLMConfig, LanguageConfig, Preset, QFormerConfig, T5Config, VisionConfig
 
-BEAM = 5  # answers under way for each question
+# Answers under way for each question, and tokens that each has said: few questions have more, most have fewer.
+BEAM, SAID = 5, 4
 _CACHE = 2 * 10**9  # bytes
 
 
@@ -75,17 +76,18 @@ def largest_matrix(sizes: LanguageConfig) -> int:
 def images_at_once(preset: Preset, questions: int, tokens: int) -> int:
     """Images that are answered together: as many as keep the language model's cache of their questions below 2 GB.
 
-    `tokens` is the length of a question. At most 16.
+    `tokens` is the length of a question. At most 32, beyond which little is gained.
     """
     one = questions * cache_numbers(preset.language, preset.qformer.queries + tokens) * 4
-    return max(1, min(16, _CACHE // one))
+    return max(1, min(32, _CACHE // one))
 
 
 def cache_numbers(sizes: LanguageConfig, prefix: int) -> int:
-    """Numbers that a language model keeps for one question while a beam says its answers."""
-    if isinstance(sizes, GLMConfig):  # whose beams share their question's prefix
+    """Numbers that a language model keeps for one question while a beam says its answers, which share its prefix."""
+    if isinstance(sizes, GLMConfig):
         return 2 * sizes.num_layers * sizes.width * (prefix + 1)
-    return BEAM * prefix * (sizes.d_model + 2 * sizes.num_decoder_layers * sizes.num_heads * sizes.d_kv)
+    of_a_token = 2 * sizes.num_decoder_layers * sizes.num_heads * sizes.d_kv
+    return prefix * (sizes.d_model + of_a_token) + BEAM * SAID * of_a_token
 
 
 def _query_parameters(sizes: QFormerConfig) -> int:

@@ -50,6 +50,16 @@ class Matrix:
         rows = rows.astype("float32")
         return rows if self.scale is None else rows * self.scale[places].unsqueeze(-1)
 
+    def columns(self, places: Tensor) -> Tensor:
+        """The columns at `places` [k] in float32, with their scale, one a row: [k, ·]."""
+        columns = (
+            _view(self._array.take(places.numpy(), axis=1))
+            if self._moved is None
+            else self._moved.index_select(places, 1)
+        )
+        columns = columns.astype("float32")
+        return (columns if self.scale is None else columns * self.scale.index_select(places)).t()
+
 
 class InEightBits:
     """A stored matrix rounded to 8 bits when asked for: the largest value at each place along `axis` becomes 127."""
@@ -87,6 +97,10 @@ class FrozenLinear(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         y = _Product.apply(x, self.stored)
         return y if self.bias is None else y + self.bias
+
+    def channels(self, places: Tensor) -> Tensor:
+        """The weights of these channels out [k]: [k, channels in]."""
+        return self.stored.columns(places)
 
 
 class FrozenEmbedding(nn.Layer):

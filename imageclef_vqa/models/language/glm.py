@@ -102,15 +102,23 @@ class GLM(Language):
 
     def answer_logits(self, memory: GLMMemory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
-        logits, _ = self._say(memory, paddle.concat([start, answer[:, :-1]], axis=1))
-        return logits
+        states, _ = self._say(memory, paddle.concat([start, answer[:, :-1]], axis=1))
+        return self._logits(states, None)
 
-    def step(self, memory: GLMMemory, tokens: Tensor) -> tuple[Tensor, GLMMemory]:
-        logits, said = self._say(memory, tokens.unsqueeze(-1))
-        return logits[:, -1], memory._replace(said=said)
+    def head(self, tokens: Tensor) -> Tensor:
+        return self.embed(tokens)
+
+    def step(self, memory: GLMMemory, tokens: Tensor, head: Tensor | None = None) -> tuple[Tensor, GLMMemory]:
+        states, said = self._say(memory, tokens.unsqueeze(-1))
+        return self._logits(states, head).squeeze(1), memory._replace(said=said)
+
+    def _logits(self, states: Tensor, head: Tensor | None) -> Tensor:
+        if head is not None:
+            return paddle.matmul(states, head, transpose_y=True)
+        return word_logits(self.model.transformer.word_embeddings, states)
 
     def _say(self, memory: GLMMemory, tokens: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
-        """Logits [r, a, v] after each of `tokens` [r, a], and keys and values of all that was said."""
+        """States [r, a, w] after each of `tokens` [r, a], and keys and values of all that was said."""
         r, a = tokens.shape
         before = memory.said[0][0].shape[0] if memory.said else 0
         along = paddle.arange(before + 1, before + a + 1).expand([r, a])
@@ -121,7 +129,7 @@ class GLM(Language):
         states, both = self._run(self.embed(tokens), paddle.stack([gap, along], axis=1), visible, memory)
         p = prefix.shape[-1]
         said = [(keys[p:], values[p:]) for keys, values in both]
-        return word_logits(self.model.transformer.word_embeddings, states), said
+        return states, said
 
     def _run(
         self, inputs: Tensor, positions: Tensor, visible: Tensor, memory: GLMMemory | None

@@ -1,6 +1,6 @@
 """What BLIP-2 asks of a language model, whichever it is.
 
-i images, n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), w width,
+i images, n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), k words, w width,
 v vocabulary.
 """
 
@@ -52,8 +52,13 @@ class Language(nn.Layer):
         """Logits [n, a, v] of each token of the answer [n, a], given the ones before it."""
 
     @abstractmethod
-    def step(self, memory: Any, tokens: Tensor) -> tuple[Tensor, Any]:
-        """Logits [r, v] of what follows `tokens` [r] (`start` at first), and the memory that includes them."""
+    def head(self, tokens: Tensor) -> Tensor:
+        """What a state is multiplied with for the logits of `tokens` [k] alone: [k, w]."""
+
+    @abstractmethod
+    def step(self, memory: Any, tokens: Tensor, head: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Logits [r, v] of what follows `tokens` [r] (`start` at first), or [r, k] of the words that `head` was made
+        for, and the memory that includes `tokens`."""
 
     def answer_log_probs(self, memory: Any, answer: Tensor) -> Tensor:
         """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
