@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -194,7 +195,10 @@ def _fit_head(components: Floats, classes: np.ndarray) -> tuple[Floats, Floats]:
     count = int(classes.max()) + 1
     if count == 1:
         return np.zeros((1, components.shape[1]), np.float32), np.zeros(1, np.float32)
-    model = LogisticRegression(C=_STRENGTH, max_iter=2000).fit(components.astype(np.float64), classes)
+    with warnings.catch_warnings():
+        # Sets seen once are no sign of a mistake here, which scikit-learn suspects where they are many.
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        model = LogisticRegression(C=_STRENGTH, max_iter=2000).fit(components.astype(np.float64), classes)
     weight, bias = model.coef_, model.intercept_
     if count == 2:  # scikit-learn keeps the odds of the second class alone
         weight, bias = np.vstack([0 * weight, weight]), np.concatenate([0 * bias, bias])
