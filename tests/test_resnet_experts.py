@@ -22,12 +22,14 @@ from imageclef_vqa.models.expert import build_expert, start_from
 from imageclef_vqa.models.weights import load_weights, read_weights
 from imageclef_vqa.models.weights.convert import convert
 from imageclef_vqa.models.weights.source import open_source
+from imageclef_vqa.routing import answer_linear
 from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.training import experts
 from imageclef_vqa.training.experts import Head, read_config
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
+FROM_SCRATCH = experts._SIZE
 # What torchvision 0.28 on torch 2.13 computes for the weights of `resnet34_weights`.
 PARITY = Path(__file__).parent / "parity" / "resnet34"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
@@ -86,6 +88,18 @@ def test_both_experts_answer_from_one_decoding_of_each_image(place: Workspace, m
     answered = read_predictions(place.expert("resnet34") / "val.jsonl")
     assert {each.question_id for each in answered} == {16, 17}
     assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
+
+
+def test_both_kinds_of_expert_learn_and_answer_from_one_decoding_of_each_image(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experts, "_SIZE", FROM_SCRATCH)
+    decoded, decode = [], pixels._decode
+    monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
+    answer_linear(place)
+    experts.train_experts(place, [16], epochs=1)
+    answer_with_experts(place)
+    assert sorted(path.stem for path in decoded) == sorted(f"image{n}" for n in range(30))
 
 
 def test_training_that_was_stopped_ends_with_the_same_network(

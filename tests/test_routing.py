@@ -286,6 +286,24 @@ def test_an_unknown_question_is_a_usage_error(place: Workspace) -> None:
     assert "'18' is no question" in result.stderr
 
 
+@pytest.mark.parametrize("listed", ["", "16,,17", "all,3", "-1", "x", "03"])
+def test_a_list_with_nonsense_is_a_usage_error(place: Workspace, listed: str) -> None:
+    result = RUNNER.invoke(app, ["route", "--questions", listed, "--workspace", str(place.root)])
+    assert result.exit_code == 2
+    assert "ids from 0 to 17, or all" in result.stderr
+
+
+def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(place: Workspace) -> None:
+    labels = json.loads((place.development / "gt.json").read_text())
+    write_labels(place.development, [record(e["ImageID"], q7=[str(n)]) for n, e in enumerate(labels)])
+    make_split(read_dataset(place.development), val=0.4).write(place.split_file)
+    place.predictions("val").unlink()
+    told: list[str] = []
+    answer_linear(place, fold=0, say=told.append)
+    (line,) = told
+    assert "answers are given at most 3 times, and weigh no more for it" in line
+
+
 def memorising(root: Path, by: str) -> Routed:
     """Route a demo set whose examinations stand there several times over and whose answers are drawn by lot, so that
     an expert can do nothing but remember; BLIP-2 gives the commonest answer."""

@@ -65,7 +65,7 @@ def route(
         raise UsageError("--train-only and --apply-only exclude each other")
     place = Workspace.at(workspace, run)
     default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
-    asked = _ids(questions or default)
+    asked = _ids(default if questions is None else questions)
     names = [each.value for each in expert or _default_experts(place, policy, weights)]
     for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
         if routing.LINEAR in names:

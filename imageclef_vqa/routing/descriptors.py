@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from imageclef_vqa.data.augmentation import TURNS, View
+
 Floats = NDArray[np.float32]
 
 SIZE = 128  # side of the pictures that are described
@@ -23,6 +25,11 @@ def describe(pixels: NDArray[np.uint8]) -> Floats:
     """Features [i, f], the three `BLOCKS` side by side, of `pixels` [i, SIZE, SIZE, 3] (RGB)."""
     chunks = [_describe(pixels[start : start + _CHUNK]) for start in range(0, len(pixels), _CHUNK)]
     return np.concatenate(chunks) if chunks else np.zeros((0, sum(BLOCKS)), np.float32)
+
+
+def describe_turned(pixels: NDArray[np.uint8]) -> Floats:
+    """Features [turns, i, f] of `pixels` in all eight ways to turn and mirror a square, the first as they are."""
+    return np.stack([describe(np.stack([View(turn=turn).of(image) for image in pixels])) for turn in range(TURNS)])
 
 
 def _describe(pixels: NDArray[np.uint8]) -> Floats:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from imageclef_vqa.data import Dataset, Split, load_pixels, read_dataset, read_split
 from imageclef_vqa.errors import MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
-from imageclef_vqa.routing.descriptors import SIZE, Floats, describe
+from imageclef_vqa.routing.descriptors import SIZE, Floats, describe, describe_turned
 from imageclef_vqa.routing.judging import Ranked, candidates_of
 from imageclef_vqa.routing.linear import LinearExpert, fit_linear_expert, load_expert, save_expert, settings_for
-from imageclef_vqa.task import Prediction, read_predictions, write_predictions
+from imageclef_vqa.task import Prediction, learn_vocabulary, read_predictions, write_predictions
 from imageclef_vqa.workspace import Workspace
 
 LINEAR, RESNET34 = "linear", "resnet34"
+_RARE = 3
 
 
 def fold_of_run(place: Workspace, split: Split) -> int:
@@ -116,9 +117,14 @@ def _expert(place: Workspace, training: Dataset, train: bool, say: Callable[[str
         return saved, True
     if not train:
         raise MissingStepError(f"no linear expert for this split in {place.shown(folder)}", "medvqa route --train-only")
-    say(f"fitting the linear expert to {len(training)} images")
-    features = describe(load_pixels(training, SIZE, place.cache))
-    expert = fit_linear_expert(features, [example.answers for example in training.examples])
+    sets = [count for entry in learn_vocabulary(training.labels()).questions for _, count in entry.sets]
+    rare = sum(count <= _RARE for count in sets)
+    say(
+        f"fitting the linear expert to {len(training)} images; {rare} of {len(sets)} answers are given at most "
+        f"{_RARE} times, and weigh no more for it"
+    )
+    views = describe_turned(load_pixels(training, SIZE, place.cache))
+    expert = fit_linear_expert(views, [example.answers for example in training.examples])
     save_expert(folder, expert, settings)
     return expert, False
 

@@ -213,7 +213,8 @@ def _train(
     outputs = forward(network, pixels[tuning]) if tuning.any() else np.zeros((0, targets.shape[1]), np.float32)
     write_json(folder / "thresholds.json", _thresholds(outputs, targets[tuning], known[tuning], config))
     (folder / "state.safetensors").unlink(missing_ok=True)
-    say(f"{place.shown(folder)}: {config.epochs} epochs")
+    heaviest = max(max(head.weights) for head in config.heads.values())
+    say(f"{place.shown(folder)}: {config.epochs} epochs, rare answers weighing up to {heaviest:.1f} times as much")
 
 
 def forward(network: nn.Layer, pixels: np.ndarray) -> np.ndarray:
