@@ -202,8 +202,8 @@ _REMEDY = {
 
 
 def best_precision(device: str) -> Precision:
-    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU, or is unknown, as an
-    NPU without `npu-smi`: what its plug-in says is true of the plug-in, not of the card."""
+    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU, or is not known, as
+    an NPU without `npu-smi`: its plug-in speaks for itself, not for the card."""
     if device == "cpu":
         return "fp32"
     if device.startswith("npu"):
