@@ -48,7 +48,7 @@ def medvqa(lines, folder, program=PROGRAM, **environment):
 
 
 def chain(folder, device, lines=CHAIN, **environment):
-    write_synthetic_dataset(folder / "data", images=40, test=6, seed=11)
+    write_synthetic_dataset(folder / "data", images=24, test=4, seed=11)
     done = medvqa([line.format(device, folder) for line in lines], folder, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
