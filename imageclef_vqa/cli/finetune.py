@@ -93,7 +93,8 @@ def finetune(
         figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
         losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         several = f"{done.processes} processes on {on}" if done.processes > 1 else on
-        took = f"{done.last.get('epoch', 0)} epochs on {several} in {done.seconds:.0f} s"
-        took = took if done.trained else "already trained, --fresh trains it anew"
+        took = "already trained, --fresh trains it anew"
+        if done.trained:
+            took = f"{done.last.get('epoch', 0)} epochs on {several} in {done.seconds:.0f} s"
         typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
         typer.echo(f"{place.shown(done.folder)}; next: `medvqa {'finetune --stage 2' if stage == 1 else 'predict'}`")
