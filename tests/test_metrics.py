@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,9 +10,17 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation import form_line, score_answers, score_fold
 from imageclef_vqa.evaluation.form import CASE, JOINED, SINGLE, SPELLING, form_costs
-from imageclef_vqa.evaluation.metrics import PAIR_METRICS, class_counts, class_labels, macro_f1, matthews, measure
+from imageclef_vqa.evaluation.metrics import (
+    PAIR_METRICS,
+    class_counts,
+    class_labels,
+    macro_f1,
+    matthews,
+    measure,
+    sums_by_label,
+)
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
-from imageclef_vqa.evaluation.uncertainty import clusters_of, interval95, resampled_means
+from imageclef_vqa.evaluation.uncertainty import Draws, clusters_of, interval95, resampled_means
 
 
 def measured(given, gold):
@@ -87,11 +96,33 @@ classes = st.sampled_from([("a",), ("b",), ("a", "b"), ()])
 @each(st.lists(st.tuples(classes, classes), min_size=1, max_size=30))
 def test_macro_f1_and_mcc_agree_with_scikit_learn(pairs):
     given, gold = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    counts = class_counts(*class_labels(given, gold), np.ones((len(pairs), 1)), np.arange(len(pairs)))
+    counts = class_counts(*class_labels(given, gold), np.ones((len(pairs), 1)))
     one, other = [str(sorted(answers)) for answers in given], [str(sorted(answers)) for answers in gold]
     assert macro_f1(counts)[0] == pytest.approx(f1_score(other, one, average="macro", zero_division=0))
     if len({*one, *other}) > 1:
         assert matthews(counts)[0] == pytest.approx(matthews_corrcoef(other, one))
+
+
+labelled = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=40)
+
+
+@each(labelled, st.integers(6, 8))
+def test_sums_by_label_are_those_of_each_label_by_itself(pairs, count):
+    labels = np.array([label for label, _ in pairs], dtype=np.int64)
+    values = np.arange(30.0).reshape(10, 3) ** 2
+    rows = np.array([row for _, row in pairs], dtype=np.int64)
+    wanted = [values[rows[labels == label]].sum(axis=0) for label in range(count)]
+    assert (sums_by_label(labels, values, count, rows) == wanted).all()
+    assert (sums_by_label(labels, values[rows], count) == wanted).all()
+
+
+@each(st.integers(0, 2**32 - 1))
+def test_sums_of_resamples_are_exact_for_whole_numbers_and_fractions(seed):
+    random = np.random.default_rng(seed)
+    draws = Draws(np.sort(random.integers(5, size=12)) % 5, seed, resamples=20)
+    for table in (random.integers(0, 2, (12, 4)), random.integers(0, 2**25, (12, 4)), random.random((12, 4))):
+        per_cluster = np.array([table[draws.clusters == cluster].sum(axis=0) for cluster in range(draws.count)])
+        assert draws.sums(table) == pytest.approx(draws.times.astype(float) @ per_cluster, rel=1e-14)
 
 
 def test_each_fault_of_form_is_named_with_what_it_costs():
@@ -114,7 +145,7 @@ def test_another_number_size_or_place_is_no_fault_of_form():
 
 
 def costs(question_id, pairs):
-    return [(cost.reason, cost.pairs, cost.points) for cost in form_costs(question_id, pairs)]
+    return [(cost.reason, cost.pairs, cost.points) for cost in form_costs(question_id, Counter(pairs))]
 
 
 def test_what_the_form_costs_is_said_in_points_of_the_mean():

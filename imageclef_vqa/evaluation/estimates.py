@@ -10,14 +10,15 @@ import numpy as np
 
 from imageclef_vqa.evaluation.metrics import (
     CLASS_METRICS,
-    Answers,
     Labels,
     Numbers,
+    PairTable,
     class_counts,
     class_labels,
     macro_f1,
     matthews,
     mean_per_question,
+    sums_by_label,
 )
 from imageclef_vqa.evaluation.uncertainty import Draws, interval95, mean_of_known
 
@@ -68,16 +69,11 @@ class Estimates:
         return baselines | figures | {"interval": intervals.get("exact_set"), "intervals": intervals}
 
 
-def estimate(
-    tables: Mapping[str, Numbers],
-    pairs: Mapping[int, Sequence[tuple[Answers, Answers]]],
-    rows: Mapping[int, Sequence[int]],
-    draws: Draws | None,
-) -> Estimates:
+def estimate(tables: Mapping[str, Numbers], pairs: PairTable, draws: Draws | None) -> Estimates:
     """Means of `tables` (by metric, `[image, question]`) and what is counted over the classes of `pairs`.
 
-    `pairs` holds (given, gold) by question, `rows` the image of each; without `draws` there are no samples. The first
-    table has all of them, the others the first 2,000, macro-F1 and MCC the first 1,000.
+    Without `draws` there are no samples. The first table has all of them, the others the first 2,000, macro-F1 and MCC
+    the first 1,000.
     """
     values = {name: mean_per_question(table) for name, table in tables.items()}
     samples: dict[str, Numbers] = {}
@@ -85,33 +81,29 @@ def estimate(
     if draws is not None:
         first, *others = tables
         samples[first] = draws.means(tables[first])
-        drawn = draws.means(np.concatenate([tables[name] for name in others], axis=1), _RESAMPLES_BESIDE)
-        samples |= dict(zip(others, np.split(drawn, len(others), axis=1), strict=True))
-    for name in CLASS_METRICS:
-        values[name] = np.full(questions, np.nan)
-        if draws is not None:
-            samples[name] = np.full((min(_CLASS_RESAMPLES, draws.resamples), questions), np.nan)
-    weights = None if draws is None else draws.times_of_images(_CLASS_RESAMPLES)
-    for question_id, answers in pairs.items():
-        given, gold = class_labels([given for given, _ in answers], [gold for _, gold in answers])
-        images = np.array(rows[question_id])
-        counts = class_counts(given, gold, np.ones((images.max() + 1, 1)), images)
-        values["macro_f1"][question_id], values["mcc"][question_id] = macro_f1(counts)[0], matthews(counts)[0]
-        if weights is not None:
-            counts = class_counts(given, gold, weights, images)
-            for name, measure in (("macro_f1", macro_f1), ("mcc", matthews)):
-                least = -1.0 if name == "mcc" else 0.0
-                samples[name][:, question_id] = _centred(measure(counts), values[name][question_id], least)
+        beside = draws.means(np.concatenate([tables[name] for name in others], axis=1), _RESAMPLES_BESIDE)
+        samples |= dict(zip(others, np.split(beside, len(others), axis=1), strict=True))
+    drawn = np.ones((len(pairs.image_ids), 1), dtype=np.float32)  # each image once, then as often as it was drawn
+    if draws is not None:
+        drawn = np.concatenate([drawn, draws.times_of_images(_CLASS_RESAMPLES)], axis=1)
+    measured = {name: np.full((drawn.shape[1], questions), np.nan) for name in CLASS_METRICS}
+    for question_id, (couples, codes, rows) in pairs.by_question.items():
+        labels = class_labels(*zip(*couples, strict=True))
+        counts = class_counts(*labels, sums_by_label(codes, drawn, len(couples), rows))
+        measured["macro_f1"][:, question_id], measured["mcc"][:, question_id] = macro_f1(counts), matthews(counts)
+    values |= {name: measured[name][0] for name in CLASS_METRICS}
     if draws is None:
         return Estimates(values, samples, np.zeros(questions, dtype=np.int64), 0)
+    for name, least in (("macro_f1", 0.0), ("mcc", -1.0)):
+        samples[name] = _centred(measured[name][1:], values[name], least)
     known = ~np.isnan(next(iter(tables.values())))
     clusters = [len(np.unique(draws.clusters[known[:, question]])) for question in range(questions)]
     return Estimates(values, samples, np.array(clusters), draws.count)
 
 
-def _centred(samples: Numbers, value: float, least: float) -> Numbers:
+def _centred(samples: Numbers, values: Numbers, least: float) -> Numbers:
     """Samples without the bias of the bootstrap: a resample lacks rare classes, which are the hard ones."""
-    return np.clip(samples + value - mean_of_known(samples), least, 1.0)
+    return np.clip(samples + values - mean_of_known(samples.T), least, 1.0)
 
 
 def rounded(value: float) -> float:

@@ -6,7 +6,7 @@ The paper's entry fell from about 0.82 to 0.74 because two questions were answer
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import groupby
 
@@ -74,27 +74,31 @@ def _fault(given: Answers, gold: Answers, singles: bool) -> str | None:
     return None
 
 
-def form_costs(question_id: int, pairs: Sequence[tuple[Answers, Answers]]) -> list[FormCost]:
-    """The faults of form among the (given, gold) pairs of one question, the dearest first.
+def form_costs(question_id: int, counts: Mapping[tuple[Answers, Answers], int]) -> list[FormCost]:
+    """The faults of form among the (given, gold) pairs of one question, the dearest first; `counts`, how often each is.
 
     That one answer is given where gold has several counts only if the question is never answered by more than one.
     """
-    sets = sum(len(members(gold)) > 1 for _, gold in pairs)
-    singles = sets >= _SETS_MATTER * len(pairs) and all(len(_split_keys(given)) <= 1 for given, _ in set(pairs))
-    faults = {pair: fault for pair in set(pairs) if (fault := _fault(*pair, singles)) is not None}
-    found: Mapping[str, list[tuple[Answers, Answers]]] = {
-        reason: [pair for pair in pairs if faults.get(pair) == reason] for reason in (CASE, SPELLING, JOINED, SINGLE)
-    }
-    costs = [
-        FormCost(
-            question_id=question_id,
-            reason=reason,
-            pairs=len(lost),
-            points=round(len(lost) / len(pairs), 6),
-            given=lost[0][0],
-            gold=lost[0][1],
-        )
-        for reason, lost in found.items()
-        if lost
-    ]
+    total = sum(counts.values())
+    sets = sum(count for (_, gold), count in counts.items() if len(members(gold)) > 1)
+    singles = sets >= _SETS_MATTER * total and all(len(_split_keys(given)) <= 1 for given, _ in counts)
+    found: dict[str, list[tuple[Answers, Answers]]] = {reason: [] for reason in (CASE, SPELLING, JOINED, SINGLE)}
+    for given, gold in counts:
+        if (fault := _fault(given, gold, singles)) is not None:
+            found[fault].append((given, gold))
+    costs = []
+    for reason, lost in found.items():
+        if lost:
+            pairs = sum(counts[couple] for couple in lost)
+            given, gold = lost[0]
+            costs.append(
+                FormCost(
+                    question_id=question_id,
+                    reason=reason,
+                    pairs=pairs,
+                    points=round(pairs / total, 6),
+                    given=given,
+                    gold=gold,
+                )
+            )
     return sorted(costs, key=lambda cost: -cost.pairs)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from imageclef_vqa.task import QUESTIONS, as_set
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
+Couple = tuple[int, Answers, Answers]  # question id, given, gold
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
+T = TypeVar("T", bound=np.floating)
 
 PAIR_METRICS = ("exact_set", "exact_ordered", "folded_set", "first_answer", "precision", "recall", "f1")
 CLASS_METRICS = ("macro_f1", "mcc")
@@ -53,26 +56,71 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class PairTable:
-    """`values[metric, image, question]` for the images that have gold answers; NaN where a question has none."""
+    """Every gold pair with what was given, each couple of answers to a question held once: pairs are many, couples few.
+
+    `couples` are (question, given, gold), in the order in which each first comes, and `values[metric, couple]` is how
+    well they fit. `rows`, `questions` and `codes` are `[pair]`: its image, its question, its couple.
+    """
 
     image_ids: tuple[str, ...]
+    couples: tuple[Couple, ...]
     values: Numbers
+    rows: Labels
+    questions: Labels
+    codes: Labels
 
     def of(self, metric: str) -> Numbers:
-        """One metric as `[image, question]`."""
-        table: Numbers = self.values[PAIR_METRICS.index(metric)]
+        """One metric as `[image, question]`; NaN where a question has no gold answer."""
+        return self.spread(self.values[PAIR_METRICS.index(metric)])
+
+    def spread(self, values: Sequence[float] | Numbers) -> Numbers:
+        """A value for each couple, as `[image, question]`; NaN where a question has no gold answer."""
+        table = np.full((len(self.image_ids), len(QUESTIONS)), np.nan)
+        table[self.rows, self.questions] = np.asarray(values, dtype=np.float64)[self.codes]
         return table
+
+    @cached_property
+    def by_question(self) -> dict[int, QuestionPairs]:
+        """The pairs of each question that has gold answers, by its id."""
+        parts, asked = {}, np.array([question_id for question_id, _, _ in self.couples], dtype=np.int64)
+        for question_id in np.unique(asked).tolist():
+            own, there = asked == question_id, self.questions == question_id
+            couples = [self.couples[code][1:] for code in np.flatnonzero(own).tolist()]
+            parts[question_id] = QuestionPairs(couples, (np.cumsum(own) - 1)[self.codes[there]], self.rows[there])
+        return parts
+
+
+class QuestionPairs(NamedTuple):
+    """The (given, gold) of one question, each once; `codes` and `rows` are `[pair]`: which of them it is, its image."""
+
+    couples: list[tuple[Answers, Answers]]
+    codes: Labels
+    rows: Labels
+
+    @property
+    def counts(self) -> dict[tuple[Answers, Answers], int]:
+        """How often each couple comes."""
+        return dict(zip(self.couples, np.bincount(self.codes).tolist(), strict=True))
 
 
 def tabulate(given: PairAnswers, gold: PairAnswers) -> PairTable:
     """Measure every gold pair; a pair that was not given counts as answered by nothing, others are ignored."""
-    rows: dict[str, int] = {}
-    images = [rows.setdefault(image_id, len(rows)) for image_id, _ in gold]
-    values = np.full((len(PAIR_METRICS), len(rows), len(QUESTIONS)), np.nan)
-    measured = [measure(tuple(given.get(pair, ())), tuple(answers)) for pair, answers in gold.items()]
-    if measured:
-        values[:, images, [question_id for _, question_id in gold]] = np.array(measured).T
-    return PairTable(tuple(rows), values)
+    row_of: dict[str, int] = {}
+    code_of: dict[Couple, int] = {}
+    rows = [row_of.setdefault(image_id, len(row_of)) for image_id, _ in gold]
+    codes = [
+        code_of.setdefault((pair[1], tuple(given.get(pair, ())), tuple(answers)), len(code_of))
+        for pair, answers in gold.items()
+    ]
+    values = np.array([measure(one, other) for _, one, other in code_of], dtype=np.float64)
+    return PairTable(
+        image_ids=tuple(row_of),
+        couples=tuple(code_of),
+        values=values.reshape(len(code_of), len(PAIR_METRICS)).T,
+        rows=np.array(rows, dtype=np.int64),
+        questions=np.array([question_id for _, question_id in gold], dtype=np.int64),
+        codes=np.array(codes, dtype=np.int64),
+    )
 
 
 def mean_per_question(table: Numbers) -> Numbers:
@@ -93,24 +141,29 @@ def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple
     return first, second
 
 
-def class_counts(given: Labels, gold: Labels, weights: NDArray[np.floating], rows: Labels) -> Numbers:
-    """`[3, class, resample]`: the weight of what is both, gold, and given.
-
-    `weights` is `[image, resample]`, `rows` the image of each pair.
-    """
-    classes = int(max(given.max(), gold.max())) + 1
-    counts = np.zeros((3, classes, weights.shape[1]))
-    together = gold * classes + given
-    order = np.argsort(together, kind="stable")
-    found, starts = np.unique(together[order], return_index=True)
-    sums = np.add.reduceat(weights[rows[order]], starts, axis=0)  # of each pair of classes: few, where models are good
-    golds, givens = np.divmod(found, classes)
-    counts[0, golds[golds == givens]] = sums[golds == givens]
-    for place, labels in ((1, golds), (2, givens)):
-        order = np.argsort(labels, kind="stable")
-        present, starts = np.unique(labels[order], return_index=True)
-        counts[place, present] = np.add.reduceat(sums[order], starts, axis=0)
+def class_counts(given: Labels, gold: Labels, weights: NDArray[T]) -> Numbers:
+    """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` are `[couple, resample]`."""
+    classes, right = int(max(given.max(), gold.max())) + 1, given == gold
+    counts = np.empty((3, classes, weights.shape[1]))
+    counts[0] = sums_by_label(gold[right], weights[right], classes)
+    counts[1] = sums_by_label(gold, weights, classes)
+    counts[2] = sums_by_label(given, weights, classes)
     return counts
+
+
+def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels | None = None) -> NDArray[T]:
+    """`[label, column]`: for each of `count` labels, the sum of the rows of `values` that have it.
+
+    `labels` belong to the rows of `values`, or to the `rows` of it that are named.
+    """
+    sizes, order = np.bincount(labels, minlength=count), np.argsort(labels, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    rows = order if rows is None else rows[order]
+    sums = np.zeros((count, values.shape[1]), dtype=values.dtype)
+    for size in np.unique(sizes[sizes > 0]):  # labels of like size at once: there are few sizes, whatever the labels
+        alike = np.flatnonzero(sizes == size)
+        sums[alike] = values[rows[starts[alike, None] + np.arange(size)]].sum(axis=1)
+    return sums
 
 
 def macro_f1(counts: Numbers) -> Numbers:
@@ -119,9 +172,8 @@ def macro_f1(counts: Numbers) -> Numbers:
     As scikit-learn's `f1_score(average="macro")` has it.
     """
     both, total = counts[0], counts[1] + counts[2]
-    there = total > 0
-    scores = np.divide(2 * both, total, out=np.zeros(total.shape), where=there).sum(axis=0)
-    classes = there.sum(axis=0)
+    scores = (2 * both / np.maximum(total, 1)).sum(axis=0)  # weights are whole: what is below 1 is nothing
+    classes = np.count_nonzero(total, axis=0)
     return np.divide(scores, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 

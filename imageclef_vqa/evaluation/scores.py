@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import Interval, estimate, rounded
 from imageclef_vqa.evaluation.form import FormCost, form_costs
-from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, tabulate
+from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, members, tabulate
 from imageclef_vqa.evaluation.slices import Slice, score_slices
 from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of, mean_of_known
 from imageclef_vqa.task import QUESTIONS
@@ -123,23 +123,19 @@ def score_answers(
         raise MedvqaError("there are no gold answers to score against", remedy="check that gt.json holds Labels")
     table = tabulate(given, gold)
     draws = draws or Draws(clusters_of(table.image_ids, groups), seed, resamples)
-    tables = dict(zip(PAIR_METRICS, table.values, strict=True))
+    tables = {metric: table.of(metric) for metric in PAIR_METRICS}
     if majority is not None:
-        tables["majority"] = tabulate({pair: majority[pair[1]] for pair in gold}, gold).of("exact_set")
+        tables["majority"] = table.spread(
+            [float(members(majority[question_id]) == members(answers)) for question_id, _, answers in table.couples]
+        )
     if linear is not None:
         answered = {question_id for _, question_id in linear}
         ranked = tabulate(linear, gold).of("exact_set")
         tables["linear"] = np.where([question.id in answered for question in QUESTIONS], ranked, np.nan)
-    pairs: dict[int, list[tuple[Answers, Answers]]] = {}
-    rows: dict[int, list[int]] = {}
-    row_of = {image_id: row for row, image_id in enumerate(table.image_ids)}
-    for (image_id, question_id), answers in sorted(gold.items(), key=lambda item: item[0][1]):
-        pairs.setdefault(question_id, []).append((tuple(given.get((image_id, question_id), ())), tuple(answers)))
-        rows.setdefault(question_id, []).append(row_of[image_id])
-    asked = list(pairs)
     drawn = draws if draws.count > 1 else None
-    estimates = estimate(tables, pairs, rows, drawn)
-    form = [cost for question_id in asked for cost in form_costs(question_id, pairs[question_id])]
+    estimates = estimate(tables, table, drawn)
+    asked = list(table.by_question)
+    form = [cost for question_id in asked for cost in form_costs(question_id, table.by_question[question_id].counts)]
     return Score(
         overall=GlobalScore(
             form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.overall(asked)
@@ -148,13 +144,13 @@ def score_answers(
             QuestionScore(
                 id=question_id,
                 question=QUESTIONS[question_id].text,
-                n=len(pairs[question_id]),
+                n=len(table.by_question[question_id].rows),
                 **estimates.of(question_id),
             )
             for question_id in asked
         ),
         form=tuple(sorted(form, key=lambda cost: -cost.points)),
-        slices=score_slices(tables["exact_set"], table.image_ids, gold, heights, drawn),
+        slices=score_slices(tables["exact_set"], table, gold, heights, drawn),
         images=len(table.image_ids),
         clusters=None if groups is None else draws.count,
         resamples=draws.resamples,

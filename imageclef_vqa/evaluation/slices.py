@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.evaluation.estimates import interval_of, rounded, share_interval
-from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, members
+from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, PairTable, mean_per_question, members
 from imageclef_vqa.evaluation.uncertainty import Draws
-from imageclef_vqa.task import QUESTIONS
 
 _PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
 _LONGEST = 4
@@ -51,18 +50,18 @@ def batch_of(image_id: str) -> str | None:
 
 def score_slices(
     right: Numbers,
-    image_ids: Sequence[str],
+    table: PairTable,
     gold: PairAnswers,
     heights: Mapping[str, int] | None,
     draws: Draws | None,
 ) -> tuple[Slice, ...]:
-    """Every slice with a gold answer, by trait; `right` is `[image, question]`, NaN without a gold answer.
+    """Every slice with a gold answer, by trait; `right` is `[image, question]` of `table`, NaN without a gold answer.
 
     `heights` in pixels are those of the paper's Table 1.
     """
     masks = {
         key: mask & ~np.isnan(right)
-        for key, mask in _masks(image_ids, gold, heights or {}).items()
+        for key, mask in _masks(table, gold, heights or {}).items()
         if (mask & ~np.isnan(right)).any() and not (mask | np.isnan(right)).all()
     }
     if not masks:
@@ -110,10 +109,10 @@ def worst_slices(slices: Sequence[Slice], most: int = 3) -> list[Slice]:
     return sorted((each for each in slices if each.surely_worse), key=lambda each: each.gap)[:most]
 
 
-def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, int]) -> dict[tuple[str, str], Mask]:
+def _masks(table: PairTable, gold: PairAnswers, heights: Mapping[str, int]) -> dict[tuple[str, str], Mask]:
     """(trait, value) → mask `[image, question]`."""
     traits: dict[tuple[str, str], list[int]] = {}
-    for row, image_id in enumerate(image_ids):
+    for row, image_id in enumerate(table.image_ids):
         batch, height = batch_of(image_id), heights.get(image_id)
         procedure = gold.get((image_id, _PROCEDURE), ())
         if batch is not None:
@@ -125,15 +124,11 @@ def _masks(image_ids: Sequence[str], gold: PairAnswers, heights: Mapping[str, in
             traits.setdefault(("procedure", procedure[0]), []).append(row)
         if (polyps := _has_polyps(image_id, gold)) is not None:
             traits.setdefault(("polyps", "present" if polyps else "absent"), []).append(row)
-    shape = (len(image_ids), len(QUESTIONS))
+    lengths = table.spread([min(len(members(answers)), _LONGEST) for _, _, answers in table.couples])
     masks: dict[tuple[str, str], Mask] = {}
     for key in sorted(traits):
-        masks[key] = np.zeros(shape, dtype=bool)
+        masks[key] = np.zeros(lengths.shape, dtype=bool)
         masks[key][traits[key]] = True
-    lengths = np.zeros(shape, dtype=int)
-    row_of = {image_id: row for row, image_id in enumerate(image_ids)}
-    for (image_id, question_id), answers in gold.items():
-        lengths[row_of[image_id], question_id] = min(len(members(answers)), _LONGEST)
     for length in range(1, _LONGEST + 1):
         name = f"{length} or more" if length == _LONGEST else str(length)
         masks["answer length", name] = lengths == length

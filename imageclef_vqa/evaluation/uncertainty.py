@@ -13,10 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from imageclef_vqa.evaluation.metrics import Numbers
+from imageclef_vqa.evaluation.metrics import Numbers, sums_by_label
 
 RESAMPLES = 10_000
-_CHUNK = 500  # resamples at a time: 500 × 2,000 clusters in float64 are 8 MB
+_CHUNK = 200  # resamples at a time: 200 × 2,000 clusters in float64 are 3 MB, which stay in the cache
+_EXACT = 2**24  # whole numbers below it are themselves in float32
 
 
 def clusters_of(image_ids: Sequence[str], groups: Mapping[str, int] | None) -> NDArray[np.int64]:
@@ -48,7 +49,8 @@ class Draws:
         times = np.empty((self.resamples, self.count), dtype=np.uint16)
         for start in range(0, self.resamples, _CHUNK):
             rows = min(_CHUNK, self.resamples - start)
-            drawn = random.integers(self.count, size=(rows, self.count)) + np.arange(rows)[:, None] * self.count
+            drawn = random.integers(self.count, size=(rows, self.count))
+            drawn += np.arange(rows)[:, None] * self.count  # each resample counts in places of its own
             counts = np.bincount(drawn.ravel(), minlength=rows * self.count)
             times[start : start + rows] = counts.reshape(rows, self.count)
         return times
@@ -59,13 +61,13 @@ class Draws:
 
     def sums(self, table: Numbers, resamples: int | None = None) -> Numbers:
         """Column sums `[resample, column]` of `table` [image, column] over the images drawn; of the first resamples."""
-        order = np.argsort(self.clusters, kind="stable")
-        starts = np.searchsorted(self.clusters[order], np.arange(self.count))
-        per_cluster = np.add.reduceat(np.asarray(table, dtype=np.float64)[order], starts, axis=0)
+        per_cluster = sums_by_label(self.clusters, np.asarray(table, dtype=np.float64), self.count)
+        if (per_cluster % 1 == 0).all() and self.count * np.abs(per_cluster).max(initial=0) < _EXACT:
+            per_cluster = per_cluster.astype(np.float32)  # twice as fast, and the sums are the same
         times = self.times[:resamples]
         sums = np.empty((len(times), table.shape[1]))
         for start in range(0, len(times), _CHUNK):
-            np.matmul(times[start : start + _CHUNK].astype(np.float64), per_cluster, out=sums[start : start + _CHUNK])
+            sums[start : start + _CHUNK] = times[start : start + _CHUNK].astype(per_cluster.dtype) @ per_cluster
         return sums
 
     def means(self, table: Numbers, resamples: int | None = None) -> Numbers:
@@ -74,9 +76,10 @@ class Draws:
         `resamples` takes the first ones alone.
         """
         known = ~np.isnan(table)
-        patterns, place = np.unique(known, axis=1, return_inverse=True)
-        both = np.concatenate([patterns, np.where(known, table, 0.0)], axis=1)
-        sizes, sums = np.split(self.sums(both, resamples), [patterns.shape[1]], axis=1)
+        # Columns that lack the same images share their sizes; bits are sorted eight times as fast as truth values.
+        _, first, place = np.unique(np.packbits(known, axis=0), axis=1, return_index=True, return_inverse=True)
+        both = np.concatenate([known[:, first], np.where(known, table, 0.0)], axis=1)
+        sizes, sums = np.split(self.sums(both, resamples), [len(first)], axis=1)
         sizes = sizes[:, place.ravel()]
         return np.divide(sums, sizes, out=np.full(sizes.shape, np.nan), where=sizes > 0)
 
