@@ -118,7 +118,7 @@ def _answers(where: str, record: GtRecord, labels: Labels) -> Iterator[tuple[int
             labels.problems.append(f"{where}, question {question.id}: answered twice; an image answers each once")
             continue
         seen.add(question.id)
-        given = tuple(answer for answer in label.Answer if answer.strip())
+        given = tuple(filter(str.strip, label.Answer))
         if len(given) < max(len(label.Answer), 1):
             labels.oddities.add(f"empty answer to question {question.id}, left out", record.ImageID)
         if given:

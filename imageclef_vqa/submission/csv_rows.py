@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from operator import itemgetter
 
 from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.reading import Reading
@@ -29,7 +31,7 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
             remedy = f"write {', '.join(COLUMNS)}: a reader may go by position"
             reading.odd("error", "columns", ["row 1"], message, remedy)
         _note_line_ends(text, reading)
-        order = [header.index(column) for column in COLUMNS]
+        in_order = itemgetter(*(header.index(column) for column in COLUMNS))
         empty: list[str] = []
         between = 0  # of them, with rows behind: editors leave one at the end
         for row, cells in enumerate(reader, start=2):
@@ -46,7 +48,7 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
             if len(cells) != len(COLUMNS):
                 reading.fault("cells", f"{where}: {len(cells)} columns, not {len(COLUMNS)}")
                 continue
-            image_id, question_id, question, answer = (cells[place] for place in order)
+            image_id, question_id, question, answer = in_order(cells)
             yield where, image_id, _whole_number(question_id), question, _cell_answers(answer)
     except csv.Error as error:
         quote = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
@@ -95,10 +97,13 @@ def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
     reading.fault("columns", f"{reading.name}, row 1: columns are {shown}, not {', '.join(COLUMNS)}{why}")
 
 
+# Cells repeat: there are 18 numbers, and few answers to each question.
+@lru_cache(maxsize=1 << 10)
 def _whole_number(cell: str) -> int | str:
     return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 and cell == str(int(cell)) else cell
 
 
+@lru_cache(maxsize=1 << 12)
 def _cell_answers(cell: str) -> list[str] | str:
     try:
         return split_answers(cell)

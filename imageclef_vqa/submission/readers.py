@@ -113,6 +113,7 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
     answers, faulty = reading.answers, reading.faulty
     places: dict[tuple[str, int], str] = {}
     respelt: list[str] = []
+    spelt = [profile.question(question) for question in QUESTIONS]
     for where, image_id, question_id, text, answer in rows:
         if len(places) == _MOST_ANSWERS:
             reading.fault("size", f"{where}: over {_MOST_ANSWERS:,} answers, too many for a run")
@@ -138,8 +139,8 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
             )
             faulty.add(pair)
             continue
-        if text != profile.question(question):
-            respelt.append(f"{where}: {text!r:.80}, question {question_id} is {profile.question(question)!r}")
+        if text != spelt[question_id]:
+            respelt.append(f"{where}: {text!r:.80}, question {question_id} is {spelt[question_id]!r}")
         if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
             reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
             faulty.add(pair)

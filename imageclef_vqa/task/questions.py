@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from imageclef_vqa.errors import UsageError
 
@@ -151,6 +152,7 @@ QUESTIONS: tuple[Question, ...] = (
 SEGMENTATION_TYPE = "segmentation"
 
 
+@lru_cache(maxsize=1 << 10)  # a file asks the same questions of every image
 def normalised(text: str) -> str:
     """A question without what spelling varies in: case and white space."""
     return " ".join(text.split()).casefold()
