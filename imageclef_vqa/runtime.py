@@ -10,7 +10,6 @@ import re
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -177,6 +176,8 @@ def _missing(device: str, there: list[str]) -> MedvqaError:
 
 
 def _paddle() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"Paddle {version('paddlepaddle')}"
     except PackageNotFoundError:

@@ -1,6 +1,7 @@
 """How every command begins and ends: help without Paddle, honest exit codes, nothing half-written."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from imageclef_vqa import runtime
 from imageclef_vqa.cli import app
 from imageclef_vqa.cli.app import COMMANDS
+from imageclef_vqa.submission import write_run
+from imageclef_vqa.task import QUESTIONS
 from imageclef_vqa.training import launch
 
 NAMES = [command.__name__ for command in COMMANDS]
@@ -37,6 +40,22 @@ def test_help_needs_no_paddle_and_nothing_heavy(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables(tmp_path):
+    row = {"Question": QUESTIONS[4].text, "AnswerType": "Yes/No", "Answer": ["Yes"]}
+    (tmp_path / "gt.json").write_text(json.dumps([{"ImageID": "img1", "Labels": [row]}]))
+    write_run(tmp_path / "run.csv", {("img1", 4): ("Yes",)}, ["img1"])
+    code = (
+        f"{WITHOUT_PADDLE}from imageclef_vqa.cli import app\n"
+        "try: app(['score', 'run.csv', '--gold', 'gt.json', '--json'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "unused = {'PIL', 'rich', 'sklearn', 'pandas', 'matplotlib', 'threadpoolctl'} & set(sys.modules)\n"
+        "assert not unused, unused"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["global"]["exact_set"] == 1.0
 
 
 def test_the_commands_stand_in_the_order_in_which_they_are_typed():

@@ -6,11 +6,12 @@ import json
 import sys
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _PIPE_WIDTH = 120
 
@@ -32,6 +33,8 @@ def wrapped(text: str, indent: int = 0) -> str:
 
 def print_table(table: Table) -> None:
     """A table, as wide as the terminal; in a pipe, which has no width of its own, as wide as it needs to be."""
+    from rich.console import Console
+
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)

@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imageclef_vqa.data.dataset import Dataset
 from imageclef_vqa.data.labels import read_labels
-from imageclef_vqa.data.reading import read_dataset
-from imageclef_vqa.data.split import Split, read_split
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.task import Prediction, Vocabulary, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.data import Dataset, Split
 
 Answers = Mapping[tuple[str, int], tuple[str, ...]]
 _PROBLEMS_SHOWN = 20
@@ -37,6 +37,8 @@ class Development:
 
 def read_development(workspace: Workspace) -> Development:
     """The development set of `workspace`, as it was split."""
+    from imageclef_vqa.data import read_dataset, read_split
+
     dataset = read_dataset(workspace.development, cache=workspace.cache)
     split = read_split(workspace.split_file, dataset)
     predictions = workspace.predictions("val")

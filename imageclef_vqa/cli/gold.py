@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.cli.gather import (
     Answers,
@@ -14,14 +15,13 @@ from imageclef_vqa.cli.gather import (
     read_gold,
     training_vocabulary,
 )
-from imageclef_vqa.data.dataset import Dataset
-from imageclef_vqa.data.kinship import kinship
-from imageclef_vqa.data.reading import read_dataset
-from imageclef_vqa.data.split import Split
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.submission import read_run
 from imageclef_vqa.task import QUESTIONS, read_predictions
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.data import Dataset, Split
 
 FOLDS = ("val", "test")
 
@@ -71,6 +71,9 @@ def workspace_golds(place: Workspace) -> list[Gold]:
 
 
 def _test_gold(place: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]]) -> Gold:
+    from imageclef_vqa.data.kinship import kinship
+    from imageclef_vqa.data.reading import read_dataset
+
     answers, records = read_gold(labels)
     if not place.has_test:
         return Gold("test", answers, majority=majority, records=records)
@@ -110,6 +113,10 @@ def gold_of_file(place: Workspace, path: Path) -> Gold:
 
 
 def _split_of(place: Workspace) -> Split | None:
+    if not place.split_file.exists():
+        return None
+    from imageclef_vqa.data import Split
+
     try:
         return Split.model_validate_json(place.split_file.read_bytes())
     except (OSError, ValueError):

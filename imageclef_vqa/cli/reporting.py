@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.cli.gather import answers_of
-from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
 from imageclef_vqa.files import atomic_write, write_json, write_text
-from imageclef_vqa.models.parameters import count
 from imageclef_vqa.task import read_predictions
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.evaluation import Comparisons, Model, ReportFold
 
 _THUMBNAIL_BYTES = 8_500_000  # 11.4 MB in the page, which is to stay under 15 MB at 1,938 × 18 answers
 _RESAMPLES = 2000
@@ -27,6 +28,9 @@ def write_scores(place: Workspace, folds: Sequence[ReportFold]) -> None:
 
 def write_report(path: Path, place: Workspace, name: str, folds: Sequence[ReportFold]) -> None:
     """The report, with thumbnails of the images that were scored."""
+    from imageclef_vqa.data.thumbnails import make_thumbnails
+    from imageclef_vqa.evaluation import render_report
+
     scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
     thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
     write_text(path, render_report(name, folds, thumbnails=thumbnails, models=_models(place, folds)))
@@ -34,6 +38,8 @@ def write_report(path: Path, place: Workspace, name: str, folds: Sequence[Report
 
 def _models(place: Workspace, folds: Sequence[ReportFold]) -> list[Model]:
     """The runs of the workspace that answered the same validation images, by BLIP-2 alone."""
+    from imageclef_vqa.evaluation import Model, score_answers
+
     fold = next((fold for fold in folds if fold.name == "val"), None)
     if fold is None:
         return []
@@ -58,6 +64,7 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
     Raises:
         MedvqaError: the folder of weights that gave the model its sizes is gone.
     """
+    from imageclef_vqa.models.parameters import count
     from imageclef_vqa.training.config import CONFIG, StageConfig
 
     try:
@@ -76,6 +83,8 @@ def write_plots(
     """Every plot as PNG and SVG in `folder`; nothing without one."""
     if folder is None:
         return
+    from imageclef_vqa.evaluation import draw_plots
+
     comparisons = {name: each.comparisons for name, each in (compared or {}).items()}
     for name, content in draw_plots(folds, _models(place, folds), comparisons).items():
         with atomic_write(folder / name, "wb") as file:

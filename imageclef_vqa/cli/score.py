@@ -104,7 +104,6 @@ def _check(files: list[str], gold: Path | None, compare: bool, report: Path | No
 def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> None:
     """`results` by fold or file in the format asked for, or for people; `flat` JSON is one result without its name."""
     from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.evaluation import Comparisons, as_csv, as_markdown
 
     if formats == ["json"]:
         content = {name: result.model_dump(mode="json", by_alias=True) for name, result in results.items()}
@@ -115,9 +114,13 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
             counts = {key: last[key] for key in ("global", "questions") if key in last}
             print_json({"fold": name, **counts, "folds": content} if counts else {"folds": content})
     elif formats:
+        from imageclef_vqa.evaluation import as_csv, as_markdown
+
         named = {"": next(iter(results.values()))} if flat and len(results) == 1 else results
         typer.echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
     else:
+        from imageclef_vqa.evaluation import Comparisons
+
         for name, result in results.items():
             title = _FOLDS.get(name, name)
             _show_comparisons(title, result) if isinstance(result, Comparisons) else _show(title, result)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.cli.gather import Answers, answers_of
 from imageclef_vqa.cli.gold import Gold, gold_for, gold_of_file, read_answers, workspace_golds
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import Comparisons, Published, ReportFold, compare_answers, read_published, score_fold
+from imageclef_vqa.evaluation import ReportFold, read_published, score_fold
 from imageclef_vqa.task import read_predictions
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.evaluation import Comparisons, Published
 
 
 def score_run(place: Workspace) -> list[ReportFold]:
@@ -114,6 +118,8 @@ def compare_sources(place: Workspace, sources: Sequence[str], gold_file: Path | 
     Raises:
         UsageError: there is one source alone, or no gold answer that all of them meet.
     """
+    from imageclef_vqa.evaluation import compare_answers
+
     if len(sources) == 1:
         raise UsageError("--compare wants two or more: files, or names of runs; or none, for a run before routing")
     if any(Path(each).is_file() and read_published(Path(each)) is not None for each in sources):

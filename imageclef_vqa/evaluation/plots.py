@@ -9,8 +9,8 @@ from typing import Any
 
 from imageclef_vqa.evaluation.calibration import calibrate
 from imageclef_vqa.evaluation.compare import Comparison
+from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import TABLE_2, Model
-from imageclef_vqa.evaluation.report import ReportFold
 from imageclef_vqa.evaluation.words import points
 from imageclef_vqa.task import QUESTIONS
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 
 from imageclef_vqa.evaluation.calibration import Calibration, calibrate
-from imageclef_vqa.evaluation.metrics import PairAnswers
+from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import COUNTERPARTS, PaperTable
 from imageclef_vqa.evaluation.report.drawings import bar, reliability, small_reliability
 from imageclef_vqa.evaluation.report.html import Column, details, numbered, paragraphs, row, table
@@ -28,34 +25,7 @@ from imageclef_vqa.evaluation.words import (
 )
 from imageclef_vqa.task import QUESTIONS
 
-_FOLDS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
 _FEWEST = 40  # answers to a question, for a curve of its own
-
-
-@dataclass(frozen=True)
-class ReportFold:
-    """One fold with its score, the answers that were scored and, where known, their probabilities.
-
-    `images` are the files by id, for those who draw thumbnails; `records` the places of the images in their gt.json,
-    which name those whose ids are not the organisers'.
-    """
-
-    name: str
-    score: FoldScore
-    given: PairAnswers
-    gold: PairAnswers
-    probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    groups: Mapping[str, int] | None = None
-    images: Mapping[str, Path] = field(default_factory=dict)
-    records: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def heading(self) -> str:
-        return _FOLDS.get(self.name, self.name)
-
-    @property
-    def system(self) -> str:
-        return SYSTEMS.get(self.score.answered_by, self.score.answered_by)
 
 
 def fold_section(fold: ReportFold) -> str:

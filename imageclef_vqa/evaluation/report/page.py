@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import TABLE_2, Model
 from imageclef_vqa.evaluation.report.drawings import accuracy_by_parameters, parameters_text
-from imageclef_vqa.evaluation.report.fold import ReportFold, fold_section
+from imageclef_vqa.evaluation.report.fold import fold_section
 from imageclef_vqa.evaluation.report.gallery import gallery_data, gallery_section
 from imageclef_vqa.evaluation.report.html import Column, details, row, table
 from imageclef_vqa.evaluation.report.script import SCRIPT
