@@ -103,7 +103,8 @@ def gold_of_file(place: Workspace, path: Path) -> Gold:
     answers, records = read_gold(path)
     folder = path.parent / "images"
     ids = dict.fromkeys(image_id for image_id, _ in answers)
-    images = {image_id: folder / f"{image_id}.jpg" for image_id in ids if (folder / f"{image_id}.jpg").is_file()}
+    files = {image_id: folder / f"{image_id}.jpg" for image_id in ids} if folder.is_dir() else {}
+    images = {image_id: file for image_id, file in files.items() if file.is_file()}
     split = _split_of(place)
     groups, trained = None, None
     if split is not None:

@@ -131,15 +131,15 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
             reading.fault("duplicate", f"{where}: {image_id}, question {question_id} is already answered ({first})")
             continue
         places[pair] = where
-        asked = profile.find(text) if isinstance(text, str) else None
-        if asked is not question:
-            other = f", which is question {asked.id}" if asked else ""
-            reading.fault(
-                "question-text", f"{where}: question {question_id} is {question.text!r}, not {text!r:.80}{other}"
-            )
-            faulty.add(pair)
-            continue
         if text != spelt[question_id]:
+            asked = profile.find(text) if isinstance(text, str) else None
+            if asked is not question:
+                other = f", which is question {asked.id}" if asked else ""
+                reading.fault(
+                    "question-text", f"{where}: question {question_id} is {question.text!r}, not {text!r:.80}{other}"
+                )
+                faulty.add(pair)
+                continue
             respelt.append(f"{where}: {text!r:.80}, question {question_id} is {spelt[question_id]!r}")
         if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
             reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
