@@ -141,14 +141,16 @@ def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple
     return first, second
 
 
-def class_counts(given: Labels, gold: Labels, weights: NDArray[T]) -> Numbers:
-    """`[3, class, resample]`: the weight of what is both, gold, and given; `weights` are `[couple, resample]`."""
+def class_counts(given: Labels, gold: Labels, weights: NDArray[T]) -> NDArray[T]:
+    """`[3, class, resample]`: the weight of what is both, gold, and given, of whole `weights` `[couple, resample]`."""
     classes, right = int(max(given.max(), gold.max())) + 1, given == gold
-    counts = np.empty((3, classes, weights.shape[1]))
-    counts[0] = sums_by_label(gold[right], weights[right], classes)
-    counts[1] = sums_by_label(gold, weights, classes)
-    counts[2] = sums_by_label(given, weights, classes)
-    return counts
+    return np.stack(
+        [
+            sums_by_label(gold[right], weights[right], classes),
+            sums_by_label(gold, weights, classes),
+            sums_by_label(given, weights, classes),
+        ]
+    )
 
 
 def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels | None = None) -> NDArray[T]:
@@ -166,25 +168,32 @@ def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels |
     return sums
 
 
-def macro_f1(counts: Numbers) -> Numbers:
+def macro_f1(counts: NDArray[T]) -> Numbers:
     """`class_counts` → `[resample]`: mean F1 over all classes, given or gold; NaN without any.
 
     As scikit-learn's `f1_score(average="macro")` has it.
     """
     both, total = counts[0], counts[1] + counts[2]
-    scores = (2 * both / np.maximum(total, 1)).sum(axis=0)  # weights are whole: what is below 1 is nothing
     classes = np.count_nonzero(total, axis=0)
+    np.maximum(total, 1, out=total)  # where it is 0, so is the other
+    scores = 2 * np.divide(both, total, dtype=np.float64).sum(axis=0)
     return np.divide(scores, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
 
 
-def matthews(counts: Numbers) -> Numbers:
+def matthews(counts: NDArray[T]) -> Numbers:
     """`class_counts` → `[resample]`: Matthews' correlation for many classes (Gorodkin 2004); NaN without any.
 
     0 where it is not defined, as scikit-learn's `matthews_corrcoef` has it.
     """
     both, gold, given = counts
-    total = gold.sum(axis=0)
-    covariance = both.sum(axis=0) * total - (gold * given).sum(axis=0)
-    spread = np.sqrt((total**2 - (gold**2).sum(axis=0)) * (total**2 - (given**2).sum(axis=0)))
+    total = gold.sum(axis=0, dtype=np.float64)
+    covariance = both.sum(axis=0) * total - _products(gold, given)
+    spread = np.sqrt((total**2 - _products(gold, gold)) * (total**2 - _products(given, given)))
     defined = np.divide(covariance, spread, out=np.zeros(spread.shape), where=spread > 0)
     return np.where(total > 0, defined, np.nan)
+
+
+def _products(one: NDArray[T], other: NDArray[T]) -> Numbers:
+    """Two tables `[class, resample]`, multiplied and summed over the classes; exact, where float32 would not be."""
+    products: Numbers = np.einsum("cr,cr->r", one, other, dtype=np.float64)
+    return products
