@@ -227,4 +227,6 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if running:
+            gc.freeze()
+            gc.unfreeze()  # all that was read has lived long: else the next record would set off a search through it
             gc.enable()
