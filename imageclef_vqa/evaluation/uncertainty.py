@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from imageclef_vqa.evaluation.metrics import Numbers, sums_by_label
 
@@ -66,8 +67,9 @@ class Draws:
             per_cluster = per_cluster.astype(np.float32)  # twice as fast, and the sums are the same
         times = self.times[:resamples]
         sums = np.empty((len(times), table.shape[1]))
-        for start in range(0, len(times), _CHUNK):
-            sums[start : start + _CHUNK] = times[start : start + _CHUNK].astype(per_cluster.dtype) @ per_cluster
+        with threadpool_limits(1):  # small products: BLAS threads would spend more time waiting than working
+            for start in range(0, len(times), _CHUNK):
+                sums[start : start + _CHUNK] = times[start : start + _CHUNK].astype(per_cluster.dtype) @ per_cluster
         return sums
 
     def means(self, table: Numbers, resamples: int | None = None) -> Numbers:
