@@ -20,14 +20,15 @@ Precision = Literal["fp32", "fp16", "bf16"]
 # Parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups, version 2
 _DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:(0|[1-9]\d{0,3}))?)")
 
 
 def set_environment() -> None:
     """Set what Paddle and its libraries read once, when they are loaded; what the user has set stays."""
     # Paddle asks its MKL for one thread only. Processes that train together on this machine share its cores.
-    cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
-    os.environ.setdefault("MKL_NUM_THREADS", str(cores))
+    own = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
+    os.environ.setdefault("MKL_NUM_THREADS", str(own))
     if "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"):
         # The wheel's MKL takes a slow path on AMD processors unless told otherwise: 3 to 5 times slower products.
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
@@ -153,6 +154,21 @@ def memory_in_use() -> int:
         return int(paddle.base.core.device_memory_stat_current_value("Reserved", int(index or 0)))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cores() -> int:
+    """How many cores to compute on: those of this process, fewer where the user has set MKL_NUM_THREADS."""
+    there, told = len(os.sched_getaffinity(0)), os.environ.get("MKL_NUM_THREADS", "")
+    return min(there, int(told)) if told.isdecimal() and int(told) else there
+
+
+def machine_memory() -> int:
+    """Bytes of the machine's memory or, in a container with a limit, of what it may have."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(there, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no limit is written "max"
+        return there
 
 
 def size_of(number: float) -> str:

@@ -1,9 +1,12 @@
 """`medvqa predict`: whatever averages, repairs, stops or divides the work, the answers are what they should be."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +14,9 @@ from small_dataset import picture, record, write_labels
 from trained import write_run
 from typer.testing import CliRunner
 
+from imageclef_vqa import runtime
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import read_dataset, read_split
+from imageclef_vqa.data import Dataset, read_dataset, read_split
 from imageclef_vqa.inference import predict as predicting
 from imageclef_vqa.inference import sharding
 from imageclef_vqa.inference.answerer import Answerer
@@ -24,6 +28,7 @@ from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, le
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, TEST = 60, 7
+NO_PICTURES = Dataset(Path(), (), (), "")
 
 
 def labels(number):
@@ -317,6 +322,81 @@ def test_two_devices_answer_as_one(root, monkeypatch):
     for mine, theirs in zip(alone, shared, strict=True):
         assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
         assert shares(theirs) == pytest.approx(shares(mine), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("images", "cores", "planned", "processes"),
+    [
+        ([1938], 2, 1e9, 2),
+        ([1938], 1, 1e9, 1),
+        ([1938], 64, 1e9, 7),  # 61 batches
+        ([256, 256], 2, 1e9, 2),
+        ([255, 256], 2, 1e9, 2),  # a batch begun is a batch
+        ([480], 2, 1e9, 1),  # each would start for less than eight batches
+        ([7], 2, 1e9, 1),
+        ([1938], 2, 8e9, 1),  # together they would fill more than half of the memory
+        ([1938], 4, 4e9, 2),
+        ([1938], 4, 40e9, 1),
+        ([], 2, 1e9, 1),
+    ],
+)
+def test_the_cpu_has_as_many_processes_as_pay(tmp_path, monkeypatch, images, cores, planned, processes):
+    monkeypatch.setattr(runtime, "cores", lambda: cores)
+    monkeypatch.setattr(runtime, "machine_memory", lambda: 16e9)
+    tasks = [
+        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(place), "", count, 32), 128, False, False)
+        for place, count in enumerate(images)
+    ]
+    assert sharding.processes_that_pay(tasks, planned) == processes
+    for task in tasks:  # what is answered already changes nothing: sums depend on the threads of a process
+        task.journal.add(0, [])
+    assert sharding.processes_that_pay(tasks, planned) == processes
+
+
+def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_one(root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(predicting, "processes_that_pay", lambda tasks, planned: 2)
+    monkeypatch.setattr(predicting, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
+    for words in ((), ("--devices", "cpu")):
+        predict(root, "--fold", "test", *words)
+    assert asked == [("cpu", "cpu"), ("cpu",)]
+
+
+def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, monkeypatch):
+    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(sharding, "_work", killed)
+    path = Workspace.at(root, "one").predictions("test")
+    path.unlink(missing_ok=True)
+    result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
+    assert result.exit_code == 1
+    assert "cpu failed: it ended with -9" in result.output
+    assert "the same command goes on from there; if memory ran out, in one process: --devices cpu" in result.output
+    assert not path.exists()
+
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
+    there = len(os.sched_getaffinity(0))
+    for told, cores in (("1", 1), ("1000", there), ("0", there), ("many", there), ("", there)):
+        monkeypatch.setenv("MKL_NUM_THREADS", told)
+        assert runtime.cores() == cores
+    monkeypatch.delenv("MKL_NUM_THREADS")
+    assert runtime.cores() == there
+
+
+@pytest.mark.parametrize(
+    ("limit", "least"), [("1000000\n", True), ("max\n", False), (f"{2**62}\n", False), (None, False)]
+)
+def test_memory_is_the_machines_or_less_in_a_container_with_a_limit(tmp_path, monkeypatch, limit, least):
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit)
+    monkeypatch.setattr(runtime, "_MEMORY_LIMIT", file)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert runtime.machine_memory() == (1_000_000 if least else machine)
 
 
 # Forks before anything is computed: threads that compute do not survive a fork.

@@ -27,7 +27,13 @@ def predict(
     consistent: Annotated[bool, typer.Option("--consistent", help="Keep rules learnt from training labels.")] = False,
     on_bad_image: Annotated[str, typer.Option(help="stop, or prior: the training labels' usual answer.")] = "stop",
     device: DeviceOption = "auto",
-    devices: Annotated[str | None, typer.Option(help="Several, a process each: 0,1 of --device; or cpu,cpu.")] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Several, a process each: 0,1 of --device; or cpu,cpu.",
+            show_default="one; on the CPU as many processes as pay",
+        ),
+    ] = None,
     run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,

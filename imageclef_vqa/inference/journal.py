@@ -31,9 +31,18 @@ class Journal:
             write_text(folder / _KEY, key)
 
     @property
+    def batches(self) -> int:
+        return -(-self.images // self.batch)
+
+    @property
+    def kept(self) -> int:
+        """How many batches there seem to be, for a display: files are counted and not read."""
+        return sum(self._path(number).exists() for number in range(self.batches))
+
+    @property
     def missing(self) -> list[int]:
         """The numbers of the batches that are still to be answered."""
-        return [number for number in range(-(-self.images // self.batch)) if not self._whole(number)]
+        return [number for number in range(self.batches) if not self._whole(number)]
 
     def part(self, number: int) -> slice:
         """Which images batch `number` holds."""
@@ -44,7 +53,7 @@ class Journal:
 
     def read(self) -> Iterator[list[Ranked]]:
         """The answers to the questions about each image, in order."""
-        for number in range(-(-self.images // self.batch)):
+        for number in range(self.batches):
             for image in json.loads(self._path(number).read_text(encoding="utf-8")):
                 yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
 

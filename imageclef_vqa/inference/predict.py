@@ -33,11 +33,11 @@ from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inference.ranked import Optimise, Ranked, best, mean
 from imageclef_vqa.inference.records import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.runs import Ensemble, read_ensemble
-from imageclef_vqa.inference.sharding import Task, answer_tasks
+from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.task import Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.training.checkpoint import fingerprint
-from imageclef_vqa.training.plan import Setting
+from imageclef_vqa.training.plan import Setting, make_plan
 from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
@@ -101,12 +101,13 @@ def predict(
     *,
     folds: Sequence[str] = (),
     manner: Manner | None = None,
-    devices: Sequence[str] = ("cpu",),
+    devices: Sequence[str] = (),
     say: Callable[[str], None],
 ) -> Predicted:
     """Answer `folds` (none: validation and, where there is one, the test set) by the runs that `places` name.
 
-    An interrupted call goes on where it stopped.
+    An interrupted call goes on where it stopped. `devices` have a process each; none stands for as many processes on
+    the CPU as pay.
 
     Raises:
         MedvqaError: no finished stage 2, or data that cannot be used.
@@ -123,7 +124,7 @@ def predict_images(
     out: Path,
     *,
     manner: Manner | None = None,
-    devices: Sequence[str] = ("cpu",),
+    devices: Sequence[str] = (),
     say: Callable[[str], None],
 ) -> Predicted:
     """Answer all questions about the images in a folder, those that the file `ids` lists if it is given, into `out`."""
@@ -215,13 +216,18 @@ def _fill(
             mine.append(journal)
             title, size = f"predict {job.name}", run.preset.vision.image_size
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
-        answer_tasks(run.place, tasks, devices)
+        on = devices or ("cpu",) * processes_that_pay(tasks, make_plan(_setting(run.preset)).peak)
+        answer_tasks(run.place, tasks, on)
     return journals
 
 
 def images_in_batch(preset: Preset) -> int:
     """How many images are answered, and kept, together: no more than the model reads at once."""
-    return min(IMAGES_AT_ONCE, Setting(preset=preset, stage="predict", recipe=DEFAULT[2]).per_device)
+    return min(IMAGES_AT_ONCE, _setting(preset).per_device)
+
+
+def _setting(preset: Preset) -> Setting:
+    return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=32)  # at most
 
 
 def _unfinished(target: Path) -> Path:
