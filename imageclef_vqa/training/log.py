@@ -3,12 +3,15 @@
 {"step": 7, "loss": …, "answers": …, "norm": …, "rate": …}           a step, counted over all epochs
 {"step": 8, "skipped": "the loss is nan", "images": […]}             a step that moved nothing
 {"step": 27, "epoch": 1, "answers": …, "val_answers": …, "score": …, "best": true, "seconds": …}   an epoch's end
+
+A value that is not finite is null: JSON has no other word for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,10 +55,10 @@ class Log:
         Raises:
             MedvqaError: it cannot be written.
         """
-        rounded = {name: float(f"{each:.8g}") if type(each) is float else each for name, each in record.items()}
+        rounded = {name: _rounded(each) if type(each) is float else each for name, each in record.items()}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rounded) + "\n")
+                file.write(json.dumps(rounded, allow_nan=False) + "\n")
         except OSError as error:
             raise MedvqaError(
                 f"cannot write {self.path}: {error.strerror}",
@@ -81,3 +84,7 @@ class Log:
         for name, value in record.items():
             if type(value) is float:
                 self._writer.add_scalar(f"{kind}/{name}", value, record["step"])
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.8g}") if math.isfinite(value) else None
