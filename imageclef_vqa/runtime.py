@@ -21,7 +21,9 @@ Precision = Literal["fp32", "fp16", "bf16"]
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups, version 2
-_DEVICE = re.compile(r"(auto|cpu|(gpu|npu)(:(0|[1-9]\d{0,3}))?)")
+_NUMBER = r"(0|[1-9]\d{0,3})"
+_DEVICE = re.compile(rf"auto|cpu|(gpu|npu)(:{_NUMBER})?")
+_ONE_OF_SEVERAL = re.compile(rf"{_NUMBER}|cpu|(gpu|npu):{_NUMBER}")
 
 
 def set_environment() -> None:
@@ -93,6 +95,23 @@ def check_name(device: str) -> str:
     if not _DEVICE.fullmatch(device):
         raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
     return device
+
+
+def parse_devices(text: str, device: str) -> list[str]:
+    """What stands in `--devices`: numbers of the kind in `--device`, `0,1`, or names, `npu:0,npu:1` or `cpu,cpu`.
+
+    Raises:
+        UsageError: it is no such list, names a device twice, or `device` is one by itself.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(_ONE_OF_SEVERAL.fullmatch(part) for part in parts):
+        raise UsageError(f"--devices {text}: use numbers with commas between them, as in 0,1")
+    if ":" in device:
+        raise UsageError(f"--device {device} with --devices: say which with one of them")
+    numbered = [part for part in parts if part != "cpu"]
+    if len(set(numbered)) < len(numbered):
+        raise UsageError(f"--devices {text}: each device once")
+    return parts
 
 
 def check_device(device: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from imageclef_vqa import runtime
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.data.synthetic import write_synthetic_dataset
-from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.weights import read_weights
 from imageclef_vqa.training import launch
 from imageclef_vqa.workspace import Workspace
@@ -94,9 +94,3 @@ def test_a_process_that_fails_alone_is_quoted(monkeypatch):
 def test_what_all_complain_of_is_said_once_by_the_first():
     assert watched("raise SystemExit(2)", "raise SystemExit(2)") == 2
     assert watched("", "") == 0
-
-
-@pytest.mark.parametrize("text", ["", "a", "0,", "1,1", "0 1", "-1"])
-def test_devices_that_are_no_list_of_numbers_are_refused(text):
-    with pytest.raises(UsageError, match="--devices"):
-        launch.parse_devices(text)

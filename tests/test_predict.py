@@ -307,18 +307,22 @@ def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_pa
         ("--devices", "0,0", "--device", "auto"),
         ("--devices", "npu:1,npu:1"),
         ("--devices", "auto"),
-        ("--devices", "0,1"),  # the CPU has no numbers
+        ("--devices", "0,00"),
+        ("--devices", "0 1"),
+        ("--devices", "-1"),
+        ("--devices", "0,1", "--device", "gpu:0"),
     ],
 )
-def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(words):
-    result = CliRunner().invoke(app, ["predict", "--device", "cpu", *words])
+@pytest.mark.parametrize("command", ["predict", "finetune --stage 1"])
+def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(command, words):
+    result = CliRunner().invoke(app, [*command.split(), "--device", "cpu", *words])
     assert result.exit_code == 2
     assert "--devices" in result.output
 
 
 def test_two_devices_answer_as_one(root, monkeypatch):
     monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
-    alone, shared = predicted(root), predicted(root, "--devices", "cpu,cpu")
+    alone, shared = predicted(root), predicted(root, "--devices", "0,1")
     for mine, theirs in zip(alone, shared, strict=True):
         assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
         assert shares(theirs) == pytest.approx(shares(mine), abs=1e-6)
@@ -353,6 +357,19 @@ def test_the_cpu_has_as_many_processes_as_pay(tmp_path, monkeypatch, images, cor
     assert sharding.processes_that_pay(tasks, planned) == processes
 
 
+def test_numbers_are_devices_of_a_kind_and_processes_on_the_cpu():
+    assert sharding.device_names("npu:0", ["0", "2"]) == ("npu:0", "npu:2")
+    assert sharding.device_names("npu:3", []) == ("npu:3",)
+    assert sharding.device_names("cpu", ["0", "1"]) == sharding.device_names("cpu", ["cpu", "cpu"]) == ("cpu", "cpu")
+    assert sharding.device_names("npu:0", ["1", "cpu"]) == ("npu:1", "cpu")
+
+
+def test_finetune_takes_no_names_in_devices():
+    result = CliRunner().invoke(app, ["finetune", "--stage", "1", "--devices", "cpu,cpu"])
+    assert result.exit_code == 2
+    assert "finetune wants numbers" in result.output
+
+
 def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_one(root, monkeypatch):
     asked = []
     monkeypatch.setattr(predicting, "processes_that_pay", lambda tasks, planned: 2)
@@ -370,7 +387,7 @@ def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, mon
     result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
     assert result.exit_code == 1
     assert "cpu failed: it ended with -9" in result.output
-    assert "the same command goes on from there; if memory ran out, in one process: --devices cpu" in result.output
+    assert "the same command goes on from there; if memory ran out, in one process: --devices 0" in result.output
     assert not path.exists()
 
 

@@ -54,7 +54,7 @@ def finetune(
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.models.folder import choose_preset
-    from imageclef_vqa.training.launch import launch, launched, parse_devices
+    from imageclef_vqa.training.launch import launch, launched
     from imageclef_vqa.training.recipe import choose_recipe
     from imageclef_vqa.workspace import Workspace
 
@@ -62,10 +62,11 @@ def finetune(
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=changes)
     model = choose_preset(name, weights)
     _ = model.folder  # complains before Paddle is imported, which takes seconds
-    if devices and not launched():
-        if ":" in device:
-            raise UsageError(f"--device {device} with --devices: say which with one of them")
-        raise typer.Exit(launch(["finetune", *as_typed(context)], parse_devices(devices)))
+    if devices is not None and not launched():
+        numbers = runtime.parse_devices(devices, device)
+        if not all(number.isdigit() for number in numbers):
+            raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
+        raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     on = runtime.prepare(device, seed=seed)
 
     from imageclef_vqa.training.finetune import finetune as train_stage

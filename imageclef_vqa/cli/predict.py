@@ -30,7 +30,7 @@ def predict(
     devices: Annotated[
         str | None,
         typer.Option(
-            help="Several, a process each: 0,1 of --device; or cpu,cpu.",
+            help="Several, a process each, as in 0,1; or by name, as in npu:0,cpu.",
             show_default="one; on the CPU as many processes as pay",
         ),
     ] = None,
@@ -42,7 +42,7 @@ def predict(
     from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json
     from imageclef_vqa.errors import UsageError
-    from imageclef_vqa.inference.sharding import device_names, parse_devices
+    from imageclef_vqa.inference.sharding import device_names
     from imageclef_vqa.workspace import Workspace
 
     places = [Workspace.at(workspace, name) for name in run or ["main"]]
@@ -56,7 +56,7 @@ def predict(
             raise UsageError(f"{option} {value}: use {' or '.join(known)}")
     if (images is None) != (out is None) or (ids and images is None) or (images and fold):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
-    several = parse_devices(devices, device)
+    several = [] if devices is None else runtime.parse_devices(devices, device)
     on = runtime.prepare(device, seed=0)
 
     from imageclef_vqa.inference.predict import Manner, predict_images

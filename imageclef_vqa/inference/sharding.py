@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import signal
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa import runtime
 from imageclef_vqa.data import Dataset, load_pixels
-from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.progress import progress_display, track
 from imageclef_vqa.workspace import Workspace
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 # A process takes as long to start as five batches of `tiny`, and uses half of the memory at most.
 _BATCHES_THAT_PAY = 8
 _POLL = 0.2  # seconds
-_ONE_OF_SEVERAL = re.compile(r"\d{1,4}|cpu|(gpu|npu):\d{1,4}")
 
 
 @dataclass(frozen=True)
@@ -44,39 +42,13 @@ class Task:
     augmented: bool
 
 
-def parse_devices(text: str | None, device: str) -> list[str]:
-    """What stands in `--devices`, numbers of the kind in `--device` or names: `0,1` or `cpu,cpu`. None without it.
-
-    Raises:
-        UsageError: it is no such list, names a device twice, or `device` is one by itself.
-    """
-    if text is None:
-        return []
-    parts = [part.strip() for part in text.split(",")]
-    if not all(_ONE_OF_SEVERAL.fullmatch(part) for part in parts):
-        raise UsageError(f"--devices {text}: use numbers with commas between them, as in 0,1, or names, as in cpu,cpu")
-    if ":" in device:
-        raise UsageError(f"--device {device} with --devices: say which with one of them")
-    accelerators = [part for part in parts if part != "cpu"]
-    if len(set(accelerators)) < len(accelerators):
-        raise UsageError(f"--devices {text}: each device once")
-    return parts
-
-
 def device_names(device: str, parts: Sequence[str]) -> tuple[str, ...]:
-    """The devices that `parts` say, numbers being of the kind of `device`; without parts this one alone, and none for
-    the CPU, where `predict` finds how many processes pay.
-
-    Raises:
-        UsageError: the CPU has no numbers.
-    """
-    kind = device.split(":")[0]
-    if kind == "cpu" and any(part.isdigit() for part in parts):
-        said = ",".join(parts)
-        raise UsageError(f"--devices {said}: say which devices with --device npu or gpu, or use --devices cpu,cpu")
+    """The devices that the `parts` of `--devices` say, numbers being of the kind of `device`; without parts this one
+    alone, and none for the CPU, where `predict` finds how many processes pay."""
     if not parts:
         return () if device == "cpu" else (device,)
-    return tuple(f"{kind}:{part}" if part.isdigit() else part for part in parts)
+    kind = device.split(":")[0]
+    return tuple(part if not part.isdigit() else "cpu" if kind == "cpu" else f"{kind}:{part}" for part in parts)
 
 
 def processes_that_pay(tasks: Sequence[Task], planned: float) -> int:
@@ -158,7 +130,7 @@ def _in_processes(place: Workspace, tasks: Sequence[Task], devices: Sequence[str
             reason = said.get() if not said.empty() else f"it ended with {code}"
             remedy = "the same command goes on from there"
             if device == "cpu" and code == -signal.SIGKILL:
-                remedy += "; if memory ran out, in one process: --devices cpu"
+                remedy += "; if memory ran out, in one process: --devices 0"
             raise MedvqaError(f"the process on {device} failed: {reason}", remedy=remedy)
 
 

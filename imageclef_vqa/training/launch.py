@@ -6,7 +6,6 @@ Paddle is not imported here: each process imports it with its own environment, t
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.errors import MedvqaError
 
 _POLL = 0.1  # seconds
 _GRACE = 10.0  # seconds that the others have to end by themselves
@@ -27,22 +26,8 @@ def launched() -> bool:
     return "PADDLE_TRAINER_ID" in os.environ
 
 
-def parse_devices(text: str) -> list[int]:
-    """`0,1,3` as numbers.
-
-    Raises:
-        UsageError: it is no such list, or names a device twice.
-    """
-    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
-        raise UsageError(f"--devices {text}: use numbers with commas between them, as in 0,1")
-    devices = [int(each) for each in text.split(",")]
-    if len(set(devices)) < len(devices):
-        raise UsageError(f"--devices {text}: each device once")
-    return devices
-
-
-def launch(arguments: Sequence[str], devices: Sequence[int]) -> int:
-    """Run `medvqa` with `arguments` on each device; returns the exit code of the first process.
+def launch(arguments: Sequence[str], devices: Sequence[str]) -> int:
+    """Run `medvqa` with `arguments` on each device, by its number; returns the exit code of the first process.
 
     What the first process prints is printed; what another says is shown if it fails on its own.
 
@@ -68,7 +53,7 @@ def launch(arguments: Sequence[str], devices: Sequence[int]) -> int:
             voice.close()
 
 
-def _watch(processes: list[subprocess.Popen], voices: list[IO[str]], devices: Sequence[int]) -> int:
+def _watch(processes: list[subprocess.Popen], voices: list[IO[str]], devices: Sequence[str]) -> int:
     while all(code in (None, 0) for code in (process.poll() for process in processes)):
         if all(process.poll() == 0 for process in processes):
             return 0
@@ -110,7 +95,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _environment(rank: int, devices: Sequence[int], ports: Sequence[int]) -> dict[str, str]:
+def _environment(rank: int, devices: Sequence[str], ports: Sequence[int]) -> dict[str, str]:
     """What `paddle.distributed.launch` would set."""
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     return os.environ | {
@@ -121,8 +106,8 @@ def _environment(rank: int, devices: Sequence[int], ports: Sequence[int]) -> dic
         "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
         "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
         "PADDLE_MASTER": endpoints[0],
-        "FLAGS_selected_gpus": str(devices[rank]),
-        "FLAGS_selected_npus": str(devices[rank]),
+        "FLAGS_selected_gpus": devices[rank],
+        "FLAGS_selected_npus": devices[rank],
     }
 
 
