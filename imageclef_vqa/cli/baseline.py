@@ -19,7 +19,8 @@ def baseline(
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.cli.gather import Answers, answers_of, read_development, read_gold
-    from imageclef_vqa.evaluation import score_answers, score_table
+    from imageclef_vqa.evaluation import score_answers
+    from imageclef_vqa.evaluation.tables import score_table
     from imageclef_vqa.task import QUESTIONS, read_predictions
     from imageclef_vqa.workspace import Workspace
 

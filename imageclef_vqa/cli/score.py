@@ -128,16 +128,8 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
 def _show(title: str, result: Score | Published) -> None:
     from imageclef_vqa.cli.console import print_table, wrapped
-    from imageclef_vqa.evaluation import (
-        Published,
-        coverage_lines,
-        form_line,
-        form_table,
-        metrics_table,
-        published_table,
-        score_table,
-        slices_line,
-    )
+    from imageclef_vqa.evaluation import Published, coverage_lines, form_line, slices_line
+    from imageclef_vqa.evaluation.tables import form_table, metrics_table, published_table, score_table
 
     if isinstance(result, Published):
         print_table(published_table(title, result))
@@ -154,7 +146,8 @@ def _show(title: str, result: Score | Published) -> None:
 
 def _show_comparisons(title: str, result: Comparisons) -> None:
     from imageclef_vqa.cli.console import print_table, wrapped
-    from imageclef_vqa.evaluation import comparison_lines, comparison_table
+    from imageclef_vqa.evaluation import comparison_lines
+    from imageclef_vqa.evaluation.tables import comparison_table
 
     for comparison in result.comparisons:
         typer.echo(f"A: {result.baseline}\nB: {comparison.name}")

@@ -1,8 +1,10 @@
-"""Data sets: reading and checking them, splitting them without leaks, decoding their pixels once."""
+"""Data sets: reading and checking them, splitting them without leaks, decoding their pixels once.
 
+A name is imported when it is first asked for (PEP 562): who reads labels alone need not wait for what reads pictures.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from imageclef_vqa.on_demand import on_demand
 
 if TYPE_CHECKING:
     from imageclef_vqa.data.dataset import Dataset, Example
@@ -10,15 +12,19 @@ if TYPE_CHECKING:
     from imageclef_vqa.data.reading import Pictures, passed_over, read_dataset, read_pictures
     from imageclef_vqa.data.split import Split, make_split, read_split
 else:
-    __getattr__ = on_demand(
-        __name__,
-        {
-            "dataset": ("Dataset", "Example"),
-            "pixels": ("load_pixels", "read_pixels"),
-            "reading": ("Pictures", "passed_over", "read_dataset", "read_pictures"),
-            "split": ("Split", "make_split", "read_split"),
-        },
-    )
+    _HOMES = {
+        "dataset": ("Dataset", "Example"),
+        "pixels": ("load_pixels", "read_pixels"),
+        "reading": ("Pictures", "passed_over", "read_dataset", "read_pictures"),
+        "split": ("Split", "make_split", "read_split"),
+    }
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f"{__name__}.{home}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Dataset",

@@ -1,42 +1,14 @@
 """Scores, their uncertainty, comparison, and the report. Knows answers and questions; reads no images and no models."""
 
-from typing import TYPE_CHECKING
-
-from imageclef_vqa.on_demand import on_demand
-
-if TYPE_CHECKING:
-    from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
-    from imageclef_vqa.evaluation.export import as_csv, as_markdown
-    from imageclef_vqa.evaluation.folds import ReportFold
-    from imageclef_vqa.evaluation.paper import Model
-    from imageclef_vqa.evaluation.plots import draw_plots
-    from imageclef_vqa.evaluation.published import Published, read_published
-    from imageclef_vqa.evaluation.report import render_report
-    from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
-    from imageclef_vqa.evaluation.tables import (
-        comparison_table,
-        form_table,
-        metrics_table,
-        published_table,
-        score_table,
-    )
-    from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, form_line, slices_line
-else:
-    __getattr__ = on_demand(
-        __name__,
-        {
-            "compare": ("Comparisons", "compare_answers"),
-            "export": ("as_csv", "as_markdown"),
-            "folds": ("ReportFold",),
-            "paper": ("Model",),
-            "plots": ("draw_plots",),
-            "published": ("Published", "read_published"),
-            "report": ("render_report",),
-            "scores": ("FoldScore", "Score", "global_accuracy", "score_answers", "score_fold"),
-            "tables": ("comparison_table", "form_table", "metrics_table", "published_table", "score_table"),
-            "words": ("comparison_lines", "coverage_lines", "form_line", "slices_line"),
-        },
-    )
+from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
+from imageclef_vqa.evaluation.export import as_csv, as_markdown
+from imageclef_vqa.evaluation.folds import ReportFold
+from imageclef_vqa.evaluation.paper import Model
+from imageclef_vqa.evaluation.plots import draw_plots
+from imageclef_vqa.evaluation.published import Published, read_published
+from imageclef_vqa.evaluation.report import render_report
+from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
+from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, form_line, slices_line
 
 __all__ = [
     "Comparisons",
@@ -49,18 +21,13 @@ __all__ = [
     "as_markdown",
     "compare_answers",
     "comparison_lines",
-    "comparison_table",
     "coverage_lines",
     "draw_plots",
     "form_line",
-    "form_table",
     "global_accuracy",
-    "metrics_table",
-    "published_table",
     "read_published",
     "render_report",
     "score_answers",
     "score_fold",
-    "score_table",
     "slices_line",
 ]

@@ -1,54 +1,24 @@
 """Runs: checked before they are written, written whole, read back, and described by a manifest."""
 
-from typing import TYPE_CHECKING
-
-from imageclef_vqa.on_demand import on_demand
-
-if TYPE_CHECKING:
-    from imageclef_vqa.submission.checks import check_run
-    from imageclef_vqa.submission.findings import Finding, errors_in, finding
-    from imageclef_vqa.submission.manifest import (
-        compare,
-        hashes,
-        list_hash,
-        make_manifest,
-        manifest_path,
-        other_versions,
-        read_manifest,
-        sha256,
-    )
-    from imageclef_vqa.submission.organisers import organisers_verdict
-    from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, is_outdated
-    from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
-    from imageclef_vqa.submission.records import Submission, arrange, in_order
-    from imageclef_vqa.submission.run import Run
-    from imageclef_vqa.submission.sources import Source, check_source
-    from imageclef_vqa.submission.writers import is_team_zip, render_run, team_zip, write_run
-else:
-    __getattr__ = on_demand(
-        __name__,
-        {
-            "checks": ("check_run",),
-            "findings": ("Finding", "errors_in", "finding"),
-            "manifest": (
-                "compare",
-                "hashes",
-                "list_hash",
-                "make_manifest",
-                "manifest_path",
-                "other_versions",
-                "read_manifest",
-                "sha256",
-            ),
-            "organisers": ("organisers_verdict",),
-            "provenance": ("check_age", "check_manifest", "check_name", "is_outdated"),
-            "readers": ("as_lists", "examine", "read_bytes", "read_run"),
-            "records": ("Submission", "arrange", "in_order"),
-            "run": ("Run",),
-            "sources": ("Source", "check_source"),
-            "writers": ("is_team_zip", "render_run", "team_zip", "write_run"),
-        },
-    )
+from imageclef_vqa.submission.checks import check_run
+from imageclef_vqa.submission.findings import Finding, errors_in, finding
+from imageclef_vqa.submission.manifest import (
+    compare,
+    hashes,
+    list_hash,
+    make_manifest,
+    manifest_path,
+    other_versions,
+    read_manifest,
+    sha256,
+)
+from imageclef_vqa.submission.organisers import organisers_verdict
+from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, is_outdated
+from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
+from imageclef_vqa.submission.records import Submission, arrange, in_order
+from imageclef_vqa.submission.run import Run
+from imageclef_vqa.submission.sources import Source, check_source
+from imageclef_vqa.submission.writers import is_team_zip, render_run, team_zip, write_run
 
 __all__ = [
     "Finding",
