@@ -14,14 +14,13 @@ from imageclef_vqa.evaluation import (
     as_csv,
     as_markdown,
     draw_plots,
-    form_table,
     render_report,
     score_answers,
     score_fold,
-    score_table,
 )
 from imageclef_vqa.evaluation.calibration import calibrate
 from imageclef_vqa.evaluation.mistakes import confusions, member_scores
+from imageclef_vqa.evaluation.tables import form_table, score_table
 from imageclef_vqa.evaluation.words import answers_text
 
 GOLD = {("img1", 5): ("Pink", "Red"), ("img2", 5): ("White",), ("img1", 4): ("Yes",), ("img2", 4): ("No",)}

@@ -154,8 +154,8 @@ def score_answers(
         images=len(table.image_ids),
         clusters=None if groups is None else draws.count,
         resamples=draws.resamples,
-        missing=sum(pair not in given for pair in gold),
-        extra=sum(pair not in gold for pair in given),
+        missing=len(gold.keys() - given.keys()),
+        extra=len(given.keys() - gold.keys()),
     )
 
 

@@ -101,13 +101,13 @@ def predict(
     *,
     folds: Sequence[str] = (),
     manner: Manner | None = None,
-    devices: Sequence[str] = (),
+    devices: Sequence[str] = ("cpu",),
     say: Callable[[str], None],
 ) -> Predicted:
     """Answer `folds` (none: validation and, where there is one, the test set) by the runs that `places` name.
 
-    An interrupted call goes on where it stopped. `devices` have a process each; none stands for as many processes on
-    the CPU as pay.
+    An interrupted call goes on where it stopped. Several `devices` have a process each, which imports the caller's main
+    module anew; none stands for as many processes on the CPU as pay.
 
     Raises:
         MedvqaError: no finished stage 2, or data that cannot be used.
@@ -124,7 +124,7 @@ def predict_images(
     out: Path,
     *,
     manner: Manner | None = None,
-    devices: Sequence[str] = (),
+    devices: Sequence[str] = ("cpu",),
     say: Callable[[str], None],
 ) -> Predicted:
     """Answer all questions about the images in a folder, those that the file `ids` lists if it is given, into `out`."""
