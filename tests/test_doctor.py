@@ -1,6 +1,7 @@
 """`medvqa doctor` finds what would stop a run."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -108,3 +109,12 @@ def test_a_device_that_dies_is_an_answer_and_no_traceback(monkeypatch):
     assert next(devices.check_devices("gpu")) == Check(
         "gpu:0", "stop", "CUDA error 35", "the device is there, but cannot be used: see its driver's log"
     )
+
+
+@pytest.mark.parametrize(("told", "verdict"), [("many", "good"), ("1000", "good"), ("1", "note")])
+def test_threads_that_the_environment_cannot_mean_are_those_of_the_cores(monkeypatch, told, verdict):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setenv("MKL_NUM_THREADS", told)
+    found = machine.check_processor()
+    assert found.verdict == verdict
+    assert f"{1 if told == '1' else 2} of 2 threads" in found.found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imageclef_vqa.doctor.check import Check
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.runtime import set_environment
+from imageclef_vqa.runtime import cores, set_environment
 from imageclef_vqa.workspace import Workspace
 
 _ROOM_TO_WORK = 1 << 30  # bytes: pixels in their cache, a `tiny` run and its reports
@@ -20,7 +20,7 @@ def check_processor() -> Check:
     """The processor, and how Paddle's matrix library is told to use it."""
     set_environment()
     told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
-    threads, allowed = int(os.environ["MKL_NUM_THREADS"]), len(os.sched_getaffinity(0))
+    threads, allowed = cores(), len(os.sched_getaffinity(0))
     path = "MKL's fast path on AMD" if os.environ.get("MKL_DEBUG_CPU_TYPE") == "5" else "MKL's own path"
     found = f"{told.group(1) if told else 'unknown'}, {threads} of {allowed} threads, {path}"
     if threads < allowed:
