@@ -89,6 +89,21 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
+def folder_beside(folder: Path) -> Iterator[Path]:
+    """An empty folder on the disk of `folder`, from which it or its files can be replaced; gone at the end.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
     """An empty folder whose files take their places in `folder` only if the block ends well, `config.json` last.
 
@@ -96,20 +111,13 @@ def atomic_files(folder: Path) -> Iterator[Path]:
         MedvqaError: the folder cannot be made or written, or the disk is full; `folder` is as it was.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part")
+        with folder_beside(folder) as part:
+            yield part
+            folder.mkdir(exist_ok=True)
+            for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
+                os.replace(file, folder / file.name)
     except OSError as error:
         raise _refused(folder, error) from error
-    part = Path(beside)
-    try:
-        yield part
-        folder.mkdir(exist_ok=True)
-        for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
-            os.replace(file, folder / file.name)
-    except OSError as error:
-        raise _refused(folder, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from imageclef_vqa.evaluation import Comparisons, Published, Score
     from imageclef_vqa.evaluation.export import Result
 
-_FOLDS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
-
 
 @collector_paused()
 def score(
@@ -120,9 +118,10 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
         typer.echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
     else:
         from imageclef_vqa.evaluation import Comparisons
+        from imageclef_vqa.evaluation.folds import HEADINGS
 
         for name, result in results.items():
-            title = _FOLDS.get(name, name)
+            title = HEADINGS.get(name, name)
             _show_comparisons(title, result) if isinstance(result, Comparisons) else _show(title, result)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
 from imageclef_vqa.errors import DataError, MedvqaError
-from imageclef_vqa.files import write_json
+from imageclef_vqa.files import folder_beside, write_json
 from imageclef_vqa.progress import track
 from imageclef_vqa.task import GI_2025, QUESTIONS, Profile, Question, as_set
 from imageclef_vqa.task.records import ImageId
@@ -83,17 +82,13 @@ def write_dataset(imported: Imported, folder: Path) -> None:
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise MedvqaError(f"{folder} is there already", remedy="name a new folder: --out FOLDER")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-        try:
+        with folder_beside(folder) as part:
             (part / "images").mkdir()
             for image_id, source in track(imported.images.items(), "taking images", len(imported.images)):
                 _take(source, part / "images" / f"{image_id}{source.suffix}")
             write_json(part / "gt.json", [_record(*each) for each in imported.answers.items()], indent=None)
             part.chmod(0o755)
             os.replace(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise MedvqaError(f"cannot write {folder}: {error.strerror or error}", remedy="name another: --out") from error
 

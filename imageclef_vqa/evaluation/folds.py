@@ -10,7 +10,7 @@ from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.scores import FoldScore
 from imageclef_vqa.evaluation.words import SYSTEMS
 
-_FOLDS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
+HEADINGS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ReportFold:
 
     @property
     def heading(self) -> str:
-        return _FOLDS.get(self.name, self.name)
+        return HEADINGS.get(self.name, self.name)
 
     @property
     def system(self) -> str:

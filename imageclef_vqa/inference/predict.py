@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
+from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.calibration import (
@@ -43,7 +44,6 @@ from imageclef_vqa.workspace import Workspace
 
 IMAGES_AT_ONCE = 32  # at most, and lost at most where a run is killed
 FOLDS = ("val", "test", "train")
-IDS_FILE = "test_image_ids.txt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from imageclef_vqa.data.synthetic.render import render_scene
 from imageclef_vqa.data.synthetic.sampling import sample_scene
 from imageclef_vqa.data.synthetic.scene import BATCHES, POLYPS, Scene
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import folder_beside
 from imageclef_vqa.progress import track
 from imageclef_vqa.task.questions import QUESTIONS
 
@@ -60,13 +59,9 @@ def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int) 
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise refused
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-        try:
+        with folder_beside(folder) as part:
             _write(part / "data", images, test, np.random.default_rng(seed))
             os.replace(part / "data", folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise MedvqaError(
             f"cannot write {folder}: {error.strerror or error}",
