@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_models import GLM
 
 from imageclef_vqa import runtime
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import GLMConfig, T5Config
+from imageclef_vqa.models.presets import T5Config
 
 runtime.prepare("cpu", seed=0)
 
@@ -23,16 +24,6 @@ from imageclef_vqa.models.weights.source import open_source  # noqa: E402
 from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
 
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
-GLM = GLMConfig(
-    vocab_size=90,
-    hidden_size=24,
-    num_layers=2,
-    num_attention_heads=3,
-    inner_hidden_size=33,
-    gmask_token_id=81,
-    bos_token_id=84,
-    eos_token_id=85,
-)
 MODELS = {
     "t5": T5,
     "flan-t5": replace(T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),

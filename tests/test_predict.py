@@ -381,14 +381,16 @@ def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_on
 
 def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, monkeypatch):
     monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
-    monkeypatch.setattr(sharding, "_work", killed)
     path = Workspace.at(root, "one").predictions("test")
     path.unlink(missing_ok=True)
-    result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
+    with monkeypatch.context() as while_killed:
+        while_killed.setattr(sharding, "_work", killed)
+        result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
     assert result.exit_code == 1
     assert "cpu failed: it ended with -9" in result.output
     assert "the same command goes on from there; if memory ran out, in one process: --devices 0" in result.output
     assert not path.exists()
+    assert len(predicted(root, "--devices", "cpu,cpu")) == TEST * len(QUESTIONS)
 
 
 def killed(*_):

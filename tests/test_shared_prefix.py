@@ -1,10 +1,13 @@
 """An image whose visual tokens are read once for all its questions is read as if questions were hidden from them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import small_models
 
 from imageclef_vqa import runtime
-from imageclef_vqa.models.presets import GLMConfig, T5Config
+from imageclef_vqa.models.presets import T5Config
 
 runtime.prepare("cpu", seed=0)
 
@@ -12,16 +15,7 @@ import paddle  # noqa: E402  (after the environment is set for it)
 
 from imageclef_vqa.models.language import build_language  # noqa: E402
 
-GLM = GLMConfig(
-    vocab_size=90,
-    hidden_size=24,
-    num_layers=3,
-    num_attention_heads=3,
-    inner_hidden_size=33,
-    gmask_token_id=81,
-    bos_token_id=84,
-    eos_token_id=85,
-)
+GLM = replace(small_models.GLM, num_layers=3)
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
 IMAGE_OF_PAIR = paddle.to_tensor([0, 0, 1, 0])
 QUESTION = paddle.to_tensor([[20, 21, 22, 23], [24, 0, 0, 0], [25, 26, 0, 0], [27, 28, 29, 0]])

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_models import GLM
 
 from imageclef_vqa import runtime
-from imageclef_vqa.models.presets import GLMConfig, T5Config
+from imageclef_vqa.models.presets import T5Config
 
 runtime.prepare("cpu", seed=0)
 
@@ -27,16 +28,6 @@ MODELS = {
     "silu": replace(SIZES, feed_forward_proj="gated-silu", d_kv=8, layer_norm_epsilon=1e-3),
     "few buckets": replace(SIZES, relative_attention_num_buckets=8, num_layers=1),
 }
-GLM = GLMConfig(
-    vocab_size=90,
-    hidden_size=24,
-    num_layers=2,
-    num_attention_heads=3,
-    inner_hidden_size=33,
-    gmask_token_id=81,
-    bos_token_id=84,
-    eos_token_id=85,
-)
 VISUAL = paddle.to_tensor(np.random.default_rng(0).standard_normal((3, 5, 24)).astype("float32"))
 QUESTION = paddle.to_tensor([[20, 21, 22, 23], [24, 0, 0, 0], [0, 25, 26, 0]])
 MASK = (QUESTION != 0).astype("int64")
