@@ -68,7 +68,7 @@ def test_all_problems_of_labels_and_images_are_told_at_once(folder: Path) -> Non
     [
         (b'[{"ImageID": ', "gt.json: not JSON"),
         (b"\xff\xfe\xfa", "gt.json: not JSON"),
-        (b"[" * 200_000, "gt.json: nested too deeply to be labels"),
+        (b"[" * 200_000, "gt.json: not JSON: recursion limit"),
         (b"[" + b"9" * 10_000 + b"]", "gt.json: not JSON"),
         (b'{"a": 1}', "gt.json: an object at the top, where a list of images belongs"),
         (b"NaN", "gt.json: NaN, a number at the top"),

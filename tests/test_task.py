@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.task import (
@@ -108,7 +108,7 @@ def test_every_training_answer_can_be_given(labels: list[tuple[int, list[str]]])
 @pytest.mark.parametrize("image_id", ["../a", "/etc/passwd", "a/b", "", ".hidden", "a\n", "a" * 129, "a\0"])
 def test_an_id_that_could_leave_its_folder_is_no_id(image_id: str) -> None:
     with pytest.raises(ValidationError):
-        GtRecord(ImageID=image_id, Labels=[])
+        TypeAdapter(GtRecord).validate_python({"ImageID": image_id, "Labels": []})
 
 
 def prediction(**fields: object) -> Prediction:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from imageclef_vqa.errors import DataError
 from imageclef_vqa.task import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
 
 _REMEDY = "take the organisers' file as it is, or mend these records"
+_RECORD = TypeAdapter(GtRecord)
 _ANSWER_TYPES = {question.answer_type for question in QUESTIONS}
 _SHOWN_CHARACTERS = 40
 
@@ -51,14 +53,12 @@ def read_json(path: Path) -> Any:
         DataError: there is no such file, or it is not JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return from_json(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError([f"{path}: there is no such file"], remedy="unpack the organisers' files there") from error
     except OSError as error:
         raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
-    except RecursionError as error:
-        raise DataError([f"{path}: nested too deeply to be labels"], remedy=_REMEDY) from error
-    except ValueError as error:  # syntax, encoding, numbers without end
+    except ValueError as error:  # syntax, encoding, numbers without end, lists without end in each other
         raise DataError([f"{path}: not JSON: {error}"], remedy="the file may be incomplete: fetch it again") from error
 
 
@@ -79,17 +79,18 @@ def read_labels(path: Path) -> Labels:
         where = f"{path}, image {number}" + (f" ({image_id[:_SHOWN_CHARACTERS]})" if isinstance(image_id, str) else "")
         kept = _without_segmentation(raw, labels.oddities)
         try:
-            record = GtRecord.model_validate(kept)
+            record = _RECORD.validate_python(kept)
         except ValidationError as error:
             labels.problems.extend(_complaints(where, kept, error))
             if any(fault["loc"][:1] in {(), ("ImageID",)} for fault in error.errors()):
                 continue
-            record = GtRecord(ImageID=kept["ImageID"], Labels=[])  # its image is looked at all the same
-        if record.ImageID in labels.records:
-            labels.problems.append(f"{where}: the same image is already record {labels.records[record.ImageID]}")
+            record = {"ImageID": kept["ImageID"], "Labels": []}  # its image is looked at all the same
+        image_id = record["ImageID"]
+        if image_id in labels.records:
+            labels.problems.append(f"{where}: the same image is already record {labels.records[image_id]}")
             continue
-        labels.records[record.ImageID] = number
-        labels.answers[record.ImageID] = dict(_answers(where, record, labels))
+        labels.records[image_id] = number
+        labels.answers[image_id] = _answers(where, record, labels)
     if not labels.problems and not any(labels.answers.values()):
         labels.problems.append(f"{path}: no image has an answer to any of the {len(QUESTIONS)} questions of the task")
     return labels
@@ -105,27 +106,27 @@ def _without_segmentation(raw: Any, oddities: Oddities) -> Any:
     return {**raw, "Labels": rows}
 
 
-def _answers(where: str, record: GtRecord, labels: Labels) -> Iterator[tuple[int, tuple[str, ...]]]:
-    seen: set[int] = set()
-    for label in record.Labels:
-        question = find_question(label.Question)
+def _answers(where: str, record: GtRecord, labels: Labels) -> dict[int, tuple[str, ...]]:
+    image_id, answers = record["ImageID"], dict[int, tuple[str, ...]]()  # those that are empty as (), for a while
+    for label in record["Labels"]:
+        text, answer_type, answer = label["Question"], label["AnswerType"], label["Answer"]
+        question = find_question(text)
         if question is None:
-            labels.oddities.add(f"unknown question {label.Question[:80]!r}, ignored", record.ImageID)
+            labels.oddities.add(f"unknown question {text[:80]!r}, ignored", image_id)
             continue
-        if label.AnswerType not in _ANSWER_TYPES:
-            labels.oddities.add(f"unknown answer type {label.AnswerType[:80]!r}", record.ImageID)
-        if question.id in seen:
+        if answer_type not in _ANSWER_TYPES:
+            labels.oddities.add(f"unknown answer type {answer_type[:80]!r}", image_id)
+        if question.id in answers:
             labels.problems.append(f"{where}, question {question.id}: answered twice; an image answers each once")
             continue
-        seen.add(question.id)
-        given = tuple(filter(str.strip, label.Answer))
-        if len(given) < max(len(label.Answer), 1):
-            labels.oddities.add(f"empty answer to question {question.id}, left out", record.ImageID)
-        if given:
-            yield question.id, given
-    for question in QUESTIONS:
-        if question.id not in seen:
-            labels.oddities.add(f"missing question {question.id} ({question.text})", record.ImageID)
+        given = answers[question.id] = tuple(filter(str.strip, answer))
+        if not given or len(given) < len(answer):
+            labels.oddities.add(f"empty answer to question {question.id}, left out", image_id)
+    if len(answers) < len(QUESTIONS):
+        for question in QUESTIONS:
+            if question.id not in answers:
+                labels.oddities.add(f"missing question {question.id} ({question.text})", image_id)
+    return answers if all(answers.values()) else {key: given for key, given in answers.items() if given}
 
 
 def _complaints(where: str, raw: Any, error: ValidationError) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imageclef_vqa.evaluation.estimates import Interval, share_interval
+from imageclef_vqa.evaluation.estimates import Interval, interval_of, share_interval
 from imageclef_vqa.evaluation.metrics import PairAnswers, members
 from imageclef_vqa.evaluation.uncertainty import Draws, clusters_of
 
@@ -66,7 +66,7 @@ def calibrate(
         Bin(
             confidence=float(confidence[part].mean()),
             accuracy=float(right[part].mean()),
-            interval=share_interval(samples[:, column], int((sizes[:, column] > 0).sum()))
+            interval=share_interval(interval_of(samples[:, column]), int((sizes[:, column] > 0).sum()))
             if resamples and draws.count > 1
             else None,
             pairs=len(part),

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.evaluation.metrics import Answers, members
+from imageclef_vqa.evaluation.metrics import Answers, forms, members
 
 CASE, SPELLING, JOINED, SINGLE = (
     "differs in case alone",
@@ -49,20 +49,22 @@ def _spelling_key(answer: str) -> str:
     return "".join("".join(sorted(run) if alpha else run) for alpha, run in groupby(letters, key=str.isalpha))
 
 
+@lru_cache(maxsize=1 << 12)
 def _keys(answers: Answers) -> frozenset[str]:
     return frozenset(_spelling_key(answer) for answer in answers)
 
 
+@lru_cache(maxsize=1 << 12)
 def _split_keys(answers: Answers) -> frozenset[str]:
     parts = (part for answer in answers for part in _SEPARATORS.split(answer.casefold()[: 10 * _LONGEST]))
     return frozenset(key for part in parts if (key := _spelling_key(part)))
 
 
 def _fault(given: Answers, gold: Answers, singles: bool) -> str | None:
-    one, other = members(given), members(gold)
+    (_, one, folded), (_, other, folded_gold) = forms(given), forms(gold)
     if not one or one == other:
         return None
-    if {answer.casefold() for answer in one} == {answer.casefold() for answer in other}:
+    if folded == folded_gold:
         return CASE
     keys = _keys(gold)
     if _keys(given) == keys:

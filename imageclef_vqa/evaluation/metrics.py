@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,32 @@ PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → a
 Couple = tuple[int, Answers, Answers]  # question id, given, gold
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
-T = TypeVar("T", bound=np.floating)
+T = TypeVar("T", bound=np.number)
 
 PAIR_METRICS = ("exact_set", "exact_ordered", "folded_set", "first_answer", "precision", "recall", "f1")
 CLASS_METRICS = ("macro_f1", "mcc")
 
 
+class Forms(NamedTuple):
+    """An answer in the forms in which it is compared: in order, as the set, as the set without case."""
+
+    stripped: Answers
+    members: frozenset[str]
+    folded: frozenset[str]
+
+
 @lru_cache(maxsize=1 << 16)
+def forms(answers: Answers) -> Forms:
+    """The forms of one answer, which many pairs share."""
+    stripped, own = tuple(answer.strip() for answer in answers), as_set(answers)
+    return Forms(stripped, own, frozenset(answer.casefold() for answer in own))
+
+
 def members(answers: Answers) -> frozenset[str]:
     """`as_set`, which is asked for the same answers many times."""
-    return as_set(answers)
+    return forms(answers).members
 
 
-@lru_cache(maxsize=1 << 16)
 def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
     """The value of each of `PAIR_METRICS`, 0 to 1, for one pair.
 
@@ -41,13 +54,13 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
     answer alone would have been worth; precision, recall and F1 are over the members of the two sets, as
     scikit-learn's `average="samples"` has them; two empty sets agree in all.
     """
-    one, other = members(given), members(gold)
+    (ordered, one, folded), (ordered_gold, other, folded_gold) = forms(given), forms(gold)
     shared = len(one & other)
     return (
         float(one == other),
-        float([answer.strip() for answer in given] == [answer.strip() for answer in gold]),
-        float({answer.casefold() for answer in one} == {answer.casefold() for answer in other}),
-        float(members(given[:1]) == other),
+        float(ordered == ordered_gold),
+        float(folded == folded_gold),
+        float(other.issuperset(ordered[:1]) and len(other) == len(ordered[:1])),
         shared / len(one) if one else float(not other),
         shared / len(other) if other else float(not one),
         2 * shared / (len(one) + len(other)) if one or other else 1.0,
@@ -156,7 +169,8 @@ def class_counts(given: Labels, gold: Labels, weights: NDArray[T]) -> NDArray[T]
 def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels | None = None) -> NDArray[T]:
     """`[label, column]`: for each of `count` labels, the sum of the rows of `values` that have it.
 
-    `labels` belong to the rows of `values`, or to the `rows` of it that are named.
+    `labels` belong to the rows of `values`, or to the `rows` of it that are named. Sums are of the type of `values`,
+    which has to hold them.
     """
     sizes, order = np.bincount(labels, minlength=count), np.argsort(labels, kind="stable")
     starts = np.cumsum(sizes) - sizes
@@ -164,7 +178,7 @@ def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels |
     sums = np.zeros((count, values.shape[1]), dtype=values.dtype)
     for size in np.unique(sizes[sizes > 0]):  # labels of like size at once: there are few sizes, whatever the labels
         alike = np.flatnonzero(sizes == size)
-        sums[alike] = values[rows[starts[alike, None] + np.arange(size)]].sum(axis=1)
+        sums[alike] = values[rows[starts[alike, None] + np.arange(size)]].sum(axis=1, dtype=values.dtype)
     return sums
 
 
@@ -193,7 +207,7 @@ def matthews(counts: NDArray[T]) -> Numbers:
     return np.where(total > 0, defined, np.nan)
 
 
-def _products(one: NDArray[T], other: NDArray[T]) -> Numbers:
-    """Two tables `[class, resample]`, multiplied and summed over the classes; exact, where float32 would not be."""
+def _products(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
+    """Two tables `[class, resample]`, multiplied and summed over the classes; exact, as narrow numbers are not."""
     products: Numbers = np.einsum("cr,cr->r", one, other, dtype=np.float64)
     return products

@@ -137,9 +137,7 @@ def score_answers(
     asked = list(table.by_question)
     form = [cost for question_id in asked for cost in form_costs(question_id, table.by_question[question_id].counts)]
     return Score(
-        overall=GlobalScore(
-            form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.overall(asked)
-        ),
+        overall=GlobalScore(form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.of(-1)),
         questions=tuple(
             QuestionScore(
                 id=question_id,
@@ -180,13 +178,13 @@ def score_fold(
             answers, gold, majority=majority, linear=linear, groups=groups, heights=heights, draws=draws
         )
 
-    unseen = {pair: answers for pair, answers in gold.items() if pair[0] not in (seen or ())}
+    unseen = {pair: answers for pair, answers in gold.items() if pair[0] not in seen} if seen else None
     return FoldScore(
         **dict(score(final)),
         answered_by=answered_by,
         blip2=None if blip2 is None else score(blip2),
         seen=None if seen is None else len({image_id for image_id, _ in gold if image_id in seen}),
-        exact_set_unseen=rounded(global_accuracy(final, unseen)) if seen and unseen else None,
+        exact_set_unseen=rounded(global_accuracy(final, unseen)) if unseen else None,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.evaluation.estimates import interval_of, rounded, share_interval
+from imageclef_vqa.evaluation.estimates import intervals_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, PairTable, mean_per_question, members
 from imageclef_vqa.evaluation.uncertainty import Draws
 
@@ -67,23 +67,25 @@ def score_slices(
     if not masks:
         return ()
     everywhere = mean_per_question(right)
-    samples = _sample(list(masks.values()), right, draws) if draws is not None else None
+    intervals = None
+    if draws is not None:
+        own, gaps = _sample(list(masks.values()), right, draws)
+        intervals = list(zip(intervals_of(own), intervals_of(gaps), strict=True))
     slices = []
     for place, ((by, name), mask) in enumerate(masks.items()):
-        own, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
+        accuracy, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
         images = mask.any(axis=1)
         clusters = 0 if draws is None else len(np.unique(draws.clusters[images]))
+        interval, gap_interval = intervals[place] if intervals and clusters > 1 else (None, None)
         slices.append(
             Slice(
                 by=by,
                 name=name,
                 images=int(images.sum()),
-                exact_set=rounded(own),
-                interval=share_interval(samples[0][:, place], clusters)
-                if samples is not None and clusters > 1
-                else None,
-                gap=rounded(own - expected),
-                gap_interval=interval_of(samples[1][:, place]) if samples is not None and clusters > 1 else None,
+                exact_set=rounded(accuracy),
+                interval=share_interval(interval, clusters) if interval else None,
+                gap=rounded(accuracy - expected),
+                gap_interval=gap_interval,
             )
         )
     return tuple(slices)

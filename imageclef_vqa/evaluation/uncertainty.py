@@ -19,6 +19,7 @@ from imageclef_vqa.evaluation.metrics import Numbers, sums_by_label
 RESAMPLES = 10_000
 # Resamples at a time, whose numbers stay in the cache: of 2,000 clusters, 0.3 MB to draw and 1.6 MB to multiply.
 _DRAWN, _MULTIPLIED = 20, 200
+_MIDDLE = (0.025, 0.975)
 _EXACT = 2**24  # whole numbers below it are themselves in float32
 
 
@@ -45,10 +46,13 @@ class Draws:
         return int(self.clusters.max()) + 1
 
     @cached_property
-    def times(self) -> NDArray[np.uint16]:
-        """How often each cluster was drawn, `[resample, cluster]`."""
+    def times(self) -> NDArray[np.uint8]:
+        """How often each cluster was drawn, `[resample, cluster]`.
+
+        A byte holds it: of n clusters drawn n times, one comes 256 times with a chance below 1 / 256!, about 1e-507.
+        """
         random = np.random.default_rng(self.seed)
-        times = np.empty((self.resamples, self.count), dtype=np.uint16)
+        times = np.empty((self.resamples, self.count), dtype=np.uint8)
         for start in range(0, self.resamples, _DRAWN):
             rows = min(_DRAWN, self.resamples - start)
             drawn = random.integers(self.count, size=(rows, self.count))
@@ -57,9 +61,9 @@ class Draws:
             times[start : start + rows] = counts.reshape(rows, self.count)
         return times
 
-    def times_of_images(self, resamples: int) -> NDArray[np.float32]:
+    def times_of_images(self, resamples: int) -> NDArray[np.uint8]:
         """How often each image stands in the first `resamples`, `[image, resample]`."""
-        return self.times[:resamples].T.astype(np.float32)[self.clusters]
+        return np.ascontiguousarray(self.times[:resamples].T)[self.clusters]
 
     def sums(self, table: Numbers, resamples: int | None = None) -> Numbers:
         """Column sums `[resample, column]` of `table` [image, column] over the images drawn; of the first resamples."""
@@ -109,7 +113,16 @@ def mean_of_known(samples: Numbers) -> Numbers:
     )
 
 
+def intervals95(samples: Numbers) -> list[tuple[float, float]]:
+    """The middle 95% of each column of `samples` [resample, column], NaN apart; NaN where there is nothing else."""
+    known = ~np.isnan(samples)
+    if known.all():
+        return [(float(low), float(high)) for low, high in np.quantile(samples, _MIDDLE, axis=0).T]
+    parts = [column[there] for column, there in zip(samples.T, known.T, strict=True)]
+    limits = (np.quantile(part, _MIDDLE) if len(part) else (np.nan, np.nan) for part in parts)
+    return [(float(low), float(high)) for low, high in limits]
+
+
 def interval95(samples: Numbers) -> tuple[float, float]:
-    """The middle 95% of `samples`, NaN apart."""
-    low, high = np.quantile(samples[~np.isnan(samples)], (0.025, 0.975))
-    return float(low), float(high)
+    """The middle 95% of `samples` [resample], NaN apart."""
+    return intervals95(samples[:, None])[0]

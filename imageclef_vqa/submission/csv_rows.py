@@ -10,8 +10,7 @@ from operator import itemgetter
 
 from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.reading import Reading
-from imageclef_vqa.submission.records import COLUMNS, Row
-from imageclef_vqa.task import split_answers
+from imageclef_vqa.submission.records import COLUMNS, Row, cell_answers
 
 _MOST_LINES = 1_000_000  # nearly all of them empty, in a file of 16 MiB
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ":": "colons"}
@@ -49,7 +48,7 @@ def csv_rows(text: str, reading: Reading) -> Iterator[Row]:
                 reading.fault("cells", f"{where}: {len(cells)} columns, not {len(COLUMNS)}")
                 continue
             image_id, question_id, question, answer = in_order(cells)
-            yield where, image_id, _whole_number(question_id), question, _cell_answers(answer)
+            yield where, image_id, _whole_number(question_id), question, cell_answers(answer)
     except csv.Error as error:
         quote = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
         reading.fault("syntax", f"{name}, line {reader.line_num}: {error}{quote}")
@@ -97,15 +96,6 @@ def _fault_of_header(header: Sequence[str], reading: Reading) -> None:
     reading.fault("columns", f"{reading.name}, row 1: columns are {shown}, not {', '.join(COLUMNS)}{why}")
 
 
-# Cells repeat: there are 18 numbers, and few answers to each question.
-@lru_cache(maxsize=1 << 10)
+@lru_cache(maxsize=1 << 10)  # there are 18
 def _whole_number(cell: str) -> int | str:
     return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 4 and cell == str(int(cell)) else cell
-
-
-@lru_cache(maxsize=1 << 12)
-def _cell_answers(cell: str) -> list[str] | str:
-    try:
-        return split_answers(cell)
-    except (ValueError, RecursionError):
-        return cell

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from imageclef_vqa.submission.reading import Reading
-from imageclef_vqa.submission.records import COLUMNS, Row
-from imageclef_vqa.task import QUESTIONS, Profile, split_answers
+from imageclef_vqa.submission.records import COLUMNS, Row, cell_answers
+from imageclef_vqa.task import QUESTIONS, Profile
 
 _MOST_ANSWERS = 100
 _MOST_DIGITS = 15
@@ -136,12 +136,4 @@ def _predictions(content: Any, reading: Reading, profile: Profile) -> Iterator[R
             if isinstance(row["img_id"], str):
                 reading.faulty.add((row["img_id"], question.id))
             continue
-        answer = _apart(row["answer"])
-        yield where, row["img_id"], question.id, row["question"], answer
-
-
-def _apart(answer: str) -> list[str] | tuple[str]:
-    try:
-        return split_answers(answer)
-    except (ValueError, RecursionError):
-        return (answer,)
+        yield where, row["img_id"], question.id, row["question"], cell_answers(row["answer"])

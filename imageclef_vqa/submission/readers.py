@@ -11,8 +11,8 @@ from imageclef_vqa.submission.csv_rows import csv_rows
 from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.json_rows import json_rows
 from imageclef_vqa.submission.reading import Reading
-from imageclef_vqa.submission.records import COLUMNS, Answers, Row
-from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, split_answers
+from imageclef_vqa.submission.records import COLUMNS, Answers, Row, cell_answers
+from imageclef_vqa.task import GI_2023, QUESTIONS, Profile
 
 _OTHER_FILES = {
     b"\xff\xfe\0\0": ", but UTF-32",
@@ -141,11 +141,13 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
                 faulty.add(pair)
                 continue
             respelt.append(f"{where}: {text!r:.80}, question {question_id} is {spelt[question_id]!r}")
-        if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
-            reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
-            faulty.add(pair)
-            continue
-        answers[pair] = tuple(answer)
+        if not isinstance(answer, tuple):
+            if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
+                reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
+                faulty.add(pair)
+                continue
+            answer = tuple(answer)
+        answers[pair] = answer
     if respelt:
         message = f"{number(len(respelt), 'question is', 'questions are')} spelt otherwise than in the data"
         reading.odd("error", "question-text", respelt, message, "write its text as the data have it")
@@ -172,11 +174,5 @@ def as_lists(reading: Reading) -> dict[tuple[str, int], Answers]:
     """The answers of a file that writes each as one string, `Pink; Red`, taken apart; of any other file as they are."""
     if reading.form == "list":
         return reading.answers
-    return {pair: _apart(answers) for pair, answers in reading.answers.items()}
-
-
-def _apart(answers: Answers) -> Answers:
-    try:
-        return tuple(split_answers(answers[0]))
-    except (ValueError, RecursionError):
-        return answers
+    cells = {pair: cell_answers(answers[0]) for pair, answers in reading.answers.items()}
+    return {pair: (cell,) if isinstance(cell, str) else cell for pair, cell in cells.items()}

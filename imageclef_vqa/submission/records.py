@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import RootModel, model_validator
 
-from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, SubmittedAnswer
+from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, SubmittedAnswer, split_answers
 from imageclef_vqa.task.records import ImageId
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
 Layout = dict[str, list[dict[str, Any]]]  # the organisers' JSON: image id → [{QuestionID, Question, Answer}, …]
-Row = tuple[str, Any, Any, Any, Any]  # where it stands, then ImageID, QuestionID, Question, Answer
+Row = tuple[str, Any, Any, Any, Any]  # where it stands, ImageID, QuestionID, Question, Answer: a tuple is of strings
 COLUMNS = ("ImageID", "QuestionID", "Question", "Answer")
+
+
+@lru_cache(maxsize=1 << 12)  # there are few answers to each question
+def cell_answers(cell: str) -> Answers | str:
+    """The answers in one cell of text; the cell itself where it starts like a JSON list of strings and is none."""
+    try:
+        return tuple(split_answers(cell))
+    except (ValueError, RecursionError):
+        return cell
 
 
 class Submission(RootModel[dict[ImageId, tuple[SubmittedAnswer, ...]]]):

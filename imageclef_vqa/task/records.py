@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from typing_extensions import TypedDict  # Pydantic wants it on Python before 3.12
 
 from imageclef_vqa.task.questions import QUESTIONS
 
@@ -20,7 +21,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Label(_Record):
+@with_config(ConfigDict(extra="forbid"))
+class Label(TypedDict):
     """One row of `Labels` in `gt.json`. An answer is a list of strings, numbers too."""
 
     Question: Text
@@ -28,8 +30,9 @@ class Label(_Record):
     Answer: list[Text]
 
 
-class GtRecord(_Record):
-    """One image of `gt.json`, its labels still unread."""
+@with_config(ConfigDict(extra="forbid"))
+class GtRecord(TypedDict):
+    """One image of `gt.json`, its labels still unread. A checked dict: there are tens of thousands of labels."""
 
     ImageID: ImageId
     Labels: list[Label]
