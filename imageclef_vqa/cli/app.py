@@ -1,4 +1,4 @@
-"""The program: its commands in the order in which a competitor types them, and how every one of them ends."""
+"""The program, and how every command of it ends."""
 
 from __future__ import annotations
 
@@ -10,26 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
-from imageclef_vqa.cli.ask import ask
-from imageclef_vqa.cli.baseline import baseline
-from imageclef_vqa.cli.check import check
-from imageclef_vqa.cli.demo import demo
-from imageclef_vqa.cli.doctor import doctor
-from imageclef_vqa.cli.finetune import finetune
-from imageclef_vqa.cli.import_ import imports
-from imageclef_vqa.cli.package import package
-from imageclef_vqa.cli.plan import plan
-from imageclef_vqa.cli.predict import predict
-from imageclef_vqa.cli.route import route
-from imageclef_vqa.cli.runs import runs
-from imageclef_vqa.cli.score import score
-from imageclef_vqa.cli.split import split
-from imageclef_vqa.cli.weights import weights
+from imageclef_vqa.cli.commands import Commands
 from imageclef_vqa.errors import MedvqaError
 
 
 class _Program(TyperGroup):
     """Turns what a user can mend into a message, and an interruption into exit code 130."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": Commands()})
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
@@ -50,6 +39,7 @@ app = typer.Typer(
     cls=_Program,
     no_args_is_help=True,
     add_completion=False,
+    suggest_commands=False,  # Click does
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich would double the time that --help takes
     help="MEDVQA-GI, from the official files to a submission: split → finetune → predict → route → score → package.",
@@ -69,13 +59,6 @@ def _program(
     ] = False,
 ) -> None:
     pass
-
-
-COMMANDS = (split, finetune, predict, route, score, package, check, ask, runs, baseline, plan, doctor, demo)
-for command in COMMANDS:
-    app.command()(command)
-app.add_typer(weights, name="weights")
-app.add_typer(imports, name="import")
 
 
 def main() -> None:

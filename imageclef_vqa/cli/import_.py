@@ -10,15 +10,21 @@ import typer
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
 from imageclef_vqa.workspace import Workspace
 
-imports = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make another data set one of this task.")
+import_ = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    suggest_commands=False,
+    rich_markup_mode=None,
+    help="Make another data set one of this task.",
+)
 
 
-@imports.callback()
-def _imports() -> None:
+@import_.callback()
+def _import() -> None:
     pass
 
 
-@imports.command("kvasir-vqa")
+@import_.command("kvasir-vqa")
 def kvasir_vqa(
     table: Annotated[Path, typer.Argument(metavar="CSV", help="Its table: source,question,answer,img_id.")],
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder that holds <img_id>.jpg.")],
