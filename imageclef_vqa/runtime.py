@@ -21,6 +21,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups, version 2
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _NUMBER = r"(0|[1-9]\d{0,3})"
 _DEVICE = re.compile(rf"auto|cpu|(gpu|npu)(:{_NUMBER})?")
 _ONE_OF_SEVERAL = re.compile(rf"{_NUMBER}|cpu|(gpu|npu):{_NUMBER}")
@@ -265,3 +266,17 @@ def collector_paused() -> Iterator[None]:
             gc.freeze()
             gc.unfreeze()  # all that was read has lived long: else the next record would set off a search through it
             gc.enable()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """NumPy, if it is first imported meanwhile, multiplies in one thread, unless the user has set how many: to start
+    others, which run in circles until there is a product for them, takes 0.1 s of small ones."""
+    if _BLAS_THREADS in os.environ:
+        yield
+        return
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_BLAS_THREADS]

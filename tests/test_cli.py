@@ -41,7 +41,7 @@ def test_help_needs_no_paddle_and_nothing_heavy(name):
     assert "Usage" in done.stdout
 
 
-def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables(tmp_path):
+def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables_nor_starts_threads(tmp_path):
     row = {"Question": QUESTIONS[4].text, "AnswerType": "Yes/No", "Answer": ["Yes"]}
     (tmp_path / "gt.json").write_text(json.dumps([{"ImageID": "img1", "Labels": [row]}]))
     write_run(tmp_path / "run.csv", {("img1", 4): ("Yes",)}, ["img1"])
@@ -50,9 +50,13 @@ def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables(tmp_path)
         "try: app(['score', 'run.csv', '--gold', 'gt.json', '--json'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "unused = {'PIL', 'rich', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
-        "assert not unused, unused"
+        "assert not unused, unused\n"
+        "import os, threadpoolctl\n"
+        "assert [each['num_threads'] for each in threadpoolctl.threadpool_info()] == [1]\n"
+        "assert 'OPENBLAS_NUM_THREADS' not in os.environ"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    unset = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=unset)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["global"]["exact_set"] == 1.0
 

@@ -10,7 +10,7 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.runtime import collector_paused
+from imageclef_vqa.runtime import collector_paused, one_blas_thread
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @collector_paused()
+@one_blas_thread()
 def score(
     files: Annotated[
         list[str] | None,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.evaluation.estimates import intervals_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, PairTable, mean_per_question, members
-from imageclef_vqa.evaluation.uncertainty import Draws
+from imageclef_vqa.evaluation.uncertainty import Draws, distinct_columns
 
 _PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
 _LONGEST = 4
@@ -96,8 +96,10 @@ def _sample(masks: Sequence[Mask], right: Numbers, draws: Draws) -> tuple[Number
     questions = right.shape[1]
     known, hit = ~np.isnan(right), np.nan_to_num(right)
     hits = draws.sums(np.stack([np.where(mask, hit, 0.0).sum(axis=1) for mask in masks], axis=1), _RESAMPLES)
-    asked = draws.sums(np.concatenate([*masks, known, hit], axis=1), _RESAMPLES)
-    asked, totals, rights = np.split(asked, (questions * len(masks), questions * (len(masks) + 1)), axis=1)
+    asked = np.concatenate([*masks, known], axis=1)
+    first, place = distinct_columns(asked)  # a mask of whole images is one column, where all questions have answers
+    sizes, rights = np.split(draws.sums(np.concatenate([asked[:, first], hit], axis=1), _RESAMPLES), [len(first)], 1)
+    asked, totals = np.split(sizes[:, place], [questions * len(masks)], axis=1)
     accuracy = np.divide(rights, totals, out=np.zeros(totals.shape), where=totals > 0)
     asked = asked.reshape(-1, len(masks), questions)
     expected, sizes = (asked * accuracy[:, None]).sum(axis=2), asked.sum(axis=2)
