@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
 from typing_extensions import TypedDict  # Pydantic wants it on Python before 3.12
 
 from imageclef_vqa.task.questions import QUESTIONS
@@ -14,7 +14,14 @@ ImageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]
 QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
 Text = Annotated[str, StringConstraints(strict=True)]
 NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]
+Members = TypeVar("Members", tuple[str, ...], list[str])
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+def _distinct(answers: Members) -> Members:
+    if len(set(answers)) != len(answers):
+        raise ValueError("an answer is repeated")
+    return answers
 
 
 class _Record(BaseModel):
@@ -57,21 +64,15 @@ class Prediction(_Record):
 
     image_id: ImageId
     question_id: QuestionId
-    answers: tuple[NonEmpty, ...] = Field(min_length=1)
+    answers: Annotated[tuple[NonEmpty, ...], Field(min_length=1), AfterValidator(_distinct)]
     probability: Probability
     candidates: tuple[Candidate, ...] = ()
-    members: dict[NonEmpty, Probability] = {}
+    members: dict[NonEmpty, Probability] = Field(default_factory=dict)  # a default in braces is copied, slowly
     model: str
     trained: bool = True
     prior: bool = False
     replaced: tuple[NonEmpty, ...] | None = None
     reason: str | None = None
-
-    @model_validator(mode="after")
-    def _is_a_set(self) -> Prediction:
-        if len(set(self.answers)) != len(self.answers):
-            raise ValueError("an answer is repeated")
-        return self
 
 
 class SubmittedAnswer(_Record):
@@ -79,13 +80,11 @@ class SubmittedAnswer(_Record):
 
     QuestionID: QuestionId
     Question: Text
-    Answer: list[NonEmpty] = Field(min_length=1)
+    Answer: Annotated[list[NonEmpty], Field(min_length=1), AfterValidator(_distinct)]
 
     @model_validator(mode="after")
     def _spells_its_question(self) -> SubmittedAnswer:
         expected = QUESTIONS[self.QuestionID].text
         if self.Question != expected:
             raise ValueError(f"question {self.QuestionID} is spelt {expected!r} in the data, here {self.Question!r}")
-        if len(set(self.Answer)) != len(self.Answer):
-            raise ValueError("an answer is repeated")
         return self
