@@ -61,6 +61,27 @@ def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables_nor_start
     assert json.loads(done.stdout)["global"]["exact_set"] == 1.0
 
 
+def test_a_command_imports_no_other_one():
+    code = (
+        "import sys\n"
+        "from imageclef_vqa.cli import app\n"
+        "try: app(['score', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        f"others = {{f'imageclef_vqa.cli.{{name}}' for name in {NAMES}}} - {{'imageclef_vqa.cli.score'}}\n"
+        "assert not others & set(sys.modules), others & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("scor", "'score'"), ("weights sho", "'show'")])
+def test_a_mistyped_command_is_corrected_once(typed, meant):
+    done = medvqa(*typed.split())
+    assert done.returncode == 2
+    assert meant in done.stderr
+    assert done.stderr.count("Did you mean") == 1
+
+
 def test_the_commands_stand_in_the_order_in_which_they_are_typed():
     assert NAMES[:6] == ("split", "finetune", "predict", "route", "score", "package")
 
