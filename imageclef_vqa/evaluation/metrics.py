@@ -60,7 +60,7 @@ def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
         float(one == other),
         float(ordered == ordered_gold),
         float(folded == folded_gold),
-        float(other.issuperset(ordered[:1]) and len(other) == len(ordered[:1])),
+        float(frozenset(ordered[:1]) == other),
         shared / len(one) if one else float(not other),
         shared / len(other) if other else float(not one),
         2 * shared / (len(one) + len(other)) if one or other else 1.0,
