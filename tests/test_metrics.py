@@ -103,6 +103,20 @@ def test_macro_f1_and_mcc_agree_with_scikit_learn(pairs):
         assert matthews(counts)[0] == pytest.approx(matthews_corrcoef(other, one))
 
 
+def test_macro_f1_and_mcc_of_more_images_than_a_byte_counts_agree_with_scikit_learn():
+    random = np.random.default_rng(0)
+    given, gold = (
+        random.choice(["Yes", "No", "Not relevant"], size=300, p=p) for p in ([0.6, 0.3, 0.1], [0.9, 0.1, 0])
+    )
+    of_images = [{(f"i{at}", 4): (answer,) for at, answer in enumerate(answers)} for answers in (given, gold)]
+    score = score_answers(*of_images, groups={f"i{at}": at // 3 for at in range(300)}).question(4)
+    assert score.macro_f1 == pytest.approx(f1_score(gold, given, average="macro", zero_division=0), abs=1e-6)
+    assert score.mcc == pytest.approx(matthews_corrcoef(gold, given), abs=1e-6)
+    for metric in ("macro_f1", "mcc"):
+        low, high = score.intervals[metric]
+        assert low < getattr(score, metric) < high < low + 0.3
+
+
 labelled = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=40)
 
 
@@ -120,7 +134,8 @@ def test_sums_by_label_are_those_of_each_label_by_itself(pairs, count):
 def test_sums_of_resamples_are_exact_for_whole_numbers_and_fractions(seed):
     random = np.random.default_rng(seed)
     draws = Draws(np.sort(random.integers(5, size=12)) % 5, seed, resamples=20)
-    for table in (random.integers(0, 2, (12, 4)), random.integers(0, 2**25, (12, 4)), random.random((12, 4))):
+    tables = (random.integers(0, 2, (12, 4)), random.integers(0, 2**25, (12, 4)), random.random((12, 4)))
+    for table in (*tables, np.concatenate(tables, axis=1)):
         per_cluster = np.array([table[draws.clusters == cluster].sum(axis=0) for cluster in range(draws.count)])
         assert draws.sums(table) == pytest.approx(draws.times.astype(float) @ per_cluster, rel=1e-14)
 
