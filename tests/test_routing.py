@@ -304,9 +304,9 @@ def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(pl
     assert "answers are given at most 3 times, and weigh no more for it" in line
 
 
-def memorising(root: Path, by: str) -> Routed:
-    """Route a demo set whose examinations stand there several times over and whose answers are drawn by lot, so that
-    an expert can do nothing but remember; BLIP-2 gives the commonest answer."""
+def write_memorable(root: Path) -> None:
+    """A demo set whose examinations stand there several times over and whose answers are drawn by lot, so that an
+    expert can do nothing but remember."""
     from imageclef_vqa.data.synthetic import write_synthetic_dataset
 
     place = Workspace.at(root)
@@ -328,15 +328,20 @@ def memorising(root: Path, by: str) -> Routed:
             records.append(record(name, q17=kind))
         image.unlink()
     write_labels(place.development, records)
+
+
+def routed_by(by: str, root: Path) -> Routed:
+    """Route one split of it, where BLIP-2 gives the commonest answer."""
+    place = Workspace.at(root, by)
     split = make_split(read_dataset(place.development), val=0.3, by=by)  # type: ignore[arg-type]
     split.write(place.split_file)
-    commonest = "Paris is"
-    write_predictions(place.predictions("val"), [prediction(image, 17, commonest) for image in split.val()])
+    write_predictions(place.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
     return route(place, questions=[17])
 
 
 def test_an_expert_that_memorised_is_accepted_by_image_and_refused_by_group(tmp_path: Path) -> None:
-    (leaky,), (fair,) = (memorising(tmp_path / by, by).decisions for by in ("image", "group"))
+    write_memorable(tmp_path)
+    (leaky,), (fair,) = (routed_by(by, tmp_path).decisions for by in ("image", "group"))
     assert leaky.model != BLIP2
     assert leaky.accuracies[LINEAR].value > 0.85  # chance puts a few examinations on one side
     assert fair.model == BLIP2
