@@ -270,8 +270,10 @@ def collector_paused() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """NumPy, if it is first imported meanwhile, multiplies in one thread, unless the user has set how many: to start
-    others, which run in circles until there is a product for them, takes 0.1 s of small ones."""
+    """NumPy, if it is first imported meanwhile, gets one thread to multiply in, unless the user has said how many.
+
+    Others would run in circles until a product is large enough for them: 0.1 s of a command that has small ones.
+    """
     if _BLAS_THREADS in os.environ:
         yield
         return

