@@ -116,9 +116,9 @@ def begin(folder, device, **environment):
 
 
 @pytest.fixture(scope="module")
-def begun_on_cpu(tmp_path_factory, on_cpu):
+def begun_on_cpu(tmp_path_factory, on_cpu, plugin):
     folder = tmp_path_factory.mktemp("begun") / "workspace"
-    begin(shutil.copytree(on_cpu, folder, ignore=shutil.ignore_patterns("stage2")), "cpu")
+    begin(shutil.copytree(on_cpu, folder, ignore=shutil.ignore_patterns("stage2")), "cpu", CUSTOM_DEVICE_ROOT=plugin)
     return folder
 
 

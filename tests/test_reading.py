@@ -87,6 +87,13 @@ def test_labels_of_the_wrong_shape_are_refused(folder: Path, content: bytes, mes
     assert problems(folder)[0].startswith(message)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_labels_are_read_in_whatever_encoding_json_may_have(folder: Path, encoding: str) -> None:
+    plain = read_dataset(folder).gold()
+    (folder / "gt.json").write_text((folder / "gt.json").read_text(encoding="utf-8"), encoding=encoding)
+    assert read_dataset(folder).gold() == plain
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("image0"),
     lambda inner: (

@@ -9,7 +9,7 @@ from keyword import iskeyword
 
 import click
 import typer
-from typer.main import get_command
+from typer.main import get_group
 
 NAMES = (
     *("split", "finetune", "predict", "route", "score", "package"),
@@ -36,10 +36,10 @@ class Commands(Mapping[str, click.Command]):
 def _command(name: str) -> click.Command:
     """What the module of that name holds under that name: a function, or a `Typer` with commands of its own."""
     word = f"{name}_" if iskeyword(name) else name
-    program = getattr(import_module(f"imageclef_vqa.cli.{word}"), word)
-    if not isinstance(program, typer.Typer):
-        function, program = program, typer.Typer(add_completion=False, rich_markup_mode=None)
-        program.command()(function)
-    command = get_command(program)
-    command.name = name
-    return command
+    member = getattr(import_module(f"imageclef_vqa.cli.{word}"), word)
+    alone = typer.Typer(suggest_commands=False, rich_markup_mode=None)  # as the program's own
+    if isinstance(member, typer.Typer):
+        alone.add_typer(member, name=name)
+    else:
+        alone.command(name)(member)
+    return get_group(alone).commands[name]

@@ -10,13 +10,7 @@ import typer
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
 from imageclef_vqa.workspace import Workspace
 
-import_ = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    suggest_commands=False,
-    rich_markup_mode=None,
-    help="Make another data set one of this task.",
-)
+import_ = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make another data set one of this task.")
 
 
 @import_.callback()

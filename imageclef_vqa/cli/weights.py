@@ -10,11 +10,7 @@ import typer
 from imageclef_vqa.cli.options import JsonOption
 
 weights = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    suggest_commands=False,
-    rich_markup_mode=None,
-    help="Published checkpoints: convert them, show them, verify them.",
+    no_args_is_help=True, rich_markup_mode=None, help="Published checkpoints: convert them, show them, verify them."
 )
 _SOURCES = (
     "A folder (Hugging Face: config.json and its weights; LAVIS: .pth files; or one of ours), a file, or a hub name."

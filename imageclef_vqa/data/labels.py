@@ -53,7 +53,8 @@ def read_json(path: Path) -> Any:
         DataError: there is no such file, or it is not JSON.
     """
     try:
-        return from_json(path.read_text("utf-8-sig"))
+        content = path.read_bytes()
+        return from_json(content.decode(json.detect_encoding(content)))  # Windows may have written UTF-16
     except FileNotFoundError as error:
         raise DataError([f"{path}: there is no such file"], remedy="unpack the organisers' files there") from error
     except OSError as error:

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation.estimates import Interval, intervals_of, rounded
+from imageclef_vqa.evaluation.estimates import MEAN, Interval, intervals_with_mean, rounded
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, tabulate
-from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of, mean_of_known
+from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of
 from imageclef_vqa.task import QUESTIONS
 
 
@@ -98,10 +98,9 @@ def _comparison(name: str, given: PairAnswers, base: Numbers, gold: PairAnswers,
     mine = tabulate(given, gold).of("exact_set")
     asked = np.flatnonzero(~np.isnan(base).all(axis=0))
     own, others = mean_per_question(mine), mean_per_question(base)
-    intervals: list[Interval | None] = [None] * (len(QUESTIONS) + 1)  # of each question and, last, of their mean
+    intervals: Sequence[Interval | None] = [None] * (len(QUESTIONS) + 1)
     if draws is not None:
-        samples = draws.means(mine - base)
-        intervals[:] = intervals_of(np.column_stack([samples, mean_of_known(samples[:, asked])]))
+        intervals = intervals_with_mean(draws.means(mine - base), asked.tolist())
     gained, lost = (mine > base).sum(axis=0), (mine < base).sum(axis=0)
     p = {question: mcnemar(int(gained[question]), int(lost[question])) for question in asked.tolist()}
     corrected = dict(zip(p, holm(list(p.values())), strict=True))
@@ -111,7 +110,7 @@ def _comparison(name: str, given: PairAnswers, base: Numbers, gold: PairAnswers,
             exact_set=rounded(own[asked].mean()),
             baseline=rounded(others[asked].mean()),
             difference=rounded((own - others)[asked].mean()),
-            interval=intervals[-1],
+            interval=intervals[MEAN],
         ),
         questions=tuple(
             QuestionDifference(

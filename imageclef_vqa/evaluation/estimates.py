@@ -27,11 +27,12 @@ _CLASS_RESAMPLES = 1000
 _DECIMALS = 6
 
 Interval = tuple[float, float]
+MEAN = -1  # where the mean of the questions stands: behind them
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """The figures of each question and, last, of the mean of the questions that have gold answers.
+    """The figures of each question and, at `MEAN`, of the mean of the questions that have gold answers.
 
     `values[metric]` is `[question + 1]`, NaN where nothing is known; `intervals[metric]` is as long, or empty. A
     baseline that lacks a question has no mean. `clusters` is `[question + 1]`, those that hold a gold answer; of the
@@ -43,7 +44,7 @@ class Estimates:
     clusters: Sequence[int]
 
     def of(self, question_id: int) -> dict[str, Any]:
-        """The fields of `Figures` for one question, or for the mean: -1."""
+        """The fields of `Figures` for one question, or for the mean: `MEAN`."""
         values = {name: values[question_id] for name, values in self.values.items()}
         figures = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
         intervals = {
@@ -91,7 +92,7 @@ def estimate(tables: Mapping[str, Numbers], pairs: PairTable, draws: Draws | Non
     asked = list(pairs.by_question)
     return Estimates(
         {name: np.append(each, each[asked].mean()) for name, each in values.items()},
-        {name: intervals_of(np.column_stack([each, mean_of_known(each[:, asked])])) for name, each in samples.items()},
+        {name: intervals_with_mean(each, asked) for name, each in samples.items()},
         clusters,
     )
 
@@ -113,6 +114,11 @@ def interval_of(samples: Numbers) -> Interval:
 def intervals_of(samples: Numbers) -> list[Interval]:
     """The same for each column of `[resample, figure]`."""
     return [(rounded(low), rounded(high)) for low, high in intervals95(samples)]
+
+
+def intervals_with_mean(samples: Numbers, asked: Sequence[int]) -> list[Interval]:
+    """Those of each question of `[resample, question]` and, at `MEAN`, of the mean of the questions `asked`."""
+    return intervals_of(np.column_stack([samples, mean_of_known(samples[:, asked])]))
 
 
 def share_interval(interval: Interval, clusters: int) -> Interval:

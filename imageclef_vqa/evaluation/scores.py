@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation.estimates import Interval, estimate, rounded
+from imageclef_vqa.evaluation.estimates import MEAN, Interval, estimate, rounded
 from imageclef_vqa.evaluation.form import FormCost, form_costs
 from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, members, tabulate
 from imageclef_vqa.evaluation.slices import Slice, score_slices
@@ -137,7 +137,7 @@ def score_answers(
     asked = list(table.by_question)
     form = [cost for question_id in asked for cost in form_costs(question_id, table.by_question[question_id].counts)]
     return Score(
-        overall=GlobalScore(form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.of(-1)),
+        overall=GlobalScore(form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.of(MEAN)),
         questions=tuple(
             QuestionScore(
                 id=question_id,

@@ -70,19 +70,19 @@ class Draws:
         per_cluster = sums_by_label(self.clusters, np.asarray(table, dtype=np.float64), self.count)
         whole = (per_cluster % 1 == 0).all(axis=0) & (self.count * np.abs(per_cluster).max(axis=0, initial=0) < _EXACT)
         sums = np.empty((len(self.times[:resamples]), table.shape[1]))
-        # Whole numbers have the same sums in float32, twice as fast.
-        for columns, numbers in ((whole, np.float32), (~whole, np.float64)):
-            if columns.any():
-                sums[:, columns] = self._products(per_cluster[:, columns].astype(numbers), resamples)
+        with threadpool_limits(1):  # small products: BLAS threads would spend more time waiting than working
+            # Whole numbers have the same sums in float32, twice as fast.
+            for columns, numbers in ((whole, np.float32), (~whole, np.float64)):
+                if columns.any():
+                    sums[:, columns] = self._products(per_cluster[:, columns].astype(numbers), resamples)
         return sums
 
     def _products(self, per_cluster: NDArray[T], resamples: int | None) -> NDArray[T]:
         times = self.times[:resamples]
         products = np.empty((len(times), per_cluster.shape[1]), dtype=per_cluster.dtype)
-        with threadpool_limits(1):  # small products: BLAS threads would spend more time waiting than working
-            for start in range(0, len(times), _MULTIPLIED):
-                part = slice(start, start + _MULTIPLIED)
-                products[part] = times[part].astype(per_cluster.dtype) @ per_cluster
+        for start in range(0, len(times), _MULTIPLIED):
+            part = slice(start, start + _MULTIPLIED)
+            products[part] = times[part].astype(per_cluster.dtype) @ per_cluster
         return products
 
     def means(self, table: Numbers, resamples: int | None = None) -> Numbers:

@@ -141,12 +141,12 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
                 faulty.add(pair)
                 continue
             respelt.append(f"{where}: {text!r:.80}, question {question_id} is {spelt[question_id]!r}")
-        if not isinstance(answer, tuple):
-            if not isinstance(answer, list) or not all(isinstance(each, str) for each in answer):
-                reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
-                faulty.add(pair)
-                continue
+        if isinstance(answer, list) and all(isinstance(each, str) for each in answer):
             answer = tuple(answer)
+        if not isinstance(answer, tuple):
+            reading.fault("answer-form", f"{where}: Answer is {answer!r:.80}; answers are lists of strings")
+            faulty.add(pair)
+            continue
         answers[pair] = answer
     if respelt:
         message = f"{number(len(respelt), 'question is', 'questions are')} spelt otherwise than in the data"
