@@ -4,6 +4,9 @@ import signal
 
 from hypothesis import settings
 
+from imageclef_vqa import devices
+
+devices.prepare("cpu", seed=0)  # before any test imports Paddle
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("patient")
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests interrupt.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from runs import IDS, layout
 
-from imageclef_vqa.task import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS
 
 Layout = dict[str, list[dict[str, Any]]]
 

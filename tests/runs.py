@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.task import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS
 
 EVERYWHERE = QUESTIONS[10].known[:9]
 Image = dict[int, tuple[str, ...]]

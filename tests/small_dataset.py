@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imageclef_vqa.task import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS
 
 
 def picture(seed: int, width: int = 96, height: int = 80) -> Image.Image:

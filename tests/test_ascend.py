@@ -12,8 +12,8 @@ import warnings
 import pytest
 import standin
 
-from imageclef_vqa import ascend, runtime
-from imageclef_vqa.data.synthetic import write_synthetic_dataset
+from imageclef_vqa import ascend, devices
+from imageclef_vqa.synthetic import write_synthetic_dataset
 
 TRAIN = ("finetune --stage 1 --epochs 1 --device {0}", "finetune --stage 2 --epochs 2 --device {0}")
 CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route", "score", "package --out {1}/run.csv")
@@ -94,8 +94,8 @@ def test_the_npu_gives_the_predictions_and_the_run_of_the_cpu(on_cpu, on_npu):
 
 KILLED = """
 import os, signal
-from imageclef_vqa import runtime
-runtime.set_environment()
+from imageclef_vqa import environment
+environment.set_environment()
 from imageclef_vqa.training import loop
 loop.SAVE_EVERY, loop.SAVE_SHARE = 0.0, 1.0  # a state after every step
 save, saved = loop._save, []
@@ -161,12 +161,12 @@ def test_the_card_decides_which_half_precision_is_used(tmp_path, monkeypatch, na
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert [(card.memory, card.precision) for card in ascend.cards()] == [(memory, precision)] * 2
-    assert runtime.best_precision("npu:0") == precision
+    assert devices.best_precision("npu:0") == precision
 
 
 def test_a_card_that_nothing_names_is_not_computed_on_in_half_precision(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert runtime.best_precision("npu:0") == "fp32"
+    assert devices.best_precision("npu:0") == "fp32"
 
 
 def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, on_cpu, begun_on_cpu, plugin):
@@ -225,8 +225,8 @@ def test_a_card_that_is_too_small_to_answer_is_an_error_too(tmp_path, on_cpu, pl
 
 SHAPES = """
 import collections
-from imageclef_vqa import runtime
-runtime.set_environment()
+from imageclef_vqa import environment
+environment.set_environment()
 from imageclef_vqa.models.blip2 import Blip2
 read, shapes = Blip2.read, collections.Counter()
 def counting(self, visual, image_of_pair, question, mask):

@@ -8,27 +8,27 @@ from trained import write_run
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
+from imageclef_vqa.editions import QUESTIONS, choose_question, read_predictions
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.task import QUESTIONS, choose_question, read_predictions
 from imageclef_vqa.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ask")
     write_dataset(folder / "data/development", count=12)
-    place = Workspace.at(folder)
-    write_run(place, seed=1)
+    workspace = Workspace.at(folder)
+    write_run(workspace, seed=1)
     write_run(Workspace.at(folder, "other"), seed=2)
-    return place
+    return workspace
 
 
-def ask(place, *arguments):
-    return CliRunner().invoke(app, ["ask", *map(str, arguments), "--workspace", str(place.root)])
+def ask(workspace, *arguments):
+    return CliRunner().invoke(app, ["ask", *map(str, arguments), "--workspace", str(workspace.root)])
 
 
-def image_of(place, number=0):
-    return place.development / "images" / f"image{number}.jpg"
+def image_of(workspace, number=0):
+    return workspace.development / "images" / f"image{number}.jpg"
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: str(question.id))
@@ -69,17 +69,17 @@ def test_what_is_no_question_is_a_usage_error(wanted):
         choose_question(wanted)
 
 
-def test_the_answers_are_those_of_predict_calibrated_alike(place):
-    done = CliRunner().invoke(app, ["predict", "--fold", "val", "--workspace", str(place.root)])
+def test_the_answers_are_those_of_predict_calibrated_alike(workspace):
+    done = CliRunner().invoke(app, ["predict", "--fold", "val", "--workspace", str(workspace.root)])
     assert done.exit_code == 0, done.output
-    predicted = read_predictions(place.predictions("val"))[: len(QUESTIONS)]
-    path = place.calibration
+    predicted = read_predictions(workspace.predictions("val"))[: len(QUESTIONS)]
+    path = workspace.calibration
     kept = path.read_text()
     fitted = json.loads(kept)["temperature"]
     for temperature in (1.0, 2.5):
         path.write_text(json.dumps(json.loads(kept) | {"temperature": temperature}))
-        image = place.development / "images" / f"{predicted[0].image_id}.jpg"
-        asked = json.loads(ask(place, image, "--json").stdout)
+        image = workspace.development / "images" / f"{predicted[0].image_id}.jpg"
+        asked = json.loads(ask(workspace, image, "--json").stdout)
         assert asked["temperature"] == temperature
         assert [each["question_id"] for each in asked["questions"]] == list(range(len(QUESTIONS)))
         for mine, theirs in zip(asked["questions"], predicted, strict=True):
@@ -90,13 +90,13 @@ def test_the_answers_are_those_of_predict_calibrated_alike(place):
             expected = [each / sum(bent) for each in bent]
             assert [candidate["probability"] for candidate in mine["candidates"]] == pytest.approx(expected, abs=1e-4)
     path.unlink()
-    assert json.loads(ask(place, image, "--json").stdout)["temperature"] is None
+    assert json.loads(ask(workspace, image, "--json").stdout)["temperature"] is None
     path.write_text(kept)
 
 
-def test_one_question_shows_its_alternatives_and_what_they_add_up_to(place):
-    (asked,) = json.loads(ask(place, image_of(place), "5", "--json").stdout)["questions"]
-    shown = ask(place, image_of(place), "what COLOR is the abnorm")
+def test_one_question_shows_its_alternatives_and_what_they_add_up_to(workspace):
+    (asked,) = json.loads(ask(workspace, image_of(workspace), "5", "--json").stdout)["questions"]
+    shown = ask(workspace, image_of(workspace), "what COLOR is the abnorm")
     assert shown.exit_code == 0, shown.output
     assert shown.stderr == ""
     assert "5 What color is the abnormality?" in shown.stdout
@@ -106,18 +106,18 @@ def test_one_question_shows_its_alternatives_and_what_they_add_up_to(place):
     assert sum(candidate["probability"] for candidate in asked["candidates"]) == pytest.approx(1, abs=1e-6)
 
 
-def test_without_a_question_all_are_answered_in_one_table(place):
-    done = ask(place, image_of(place))
+def test_without_a_question_all_are_answered_in_one_table(workspace):
+    done = ask(workspace, image_of(workspace))
     assert done.exit_code == 0, done.output
     assert done.stderr == ""
     for question in QUESTIONS:
         assert f"{question.id:>2} {question.text[:40]}" in done.stdout
 
 
-def test_several_runs_are_averaged(place):
-    place.calibration.unlink(missing_ok=True)
-    each = [ask(place, image_of(place), "5", "--json", "--run", run) for run in ("main", "other")]
-    both = ask(place, image_of(place), "5", "--json", "--run", "main", "--run", "other")
+def test_several_runs_are_averaged(workspace):
+    workspace.calibration.unlink(missing_ok=True)
+    each = [ask(workspace, image_of(workspace), "5", "--json", "--run", run) for run in ("main", "other")]
+    both = ask(workspace, image_of(workspace), "5", "--json", "--run", "main", "--run", "other")
     shares = [
         {tuple(c["answers"]): c["probability"] for c in json.loads(done.stdout)["questions"][0]["candidates"]}
         for done in (*each, both)
@@ -126,27 +126,27 @@ def test_several_runs_are_averaged(place):
     assert shares[2] == pytest.approx({answer: (shares[0][answer] + shares[1][answer]) / 2 for answer in shares[0]})
 
 
-def test_a_picture_of_any_name_is_answered_and_nothing_is_written(place, tmp_path):
+def test_a_picture_of_any_name_is_answered_and_nothing_is_written(workspace, tmp_path):
     odd = tmp_path / "a b'ü.PNG"
     picture(3).save(odd)
-    before = sorted(path for path in place.root.rglob("*"))
-    assert ask(place, odd, "0").exit_code == 0
-    assert sorted(path for path in place.root.rglob("*")) == before
+    before = sorted(path for path in workspace.root.rglob("*"))
+    assert ask(workspace, odd, "0").exit_code == 0
+    assert sorted(path for path in workspace.root.rglob("*")) == before
 
 
-def test_what_is_no_picture_is_named_before_anything_is_loaded(place, tmp_path):
-    whole = image_of(place).read_bytes()
+def test_what_is_no_picture_is_named_before_anything_is_loaded(workspace, tmp_path):
+    whole = image_of(workspace).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("no picture")
     for name, why in (("cut.jpg", "truncated"), ("text.jpg", "not an image"), ("none.jpg", "No such file"), (".", "")):
-        done = ask(place, tmp_path / name)
+        done = ask(workspace, tmp_path / name)
         assert done.exit_code == 1
         assert done.stderr.startswith(f"error: {tmp_path / name}: ")
         assert why in done.stderr
         assert done.stdout == ""
 
 
-def test_without_a_run_the_command_that_makes_one_is_named(place, tmp_path):
+def test_without_a_run_the_command_that_makes_one_is_named(workspace, tmp_path):
     picture(0).save(tmp_path / "a.jpg")
     done = ask(Workspace.at(tmp_path), tmp_path / "a.jpg")
     assert done.exit_code == 1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imageclef_vqa.data.augmentation import ANYWHERE, COLOURS, PLACES, PLAIN, TURNS, View, draw_view
-from imageclef_vqa.task import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS
 
 SIDE = 24  # three cells of eight pixels
 ROWS, COLUMNS = ("Upper", "Center", "Lower"), ("left", "center", "right")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imageclef_vqa.data.synthetic import write_synthetic_dataset
-from imageclef_vqa.task import QUESTIONS, read_predictions
+from imageclef_vqa.editions import QUESTIONS, read_predictions
+from imageclef_vqa.synthetic import write_synthetic_dataset
 
 INSTALLED = Path(sys.executable).with_name("medvqa")
 COMMAND = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "imageclef_vqa"]

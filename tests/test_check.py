@@ -111,7 +111,7 @@ HOPELESS = {
     "a header alone.csv": (",".join(HEADER).encode() + b"\n", "empty", "the file holds no answer"),
     "a list.json": (b"[]", "structure", "not an object of images"),
     "null.json": (b"null", "structure", "not an object of images"),
-    "a later edition.json": (b'{"predictions": []}', "structure", "--profile gi-2025"),
+    "a later edition.json": (b'{"predictions": []}', "structure", "--edition gi-2025"),
     "deeply nested.json": (b"[" * 1_000_000, "syntax", "nested too deeply"),
     "nested objects.json": (b'{"a":' * 100_000, "syntax", "nested too deeply"),
     "an endless number.json": (RUN.replace('ID": 3', 'ID": ' + "1" * 10**6, 1).encode(), "question-id", "not 0 to 17"),

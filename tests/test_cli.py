@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.cli import app
 from imageclef_vqa.cli.commands import NAMES
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission import write_run
-from imageclef_vqa.task import QUESTIONS
 from imageclef_vqa.training import launch
 
 LONG = ("split", "finetune", "predict", "route", "score", "package", "check", "demo")
@@ -128,7 +128,7 @@ COMPUTING = (
 def test_that_an_npu_is_not_there_is_told_before_anything_is_done(tmp_path, monkeypatch, line):
     monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runtime, "devices", lambda: pytest.fail("Paddle was imported"))
+    monkeypatch.setattr(devices, "available_devices", lambda: pytest.fail("Paddle was imported"))
     monkeypatch.setattr(launch, "launch", lambda *_: pytest.fail("processes were started"))
     result = CliRunner().invoke(app, [*line.split(), "--device", "npu:3"])
     assert result.exit_code == 1
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_no_part_of_a_file(tmp_path, n
     if name == "demo":
         code = (
             "import os, signal\n"
-            "from imageclef_vqa.data import synthetic\n"
+            "from imageclef_vqa import synthetic\n"
             "def interrupted(*a, **k): os.kill(os.getpid(), signal.SIGINT)\n"
             "synthetic.write_synthetic_dataset = interrupted\n"
         )
@@ -207,8 +207,8 @@ def test_ctrl_c_while_paddle_is_imported_waits_until_it_is():
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'paddle.base': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupting())\n"
-        "from imageclef_vqa import runtime\n"
-        "try: runtime.prepare('cpu', seed=0)\n"
+        "from imageclef_vqa import devices\n"
+        "try: devices.prepare('cpu', seed=0)\n"
         "except KeyboardInterrupt: print(hasattr(sys.modules['paddle'], 'Tensor'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

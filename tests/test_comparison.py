@@ -124,7 +124,7 @@ def test_slices_are_compared_with_the_same_questions_over_all_images():
     gold = {(image_id, 4): YES for image_id in ids} | {(image_id, 12): ("Polyp",) for image_id in ids[:20]}
     gold |= {(image_id, 12): ("No",) for image_id in ids[20:]}
     given = {pair: answer if pair[0] not in ids[:20] or pair[1] == 12 else NO for pair, answer in gold.items()}
-    heights = {image_id: (400, 800, 1000, 1001)[place % 4] for place, image_id in enumerate(ids)}
+    heights = {image_id: (400, 800, 1000, 1001)[index % 4] for index, image_id in enumerate(ids)}
     score = score_answers(given, gold, heights=heights)
     found = {(each.by, each.name): each for each in score.slices}
     weak = found["batch", "cl8k2"]

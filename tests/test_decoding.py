@@ -4,26 +4,21 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageclef_vqa import runtime
-from imageclef_vqa.data.synthetic import sample_scene
+from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.task import NOT_RELEVANT, QUESTIONS, learn_vocabulary
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.inference.answerer import Answerer  # noqa: E402
-from imageclef_vqa.inference.decoding import NOTHING, rank_answers, say_freely  # noqa: E402
-from imageclef_vqa.inference.grammar import START, Grammar  # noqa: E402
-from imageclef_vqa.inference.trie import Trie  # noqa: E402
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
-from imageclef_vqa.models.language import Tokenizer  # noqa: E402
-from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
+from imageclef_vqa.inference.answerer import Answerer
+from imageclef_vqa.inference.decoding import NOTHING, rank_answers, say_freely
+from imageclef_vqa.inference.grammar import START, Grammar
+from imageclef_vqa.inference.trie import Trie
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
+from imageclef_vqa.synthetic import sample_scene
 
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 
@@ -49,7 +44,7 @@ class TextAlone:
         self, memory: SaidSoFar, tokens: paddle.Tensor, head: paddle.Tensor | None = None
     ) -> tuple[paddle.Tensor, SaidSoFar]:
         said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
-        logits = paddle.to_tensor(self.say(said))
+        logits = paddle.to_tensor(self.notify(said))
         return logits if head is None else logits.index_select(head, axis=1), SaidSoFar(said)
 
 
@@ -63,7 +58,7 @@ class RandomLanguage(TextAlone):
         rng = np.random.default_rng([self.seed, *tokens])
         return (rng.standard_normal(len(TOKENIZER)) * self.sharpness).astype("float32")
 
-    def say(self, said: list[tuple[int, ...]]) -> np.ndarray:
+    def notify(self, said: list[tuple[int, ...]]) -> np.ndarray:
         return np.stack([self.logits(each) for each in said])
 
 
@@ -174,7 +169,7 @@ class Noise(TextAlone):
     def __init__(self, seed: int, scale: float) -> None:
         self.rng, self.scale, self.rows = np.random.default_rng(seed), np.float32(scale), 0
 
-    def say(self, said: list[tuple[int, ...]]) -> np.ndarray:
+    def notify(self, said: list[tuple[int, ...]]) -> np.ndarray:
         self.rows += len(said)
         return self.scale * self.rng.standard_normal((len(said), len(TOKENIZER)), "float32")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from runs import TRAINING, answers, image_id
 from scipy import stats
 
+from imageclef_vqa.editions import learn_implications, learn_vocabulary
 from imageclef_vqa.submission import Run, check_run
 from imageclef_vqa.submission.chance import chi_square_tail, distance, holm, homogeneity
-from imageclef_vqa.task import learn_implications, learn_vocabulary
 
 VOCABULARY = learn_vocabulary(pair for image in TRAINING for pair in image.items())
 IMPLICATIONS = learn_implications(TRAINING)
@@ -158,8 +158,8 @@ def exchanged(images, one, other):
 def test_two_questions_that_exchanged_their_answers_are_an_error_and_images_of_another_kind_are_not():
     def labelled(numbers):
         images = {image_id(number): answers(number) for number in numbers}
-        for place, image in enumerate(images.values()):  # a box is rare, text is not
-            image[3], image[4] = ("No",) if place % 5 else ("Yes",), ("Yes",) if place % 7 else ("No",)
+        for index, image in enumerate(images.values()):  # a box is rare, text is not
+            image[3], image[4] = ("No",) if index % 5 else ("Yes",), ("Yes",) if index % 7 else ("No",)
         return images
 
     vocabulary = learn_vocabulary(pair for image in labelled(range(150)).values() for pair in image.items())

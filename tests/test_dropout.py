@@ -3,20 +3,15 @@
 from types import SimpleNamespace
 
 import numpy as np
+import paddle
 import pytest
 
-from imageclef_vqa import runtime
+from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
-from imageclef_vqa.training.loop import _add_gradients  # noqa: E402
-from imageclef_vqa.training.pairs import Pair, PairTable  # noqa: E402
-from imageclef_vqa.training.parallel import Processes  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe  # noqa: E402
+from imageclef_vqa.training.loop import _add_gradients
+from imageclef_vqa.training.pairs import Pair, PairTable
+from imageclef_vqa.training.parallel import Processes
+from imageclef_vqa.training.recipe import Recipe
 
 IMAGES = 5
 PIXELS = paddle.to_tensor(np.random.default_rng(0).standard_normal((IMAGES, 3, 16, 16)).astype("float32"))

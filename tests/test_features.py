@@ -3,21 +3,16 @@
 import json
 
 import numpy as np
+import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageclef_vqa import runtime
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.presets import VisionConfig
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.errors import MedvqaError  # noqa: E402
-from imageclef_vqa.models.vision import VisionTransformer  # noqa: E402
-from imageclef_vqa.training import features  # noqa: E402
-from imageclef_vqa.training.features import FeatureStore, rounded_features  # noqa: E402
+from imageclef_vqa.models.vision import VisionTransformer
+from imageclef_vqa.training import features
+from imageclef_vqa.training.features import FeatureStore, rounded_features
 
 SIZES = VisionConfig(image_size=16, patch_size=8, width=8, layers=1, heads=2, mlp_width=8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesRegressor
 
-from imageclef_vqa.routing import forest
-from imageclef_vqa.routing.forest import Forest, directions, grow_forest
-from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.editions import learn_vocabulary
+from imageclef_vqa.experts import forest
+from imageclef_vqa.experts.forest import Forest, directions, grow_forest
 
 
 def grown(images: int = 40, seed: int = 0) -> tuple[Forest, np.ndarray, np.ndarray]:

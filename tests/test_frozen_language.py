@@ -4,24 +4,24 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import paddle
 import pytest
 from small_models import GLM
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints import language as loading
+from imageclef_vqa.checkpoints.convert import convert
+from imageclef_vqa.checkpoints.language import (
+    load_language,
+    shrink_language,
+)
+from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
+from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.source import open_source
+from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.language import build_language, frozen
+from imageclef_vqa.models.language.frozen import Matrix
 from imageclef_vqa.models.presets import T5Config
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models.language import build_language, frozen, load_language, loading  # noqa: E402
-from imageclef_vqa.models.language.frozen import Matrix  # noqa: E402
-from imageclef_vqa.models.language.loading import shrink_language  # noqa: E402
-from imageclef_vqa.models.weights import own_tensors, save_weights, write_safetensors  # noqa: E402
-from imageclef_vqa.models.weights.convert import convert  # noqa: E402
-from imageclef_vqa.models.weights.source import open_source  # noqa: E402
-from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
 
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
 MODELS = {
@@ -124,10 +124,10 @@ def test_decoding_by_steps_works_on_stored_weights(sizes, tmp_path):
     frozen.eval()
     memory = frozen.encode(VISUAL, QUESTION, (QUESTION != 0).astype("int64"))
     whole, token = frozen.answer_logits(memory, ANSWER), paddle.full([2], frozen.start, dtype="int64")
-    for place in range(2):
+    for index in range(2):
         logits, memory = frozen.step(memory, token)
-        np.testing.assert_allclose(logits, whole[:, place], atol=1e-4)
-        token = ANSWER[:, place]
+        np.testing.assert_allclose(logits, whole[:, index], atol=1e-4)
+        token = ANSWER[:, index]
 
 
 def test_no_matrix_is_kept_widened(sizes, precision, tmp_path):
@@ -187,8 +187,8 @@ def test_eight_bits_are_not_shrunk_again(tmp_path):
 
 
 def test_a_shrunk_folder_holds_the_model_in_8_bits_and_all_else_as_it_was(tmp_path):
-    from imageclef_vqa.models.folder import FolderConfig
-    from imageclef_vqa.models.shrink import shrink_folder
+    from imageclef_vqa.checkpoints.folder import FolderConfig
+    from imageclef_vqa.checkpoints.shrink import shrink_folder
 
     source, target = tmp_path / "full", tmp_path / "small"
     source.mkdir()

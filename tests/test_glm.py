@@ -3,19 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
 import sentencepiece
+from paddlenlp.transformers import ChatGLMConfig, ChatGLMForCausalLM, ChatGLMTokenizer
 
-from imageclef_vqa import runtime
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.language import GLMTokenizer, build_language
 from imageclef_vqa.models.presets import GLMConfig
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-from paddlenlp.transformers import ChatGLMConfig, ChatGLMForCausalLM, ChatGLMTokenizer  # noqa: E402
-
-from imageclef_vqa.models.language import GLMTokenizer, build_language  # noqa: E402
 
 SIZES = GLMConfig(
     vocab_size=90,
@@ -88,10 +83,10 @@ def test_padding_on_the_left_changes_nothing(glm):
 
 def test_decoding_with_a_cache_equals_reading_the_whole_answer(glm):
     memory, token, steps = read(glm), paddle.full([4], glm.start, dtype="int64"), []
-    for place in range(3):
+    for index in range(3):
         logits, memory = glm.step(memory, token)
         steps.append(logits)
-        token = ANSWER[:, place]
+        token = ANSWER[:, index]
     np.testing.assert_allclose(paddle.stack(steps, axis=1), glm.answer_logits(read(glm), ANSWER), atol=1e-5)
 
 
@@ -132,7 +127,7 @@ def test_freezing_the_model_changes_no_gradient(glm):
 def test_the_score_of_an_answer_is_the_sum_over_its_tokens_without_padding(glm):
     log_probs = paddle.nn.functional.log_softmax(glm.answer_logits(read(glm), ANSWER), axis=-1).numpy()
     expected = [
-        sum(log_probs[pair, place, token] for place, token in enumerate(answer) if token)
+        sum(log_probs[pair, index, token] for index, token in enumerate(answer) if token)
         for pair, answer in enumerate(ANSWER.tolist())
     ]
     np.testing.assert_allclose(glm.score(read(glm), ANSWER), expected, atol=1e-5)

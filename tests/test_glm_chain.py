@@ -6,27 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sentencepiece
+from typer.testing import CliRunner
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.cli import app
+from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.editions import QUESTIONS, read_predictions
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.models import presets
+from imageclef_vqa.models.language import build_language
 from imageclef_vqa.models.presets import GLMConfig, find_preset
-
-runtime.prepare("cpu", seed=0)
-
-from typer.testing import CliRunner  # noqa: E402  (after the environment is set for Paddle)
-
-from imageclef_vqa.data import make_split, read_dataset  # noqa: E402
-from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
-from imageclef_vqa.inference.predict import predict  # noqa: E402
-from imageclef_vqa.models.language import build_language  # noqa: E402
-from imageclef_vqa.models.weights import write_safetensors  # noqa: E402
-from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
-from imageclef_vqa.task import QUESTIONS, read_predictions  # noqa: E402
-from imageclef_vqa.training.finetune import finetune  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe  # noqa: E402
-from imageclef_vqa.workspace import Workspace  # noqa: E402
+from imageclef_vqa.synthetic import write_synthetic_dataset
+from imageclef_vqa.training.finetune import finetune
+from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.workspace import Workspace
 
 PIECES = 400
 
@@ -81,20 +76,20 @@ def preset(tmp_path_factory):
 def workspace(preset, tmp_path, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, preset.name, replace(preset, weights=None, sources=("somebody/glm",)))
     write_synthetic_dataset(tmp_path / "data", images=12, test=1, seed=5)
-    place = Workspace.at(tmp_path)
-    make_split(read_dataset(place.development), val=0.25).write(place.split_file)
-    return place
+    workspace = Workspace.at(tmp_path)
+    make_split(read_dataset(workspace.development), val=0.25).write(workspace.split_file)
+    return workspace
 
 
 def test_glm_is_trained_in_both_stages_and_answers_from_the_vocabulary(preset, workspace):
     for stage, epochs in ((1, 1), (2, 4)):
         recipe = Recipe(epochs=epochs, batch=4, learning_rate=2e-3, warmup_steps=2, freeze_vision=stage == 1)
-        finetune(workspace, preset, recipe, stage, seed=0, say=lambda _: None)
+        finetune(workspace, preset, recipe, stage, seed=0, notify=lambda _: None)
     log = [json.loads(line) for line in (workspace.stage(2) / "log.jsonl").read_text().splitlines()]
     losses = [each["answers"] for each in log if "epoch" in each]
     assert losses[-1] < 0.8 * losses[0]
 
-    predict([workspace], say=lambda _: None)
+    predict([workspace], notify=lambda _: None)
     known = {question.id: {name.casefold() for name in question.known} for question in QUESTIONS}
     predictions = read_predictions(workspace.predictions("val")) + read_predictions(workspace.predictions("test"))
     assert len(predictions) == (3 + 1) * 18

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageclef_vqa.task import contradictions, learn_implications
+from imageclef_vqa.editions import contradictions, learn_implications
 
 POLYP = {8: ("1",), 17: ("Paris is",), 16: ("5-10mm",)}
 NONE = {8: ("0",), 17: ("Not relevant",), 16: ("Not relevant",)}

@@ -4,7 +4,7 @@ from PIL import Image
 from small_dataset import picture, record, write_dataset, write_labels
 
 from imageclef_vqa.data import read_dataset
-from imageclef_vqa.data.kinship import Kinship, kinship
+from imageclef_vqa.data.cross_split_duplicates import CrossSplitDuplicates, cross_split_duplicates
 
 
 def scene(seed):
@@ -25,7 +25,7 @@ def test_near_duplicates_make_a_group_and_development_images_are_named(tmp_path)
     write_test_set(tmp_path / "test", {"a": scene(50), "b": scene(51), "c": lighter, "d": again})
     test = read_dataset(tmp_path / "test", labelled=False)
     development = read_dataset(tmp_path / "development")
-    found = kinship(test, development, tmp_path / "cache")
+    found = cross_split_duplicates(test, development, tmp_path / "cache")
     assert found.groups["b"] == found.groups["c"]
     assert len(set(found.groups.values())) == 3
     assert found.kin == {"d": ("image1",)}
@@ -37,11 +37,11 @@ def test_kinship_is_kept_until_the_images_change(tmp_path):
     development = read_dataset(tmp_path / "development")
 
     def found():
-        return kinship(read_dataset(tmp_path / "test", labelled=False), development, tmp_path / "cache")
+        return cross_split_duplicates(read_dataset(tmp_path / "test", labelled=False), development, tmp_path / "cache")
 
     first = found()
     (kept,) = (tmp_path / "cache").glob("kinship-*.json")
-    kept.write_text(Kinship(groups={"a": 7, "b": 8}, kin={}).model_dump_json())
+    kept.write_text(CrossSplitDuplicates(groups={"a": 7, "b": 8}, kin={}).model_dump_json())
     assert found().groups == {"a": 7, "b": 8}
     kept.write_text("damaged")
     assert found() == first

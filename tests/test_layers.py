@@ -11,20 +11,28 @@ import imageclef_vqa
 from imageclef_vqa import data
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
-FOR_ALL = {"ascend", "errors", "files", "progress", "runtime", "workspace", "__version__"}
+FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "workspace", "__version__"}
 MAY_IMPORT = {
-    "task": set(),
-    "data": {"task"},
-    "models": set(),
-    "training": {"task", "data", "models"},
-    "inference": {"task", "data", "models", "training"},
-    "routing": {"task", "data", "evaluation"},
-    "evaluation": {"task"},
-    "submission": {"task"},
-    "doctor": {"data", "models"},
-    "cli": {"task", "data", "models", "training", "inference", "routing", "evaluation", "submission", "doctor"},
+    "editions": set(),
+    "data": {"editions"},
+    "synthetic": {"editions", "data", "models", "checkpoints", "training"},
+    "models": {"checkpoints"},
+    "checkpoints": {"models"},
+    "planning": {"models", "checkpoints", "training"},
+    "training": {"editions", "data", "models", "checkpoints", "planning"},
+    "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
+    "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
+    "evaluation": {"editions"},
+    "routing": {"editions", "data", "evaluation", "experts"},
+    "submission": {"editions"},
+    "doctor": {"data", "models", "checkpoints"},
+    "pipeline": {"editions", "data", "evaluation", "submission", "training", "planning", "cli"},
+    "cli": {
+        *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference", "experts"),
+        *("evaluation", "routing", "submission", "doctor", "pipeline"),
+    },
 }
-WITHOUT_PADDLE = ("task", "data", "routing", "evaluation", "submission", "doctor", "cli")
+WITHOUT_PADDLE = ("editions", "data", "routing", "evaluation", "submission", "doctor", "pipeline", "cli")
 
 
 def imported_parts(path: Path) -> set[str]:

@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from imageclef_vqa.data import load_pixels, make_split, read_dataset
+from imageclef_vqa.editions import same_answer
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.routing.descriptors import BLOCKS, SIZE, describe, describe_turned
-from imageclef_vqa.routing.linear import LinearExpert, fit_linear_expert, load_expert, save_expert, settings_for
-from imageclef_vqa.task import same_answer
+from imageclef_vqa.experts.descriptors import BLOCKS, SIZE, describe, describe_turned
+from imageclef_vqa.experts.linear import LinearExpert, fit_linear_expert, load_expert, save_expert, settings_for
 
 SAMPLE = Path(os.environ.get("MEDVQA_SAMPLE", Path(__file__).parents[2] / "shared" / "data" / "medvqa-gi-2023-sample"))
 MADE_FROM = settings_for({"data": "a", "training": "b"})

@@ -3,20 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints.layers import load_weights, read_weights, save_weights
+from imageclef_vqa.checkpoints.pretrained import load_pretrained, load_trained, trained_tensors
 from imageclef_vqa.errors import MedvqaError
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
-from imageclef_vqa.models.presets import find_preset  # noqa: E402
-from imageclef_vqa.models.pretrained import load_pretrained, load_trained, trained_tensors  # noqa: E402
-from imageclef_vqa.models.qformer import QFormer  # noqa: E402
-from imageclef_vqa.models.weights import load_weights, read_weights, save_weights  # noqa: E402
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.models.qformer import QFormer
 
 TINY = find_preset("tiny")
 
@@ -165,9 +160,9 @@ def test_decoding_step_by_step_with_a_cache_equals_reading_the_whole_answer(blip
     memory = blip2.read(visual, inputs["image_of_pair"], inputs["question"], inputs["question_mask"])
     whole = blip2.language.answer_log_probs(memory, inputs["answer"])
     token, steps = paddle.zeros([3], dtype="int64"), []
-    for place in range(3):
+    for index in range(3):
         logits, memory = blip2.language.step(memory, token)
-        token = inputs["answer"][:, place]
+        token = inputs["answer"][:, index]
         log_probs = paddle.nn.functional.log_softmax(logits, axis=-1)
         steps.append(paddle.take_along_axis(log_probs, token.unsqueeze(-1), axis=-1))
     np.testing.assert_allclose(whole, paddle.concat(steps, axis=1), atol=1e-5)

@@ -1,19 +1,14 @@
 """The optimiser moves what it should, as far as it should, and nothing where gradients are not finite."""
 
 import numpy as np
+import paddle
 import pytest
 
-from imageclef_vqa import runtime
+from imageclef_vqa.training.checkpoint import TrainerState
+from imageclef_vqa.training.loop import layer_rates
+from imageclef_vqa.training.optimiser import Optimiser
+from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.training.checkpoint import Position  # noqa: E402
-from imageclef_vqa.training.loop import layer_rates  # noqa: E402
-from imageclef_vqa.training.optimiser import Optimiser  # noqa: E402
-from imageclef_vqa.training.parallel import Processes  # noqa: E402
 
 PLAIN = {"epochs": 1, "weight_decay": 0.0, "clip": 1e9}
 
@@ -55,7 +50,7 @@ def test_the_average_follows_the_weights_and_is_shown_for_validation_alone():
         np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5)
     np.testing.assert_array_equal(weight.numpy(), own)
     again = optimiser_of(parameters_of("w"), ema=0.75)
-    at = Position()
+    at = TrainerState()
     again.load(optimiser.state(at), at)
     again.take_average()
     np.testing.assert_allclose(again.parameters["w"].numpy(), average, rtol=1e-5)
@@ -68,7 +63,7 @@ def test_gradients_are_clipped_by_the_norm_of_all_together():
         optimiser = optimiser_of(parameters, clip=clip)
         norm = step(optimiser, {"a": [3.0, 0, 0, 0], "b": [0, 4.0, 0, 0]})
         assert norm == pytest.approx(5.0)
-        moved.append(optimiser.state(Position())["moment1.b"])
+        moved.append(optimiser.state(TrainerState())["moment1.b"])
     assert moved[1] == pytest.approx(moved[0] / 5.0)
 
 
@@ -77,9 +72,9 @@ def test_gradients_that_are_not_finite_move_nothing(bad):
     parameters = parameters_of("a", "b")
     optimiser = optimiser_of(parameters, weight_decay=0.1, ema=0.5)
     step(optimiser, {"a": [1.0] * 4, "b": [1.0] * 4})
-    before = optimiser.state(Position())
+    before = optimiser.state(TrainerState())
     assert not np.isfinite(step(optimiser, {"a": [1.0] * 4, "b": [1.0, bad, 1.0, 1.0]}))
-    after = optimiser.state(Position())
+    after = optimiser.state(TrainerState())
     assert {name: array.tobytes() for name, array in before.items()} == {n: a.tobytes() for n, a in after.items()}
 
 
@@ -93,5 +88,5 @@ def test_fp16_lowers_its_scale_where_it_overflows_and_the_step_does_not_depend_o
     step(half, {"w": [half.scale * each for each in (1.0, 2.0, -1.0, 0.5)]})
     step(full, {"w": [1.0, 2.0, -1.0, 0.5]})
     np.testing.assert_allclose(scaled["w"].numpy(), plain["w"].numpy(), rtol=1e-6)
-    moments = [optimiser.state(Position())["moment1.w"] for optimiser in (half, full)]
+    moments = [optimiser.state(TrainerState())["moment1.w"] for optimiser in (half, full)]
     np.testing.assert_allclose(*moments, rtol=1e-5)

@@ -13,7 +13,7 @@ from runs import IDS, TRAINING, answers, image_id, layout, write_knowledge
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
-from imageclef_vqa.task import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS
 
 HEADER = ("ImageID", "QuestionID", "Question", "Answer")
 

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from imageclef_vqa import runtime
+from imageclef_vqa import environment
+from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.data.synthetic import write_synthetic_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.weights import read_weights
+from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import launch
 from imageclef_vqa.workspace import Workspace
 
@@ -40,8 +40,10 @@ def watched(*programs):
 
 def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
     write_synthetic_dataset(tmp_path / "data", images=24, test=1, seed=5)
-    place = Workspace.at(tmp_path)
-    make_split(read_dataset(place.development, cache=place.cache), val=0.25, cache=place.cache).write(place.split_file)
+    workspace = Workspace.at(tmp_path)
+    make_split(read_dataset(workspace.development, cache=workspace.cache), val=0.25, cache=workspace.cache).write(
+        workspace.split_file
+    )
     options = f"finetune --stage 1 --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
     for run, more in (("one", []), ("two", ["--devices", "0,1"])):
         command = [sys.executable, "-m", "imageclef_vqa", *options, "--run", run, *more]
@@ -74,7 +76,7 @@ def test_a_process_that_was_killed_is_the_cause_of_what_others_say_of_it():
 
 
 def test_a_connection_that_breaks_is_told_in_words():
-    runtime.set_environment()
+    environment.set_environment()
     from imageclef_vqa.training.parallel import Processes
 
     processes = Processes()

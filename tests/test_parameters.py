@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from imageclef_vqa import runtime
-from imageclef_vqa.models.parameters import (
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import build_language
+from imageclef_vqa.models.presets import PRESETS, GLMConfig, QFormerConfig, T5Config, find_preset
+from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.models.vision import VisionTransformer
+from imageclef_vqa.planning.parameters import (
     count,
     head_parameters,
     language_parameters,
@@ -13,16 +17,8 @@ from imageclef_vqa.models.parameters import (
     trained,
     vision_parameters,
 )
-from imageclef_vqa.models.presets import PRESETS, GLMConfig, QFormerConfig, T5Config, find_preset
-
-runtime.prepare("cpu", seed=0)
-
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402  (after the environment is set for Paddle)
-from imageclef_vqa.models.language import build_language  # noqa: E402
-from imageclef_vqa.models.representation import RepresentationHeads  # noqa: E402
-from imageclef_vqa.models.vision import VisionTransformer  # noqa: E402
-from imageclef_vqa.training import stage1, stage2  # noqa: E402
-from imageclef_vqa.training.loop import choose_what_learns  # noqa: E402
+from imageclef_vqa.training import stage1, stage2
+from imageclef_vqa.training.loop import set_trainable
 
 TINY = find_preset("tiny")
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
@@ -76,7 +72,7 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     )
     language = GLM if isinstance(preset.language, GLMConfig) else T5
     small = replace(preset, vision=vision, qformer=qformer, language=language)
-    counts, heads = count(small), RepresentationHeads(qformer)
+    counts, heads = count(small), PretrainingHeads(qformer)
     model = Blip2(small)
     assert counts.vision == held(model.vision)
     assert counts.qformer + counts.text == held(model.qformer)
@@ -84,7 +80,7 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     assert head_parameters(qformer) == held(heads)
 
     def learning(layer, table):
-        return sum(parameter.size for parameter in choose_what_learns(layer, table).values())
+        return sum(parameter.size for parameter in set_trainable(layer, table).values())
 
     assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.LEARNS)
     for vision_learns in (True, False):

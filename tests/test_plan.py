@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.models.presets import PRESETS, find_preset
-from imageclef_vqa.training.plan import PARTS, Setting, make_plan, operations, smallest_change
+from imageclef_vqa.planning import PARTS, Setting, make_plan, operations, smallest_change
 from imageclef_vqa.training.recipe import choose_recipe
 
 

@@ -14,9 +14,10 @@ from small_dataset import picture, record, write_labels
 from trained import write_run
 from typer.testing import CliRunner
 
-from imageclef_vqa import runtime
+from imageclef_vqa import environment
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, read_dataset, read_split
+from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.inference import predict as predicting
 from imageclef_vqa.inference import sharding
 from imageclef_vqa.inference.answerer import Answerer
@@ -24,7 +25,6 @@ from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NOTHING
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.task import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, TEST = 60, 7
@@ -110,13 +110,13 @@ def test_an_ensemble_has_the_mean_of_its_runs_probabilities(root):
 
 
 def test_augmented_answers_are_the_mean_over_the_views(root):
-    place = Workspace.at(root, "one")
+    workspace = Workspace.at(root, "one")
     augmented, plain = predicted(root, "--augment"), predicted(root)
     pixels = predicting.read_pictures(root / "data/test/images", root / "none").readable
     from imageclef_vqa.data import load_pixels
 
     pixels = load_pixels(pixels, 128, None)
-    answerer = Answerer.of_run(place)
+    answerer = Answerer.of_run(workspace)
     views = [answerer.rank(view(pixels)) for view in VIEWS]
     moved = 0
     for place_, (mine, before) in enumerate(zip(augmented, plain, strict=True)):
@@ -345,11 +345,11 @@ def test_two_devices_answer_as_one(root, monkeypatch):
     ],
 )
 def test_the_cpu_has_as_many_processes_as_pay(tmp_path, monkeypatch, images, cores, planned, processes):
-    monkeypatch.setattr(runtime, "cores", lambda: cores)
-    monkeypatch.setattr(runtime, "machine_memory", lambda: 16e9)
+    monkeypatch.setattr(environment, "cores", lambda: cores)
+    monkeypatch.setattr(environment, "machine_memory", lambda: 16e9)
     tasks = [
-        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(place), "", count, 32), 128, False, False)
-        for place, count in enumerate(images)
+        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(index), "", count, 32), 128, False, False)
+        for index, count in enumerate(images)
     ]
     assert sharding.processes_that_pay(tasks, planned) == processes
     for task in tasks:  # what is answered already changes nothing: sums depend on the threads of a process
@@ -401,9 +401,9 @@ def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
     there = len(os.sched_getaffinity(0))
     for told, cores in (("1", 1), ("1000", there), ("0", there), ("many", there), ("", there)):
         monkeypatch.setenv("MKL_NUM_THREADS", told)
-        assert runtime.cores() == cores
+        assert environment.cores() == cores
     monkeypatch.delenv("MKL_NUM_THREADS")
-    assert runtime.cores() == there
+    assert environment.cores() == there
 
 
 @pytest.mark.parametrize(
@@ -413,17 +413,17 @@ def test_memory_is_the_machines_or_less_in_a_container_with_a_limit(tmp_path, mo
     file = tmp_path / "memory.max"
     if limit is not None:
         file.write_text(limit)
-    monkeypatch.setattr(runtime, "_MEMORY_LIMIT", file)
+    monkeypatch.setattr(environment, "_MEMORY_LIMIT", file)
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert runtime.machine_memory() == (1_000_000 if least else machine)
+    assert environment.machine_memory() == (1_000_000 if least else machine)
 
 
 # Forks before anything is computed: threads that compute do not survive a fork.
 KILLER = """
 import json, os, random, signal, sys
 from pathlib import Path
-from imageclef_vqa import runtime
-runtime.prepare("cpu", seed=0)
+from imageclef_vqa import devices
+devices.prepare("cpu", seed=0)
 from imageclef_vqa.inference import predict as predicting
 from imageclef_vqa.workspace import Workspace
 
@@ -448,7 +448,7 @@ def killed_at(point):
 
         sys.addaudithook(count)
         try:
-            predicting.predict([place], folds=["test"], say=lambda message: None)
+            predicting.predict([place], folds=["test"], notify=lambda message: None)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])

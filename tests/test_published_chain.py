@@ -6,27 +6,22 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
+from typer.testing import CliRunner
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints.convert import convert
+from imageclef_vqa.checkpoints.folder import choose_preset, read_folder_config
+from imageclef_vqa.checkpoints.layers import read_weights
+from imageclef_vqa.checkpoints.pretrained import load_heads
+from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
+from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.editions import QUESTIONS, read_predictions
 from imageclef_vqa.errors import MedvqaError
-
-runtime.prepare("cpu", seed=0)
-
-from typer.testing import CliRunner  # noqa: E402  (after the environment is set for Paddle)
-
-from imageclef_vqa.data import make_split, read_dataset  # noqa: E402
-from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
-from imageclef_vqa.models.folder import choose_preset, read_folder_config  # noqa: E402
-from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer  # noqa: E402
-from imageclef_vqa.models.pretrained import load_heads  # noqa: E402
-from imageclef_vqa.models.weights import read_weights  # noqa: E402
-from imageclef_vqa.models.weights.convert import convert  # noqa: E402
-from imageclef_vqa.models.weights.source import open_source  # noqa: E402
-from imageclef_vqa.task import QUESTIONS, read_predictions  # noqa: E402
-from imageclef_vqa.training import finetune as training  # noqa: E402
-from imageclef_vqa.training.pairs import PairTable  # noqa: E402
-from imageclef_vqa.workspace import Workspace  # noqa: E402
+from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer
+from imageclef_vqa.synthetic import write_synthetic_dataset
+from imageclef_vqa.training import finetune as training
+from imageclef_vqa.training.pairs import PairTable
+from imageclef_vqa.workspace import Workspace
 
 PARITY = Path(__file__).parent / "parity"
 RUNNER = CliRunner()
@@ -73,9 +68,9 @@ def folder(request, tmp_path):
 @pytest.fixture
 def workspace(tmp_path):
     write_synthetic_dataset(tmp_path / "data", images=10, test=1, seed=5)
-    place = Workspace.at(tmp_path)
-    make_split(read_dataset(place.development), val=0.2).write(place.split_file)
-    return place
+    workspace = Workspace.at(tmp_path)
+    make_split(read_dataset(workspace.development), val=0.2).write(workspace.split_file)
+    return workspace
 
 
 def finetune(workspace, folder, stage, *more):

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imageclef_vqa.editions import Implication
 from imageclef_vqa.inference.calibration import Judged, calibrate, expected_error, temper
 from imageclef_vqa.inference.consistency import Consistency
 from imageclef_vqa.inference.ranked import best, mean, members, rank
-from imageclef_vqa.task import Implication
 
 SETS = ((("Pink", "Red"), 0.35), (("White",), 0.4), (("Pink",), 0.25))
 RANKED = rank(dict(SETS))
@@ -33,7 +33,7 @@ def test_the_mean_takes_a_set_for_the_same_in_whatever_order():
 @given(st.lists(st.floats(0.01, 1), min_size=2, max_size=6), st.floats(0.25, 4))
 def test_a_temperature_bends_probabilities_and_keeps_their_order(weights, temperature):
     shares = np.array(weights) / sum(weights)
-    ranked = rank({(str(place),): float(share) for place, share in enumerate(shares)})
+    ranked = rank({(str(index),): float(share) for index, share in enumerate(shares)})
     bent = temper(ranked, temperature)
     assert [answers for answers, _ in bent] == [answers for answers, _ in ranked]
     powers = np.array([p for _, p in ranked]) ** (1 / temperature)

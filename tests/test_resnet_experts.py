@@ -15,17 +15,17 @@ from small_dataset import record, write_dataset, write_labels
 from torch_files import write_pth
 from typer.testing import CliRunner
 
+from imageclef_vqa.checkpoints.convert import convert
+from imageclef_vqa.checkpoints.layers import load_weights, read_weights
+from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, pixels, read_dataset
-from imageclef_vqa.inference.experts import answer_with_experts, rank_one_of, rank_sets
-from imageclef_vqa.models.expert import build_expert, start_from
-from imageclef_vqa.models.weights import load_weights, read_weights
-from imageclef_vqa.models.weights.convert import convert
-from imageclef_vqa.models.weights.source import open_source
-from imageclef_vqa.routing import answer_linear
-from imageclef_vqa.task import Prediction, read_predictions, write_predictions
-from imageclef_vqa.training import experts
-from imageclef_vqa.training.experts import Head, read_config
+from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
+from imageclef_vqa.experts import training as experts
+from imageclef_vqa.experts.answering import answer_with_experts, rank_one_of, rank_sets
+from imageclef_vqa.experts.table import answer_linear
+from imageclef_vqa.experts.training import Head, read_config
+from imageclef_vqa.models.resnet34 import build_expert, start_from
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
@@ -38,75 +38,88 @@ TYPES = ("Not relevant", "Paris ip", "Paris iia", "Paris is")
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(experts, "_SIZE", 32)
-    place = Workspace.at(tmp_path)
-    write_dataset(place.development, 30)
+    workspace = Workspace.at(tmp_path)
+    write_dataset(workspace.development, 30)
     write_labels(
-        place.development,
+        workspace.development,
         [
             record(f"image{n}", q16=[SIZES[n % 5]], q17=[TYPES[n % 4]], q5=["Red", "Pink"][: 1 + n % 2])
             for n in range(30)
         ],
     )
-    split = make_split(read_dataset(place.development), val=0.2)
-    split.write(place.split_file)
+    split = make_split(read_dataset(workspace.development), val=0.2)
+    split.write(workspace.split_file)
     write_predictions(
-        place.predictions("val"),
+        workspace.predictions("val"),
         [
             Prediction(image_id=i, question_id=q, answers=("No",), probability=0.6, model="blip2 tiny")
             for i in split.val()
             for q in range(18)
         ],
     )
-    return place
+    return workspace
 
 
-def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(place: Workspace) -> None:
+def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(workspace: Workspace) -> None:
     result = RUNNER.invoke(
         app,
-        ["route", "--policy", "paper", "--epochs", "1", "--device", "cpu", "--workspace", str(place.root), "--json"],
+        [
+            "route",
+            "--policy",
+            "paper",
+            "--epochs",
+            "1",
+            "--device",
+            "cpu",
+            "--workspace",
+            str(workspace.root),
+            "--json",
+        ],
     )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert [(each["question_id"], each["model"]) for each in told["decisions"]] == [(16, "resnet34"), (17, "resnet34")]
     for question, classes in ((16, SIZES), (17, TYPES)):
-        head = read_config(place.expert("resnet34") / f"question{question}").heads[question]
+        head = read_config(workspace.expert("resnet34") / f"question{question}").heads[question]
         assert head.one_of
         assert set(head.classes) == set(classes)
-    routed = read_predictions(place.routed("val"))
+    routed = read_predictions(workspace.routed("val"))
     assert {each.model for each in routed if each.question_id in (16, 17)} == {"resnet34"}
 
 
-def test_both_experts_answer_from_one_decoding_of_each_image(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    experts.train_experts(place, [16, 17], epochs=1)
-    for cached in place.cache.glob("pixels-*"):
+def test_both_experts_answer_from_one_decoding_of_each_image(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experts.train_experts(workspace, [16, 17], epochs=1)
+    for cached in workspace.cache.glob("pixels-*"):
         cached.unlink()
     decoded, decode = [], pixels._decode
     monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
-    answer_with_experts(place)
-    answered = read_predictions(place.expert("resnet34") / "val.jsonl")
+    answer_with_experts(workspace)
+    answered = read_predictions(workspace.expert("resnet34") / "val.jsonl")
     assert {each.question_id for each in answered} == {16, 17}
     assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
 
 
 def test_both_kinds_of_expert_learn_and_answer_from_one_decoding_of_each_image(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experts, "_SIZE", FROM_SCRATCH)
     decoded, decode = [], pixels._decode
     monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
-    answer_linear(place)
-    experts.train_experts(place, [16], epochs=1)
-    answer_with_experts(place)
+    answer_linear(workspace)
+    experts.train_experts(workspace, [16], epochs=1)
+    answer_with_experts(workspace)
     assert sorted(path.stem for path in decoded) == sorted(f"image{n}" for n in range(30))
 
 
 def test_training_that_was_stopped_ends_with_the_same_network(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"shared": True, "epochs": 2}
-    (folder,) = experts.train_experts(place, [5, 16], **options)  # type: ignore[arg-type]
+    (folder,) = experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
     whole = (folder / "model.safetensors").read_bytes()
     for path in folder.iterdir():
         path.unlink()
@@ -120,8 +133,8 @@ def test_training_that_was_stopped_ends_with_the_same_network(
 
     monkeypatch.setattr(experts, "save_weights", stopped)
     with pytest.raises(KeyboardInterrupt):
-        experts.train_experts(place, [5, 16], **options)  # type: ignore[arg-type]
-    experts.train_experts(place, [5, 16], **options)  # type: ignore[arg-type]
+        experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
+    experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
     assert (folder / "model.safetensors").read_bytes() == whole
     assert calls == ["state.safetensors", "state.safetensors", "model.safetensors"]
     assert not read_config(folder).heads[5].one_of
@@ -203,14 +216,14 @@ def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_head_of_i
 
 
 def test_route_reads_torchvisions_file_and_runs_nothing_of_it(
-    place: Workspace, imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experts, "_SIZE_PRETRAINED", 32)
     ordered = ["route", "--policy", "paper", "--questions", "16", "--epochs", "1", "--train-only", "--device", "cpu"]
-    ordered += ["--workspace", str(place.root), "--weights"]
+    ordered += ["--workspace", str(workspace.root), "--weights"]
     done = RUNNER.invoke(app, [*ordered, str(imagenet)])
     assert done.exit_code == 0, done.output
-    assert read_config(place.expert("resnet34") / "question16").weights
+    assert read_config(workspace.expert("resnet34") / "question16").weights
     write_pth(tmp_path / "evil.pth", {}, b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00truetR.")
     refused = RUNNER.invoke(app, [*ordered, str(tmp_path / "evil.pth")])
     assert refused.exit_code == 1

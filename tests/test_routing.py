@@ -15,16 +15,16 @@ from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.editions import Candidate, Prediction, read_predictions, write_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.routing import LINEAR, answer_linear
+from imageclef_vqa.experts.table import LINEAR, answer_linear
+from imageclef_vqa.routing.apply import apply
+from imageclef_vqa.routing.decisions import BLEND, HeldOut, decide
 from imageclef_vqa.routing.evidence import BLIP2, Choice, Decision, accuracies, compare
 from imageclef_vqa.routing.evidence import choose as choose_all
-from imageclef_vqa.routing.judging import BLEND, HeldOut, decide
 from imageclef_vqa.routing.route import Routed
 from imageclef_vqa.routing.route import route as route_answers
 from imageclef_vqa.routing.stacking import best_shares, misses, mix, opinions, right
-from imageclef_vqa.routing.takeover import apply
-from imageclef_vqa.task import Candidate, Prediction, read_predictions, write_predictions
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, QUESTIONS = 48, 15
@@ -37,9 +37,9 @@ def choose(right: dict[str, np.ndarray], clusters: np.ndarray, seed: int) -> tup
     return [choice.model for choice in choices], [choice.reason for choice in choices]
 
 
-def route(place: Workspace, **options: object) -> Routed:
-    answer_linear(place)
-    return route_answers(place, **options)  # type: ignore[arg-type]
+def route(workspace: Workspace, **options: object) -> Routed:
+    answer_linear(workspace)
+    return route_answers(workspace, **options)  # type: ignore[arg-type]
 
 
 def tables(gain: float, seed: int, noise: float = 0.5) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def test_a_worse_expert_is_never_taken() -> None:
 def test_an_expert_that_is_better_at_one_question_is_taken_there_alone() -> None:
     right = tables(0.0, 3)
     right[BLIP2][:, 4], right[LINEAR][:, 4] = np.arange(IMAGES) % 2, 1.0
-    assert [place for place, name in enumerate(choose(right, np.arange(IMAGES), 0)[0]) if name != BLIP2] == [4]
+    assert [index for index, name in enumerate(choose(right, np.arange(IMAGES), 0)[0]) if name != BLIP2] == [4]
 
 
 def test_who_did_worse_on_a_question_is_not_taken_there_however_good_elsewhere() -> None:
@@ -191,13 +191,13 @@ def test_a_question_without_gold_answers_stays_unless_the_paper_says_so() -> Non
         assert decided.routed is None
 
 
-def workspace(root: Path, count: int = 60) -> Workspace:
+def make_workspace(root: Path, count: int = 60) -> Workspace:
     """Red images are polyps, green ones are not; BLIP-2 answers the bank's first answer everywhere."""
     from PIL import Image
 
-    place = Workspace.at(root)
+    workspace = Workspace.at(root)
     random = np.random.default_rng(0)
-    for folder, size in ((place.development, count), (place.test, 4)):
+    for folder, size in ((workspace.development, count), (workspace.test, 4)):
         (folder / "images").mkdir(parents=True)
         records = []
         for number in range(size):
@@ -208,23 +208,23 @@ def workspace(root: Path, count: int = 60) -> Workspace:
             sizes = ["< 5mm"] if number % 2 else [">20mm"]
             records.append(record(name, q16=sizes, q12=["Polyp"] if number % 2 else ["No"], q6=[""]))
         write_labels(folder, records)
-    dataset = read_dataset(place.development)
+    dataset = read_dataset(workspace.development)
     split = make_split(dataset, val=0.4)
-    split.write(place.split_file)
-    images = {"val": split.val(), "test": [e.image_id for e in read_dataset(place.test, labelled=False).examples]}
+    split.write(workspace.split_file)
+    images = {"val": split.val(), "test": [e.image_id for e in read_dataset(workspace.test, labelled=False).examples]}
     for fold, ids in images.items():
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
-        write_predictions(place.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
-    return place
+        write_predictions(workspace.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
+    return workspace
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    return workspace(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path)
 
 
-def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else(place: Workspace) -> None:
-    done = route(place, questions=ALL)
+def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else(workspace: Workspace) -> None:
+    done = route(workspace, questions=ALL)
     models = {decision.question_id: decision.model for decision in done.decisions}
     assert 6 not in models  # training never answers it
     assert {models[12], models[16]} <= {LINEAR, BLEND}
@@ -232,7 +232,7 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
     assert done.cross_fitted is not None
     assert done.cross_fitted > done.blip2
     for fold in ("val", "test"):
-        plain, routed = read_predictions(place.predictions(fold)), read_predictions(place.routed(fold))
+        plain, routed = read_predictions(workspace.predictions(fold)), read_predictions(workspace.routed(fold))
         assert [(p.image_id, p.question_id) for p in plain] == [(p.image_id, p.question_id) for p in routed]
         for before, after in zip(plain, routed, strict=True):
             if before.question_id not in (12, 16):
@@ -243,17 +243,17 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
                 assert after.replaced == before.answers
 
 
-def test_a_second_run_uses_the_saved_expert_and_writes_the_same_bytes(place: Workspace) -> None:
-    first = route(place, questions=ALL)
+def test_a_second_run_uses_the_saved_expert_and_writes_the_same_bytes(workspace: Workspace) -> None:
+    first = route(workspace, questions=ALL)
     before = {fold: path.read_bytes() for fold, path in first.files.items()}
-    assert answer_linear(place)
-    second = route(place, questions=ALL)
+    assert answer_linear(workspace)
+    second = route(workspace, questions=ALL)
     assert {fold: path.read_bytes() for fold, path in second.files.items()} == before
 
 
-def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(place: Workspace) -> None:
+def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(workspace: Workspace) -> None:
     result = RUNNER.invoke(
-        app, ["route", "--policy", "paper", "--expert", LINEAR, "--workspace", str(place.root), "--json"]
+        app, ["route", "--policy", "paper", "--expert", LINEAR, "--workspace", str(workspace.root), "--json"]
     )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -261,8 +261,8 @@ def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(place: Wor
     assert told["replaced"]["test"] > 0
 
 
-def test_the_table_says_that_validation_also_decided(place: Workspace) -> None:
-    result = RUNNER.invoke(app, ["route", "--questions", "16,3", "--workspace", str(place.root)])
+def test_the_table_says_that_validation_also_decided(workspace: Workspace) -> None:
+    result = RUNNER.invoke(app, ["route", "--questions", "16,3", "--workspace", str(workspace.root)])
     assert result.exit_code == 0, result.output
     assert "these images also decided" in result.stdout
     assert "work/main/routed/test.jsonl" in result.stdout
@@ -273,33 +273,33 @@ def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) ->
         route(Workspace.at(tmp_path), questions=ALL)
 
 
-def test_predictions_of_another_split_are_refused(place: Workspace) -> None:
-    plain = read_predictions(place.predictions("val"))
-    write_predictions(place.predictions("val"), plain[18:])
+def test_predictions_of_another_split_are_refused(workspace: Workspace) -> None:
+    plain = read_predictions(workspace.predictions("val"))
+    write_predictions(workspace.predictions("val"), plain[18:])
     with pytest.raises(MedvqaError, match="not for the validation images"):
-        route(place, questions=ALL)
+        route(workspace, questions=ALL)
 
 
-def test_an_unknown_question_is_a_usage_error(place: Workspace) -> None:
-    result = RUNNER.invoke(app, ["route", "--questions", "16,18", "--workspace", str(place.root)])
+def test_an_unknown_question_is_a_usage_error(workspace: Workspace) -> None:
+    result = RUNNER.invoke(app, ["route", "--questions", "16,18", "--workspace", str(workspace.root)])
     assert result.exit_code == 2
     assert "'18' is no question" in result.stderr
 
 
 @pytest.mark.parametrize("listed", ["", "16,,17", "all,3", "-1", "x", "03"])
-def test_a_list_with_nonsense_is_a_usage_error(place: Workspace, listed: str) -> None:
-    result = RUNNER.invoke(app, ["route", "--questions", listed, "--workspace", str(place.root)])
+def test_a_list_with_nonsense_is_a_usage_error(workspace: Workspace, listed: str) -> None:
+    result = RUNNER.invoke(app, ["route", "--questions", listed, "--workspace", str(workspace.root)])
     assert result.exit_code == 2
     assert "ids from 0 to 17, or all" in result.stderr
 
 
-def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(place: Workspace) -> None:
-    labels = json.loads((place.development / "gt.json").read_text())
-    write_labels(place.development, [record(e["ImageID"], q7=[str(n)]) for n, e in enumerate(labels)])
-    make_split(read_dataset(place.development), val=0.4).write(place.split_file)
-    place.predictions("val").unlink()
+def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(workspace: Workspace) -> None:
+    labels = json.loads((workspace.development / "gt.json").read_text())
+    write_labels(workspace.development, [record(e["ImageID"], q7=[str(n)]) for n, e in enumerate(labels)])
+    make_split(read_dataset(workspace.development), val=0.4).write(workspace.split_file)
+    workspace.predictions("val").unlink()
     told: list[str] = []
-    answer_linear(place, fold=0, say=told.append)
+    answer_linear(workspace, fold=0, notify=told.append)
     (line,) = told
     assert "answers are given at most 3 times, and weigh no more for it" in line
 
@@ -307,16 +307,16 @@ def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(pl
 def write_memorable(root: Path) -> None:
     """A demo set whose examinations stand there several times over and whose answers are drawn by lot, so that an
     expert can do nothing but remember."""
-    from imageclef_vqa.data.synthetic import write_synthetic_dataset
+    from imageclef_vqa.synthetic import write_synthetic_dataset
 
-    place = Workspace.at(root)
-    write_synthetic_dataset(place.root / "data", images=40, test=0, seed=3)
+    workspace = Workspace.at(root)
+    write_synthetic_dataset(workspace.root / "data", images=40, test=0, seed=3)
     random = np.random.default_rng(0)
-    shutil.rmtree(place.test)
-    labels = json.loads((place.development / "gt.json").read_text())
+    shutil.rmtree(workspace.test)
+    labels = json.loads((workspace.development / "gt.json").read_text())
     records, seen = [], set()
     for entry in labels:
-        image = place.development / "images" / f"{entry['ImageID']}.jpg"
+        image = workspace.development / "images" / f"{entry['ImageID']}.jpg"
         if image.read_bytes() in seen:
             image.unlink()
             continue
@@ -327,16 +327,16 @@ def write_memorable(root: Path) -> None:
             shutil.copyfile(image, image.with_name(f"{name}.jpg"))
             records.append(record(name, q17=kind))
         image.unlink()
-    write_labels(place.development, records)
+    write_labels(workspace.development, records)
 
 
 def routed_by(by: str, root: Path) -> Routed:
     """Route one split of it, where BLIP-2 gives the commonest answer."""
-    place = Workspace.at(root, by)
-    split = make_split(read_dataset(place.development), val=0.3, by=by)  # type: ignore[arg-type]
-    split.write(place.split_file)
-    write_predictions(place.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
-    return route(place, questions=[17])
+    workspace = Workspace.at(root, by)
+    split = make_split(read_dataset(workspace.development), val=0.3, by=by)  # type: ignore[arg-type]
+    split.write(workspace.split_file)
+    write_predictions(workspace.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
+    return route(workspace, questions=[17])
 
 
 def test_an_expert_that_memorised_is_accepted_by_image_and_refused_by_group(tmp_path: Path) -> None:
@@ -368,16 +368,16 @@ def test_a_blend_that_is_better_by_little_everywhere_takes_over_and_bad_luck_doe
 
 
 def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(tmp_path: Path) -> None:
-    place = workspace(tmp_path)
-    dataset = read_dataset(place.development)
+    workspace = make_workspace(tmp_path)
+    dataset = read_dataset(workspace.development)
     split = make_split(dataset, folds=3)
-    split.write(place.split_file)
+    split.write(workspace.split_file)
     for fold in range(3):
         run = Workspace.at(tmp_path, ("main", "second", "third")[fold])
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
         plain = [prediction(i, q, answers[q]) for i in split.val(fold) for q in ALL]
         write_predictions(run.predictions("val"), plain)
-    place.predictions("test").unlink()
+    workspace.predictions("test").unlink()
     result = RUNNER.invoke(app, ["route", "--folds", "--json", "--workspace", str(tmp_path)])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -386,29 +386,29 @@ def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(tmp_path: Path) ->
     assert not (tmp_path / "work" / "second" / "routed").exists()
 
 
-def test_folds_without_other_runs_is_a_usage_error(place: Workspace) -> None:
-    result = RUNNER.invoke(app, ["route", "--folds", "--workspace", str(place.root)])
+def test_folds_without_other_runs_is_a_usage_error(workspace: Workspace) -> None:
+    result = RUNNER.invoke(app, ["route", "--folds", "--workspace", str(workspace.root)])
     assert result.exit_code == 2
     assert "finetune --stage 1 --fold 1" in result.stderr
 
 
-def test_train_only_leaves_predictions_alone_and_apply_only_trains_nothing(place: Workspace) -> None:
-    options = ["--workspace", str(place.root)]
+def test_train_only_leaves_predictions_alone_and_apply_only_trains_nothing(workspace: Workspace) -> None:
+    options = ["--workspace", str(workspace.root)]
     refused = RUNNER.invoke(app, ["route", "--apply-only", *options])
     assert refused.exit_code == 1
     assert "route --train-only" in refused.stderr
     assert RUNNER.invoke(app, ["route", "--train-only", *options]).exit_code == 0
-    assert not place.routed("val").exists()
+    assert not workspace.routed("val").exists()
     assert RUNNER.invoke(app, ["route", "--apply-only", *options]).exit_code == 0
-    assert place.routed("val").exists()
+    assert workspace.routed("val").exists()
 
 
-def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(place: Workspace) -> None:
-    result = RUNNER.invoke(app, ["baseline", "--json", "--workspace", str(place.root)])
+def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(workspace: Workspace) -> None:
+    result = RUNNER.invoke(app, ["baseline", "--json", "--workspace", str(workspace.root)])
     assert result.exit_code == 0, result.output
     overall = json.loads(result.stdout)["folds"]["val"]["global"]
     assert overall["exact_set"] > overall["majority"]
-    own = read_predictions(place.work / "baseline" / "predictions" / "test.jsonl")
+    own = read_predictions(workspace.work / "baseline" / "predictions" / "test.jsonl")
     assert len(own) == 4 * 18
     assert {each.question_id for each in own if not each.trained} == {6}
-    assert place.floor("test") == place.work / "baseline" / "predictions" / "test.jsonl"
+    assert workspace.floor("test") == workspace.work / "baseline" / "predictions" / "test.jsonl"

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.cli import app
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Certificate, Split
-from imageclef_vqa.models.folder import FolderConfig
+from imageclef_vqa.editions import QUESTIONS, Prediction, read_predictions, write_predictions
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.submission import check_source, read_run
 from imageclef_vqa.submission.sources import Source
-from imageclef_vqa.task import QUESTIONS, Prediction, read_predictions, write_predictions
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.recipe import Recipe
 
@@ -33,8 +33,8 @@ def gold(image_id, question):
 def write_images(folder, image_ids):
     (folder / "images").mkdir(parents=True)
     labels = []
-    for place, image_id in enumerate(image_ids):
-        Image.new("RGB", (40, 32), (20 * place, 99, 10)).save(folder / "images" / f"{image_id}.jpg")
+    for index, image_id in enumerate(image_ids):
+        Image.new("RGB", (40, 32), (20 * index, 99, 10)).save(folder / "images" / f"{image_id}.jpg")
         rows = [
             {"Question": question.text, "AnswerType": question.answer_type, "Answer": gold(image_id, question)}
             for question in QUESTIONS
@@ -72,7 +72,7 @@ def workspace(tmp_path, monkeypatch):
         by="group",
         seed=7,
         validation=(tuple(DEVELOPMENT[:4]),),
-        groups={image_id: place for place, image_id in enumerate(DEVELOPMENT)},
+        groups={image_id: index for index, image_id in enumerate(DEVELOPMENT)},
         fingerprint=dataset.fingerprint,
         certificate=Certificate(
             groups=12, largest_group=1, linked_pairs=0, leaked_pairs=0, leaked_by_plain_split=0, closest=None
@@ -608,7 +608,7 @@ def test_answers_as_strings_are_written_and_known_again(workspace):
 
 
 def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
-    assert medvqa("package", "--profile", "gi-2025").exit_code == 0
+    assert medvqa("package", "--edition", "gi-2025").exit_code == 0
     rows = json.loads(Path("predictions_1.json").read_text())["predictions"]
     assert [row["index"] for row in rows] == list(range(12 * 18))
     assert rows[12] == {
@@ -617,9 +617,9 @@ def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
         "question": "Are there any abnormalities in the image? Check all that are present.",
         "answer": "ulcerative colitis",
     }
-    assert check("predictions_1.json", "--profile", "gi-2025")[0] == 0
+    assert check("predictions_1.json", "--edition", "gi-2025")[0] == 0
     Path("predictions_1.json").write_text(json.dumps({"predictions": [*rows[:12], {**rows[12], "answer": "Polyp"}]}))
-    code, findings = check("predictions_1.json", "--profile", "gi-2025")
+    code, findings = check("predictions_1.json", "--edition", "gi-2025")
     assert code == 1
     assert "'Polyp', spelt 'polyp' in training" in findings["vocabulary"]["examples"][0]
     for place, changed, said in (
@@ -629,9 +629,9 @@ def test_a_later_edition_gets_its_own_file_in_its_own_words(workspace):
     ):
         spoilt = [{**row, **changed} if row["index"] == place else row for row in rows]
         Path("predictions_1.json").write_text(json.dumps({"predictions": spoilt}))
-        code, findings = check("predictions_1.json", "--profile", "gi-2025")
+        code, findings = check("predictions_1.json", "--edition", "gi-2025")
         named = [each for each in findings.values() if said in str(each["examples"])]
         assert (code, {"error"} <= {each["severity"] for each in named}) == (1, True), findings
-    assert medvqa("package", "--profile", "gi-1999").exit_code == 2
-    assert medvqa("package", "--profile", "gi-2025", "--team", "us").exit_code == 2
-    assert medvqa("package", "--profile", "gi-2025", "--out", "run.csv").exit_code == 2
+    assert medvqa("package", "--edition", "gi-1999").exit_code == 2
+    assert medvqa("package", "--edition", "gi-2025", "--team", "us").exit_code == 2
+    assert medvqa("package", "--edition", "gi-2025", "--out", "run.csv").exit_code == 2

@@ -3,17 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
 import small_models
 
-from imageclef_vqa import runtime
+from imageclef_vqa.models.language import build_language
 from imageclef_vqa.models.presets import T5Config
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models.language import build_language  # noqa: E402
 
 GLM = replace(small_models.GLM, num_layers=3)
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)

@@ -12,19 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imageclef_vqa import runtime
-
-runtime.prepare("cpu", seed=0)
-
-from imageclef_vqa.data import make_split, read_dataset  # noqa: E402  (after the environment is set for Paddle)
-from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
-from imageclef_vqa.errors import MedvqaError  # noqa: E402
-from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
-from imageclef_vqa.models.weights import read_weights, save_weights  # noqa: E402
-from imageclef_vqa.training import loop  # noqa: E402
-from imageclef_vqa.training.finetune import finetune  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe  # noqa: E402
-from imageclef_vqa.workspace import Workspace  # noqa: E402
+from imageclef_vqa.checkpoints.layers import read_weights, save_weights
+from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
+from imageclef_vqa.synthetic import write_synthetic_dataset
+from imageclef_vqa.training import loop
+from imageclef_vqa.training.finetune import finetune
+from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.workspace import Workspace
 
 OPTIONS = {"epochs": 2, "batch": 6, "learning_rate": 1e-3, "warmup_steps": 2}
 SHORT = {1: Recipe(**OPTIONS, freeze_vision=True), 2: Recipe(**OPTIONS, questions=6, layer_decay=0.8, ema=0.5)}
@@ -33,8 +29,8 @@ SHORT = {1: Recipe(**OPTIONS, freeze_vision=True), 2: Recipe(**OPTIONS, question
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from imageclef_vqa import runtime
-runtime.prepare("cpu", seed=0)
+from imageclef_vqa import devices
+devices.prepare("cpu", seed=0)
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training import loop
 from imageclef_vqa.training.finetune import finetune
@@ -51,7 +47,7 @@ def kill(source, target):
     replace(source, target)
 os.replace = kill
 recipe = Recipe.model_validate_json(sys.argv[3])
-finetune(Workspace.at(Path(sys.argv[1]), "killed"), find_preset("tiny"), recipe, int(sys.argv[2]), seed=0, say=print)
+finetune(Workspace.at(Path(sys.argv[1]), "killed"), find_preset("tiny"), recipe, int(sys.argv[2]), seed=0, notify=print)
 """
 
 
@@ -60,12 +56,12 @@ def whole(tmp_path_factory):
     """A workspace whose run `main` was trained in both stages and never stopped."""
     folder = tmp_path_factory.mktemp("whole")
     write_synthetic_dataset(folder / "data", images=16, test=1, seed=5)
-    place = Workspace.at(folder)
-    dataset = read_dataset(place.development, cache=place.cache)
-    make_split(dataset, val=0.25, cache=place.cache).write(place.split_file)
+    workspace = Workspace.at(folder)
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     for number in (1, 2):
-        train(place, number)
-    return place
+        train(workspace, number)
+    return workspace
 
 
 @pytest.fixture
@@ -75,8 +71,8 @@ def workspace(whole, tmp_path):
     return Workspace.at(tmp_path)
 
 
-def train(place, number, recipe=None, say=lambda _message: None, **options):
-    return finetune(place, find_preset("tiny"), recipe or SHORT[number], number, seed=0, say=say, **options)
+def train(place, number, recipe=None, notify=lambda _message: None, **options):
+    return finetune(place, find_preset("tiny"), recipe or SHORT[number], number, seed=0, notify=notify, **options)
 
 
 def stop_after_a_step(place, number, monkeypatch):
@@ -115,7 +111,7 @@ def test_a_run_killed_while_it_saved_ends_with_the_weights_of_one_that_was_not(w
     assert list(killed.stage(number).glob(".state.safetensors.*.part")), "half of the third state"
     read_weights(killed.stage(number) / "state.safetensors")
     said: list[str] = []
-    assert train(killed, number, say=said.append).resumed
+    assert train(killed, number, notify=said.append).resumed
     assert "after step 2 (epoch 1)" in said[0]
     assert model(killed, number) == model(whole, number)
     assert not list(killed.stage(number).glob(".*.part"))
@@ -161,7 +157,7 @@ def test_an_unfinished_run_of_other_data_weights_or_options_is_not_gone_on_with(
     save_weights(other / "projection.safetensors", tensors)
     recipe = SHORT[2].model_copy(update={"ema": 0.25})
     with pytest.raises(MedvqaError) as raised:
-        finetune(workspace, find_preset("tiny", other), recipe, 2, seed=3, say=print)
+        finetune(workspace, find_preset("tiny", other), recipe, 2, seed=3, notify=print)
     told = str(raised.value)
     assert "the unfinished run in work/main/stage2 was made from something else:" in told
     assert "recipe.ema: 0.5 there, 0.25 here" in told

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from imageclef_vqa import files
+from imageclef_vqa.editions import GI_2025, QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import DataError, MedvqaError, UsageError
 from imageclef_vqa.submission import (
     Run,
@@ -32,7 +33,6 @@ from imageclef_vqa.submission import (
 from imageclef_vqa.submission.readers import as_lists, examine, parse_run
 from imageclef_vqa.submission.records import arrange
 from imageclef_vqa.submission.writers import RENDERERS
-from imageclef_vqa.task import GI_2025, QUESTIONS, learn_vocabulary
 
 IDS = [f"cl8k2u1pm1dw70832{number:08d}" for number in range(12)]
 COLOURS, PLACES = ("Pink", "Red", "White"), ("Center", "Upper-left", "Upper-right")
@@ -55,8 +55,8 @@ def answers():
     """A valid run: every answer is one that training holds, and no question has but one answer."""
     sets = {question.id: [members for members, _ in VOCABULARY[question.id].sets] for question in QUESTIONS}
     return {
-        (image_id, question.id): sets[question.id][place % len(sets[question.id])]
-        for place, image_id in enumerate(IDS)
+        (image_id, question.id): sets[question.id][index % len(sets[question.id])]
+        for index, image_id in enumerate(IDS)
         for question in QUESTIONS
     }
 

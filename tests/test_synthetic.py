@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imageclef_vqa.data.synthetic import Scene, render_scene, sample_scene, write_synthetic_dataset
-from imageclef_vqa.data.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS
+from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.task.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
+from imageclef_vqa.synthetic import Scene, render_scene, sample_scene, write_synthetic_dataset
+from imageclef_vqa.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS
 
 ROWS, COLUMNS = ("Upper", "Center", "Lower"), ("left", "center", "right")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -282,7 +282,7 @@ def test_no_examination_has_frames_in_both_sets(tmp_path: Path, monkeypatch: pyt
         drawn.append(scene)
         return Image.new("RGB", (8, 8))
 
-    monkeypatch.setattr("imageclef_vqa.data.synthetic.dataset.render_scene", note)
+    monkeypatch.setattr("imageclef_vqa.synthetic.dataset.render_scene", note)
     write_synthetic_dataset(tmp_path / "data", images=60, test=40, seed=1)
     development, test = (Counter(scene.texture for scene in part) for part in (drawn[:60], drawn[60:]))
     assert not set(development) & set(test)
@@ -307,7 +307,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("imageclef_vqa.data.synthetic.dataset.add_quirks", full)
+    monkeypatch.setattr("imageclef_vqa.synthetic.dataset.add_quirks", full)
     with pytest.raises(MedvqaError, match="No space left on device"):
         write_synthetic_dataset(tmp_path / "data", images=4, test=2, seed=0)
     assert list(tmp_path.iterdir()) == []

@@ -3,23 +3,23 @@
 from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
+from paddlenlp.transformers import T5Config as PaddleNLPConfig
+from paddlenlp.transformers import T5ForConditionalGeneration
 from small_models import GLM
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints import language as loading
+from imageclef_vqa.checkpoints.language import (
+    load_language,
+    shrink_language,
+)
+from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
+from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.stored import InMemory
+from imageclef_vqa.models.language import build_language
+from imageclef_vqa.models.language.t5 import _add
 from imageclef_vqa.models.presets import T5Config
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-from paddlenlp.transformers import T5Config as PaddleNLPConfig  # noqa: E402
-from paddlenlp.transformers import T5ForConditionalGeneration  # noqa: E402
-
-from imageclef_vqa.models.language import build_language, load_language, loading  # noqa: E402
-from imageclef_vqa.models.language.loading import shrink_language  # noqa: E402
-from imageclef_vqa.models.language.t5 import _add  # noqa: E402
-from imageclef_vqa.models.weights import own_tensors, save_weights, write_safetensors  # noqa: E402
-from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
 
 SIZES = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
 MODELS = {
@@ -67,9 +67,9 @@ def test_answers_and_gradients_are_paddlenlps(t5):
         ).logits
 
     found = []
-    for say in (by_paddlenlp, lambda visual: t5.answer_logits(read(t5, visual), ANSWER)):
+    for notify in (by_paddlenlp, lambda visual: t5.answer_logits(read(t5, visual), ANSWER)):
         visual = paddle.to_tensor(VISUAL.numpy(), stop_gradient=False)
-        logits = say(visual)
+        logits = notify(visual)
         (logits * paddle.arange(logits.size).reshape(logits.shape).cos()).sum().backward()
         found.append((logits.numpy(), visual.grad.numpy()))
     for mine, expected in zip(*found, strict=True):

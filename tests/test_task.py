@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from imageclef_vqa.errors import DataError, MedvqaError
-from imageclef_vqa.task import (
+from imageclef_vqa.editions import (
     QUESTIONS,
     GtRecord,
     Prediction,
@@ -22,6 +21,7 @@ from imageclef_vqa.task import (
     split_answers,
     write_predictions,
 )
+from imageclef_vqa.errors import DataError, MedvqaError
 
 
 def test_the_bank_holds_the_organisers_ids_in_order() -> None:

@@ -6,32 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints.layers import read_weights
+from imageclef_vqa.checkpoints.pretrained import load_pretrained
+from imageclef_vqa.data import Dataset, Example, make_split, read_dataset
+from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.data import Dataset, Example, make_split, read_dataset  # noqa: E402
-from imageclef_vqa.data.synthetic import write_synthetic_dataset  # noqa: E402
-from imageclef_vqa.inference.predict import predict  # noqa: E402
-from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
-from imageclef_vqa.models.language import Tokenizer  # noqa: E402
-from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset  # noqa: E402
-from imageclef_vqa.models.pretrained import load_pretrained  # noqa: E402
-from imageclef_vqa.models.representation import RepresentationHeads  # noqa: E402
-from imageclef_vqa.models.weights import read_weights  # noqa: E402
-from imageclef_vqa.task import learn_vocabulary  # noqa: E402
-from imageclef_vqa.training import loop, stage1, stage2  # noqa: E402
-from imageclef_vqa.training.finetune import finetune  # noqa: E402
-from imageclef_vqa.training.pairs import PairTable  # noqa: E402
-from imageclef_vqa.training.recipe import Recipe, choose_recipe  # noqa: E402
-from imageclef_vqa.workspace import Workspace  # noqa: E402
+from imageclef_vqa.inference.predict import predict
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
+from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.synthetic import write_synthetic_dataset
+from imageclef_vqa.training import loop, stage1, stage2
+from imageclef_vqa.training.finetune import finetune
+from imageclef_vqa.training.pairs import PairTable
+from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.workspace import Workspace
 
 TINY = find_preset("tiny")
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
@@ -61,14 +56,14 @@ def data(tmp_path_factory):
 @pytest.fixture
 def workspace(data, tmp_path):
     (tmp_path / "data").symlink_to(data)
-    place = Workspace.at(tmp_path)
-    dataset = read_dataset(place.development, cache=place.cache)
-    make_split(dataset, val=0.25, cache=place.cache).write(place.split_file)
-    return place
+    workspace = Workspace.at(tmp_path)
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
+    return workspace
 
 
 def run(workspace, number, recipe=None, **options):
-    return finetune(workspace, TINY, recipe or SHORT[number], number, seed=0, say=say_nothing, **options)
+    return finetune(workspace, TINY, recipe or SHORT[number], number, seed=0, notify=say_nothing, **options)
 
 
 def weights(workspace, number):
@@ -116,15 +111,15 @@ def test_the_hardest_negative_is_drawn_most():
 
 def test_what_learns_covers_every_parameter_once():
     model = Blip2(TINY)
-    both = stage1.Stage1(model, RepresentationHeads(TINY.qformer))
+    both = stage1.Stage1(model, PretrainingHeads(TINY.qformer))
     for layer, learns in (
         (both, stage1.LEARNS),
         (model, stage2.learns(vision=True)),
         (model, stage2.learns(vision=False)),
     ):
-        assert loop.choose_what_learns(layer, learns)
+        assert loop.set_trainable(layer, learns)
     with pytest.raises(ValueError, match=r"projection\.weight: covered by 0 lines"):
-        loop.choose_what_learns(model, {r"(?!projection).*": True})
+        loop.set_trainable(model, {r"(?!projection).*": True})
 
 
 def test_an_epoch_shows_every_image_once_with_as_many_questions_as_asked():
@@ -205,7 +200,7 @@ def test_a_run_that_was_stopped_at_any_step_ends_with_the_weights_of_one_that_wa
     assert not (workspace.stage(number) / "model.safetensors").exists()
     monkeypatch.setattr(module, name, original)
     said: list[str] = []
-    assert finetune(workspace, TINY, SHORT[number], number, seed=0, say=said.append).resumed
+    assert finetune(workspace, TINY, SHORT[number], number, seed=0, notify=said.append).resumed
     assert "after step 1 (epoch 1)" in said[0]
     assert {n: t.tobytes() for n, t in weights(workspace, number).items()} == {n: t.tobytes() for n, t in whole.items()}
     assert [each | {"seconds": 0} for each in log(workspace, number)] == [each | {"seconds": 0} for each in logged]
@@ -222,7 +217,7 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     monkeypatch.setattr(stage1, "contrastive_loss", lambda similarity, _: similarity.sum() * float("nan"))
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
-        finetune(workspace, TINY, SHORT[1], 1, seed=0, say=said.append)
+        finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
     begun, *skipped = said
     assert begun == "stage 1 of tiny on cpu, fp32: 16 images to learn from, 8 to validate on"
     assert len(skipped) == 2
@@ -296,7 +291,7 @@ def test_the_distance_to_words_needs_a_query_for_each_question(workspace):
     few = replace(TINY, qformer=replace(TINY.qformer, queries=17))
     recipe = SHORT[2].model_copy(update={"word_weight": 1.0})
     with pytest.raises(UsageError, match=r"--word-weight 1: each of 18 questions needs a query .* tiny has 17"):
-        finetune(workspace, few, recipe, 2, seed=0, say=say_nothing)
+        finetune(workspace, few, recipe, 2, seed=0, notify=say_nothing)
 
 
 def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
@@ -309,7 +304,7 @@ def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
     run(workspace, 2)
     make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
-        predict([workspace], say=say_nothing)
+        predict([workspace], notify=say_nothing)
 
 
 def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
@@ -340,6 +335,6 @@ def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
     for number in (1, 2):
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
     assert not [each for each in epochs(workspace, 2) if "score" in each]
-    assert set(predict([workspace], say=say_nothing).files) == {"test"}
+    assert set(predict([workspace], notify=say_nothing).files) == {"test"}
     with pytest.raises(UsageError, match="has learnt all development images"):
-        predict([workspace], folds=["val"], say=say_nothing)
+        predict([workspace], folds=["val"], notify=say_nothing)

@@ -15,31 +15,27 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import paddle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_files import pickled, text, write_pth
 
-from imageclef_vqa import runtime
+from imageclef_vqa.checkpoints.convert import convert, plan_conversion
+from imageclef_vqa.checkpoints.folder import FolderConfig
+from imageclef_vqa.checkpoints.formats import hf_blip2, lavis, resnet34
+from imageclef_vqa.checkpoints.formats.rules import keep, transpose
+from imageclef_vqa.checkpoints.layers import save_weights
+from imageclef_vqa.checkpoints.pretrained import load_pretrained
+from imageclef_vqa.checkpoints.safetensors import open_safetensors, write_safetensors
+from imageclef_vqa.checkpoints.source import open_source
+from imageclef_vqa.checkpoints.stored import InMemory
+from imageclef_vqa.checkpoints.torch_file import open_torch_file
+from imageclef_vqa.checkpoints.verify import verify
 from imageclef_vqa.errors import MedvqaError
-
-runtime.prepare("cpu", seed=0)
-
-import paddle  # noqa: E402  (after the environment is set for it)
-
-from imageclef_vqa.models import activations, hub  # noqa: E402
-from imageclef_vqa.models.folder import FolderConfig  # noqa: E402
-from imageclef_vqa.models.formats import hf_blip2, lavis, resnet34  # noqa: E402
-from imageclef_vqa.models.formats.rules import keep, transpose  # noqa: E402
-from imageclef_vqa.models.presets import PRESETS, find_preset  # noqa: E402
-from imageclef_vqa.models.pretrained import load_pretrained  # noqa: E402
-from imageclef_vqa.models.vision import VisionTransformer, resize_positions  # noqa: E402
-from imageclef_vqa.models.weights import open_safetensors, save_weights, write_safetensors  # noqa: E402
-from imageclef_vqa.models.weights.convert import convert, plan_conversion  # noqa: E402
-from imageclef_vqa.models.weights.source import open_source  # noqa: E402
-from imageclef_vqa.models.weights.stored import InMemory  # noqa: E402
-from imageclef_vqa.models.weights.torch_file import open_torch_file  # noqa: E402
-from imageclef_vqa.models.weights.verify import verify  # noqa: E402
+from imageclef_vqa.models import activations, hub
+from imageclef_vqa.models.presets import PRESETS, find_preset
+from imageclef_vqa.models.vision import VisionTransformer, resize_positions
 
 PARITY = Path(__file__).parent / "parity"
 KINDS = ("blip2_t5", "blip2_retrieval")

@@ -13,7 +13,7 @@ def pickled(tensors):
     for key, array in enumerate(tensors.items()):
         name, array = array
         sizes = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in array.shape) + b"t"
-        steps = [int(np.prod(array.shape[place + 1 :])) for place in range(array.ndim)]
+        steps = [int(np.prod(array.shape[index + 1 :])) for index in range(array.ndim)]
         strides = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in steps) + b"t"
         out.write(text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n")
         out.write(text(str(key)) + text("cpu") + b"J" + struct.pack("<i", array.size) + b"tQK\x00" + sizes + strides)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from common import drawn_pairs, random_pixels, report, seconds
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
 
 # ViT-B/14, half a Q-Former and half of T5-base.
@@ -37,16 +37,16 @@ IMAGES, PAIRS, TIMES = 2, 16, 2
 
 def ours() -> dict[str, Any]:
     """Pairs per second and the number of parameters."""
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.vision import normalise
-    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.stage2 import answer_loss, learns
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = list(choose_what_learns(model, learns(vision=True)).values())
+    learning = list(set_trainable(model, learns(vision=True)).values())
     optimizer = paddle.optimizer.AdamW(1e-4, parameters=learning, weight_decay=1e-4)
     model.train()
     model.language.eval()

@@ -19,9 +19,9 @@ from unittest.mock import patch
 
 from common import report
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 
-runtime.prepare("cpu", seed=0)
+devices.prepare("cpu", seed=0)
 
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset  # noqa: E402  (after the environment is set)
 from imageclef_vqa.evaluation import score_answers  # noqa: E402
@@ -49,9 +49,9 @@ def parts_of(ranked: Ranked) -> Answers:
     return tuple(dict.fromkeys(part for part in re.split(r"\s*;\s*", text) if part)) or (text,)
 
 
-def ways(answerer: answering.Answerer, dataset: Dataset, place: Workspace, size: int) -> dict[str, Pairs]:
+def ways(answerer: answering.Answerer, dataset: Dataset, workspace: Workspace, size: int) -> dict[str, Pairs]:
     """Every way to answer the images of `dataset`."""
-    pixels = load_pixels(dataset, size, place.cache)
+    pixels = load_pixels(dataset, size, workspace.cache)
     parts = [pixels[start : start + IMAGES_AT_ONCE] for start in range(0, len(dataset), IMAGES_AT_ONCE)]
 
     def ranked(beam: int) -> list[list[Ranked]]:
@@ -73,13 +73,13 @@ def ways(answerer: answering.Answerer, dataset: Dataset, place: Workspace, size:
 
 
 def main(root: Path) -> None:
-    place = Workspace.at(root)
-    ensemble = read_ensemble([place])
+    workspace = Workspace.at(root)
+    ensemble = read_ensemble([workspace])
     development, split = ensemble.development()
     folds = {"validation": (development.subset(split.val(ensemble.runs[0].config.fold)), split.groups)}
-    if (place.test / "gt.json").exists():
-        folds["test"] = (read_dataset(place.test, cache=place.cache), None)
-    answerer, size = answering.Answerer.of_run(place), ensemble.runs[0].preset.vision.image_size
+    if (workspace.test / "gt.json").exists():
+        folds["test"] = (read_dataset(workspace.test, cache=workspace.cache), None)
+    answerer, size = answering.Answerer.of_run(workspace), ensemble.runs[0].preset.vision.image_size
     sets = {entry.question_id for entry in ensemble.vocabulary.questions if entry.takes_a_set}
     results: dict[str, dict[str, list[float]]] = {}
     for fold, (dataset, groups) in folds.items():
@@ -87,7 +87,7 @@ def main(root: Path) -> None:
         of_sets = {pair: answers for pair, answers in gold.items() if pair[1] in sets}
         print(f"\n{fold}, {len(dataset)} images; questions {', '.join(map(str, sorted(sets)))} take sets\n")
         print("| answers | set questions | F1 there | all questions |\n|---|---|---|---|")
-        for way, answers in ways(answerer, dataset, place, size).items():
+        for way, answers in ways(answerer, dataset, workspace, size).items():
             there, everywhere = (score_answers(answers, some, groups=groups).overall for some in (of_sets, gold))
             cells = [
                 f"{score.exact_set:.3f}" + (" [{:.3f}, {:.3f}]".format(*score.interval) if score.interval else "")

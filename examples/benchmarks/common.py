@@ -18,10 +18,10 @@ def turns(*works: Callable[[], Any], times: int) -> np.ndarray:
     """Seconds [times, works] that each call took; the works take turns, after one turn that is not counted."""
     took = np.zeros((1 + times, len(works)))
     for turn in took:
-        for place, work in enumerate(works):
+        for index, work in enumerate(works):
             started = time.perf_counter()
             work()
-            turn[place] = time.perf_counter() - started
+            turn[index] = time.perf_counter() - started
     return took[1:]
 
 
@@ -32,12 +32,12 @@ def seconds(*works: Callable[[], Any], times: int) -> list[float]:
 
 def drawn_pairs(images: int) -> PairTable:
     """The 18 questions of so many scenes with their answers; no picture is drawn."""
-    # Here, because they import Paddle, for which `runtime` must have set the environment first.
+    # Here, because they import Paddle, for which `environment` must have set the environment first.
     from imageclef_vqa.data import Dataset, Example
-    from imageclef_vqa.data.synthetic import sample_scene
+    from imageclef_vqa.editions import learn_vocabulary
     from imageclef_vqa.models.language import Tokenizer
     from imageclef_vqa.models.presets import TINY_WEIGHTS
-    from imageclef_vqa.task import learn_vocabulary
+    from imageclef_vqa.synthetic import sample_scene
     from imageclef_vqa.training.pairs import PairTable
 
     examples = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclef_vqa.task import QUESTIONS, Candidate, Prediction
+from imageclef_vqa.editions import QUESTIONS, Candidate, Prediction
 
 IMAGES = 1938
 Answers = dict[tuple[str, int], tuple[str, ...]]

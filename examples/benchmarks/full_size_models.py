@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.data import Dataset, Example
-from imageclef_vqa.data.synthetic import sample_scene
+from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, find_preset
-from imageclef_vqa.task import learn_vocabulary
+from imageclef_vqa.synthetic import sample_scene
 
 BLOCK = (np.random.default_rng(0).standard_normal(2**20) * 0.02).astype("float16")
 SCENES = 200  # from which the vocabulary is learnt
@@ -69,17 +69,17 @@ def scenes(count: int) -> Dataset:
 
 def write_language(preset: Preset, file: Path) -> None:
     """Random weights of the preset's language model."""
-    from imageclef_vqa.models.folder import FolderConfig
-    from imageclef_vqa.models.parts import shapes
-    from imageclef_vqa.models.weights import write_safetensors
+    from imageclef_vqa.checkpoints.folder import FolderConfig
+    from imageclef_vqa.checkpoints.parts import shapes
+    from imageclef_vqa.checkpoints.safetensors import write_safetensors
 
     sizes = shapes("language", FolderConfig(language=preset.language))
     write_safetensors(file, {name: RandomBits(shape) for name, shape in sizes.items()})
 
 
 def build(preset: Preset, file: Path):
+    from imageclef_vqa.checkpoints.language import load_language
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.models.language import load_language
 
     return Blip2(preset, load_language(preset.language, file))
 
@@ -92,12 +92,12 @@ def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
     """Ranked answers to the first questions about one image."""
     import paddle
 
+    from imageclef_vqa.editions import QUESTIONS
     from imageclef_vqa.inference.decoding import rank_answers
     from imageclef_vqa.inference.grammar import Grammar
     from imageclef_vqa.inference.trie import Trie
     from imageclef_vqa.models.language import Tokenizer
     from imageclef_vqa.models.vision import normalise
-    from imageclef_vqa.task import QUESTIONS
     from imageclef_vqa.training.pairs import pad
 
     tokenizer, vocabulary = Tokenizer(TINY_WEIGHTS / "spiece.model"), learn_vocabulary(scenes(SCENES).labels())
@@ -118,7 +118,7 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     from imageclef_vqa.models.language import Tokenizer
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training import stage2
-    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.optimiser import Optimiser
     from imageclef_vqa.training.pairs import PairTable
     from imageclef_vqa.training.parallel import Processes
@@ -127,7 +127,7 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     drawn = scenes(1)
     table = PairTable(drawn, learn_vocabulary(drawn.labels()), Tokenizer(TINY_WEIGHTS / "spiece.model"))
     [batch] = table.epoch(1, questions, np.random.default_rng(0))
-    learning = choose_what_learns(model, stage2.learns(vision=vision))
+    learning = set_trainable(model, stage2.learns(vision=vision))
     optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
     model.language.eval()
@@ -148,7 +148,7 @@ WORKS = {"predict": predict, "step": step, "step-frozen": step_frozen}
 def main() -> None:
     what, place = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     preset = find_preset("vit-g-glm-6b" if what == "predict" else "vit-g-t5-base")
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         file = Path(folder) / "language.safetensors"
         write_language(preset, file)

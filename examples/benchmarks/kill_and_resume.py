@@ -19,11 +19,11 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from imageclef_vqa.data.synthetic import write_synthetic_dataset
+from imageclef_vqa.synthetic import write_synthetic_dataset
 
 # `medvqa`, saving after every second step, so that many kills fall into a checkpoint.
 PROGRAM = (
-    "import sys; from imageclef_vqa import runtime; runtime.prepare('cpu', seed=0);"
+    "import sys; from imageclef_vqa import devices; devices.prepare('cpu', seed=0);"
     "from imageclef_vqa.training import loop; loop.SAVE_EVERY, loop.SAVE_SHARE = 0.3, 1e9;"
     "from imageclef_vqa.cli import main; sys.argv = ['medvqa', *sys.argv[1:]]; main()"
 )

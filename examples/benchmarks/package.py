@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from random import Random
 
+from imageclef_vqa.editions import QUESTIONS, learn_implications, learn_vocabulary
 from imageclef_vqa.submission import Run, check_run, in_order, write_run
 from imageclef_vqa.submission.run import images_of
-from imageclef_vqa.task import QUESTIONS, learn_implications, learn_vocabulary
 
 IMAGES, LABELLED, VALIDATION = 1938, 2000, 200
 

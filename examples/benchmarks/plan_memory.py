@@ -15,9 +15,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import VIT_G, GLMConfig, Preset, QFormerConfig, T5Config
-from imageclef_vqa.training.plan import Setting, make_plan
+from imageclef_vqa.planning import Setting, make_plan
 from imageclef_vqa.training.recipe import Recipe
 
 QUESTION, ANSWER = 12, 6  # tokens
@@ -69,9 +69,10 @@ def write_language(preset: Preset, file: Path) -> None:
     """Random weights in half precision."""
     import numpy as np
 
+    from imageclef_vqa.checkpoints.layers import own_tensors
+    from imageclef_vqa.checkpoints.safetensors import write_safetensors
+    from imageclef_vqa.checkpoints.stored import InMemory
     from imageclef_vqa.models.language import build_language
-    from imageclef_vqa.models.weights import own_tensors, write_safetensors
-    from imageclef_vqa.models.weights.stored import InMemory
 
     tensors = own_tensors(build_language(preset.language).model)
     write_safetensors(file, {name: InMemory(np.asarray(t).astype("float16")) for name, t in tensors.items()})
@@ -84,13 +85,13 @@ def train(setting: Setting, file: Path) -> None:
     import numpy as np
     import paddle
 
+    from imageclef_vqa.checkpoints.language import load_language
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.models.language import load_language
-    from imageclef_vqa.models.representation import RepresentationHeads
+    from imageclef_vqa.models.pretraining_heads import PretrainingHeads
     from imageclef_vqa.training import stage1, stage2
-    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.pairs import Pair, PairTable
-    from imageclef_vqa.training.parallel import Share
+    from imageclef_vqa.training.parallel import Shard
 
     rng = np.random.default_rng(0)
     images, size = setting.recipe.batch, setting.preset.vision.image_size
@@ -98,9 +99,9 @@ def train(setting: Setting, file: Path) -> None:
     model = Blip2(setting.preset, load_language(setting.preset.language, file))
     whole, learns = model, stage2.learns(vision=True)
     if setting.stage == "1":
-        heads = RepresentationHeads(setting.preset.qformer)
+        heads = PretrainingHeads(setting.preset.qformer)
         whole, learns = stage1.Stage1(model, heads), stage1.LEARNS
-    learning = list(choose_what_learns(whole, learns).values())
+    learning = list(set_trainable(whole, learns).values())
     optimizer = paddle.optimizer.AdamW(1e-5, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
     asked = range(1 if setting.stage == "1" else 18)
     pairs = [[Pair(number, (str(image),), [2] * ANSWER, []) for number in asked] for image in range(images)]
@@ -114,7 +115,7 @@ def train(setting: Setting, file: Path) -> None:
         else:
             with paddle.no_grad():
                 patches = model.vision(pixels)
-            alone = Share.alone(batch)
+            alone = Shard.alone(batch)
             loss = sum(stage1.representation_losses(model, heads, patches, table, alone, rng).values())
         loss.backward()
         optimizer.step()
@@ -126,7 +127,7 @@ def train(setting: Setting, file: Path) -> None:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        runtime.prepare("cpu", seed=0)
+        devices.prepare("cpu", seed=0)
         name, stage, batch, recompute, file = sys.argv[1:]
         if stage == "write":
             write_language(PRESETS[name], Path(file))

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from common import random_pixels, report
 
-from imageclef_vqa import runtime
-from imageclef_vqa.data.synthetic import sample_scene
+from imageclef_vqa import devices
+from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, QFormerConfig, T5Config, VisionConfig, find_preset
-from imageclef_vqa.task import QUESTIONS, learn_vocabulary
+from imageclef_vqa.synthetic import sample_scene
 
 # ViT-B/14, a third of a Q-Former and T5-small.
 HEAVY = Preset(
@@ -49,13 +49,13 @@ Side = tuple[Callable[[], Any], int, int]
 
 def ours(preset: Preset, threads: int) -> Side:
     os.environ["MKL_NUM_THREADS"] = str(threads)
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
 
+    from imageclef_vqa.checkpoints.pretrained import load_pretrained
     from imageclef_vqa.inference.answerer import Answerer
     from imageclef_vqa.inference.predict import IMAGES_AT_ONCE
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.language import Tokenizer
-    from imageclef_vqa.models.pretrained import load_pretrained
 
     model = Blip2(preset) if preset.weights is None else load_pretrained(preset)[0]
     scenes = [sample_scene(np.random.default_rng([7, number])).answers() for number in range(SCENES)]

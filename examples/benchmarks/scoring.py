@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from full_size import IMAGES, draw_answers, image_ids, predictions, spoil, write_gold
 
+from imageclef_vqa.editions import write_predictions
 from imageclef_vqa.evaluation.uncertainty import Draws
 from imageclef_vqa.submission import write_run
-from imageclef_vqa.task import write_predictions
 
 
 def seconds(*command: str) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from common import drawn_pairs, report, turns
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
 
 PRESET = Preset(
@@ -25,15 +25,15 @@ IMAGES, TIMES = 1, 5
 
 
 def main() -> None:
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.stage2 import answer_loss, learns
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    choose_what_learns(model, learns(vision=False))
+    set_trainable(model, learns(vision=False))
     model.eval()
     (batch,) = table.all(IMAGES)
     patches = paddle.randn([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])

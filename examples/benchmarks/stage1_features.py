@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from common import drawn_pairs, random_pixels, report
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import VIT_L, Preset, QFormerConfig, T5Config
 
 PRESET = Preset(
@@ -29,21 +29,21 @@ IMAGES, BATCH, TIMES = 16, 8, 2
 
 
 def main() -> None:
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.models.representation import RepresentationHeads
+    from imageclef_vqa.models.pretraining_heads import PretrainingHeads
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.features import FeatureStore, rounded_features
-    from imageclef_vqa.training.loop import choose_what_learns
-    from imageclef_vqa.training.parallel import Share
+    from imageclef_vqa.training.loop import set_trainable
+    from imageclef_vqa.training.parallel import Shard
     from imageclef_vqa.training.stage1 import LEARNS, Stage1, representation_losses
 
     table, pixels = drawn_pairs(IMAGES), random_pixels(IMAGES, PRESET.vision.image_size)
-    model = Stage1(Blip2(PRESET), RepresentationHeads(PRESET.qformer))
+    model = Stage1(Blip2(PRESET), PretrainingHeads(PRESET.qformer))
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    vision, learning = model.blip2.vision, list(choose_what_learns(model, LEARNS).values())
+    vision, learning = model.blip2.vision, list(set_trainable(model, LEARNS).values())
 
     def epoch(patches_of) -> tuple[list[float], float]:
         """The losses of an epoch from the start, and how long it took."""
@@ -55,7 +55,7 @@ def main() -> None:
         started = time.perf_counter()
         for batch in table.epoch(BATCH, 1, rng):
             patches = patches_of(batch.images)
-            parts = representation_losses(model.blip2, model.heads, patches, table, Share.alone(batch), rng)
+            parts = representation_losses(model.blip2, model.heads, patches, table, Shard.alone(batch), rng)
             total = paddle.add_n(list(parts.values()))
             total.backward()
             optimizer.step()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from common import drawn_pairs, random_pixels, report, seconds
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
 
 PRESET = Preset(
@@ -38,16 +38,16 @@ TIMES = 3
 
 
 def main() -> None:
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.vision import normalise
-    from imageclef_vqa.training.loop import choose_what_learns
+    from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.stage2 import answer_loss, learns
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = choose_what_learns(model, learns(vision=True)).values()
+    learning = set_trainable(model, learns(vision=True)).values()
     model.train()
     (unit,) = table.all(IMAGES)
     images = np.repeat(unit.images, len(unit.pairs) // IMAGES)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from common import report, turns
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.models.presets import VisionConfig
 
 SIZES = VisionConfig(image_size=224, patch_size=14, width=1408, layers=4, heads=16, mlp_width=6144)
@@ -29,7 +29,7 @@ def vision_flops(sizes: VisionConfig, images: int) -> int:
 
 
 def main() -> None:
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
     import paddle
 
     from imageclef_vqa.models.vision import VisionTransformer

@@ -32,16 +32,16 @@ def ask(
 
     QUESTION is a number, 0 to 17, a text, or a part of one that no other question has.
     """
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.data import read_pixels
-    from imageclef_vqa.task import QUESTIONS, choose_question
+    from imageclef_vqa.editions import QUESTIONS, choose_question
     from imageclef_vqa.workspace import Workspace
 
     questions = QUESTIONS if question is None else (choose_question(question),)
     places = [Workspace.at(workspace, name) for name in run or ["main"]]
     read_pixels(image, 1)  # a mistake is told before Paddle is loaded, which takes seconds
-    runtime.prepare(device, seed=0)
+    devices.prepare(device, seed=0)
 
     from imageclef_vqa.inference.ask import ask_ensemble
     from imageclef_vqa.inference.runs import read_ensemble
@@ -63,8 +63,8 @@ def _one(reply: Reply) -> Table:
     table.add_column(f"{reply.question.id} {reply.question.text}")
     table.add_column("probability", justify="right", no_wrap=True)
     shown = reply.ranked[:_SHOWN]
-    for place, (answers, probability) in enumerate(shown):
-        table.add_row("; ".join(answers), f"{probability:.3f}", style="bold" if place == 0 else "")
+    for index, (answers, probability) in enumerate(shown):
+        table.add_row("; ".join(answers), f"{probability:.3f}", style="bold" if index == 0 else "")
     if (rest := 1 - sum(probability for _, probability in shown)) >= 0.0005:
         table.add_row("any other", f"{rest:.3f}", style="dim")
     if reply.members:

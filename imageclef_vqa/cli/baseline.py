@@ -18,14 +18,14 @@ def baseline(
     """What needs no deep learning: the commonest answers, and a linear expert that is fitted in seconds."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
-    from imageclef_vqa.cli.gather import Answers, answers_of, read_development, read_gold
+    from imageclef_vqa.editions import QUESTIONS, read_predictions
     from imageclef_vqa.evaluation import score_answers
     from imageclef_vqa.evaluation.tables import score_table
-    from imageclef_vqa.task import QUESTIONS, read_predictions
+    from imageclef_vqa.pipeline.gather import Answers, answers_of, read_development, read_gold
     from imageclef_vqa.workspace import Workspace
 
     place = Workspace.at(workspace, routing.BASELINE)
-    vocabulary = routing.baseline(place, fold=fold, say=note)
+    vocabulary = routing.baseline(place, fold=fold, notify=note)
     development = read_development(place)
     golds: dict[str, tuple[Answers, dict[str, int] | None]] = {
         "val": (development.validation_gold(), development.split.groups)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.environment import collector_paused
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.cli.known import Known
+    from imageclef_vqa.editions import Edition
+    from imageclef_vqa.pipeline.reference import Known
     from imageclef_vqa.submission import Finding
     from imageclef_vqa.submission.reading import Reading
-    from imageclef_vqa.task import Profile
 
 
 @collector_paused()
@@ -29,7 +29,7 @@ def check(
         Path | None,
         typer.Option("--development", "--gold", help="A gt.json to check answers against.", show_default="data's"),
     ] = None,
-    profile: ProfileOption = "gi-2023",
+    edition_name: EditionOption = "gi-2023",
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
@@ -37,11 +37,11 @@ def check(
     """Check a run file: everything that would get it rejected, or scored other than meant."""
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
-    from imageclef_vqa.cli.known import known
-    from imageclef_vqa.cli.options import find_profile
+    from imageclef_vqa.cli.options import find_edition
+    from imageclef_vqa.pipeline.reference import known
     from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
 
-    place, edition = Workspace.at(workspace, run), find_profile(profile)
+    place, edition = Workspace.at(workspace, run), find_edition(edition_name)
     content = read_bytes(file)
     facts = known(place, edition, development, ids)
     reading = examine(content, str(file), file.suffix.lower(), edition)
@@ -77,11 +77,11 @@ def check(
         typer.echo(f"{file}: {len(reading.answers):,} answers to {len(images):,} images, no error.")
 
 
-def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, profile: Profile) -> list[Finding]:
+def _of_answers(workspace: Workspace, file: Path, reading: Reading, facts: Known, edition: Edition) -> list[Finding]:
     """What is found in the answers; nothing where the file holds none."""
-    from imageclef_vqa.cli.known import predicted
+    from imageclef_vqa.editions import learn_vocabulary
+    from imageclef_vqa.pipeline.reference import predicted
     from imageclef_vqa.submission import Run, as_lists, check_manifest, check_run, check_source
-    from imageclef_vqa.task import learn_vocabulary
 
     answers = as_lists(reading)
     if not answers:
@@ -90,15 +90,15 @@ def _of_answers(place: Workspace, file: Path, reading: Reading, facts: Known, pr
         answers,
         list(dict.fromkeys(image_id for image_id, _ in answers)) if facts.image_ids is None else facts.image_ids,
         facts.vocabulary,
-        profile.vocabulary(learn_vocabulary([])),
+        edition.vocabulary(learn_vocabulary([])),
         spellings=facts.spellings,
         implications=facts.implications,
         validation=facts.validation,
         listed=facts.image_ids is not None,
         faulty=frozenset(reading.faulty),
     )
-    packaged = check_manifest(file, place.root)
-    altered = packaged if packaged is not None else check_source(answers, predicted(place, profile))
+    packaged = check_manifest(file, workspace.root)
+    altered = packaged if packaged is not None else check_source(answers, predicted(workspace, edition))
     return [*check_run(given), *altered]
 
 

@@ -37,7 +37,7 @@ def demo(
     import tempfile
     import time
 
-    from imageclef_vqa.data.synthetic import write_synthetic_dataset
+    from imageclef_vqa.synthetic import write_synthetic_dataset
 
     started, program = time.monotonic(), context.find_root().command
     place = keep or Path(tempfile.mkdtemp(prefix="medvqa-demo-"))

@@ -50,10 +50,10 @@ def finetune(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa.checkpoints.folder import choose_preset
     from imageclef_vqa.cli.console import print_json, wrapped
+    from imageclef_vqa.devices import parse_devices, prepare
     from imageclef_vqa.errors import UsageError
-    from imageclef_vqa.models.folder import choose_preset
     from imageclef_vqa.training.launch import launch, launched
     from imageclef_vqa.training.recipe import choose_recipe
     from imageclef_vqa.workspace import Workspace
@@ -63,18 +63,18 @@ def finetune(
     model = choose_preset(name, weights)
     _ = model.folder  # complains before Paddle is imported, which takes seconds
     if devices is not None and not launched():
-        numbers = runtime.parse_devices(devices, device)
+        numbers = parse_devices(devices, device)
         if not all(number.isdigit() for number in numbers):
             raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
-    on = runtime.prepare(device, seed=seed)
+    on = prepare(device, seed=seed)
 
     from imageclef_vqa.training.finetune import finetune as train_stage
 
-    def say(message: str) -> None:
+    def notify(message: str) -> None:
         typer.echo(message, err=True)
 
-    done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, say=say)
+    done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
     if not done.first:
         return
     if as_json:

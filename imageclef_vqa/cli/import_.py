@@ -72,19 +72,19 @@ def kvasir_vqa(
         typer.echo(f'To train on it: [data] development = "{place.shown(target)}" in medvqa.toml, then `medvqa split`.')
 
 
-def _overlaps(place: Workspace, target: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
+def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
     """Data set of the workspace → image of `images` → the image there that shows the same, and how similar they are."""
     from imageclef_vqa.data.overlap import shared_pictures
     from imageclef_vqa.data.reading import image_files
 
     ids = list(images)
     found: dict[str, dict[str, Any]] = {}
-    for folder in (place.development, place.test):
+    for folder in (workspace.development, workspace.test):
         if not (folder / "images").is_dir() or folder == target:
             continue
         theirs = image_files(folder / "images")
-        shared = shared_pictures(list(images.values()), theirs, place.cache if place.work.is_dir() else None)
-        found[place.shown(folder)] = {
+        shared = shared_pictures(list(images.values()), theirs, workspace.cache if workspace.work.is_dir() else None)
+        found[workspace.shown(folder)] = {
             ids[one]: {"image": theirs[other].stem, "similarity": value} for one, (other, value) in shared.items()
         }
     return found

@@ -12,7 +12,7 @@ from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
 
 if TYPE_CHECKING:
-    from imageclef_vqa.task import Profile
+    from imageclef_vqa.editions import Edition
 
 
 def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -49,14 +49,14 @@ def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
 
 def device_name(device: str) -> str:
     """What no device can be called is a mistake of the command line."""
-    from imageclef_vqa.runtime import check_name
+    from imageclef_vqa.devices import check_name
 
     return check_name(device)
 
 
 def _device_that_may_be_there(device: str) -> str:
     """What can be said against a device before anything is done is said."""
-    from imageclef_vqa.runtime import check_device
+    from imageclef_vqa.devices import check_device
 
     return check_device(device)
 
@@ -93,17 +93,17 @@ DeviceOption = Annotated[
         help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto takes the first there is.", callback=_device_that_may_be_there
     ),
 ]
-ProfileOption = Annotated[str, typer.Option(help="The edition of the challenge: gi-2023 or gi-2025.")]
+EditionOption = Annotated[str, typer.Option("--edition", help="The edition of the challenge: gi-2023 or gi-2025.")]
 
 
-def find_profile(name: str) -> Profile:
+def find_edition(name: str) -> Edition:
     """The edition called `name`.
 
     Raises:
         UsageError: there is none.
     """
-    from imageclef_vqa.task import PROFILES
+    from imageclef_vqa.editions import EDITIONS
 
-    if name not in PROFILES:
-        raise UsageError(f"--profile {name}: there are {', '.join(PROFILES)}")
-    return PROFILES[name]
+    if name not in EDITIONS:
+        raise UsageError(f"--edition {name}: there are {', '.join(EDITIONS)}")
+    return EDITIONS[name]

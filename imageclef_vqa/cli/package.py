@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, ProfileOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.environment import collector_paused
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.runtime import collector_paused
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.cli.gather import Development
+    from imageclef_vqa.editions import Edition
+    from imageclef_vqa.pipeline.gather import Development
     from imageclef_vqa.submission import Finding, Run
-    from imageclef_vqa.task import Profile
 
 
 class Form(str, Enum):
@@ -34,7 +34,7 @@ def package(
         typer.Option(help="Predictions to package, or to verify.", show_default="the run's newest, routed or plain"),
     ] = None,
     answer_form: Annotated[Form, typer.Option(help="In JSON: a list of strings, or one string.")] = Form.list,
-    profile: ProfileOption = "gi-2023",
+    edition_name: EditionOption = "gi-2023",
     force: Annotated[bool, typer.Option("--force", help="Write the run although checks found errors.")] = False,
     verify: Annotated[
         Path | None, typer.Option(help="Write nothing: compare this run, and all it was made of, with its manifest.")
@@ -46,12 +46,13 @@ def package(
     """Check the answers to the test images and write them as a run that can be submitted."""
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.findings import expected, expected_table, print_findings
-    from imageclef_vqa.cli.gather import answers_of, read_development, read_scores
-    from imageclef_vqa.cli.known import spell
-    from imageclef_vqa.cli.options import find_profile
-    from imageclef_vqa.cli.verifying import compare_with_manifest
+    from imageclef_vqa.cli.options import find_edition
     from imageclef_vqa.data.reading import read_dataset
+    from imageclef_vqa.editions import read_predictions
     from imageclef_vqa.files import json_text, write_together
+    from imageclef_vqa.pipeline.gather import answers_of, read_development, read_scores
+    from imageclef_vqa.pipeline.reference import spell
+    from imageclef_vqa.pipeline.verifying import compare_with_manifest
     from imageclef_vqa.submission import (
         arrange,
         check_run,
@@ -64,9 +65,8 @@ def package(
         organisers_verdict,
         render_run,
     )
-    from imageclef_vqa.task import read_predictions
 
-    edition = find_profile(profile)
+    edition = find_edition(edition_name)
     place = _run_of(Workspace.at(workspace, run), predictions)
     if verify is not None:
         compare_with_manifest(place, verify, predictions, as_json)
@@ -96,7 +96,7 @@ def package(
     errors = errors_in(findings)
     written = force or not errors
     if written:
-        content = render_run(target, answers, image_ids, profile=edition, form=answer_form.value)
+        content = render_run(target, answers, image_ids, edition=edition, form=answer_form.value)
         manifest = make_manifest(
             target.name,
             content,
@@ -149,76 +149,79 @@ _NEXT = {
 }
 
 
-def _target(place: Workspace, out: Path | None, team: str | None, profile: Profile) -> Path:
+def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:
     from imageclef_vqa.submission import team_zip
 
     if team is None:
-        return out or place.root / profile.run_file
-    name = team_zip(team, profile)
+        return out or workspace.root / edition.run_file
+    name = team_zip(team, edition)
     if out is not None and out.name != name:
         raise UsageError(f"--team {team} writes {name}, --out asks for {out.name}: leave one of them out")
-    return out or place.root / name
+    return out or workspace.root / name
 
 
-def _run_of(place: Workspace, predictions: Path | None) -> Workspace:
+def _run_of(workspace: Workspace, predictions: Path | None) -> Workspace:
     """The workspace, its run that which `predictions` lie in, whatever `--run` says."""
-    if predictions is not None and predictions.resolve().is_relative_to(place.work.resolve()):
-        name = predictions.resolve().relative_to(place.work.resolve()).parts[0]
-        if name in place.runs():
-            return Workspace.at(place.root, name)
-    return place
+    if predictions is not None and predictions.resolve().is_relative_to(workspace.work.resolve()):
+        name = predictions.resolve().relative_to(workspace.work.resolve()).parts[0]
+        if name in workspace.runs():
+            return Workspace.at(workspace.root, name)
+    return workspace
 
 
 def _as_run(
-    place: Workspace,
+    workspace: Workspace,
     development: Development,
-    profile: Profile,
+    edition: Edition,
     answers: dict[tuple[str, int], tuple[str, ...]],
     image_ids: list[str],
     source: Path,
 ) -> Run:
     """The answers with all that training and the same model's validation answers say of them."""
-    from imageclef_vqa.cli.gather import answers_of, training_vocabulary
-    from imageclef_vqa.cli.known import spell
+    from imageclef_vqa.editions import learn_implications, learn_vocabulary, read_predictions
+    from imageclef_vqa.pipeline.gather import answers_of, training_vocabulary
+    from imageclef_vqa.pipeline.reference import spell
     from imageclef_vqa.submission import Run
     from imageclef_vqa.submission.run import images_of
-    from imageclef_vqa.task import learn_implications, learn_vocabulary, read_predictions
 
     training = development.dataset.subset(development.split.train(development.fold))
-    own = {place.routed("test"): place.routed("val"), place.predictions("test"): place.predictions("val")}.get(source)
+    own = {
+        workspace.routed("test"): workspace.routed("val"),
+        workspace.predictions("test"): workspace.predictions("val"),
+    }.get(source)
     return Run(
         answers,
         image_ids,
-        profile.vocabulary(training_vocabulary(place, development)),
-        profile.vocabulary(learn_vocabulary([])),
-        implications=learn_implications(images_of(spell(training.gold(), profile)).values()),
-        validation=spell(answers_of(read_predictions(own)), profile) if own and own.exists() else {},
+        edition.vocabulary(training_vocabulary(workspace, development)),
+        edition.vocabulary(learn_vocabulary([])),
+        implications=learn_implications(images_of(spell(training.gold(), edition)).values()),
+        validation=spell(answers_of(read_predictions(own)), edition) if own and own.exists() else {},
     )
 
 
-def _about_the_files(place: Workspace, target: Path, source: Path, profile: Profile) -> list[Finding]:
+def _about_the_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
     from imageclef_vqa.submission import check_age, check_name, finding
 
     findings: list[Finding] = []
-    if not place.has_test:
+    if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
-        remedy = f"put the test images into {place.shown(place.test / 'images')}"
+        remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
         findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
-    findings += check_name(target, profile)
-    models = [path for each in place.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
-    stale = [found for model in models for found in check_age(source, model, place.shown(source))]
+    findings += check_name(target, edition)
+    models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
+    stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]
     return findings + stale[:1]
 
 
-def _models(place: Workspace) -> list[Path]:
+def _models(workspace: Workspace) -> list[Path]:
     """The files of all that may have answered: BLIP-2 with its recipe, experts, and what calibrates them."""
-    trained = [path for each in place.members() for path in sorted(each.stage(2).glob("*"))]
-    experts = [path for path in place.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
-    return [*trained, *sorted(experts), place.calibration]
+    trained = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*"))]
+    experts = [path for path in workspace.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
+    return [*trained, *sorted(experts), workspace.calibration]
 
 
 def _command(
-    target: Path, team: str | None, predictions: Path | None, form: Form, profile: Profile, force: bool, run: str
+    target: Path, team: str | None, predictions: Path | None, form: Form, edition: Edition, force: bool, run: str
 ) -> str:
     """What was typed, without the machine's folders."""
     words = ["medvqa", "package", "--out", target.name, "--run", run]
@@ -228,6 +231,6 @@ def _command(
         words += ["--predictions", predictions.name]
     if form is not Form.list:
         words += ["--answer-form", form.value]
-    if profile.name != "gi-2023":
-        words += ["--profile", profile.name]
+    if edition.name != "gi-2023":
+        words += ["--edition", edition.name]
     return shlex.join(words + ["--force"] * force)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageclef_vqa.cli.options import JsonOption
+from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.runtime import size_of
 
 if TYPE_CHECKING:
-    from imageclef_vqa.training.plan import Plan, Setting
+    from imageclef_vqa.planning import Plan, Setting
 
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 # What the paper's table 2 says of each.
@@ -59,7 +59,7 @@ def plan(
 
     from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.models.presets import PRESETS, find_preset
-    from imageclef_vqa.training.plan import Setting, make_plan, smallest_change
+    from imageclef_vqa.planning import Setting, make_plan, smallest_change
     from imageclef_vqa.training.recipe import choose_recipe
 
     room, rate = _quantity("--memory", memory, "B"), _quantity("--flops", flops, "FLOP/S")

@@ -39,8 +39,8 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
-    from imageclef_vqa import runtime
     from imageclef_vqa.cli.console import note, print_json
+    from imageclef_vqa.devices import parse_devices, prepare
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.inference.sharding import device_names
     from imageclef_vqa.workspace import Workspace
@@ -56,13 +56,13 @@ def predict(
             raise UsageError(f"{option} {value}: use {' or '.join(known)}")
     if (images is None) != (out is None) or (ids and images is None) or (images and fold):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
-    several = [] if devices is None else runtime.parse_devices(devices, device)
-    on = runtime.prepare(device, seed=0)
+    several = [] if devices is None else parse_devices(devices, device)
+    on = prepare(device, seed=0)
 
-    from imageclef_vqa.inference.predict import Manner, predict_images
+    from imageclef_vqa.inference.predict import PredictOptions, predict_images
     from imageclef_vqa.inference.predict import predict as answer_folds
 
-    manner = Manner(
+    manner = PredictOptions(
         decode=decode,  # type: ignore[arg-type]
         optimise=optimise,  # type: ignore[arg-type]
         augment=augment,
@@ -72,9 +72,9 @@ def predict(
     manner.check(len(places))
     names = device_names(on, several)
     if images is not None and out is not None:
-        done = predict_images(places, images, ids, out, manner=manner, devices=names, say=note)
+        done = predict_images(places, images, ids, out, manner=manner, devices=names, notify=note)
     else:
-        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, say=note)
+        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, notify=note)
     if as_json:
         files = {name: str(path) for name, path in done.files.items()}
         print_json(

@@ -69,7 +69,7 @@ def route(
     names = [each.value for each in expert or _default_experts(place, policy, weights)]
     for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
         if routing.LINEAR in names:
-            routing.answer_linear(each, train=not apply_only, say=note)
+            routing.answer_linear(each, train=not apply_only, notify=note)
         if routing.RESNET34 in names:
             _answer_resnet34(each, asked, weights, shared, epochs, device, seed, not apply_only)
     if train_only:
@@ -87,15 +87,15 @@ def route(
     typer.echo("next: `medvqa score`")
 
 
-def _default_experts(place: Workspace, policy: Policy, weights: Path | None) -> list[Expert]:
+def _default_experts(workspace: Workspace, policy: Policy, weights: Path | None) -> list[Expert]:
     if policy is Policy.paper:
         return [Expert.resnet34]
-    there = weights is not None or (place.expert("resnet34") / "val.jsonl").exists()
+    there = weights is not None or (workspace.expert("resnet34") / "val.jsonl").exists()
     return [Expert.linear, Expert.resnet34] if there else [Expert.linear]
 
 
 def _answer_resnet34(
-    place: Workspace,
+    workspace: Workspace,
     questions: list[int],
     weights: Path | None,
     shared: bool,
@@ -105,21 +105,21 @@ def _answer_resnet34(
     train: bool,
 ) -> None:
     """Train the ResNet34 experts of a run, or go on with them, and let them answer its images."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
     from imageclef_vqa.cli.console import note
 
-    runtime.prepare(device, seed=seed)
+    devices.prepare(device, seed=seed)
 
-    from imageclef_vqa.inference.experts import answer_with_experts
-    from imageclef_vqa.training.experts import train_experts
+    from imageclef_vqa.experts.answering import answer_with_experts
+    from imageclef_vqa.experts.training import train_experts
 
     if train:
-        train_experts(place, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, say=note)
-    answer_with_experts(place, say=note)
+        train_experts(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=note)
+    answer_with_experts(workspace, notify=note)
 
 
 def _ids(text: str) -> list[int]:
-    from imageclef_vqa.task import QUESTIONS
+    from imageclef_vqa.editions import QUESTIONS
 
     known = {str(question.id): question.id for question in QUESTIONS}
     if text == "all":

@@ -32,32 +32,35 @@ def runs(
             typer.secho(fault, fg="yellow", err=True)
 
 
-def _read(place: Workspace) -> dict[str, Any]:
+def _read(workspace: Workspace) -> dict[str, Any]:
     """A run with its stages, scores by fold, and what of it cannot be read."""
     from dataclasses import asdict
     from datetime import datetime, timezone
 
-    from imageclef_vqa.cli.gather import read_scores
     from imageclef_vqa.errors import MedvqaError, MissingStepError
+    from imageclef_vqa.pipeline.gather import read_scores
     from imageclef_vqa.training.history import read_history
 
-    run: dict[str, Any] = {"run": place.run, "stages": [], "scores": {}, "faults": []}
+    run: dict[str, Any] = {"run": workspace.run, "stages": [], "scores": {}, "faults": []}
     for number in (1, 2):
         try:
-            if (history := read_history(place.stage(number))) is not None:
+            if (history := read_history(workspace.stage(number))) is not None:
                 changed = datetime.fromtimestamp(history.changed, timezone.utc).isoformat(timespec="seconds")
                 run["stages"].append(asdict(history) | {"changed": changed})
         except MedvqaError as error:
             run["faults"].append(str(error))
     for fold in ("val", "test"):
         try:
-            scores = read_scores(place, place.newest_predictions(fold))
+            scores = read_scores(workspace, workspace.newest_predictions(fold))
             if scores is not None and fold in scores["folds"]:
                 run["scores"][fold] = scores["folds"][fold]["global"]["exact_set"]
         except MissingStepError:
             continue
         except (MedvqaError, KeyError, TypeError):
-            run["faults"] = [*run["faults"], f"{place.shown(place.scores)} is damaged: `medvqa score` makes it anew"]
+            run["faults"] = [
+                *run["faults"],
+                f"{workspace.shown(workspace.scores)} is damaged: `medvqa score` makes it anew",
+            ]
             break
     return run
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.environment import collector_paused, one_blas_thread
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.runtime import collector_paused, one_blas_thread
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def score(
     ] = False,
 ) -> None:
     """Compare answers with the gold ones, question by question, and write the report."""
-    from imageclef_vqa.cli.reporting import write_plots, write_report, write_scores
-    from imageclef_vqa.cli.scoring import compare_sources, score_file, score_run
+    from imageclef_vqa.pipeline.reporting import write_plots, write_report, write_scores
+    from imageclef_vqa.pipeline.scoring import compare_sources, score_file, score_run
 
     given = files or []
     formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]

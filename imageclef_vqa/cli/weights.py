@@ -24,15 +24,15 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
+    from imageclef_vqa.checkpoints.hub import find_source
     from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.models.hub import find_source
 
     place = find_source(source)  # complains before Paddle is imported, which takes seconds
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
 
-    from imageclef_vqa.models.weights.convert import convert as convert_weights
-    from imageclef_vqa.models.weights.source import open_source
+    from imageclef_vqa.checkpoints.convert import convert as convert_weights
+    from imageclef_vqa.checkpoints.source import open_source
 
     made = convert_weights(open_source(place), target)
     counts = {part: len(tensors) for part, tensors in made.parts.items()}
@@ -55,11 +55,11 @@ def shrink(
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
 ) -> None:
     """Copy a folder with its frozen language model in 8 bits: half the memory of half precision."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
 
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
 
-    from imageclef_vqa.models.shrink import shrink_folder
+    from imageclef_vqa.checkpoints.shrink import shrink_folder
 
     shrink_folder(source, target)
     typer.echo(f"language model in 8 bits → {target}")
@@ -71,15 +71,15 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Tensors by part: how many, of what type and shape, parameters, and a hash of their values."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
+    from imageclef_vqa.checkpoints.hub import find_source
     from imageclef_vqa.cli.console import print_json, print_table
-    from imageclef_vqa.models.hub import find_source
 
     place = find_source(source)
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
 
-    from imageclef_vqa.models.weights.show import as_table, summarise
-    from imageclef_vqa.models.weights.source import open_source
+    from imageclef_vqa.checkpoints.show import as_table, summarise
+    from imageclef_vqa.checkpoints.source import open_source
 
     parts = summarise(open_source(place))
     if as_json:
@@ -94,13 +94,13 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Convert and run a checkpoint, and compare every tensor of expected.safetensors; exit 1 beyond tolerance."""
-    from imageclef_vqa import runtime
+    from imageclef_vqa import devices
     from imageclef_vqa.cli.console import print_json, print_table
 
-    runtime.prepare("cpu", seed=0)
+    devices.prepare("cpu", seed=0)
 
-    from imageclef_vqa.models.weights.show import comparison_table
-    from imageclef_vqa.models.weights.verify import verify as verify_weights
+    from imageclef_vqa.checkpoints.show import comparison_table
+    from imageclef_vqa.checkpoints.verify import verify as verify_weights
 
     rows = verify_weights(Path(source))
     passed = all(row.passed for row in rows)

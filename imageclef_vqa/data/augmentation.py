@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from imageclef_vqa.task import NOT_RELEVANT
+from imageclef_vqa.editions import NOT_RELEVANT
 
 # Questions by what their answers name.
 PLACES = frozenset({10, 11, 15})

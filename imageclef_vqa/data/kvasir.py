@@ -1,7 +1,7 @@
 """Kvasir-VQA (Gautam et al. 2024) as a data set of this task: its CSV and images become `gt.json` and `images/`.
 
 The CSV has one row per image and question: `source,question,answer,img_id`. Questions and answers are those of 2023 in
-later spelling, which `task.profiles` translates back.
+later spelling, which `editions` translates back.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set
+from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.files import folder_beside, write_json
 from imageclef_vqa.progress import track
-from imageclef_vqa.task import GI_2025, QUESTIONS, Profile, Question, as_set
-from imageclef_vqa.task.records import ImageId
 
 _COLUMNS = ("source", "question", "answer", "img_id")
 _REMEDY = "a CSV of source,question,answer,img_id and a folder of <img_id>.jpg, as Kvasir-VQA has them"
@@ -38,7 +38,7 @@ class Imported:
     oddities: Oddities
 
 
-def read_kvasir(table: Path, images: Path, profile: Profile = GI_2025) -> Imported:
+def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Imported:
     """Read `table`, a CSV in the layout of Kvasir-VQA, whose images lie in `images`.
 
     Raises:
@@ -60,11 +60,11 @@ def read_kvasir(table: Path, images: Path, profile: Profile = GI_2025) -> Import
                 problems.append(f"{where}: {images / image_id}.jpg: there is no such file")
                 continue
             imported.images[image_id], imported.answers[image_id] = path, {}
-        question = profile.find(row["question"])
+        question = edition.find(row["question"])
         if question is None:
             imported.oddities.add(f"question that 2023 does not ask, left out: {row['question'][:80]!r}", image_id)
             continue
-        _add(imported, image_id, question, row["answer"], profile)
+        _add(imported, image_id, question, row["answer"], edition)
     if not problems and not any(imported.answers.values()):
         problems.append(f"{table}: no row answers any of the {len(QUESTIONS)} questions of the task")
     if problems:
@@ -109,8 +109,8 @@ def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str
         problems.append(f"{table}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
 
-def _add(imported: Imported, image_id: str, question: Question, text: str, profile: Profile) -> None:
-    given = profile.read(question.id, (part.strip() for part in text.split(";") if part.strip()))
+def _add(imported: Imported, image_id: str, question: Question, text: str, edition: Edition) -> None:
+    given = edition.read(question.id, (part.strip() for part in text.split(";") if part.strip()))
     answers = imported.answers[image_id]
     if not given:
         imported.oddities.add(f"empty answer to question {question.id}, left out", image_id)

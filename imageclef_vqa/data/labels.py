@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
 from imageclef_vqa.errors import DataError
-from imageclef_vqa.task import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
 
 _REMEDY = "take the organisers' file as it is, or mend these records"
 _RECORD = TypeAdapter(GtRecord)

@@ -16,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.images import ImageError, index_images
 from imageclef_vqa.data.labels import Labels, Oddities, read_labels
+from imageclef_vqa.editions import as_set, same_answer
+from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError
-from imageclef_vqa.task import as_set, same_answer
-from imageclef_vqa.task.records import ImageId
 
 IDS_FILE = "test_image_ids.txt"
 # The organisers' first; another only where it stands alone. Cameras shout.

@@ -22,10 +22,10 @@ from imageclef_vqa.data.duplicates import (
 )
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.stratify import stratify
+from imageclef_vqa.editions import as_set
+from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
-from imageclef_vqa.task import as_set
-from imageclef_vqa.task.records import ImageId
 
 By = Literal["group", "image"]
 _COMMAND = "medvqa split"

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from imageclef_vqa.data.dataset import Dataset
-from imageclef_vqa.task import QUESTIONS, join_answers
+from imageclef_vqa.editions import QUESTIONS, join_answers
 
 _MEMBERS_SHOWN = 3
 

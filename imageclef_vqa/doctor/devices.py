@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from imageclef_vqa import ascend
+from imageclef_vqa.devices import PLUGIN_REMEDY
 from imageclef_vqa.doctor.check import Check
-from imageclef_vqa.runtime import PLUGIN_REMEDY
 
 _PATIENCE = 600  # seconds: an NPU compiles each shape that it sees for the first time
 _REMEDY = {

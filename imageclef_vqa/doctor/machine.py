@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.environment import cores, set_environment
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.runtime import cores, set_environment
 from imageclef_vqa.workspace import Workspace
 
 _ROOM_TO_WORK = 1 << 30  # bytes: pixels in their cache, a `tiny` run and its reports

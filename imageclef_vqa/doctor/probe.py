@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from imageclef_vqa import ascend, runtime
+from imageclef_vqa import ascend, environment
+from imageclef_vqa.devices import available_devices, best_precision, prepare
 from imageclef_vqa.errors import MedvqaError
 
 _SIDE = 2048  # of the square matrices
@@ -24,7 +25,7 @@ _PAIRS = 4
 
 def list_devices() -> dict[str, Any]:
     """All devices and Paddle's version."""
-    devices = runtime.devices()
+    devices = available_devices()
     import paddle
 
     return {"devices": devices, "paddle": paddle.__version__}
@@ -32,10 +33,10 @@ def list_devices() -> dict[str, Any]:
 
 def compute(device: str) -> dict[str, Any]:
     """Memory, the sustained rate of a matrix product, and one training step of `tiny`."""
-    runtime.prepare(device, seed=0)
+    prepare(device, seed=0)
     import paddle
 
-    precision = runtime.best_precision(device)
+    precision = best_precision(device)
     dtype = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision]
     square = paddle.rand([_SIDE, _SIDE]).astype(dtype)
     seconds = _fastest(lambda: paddle.matmul(square, square))
@@ -67,8 +68,8 @@ def _tiny_step() -> tuple[float, float]:
     """Seconds of a forward pass of stage 2 on one image with four questions, and of forward and backward together."""
     import paddle
 
+    from imageclef_vqa.checkpoints.pretrained import load_pretrained
     from imageclef_vqa.models.presets import find_preset
-    from imageclef_vqa.models.pretrained import load_pretrained
 
     preset = find_preset("tiny")
     model, _ = load_pretrained(preset)
@@ -128,7 +129,7 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
 
 def sum_with_others(device: str) -> dict[str, Any]:
     """Take part in a sum and time it."""
-    runtime.set_environment()
+    environment.set_environment()
     import paddle
 
     paddle.set_device(device)

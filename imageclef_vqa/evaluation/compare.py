@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import MEAN, Interval, intervals_with_mean, rounded
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, tabulate
 from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of
-from imageclef_vqa.task import QUESTIONS
 
 
 class _Frozen(BaseModel):

@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.compare import Comparisons, Difference
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, Score
 from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, figure, form_cells, points
-from imageclef_vqa.task import QUESTIONS
 
 Result = Score | Comparisons | Published
 Cell = str | int | float | None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imageclef_vqa.task import QUESTIONS, as_set
+from imageclef_vqa.editions import QUESTIONS, as_set
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.metrics import Answers, PairAnswers, members
-from imageclef_vqa.task import QUESTIONS
 
 
 @dataclass(frozen=True)

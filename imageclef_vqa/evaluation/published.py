@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imageclef_vqa.editions import QUESTIONS, find_question
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.evaluation.estimates import rounded
-from imageclef_vqa.task import QUESTIONS, find_question
 
 _LARGEST = 1 << 20  # bytes
 _NAMES = ("accuracy", "exact_set")

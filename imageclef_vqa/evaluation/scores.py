@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import MEAN, Interval, estimate, rounded
 from imageclef_vqa.evaluation.form import FormCost, form_costs
 from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, members, tabulate
 from imageclef_vqa.evaluation.slices import Slice, score_slices
 from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of, mean_of_known
-from imageclef_vqa.task import QUESTIONS
 
 
 class _Frozen(BaseModel):

@@ -72,11 +72,11 @@ def score_slices(
         own, gaps = _sample(list(masks.values()), right, draws)
         intervals = list(zip(intervals_of(own), intervals_of(gaps), strict=True))
     slices = []
-    for place, ((by, name), mask) in enumerate(masks.items()):
+    for index, ((by, name), mask) in enumerate(masks.items()):
         accuracy, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
         images = mask.any(axis=1)
         clusters = 0 if draws is None else len(np.unique(draws.clusters[images]))
-        interval, gap_interval = intervals[place] if intervals and clusters > 1 else (None, None)
+        interval, gap_interval = intervals[index] if intervals and clusters > 1 else (None, None)
         slices.append(
             Slice(
                 by=by,

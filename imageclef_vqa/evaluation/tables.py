@@ -9,11 +9,11 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.table import Table
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore, Score
 from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, TOPICS, figure, form_cells, interval_text, points
-from imageclef_vqa.task import QUESTIONS
 
 
 class QuestionCell:

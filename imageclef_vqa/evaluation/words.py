@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.form import FormCost
 from imageclef_vqa.evaluation.metrics import Answers
 from imageclef_vqa.evaluation.scores import FoldScore, Score
 from imageclef_vqa.evaluation.slices import Slice, worst_slices
-from imageclef_vqa.task import QUESTIONS
 
 if TYPE_CHECKING:
     from imageclef_vqa.evaluation.compare import Comparison, Comparisons

@@ -8,21 +8,22 @@ from functools import partial
 import numpy as np
 import paddle
 
+from imageclef_vqa.checkpoints.language import stored_bits
+from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
+from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import rank_answers, say_freely
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Memory, Tokenizer, stored_bits
-from imageclef_vqa.models.parameters import images_at_once
+from imageclef_vqa.models.language import Memory, Tokenizer
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.models.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.models.vision import normalise
-from imageclef_vqa.task import QUESTIONS, Vocabulary
+from imageclef_vqa.planning import Setting, shortage_explained
+from imageclef_vqa.planning.parameters import images_at_once
 from imageclef_vqa.training.checkpoint import MODEL, Stage
 from imageclef_vqa.training.pairs import pad
-from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.data import read_pixels
+from imageclef_vqa.editions import QUESTIONS, Question
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.calibration import Calibration, read_calibration, temper
 from imageclef_vqa.inference.ranked import Ranked, mean, members
 from imageclef_vqa.inference.runs import Ensemble
-from imageclef_vqa.task import QUESTIONS, Question
 
 
 @dataclass(frozen=True)

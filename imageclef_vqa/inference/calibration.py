@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imageclef_vqa.editions import as_set
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inference.ranked import Ranked
-from imageclef_vqa.task import as_set
 
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5

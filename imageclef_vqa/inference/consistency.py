@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from imageclef_vqa.editions import Implication, contradictions
 from imageclef_vqa.inference.ranked import Answers, Ranked
-from imageclef_vqa.task import Implication, contradictions
 
 _NODES = 20_000  # of the search for a joint answer
 

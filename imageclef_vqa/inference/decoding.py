@@ -141,14 +141,14 @@ def say_freely(language: Language, memory: Memory, tokenizer: Tokenizer, n: int,
     """
     tokens = np.full(n, language.start)
     said, log_prob, going = np.full((n, length), tokenizer.pad), np.zeros(n), np.ones(n, dtype=bool)
-    for place in range(length):
+    for index in range(length):
         logits, memory = language.step(memory, paddle.to_tensor(tokens))
         scores = paddle.nn.functional.log_softmax(logits.astype("float32"), axis=-1)
         tokens = np.where(going, scores.argmax(-1).numpy(), tokenizer.pad)
         best = scores.max(-1).numpy()
         _check_finite(best)
         log_prob += np.where(going, best, 0.0)
-        said[:, place] = tokens
+        said[:, index] = tokens
         going &= tokens != tokenizer.end
         if not going.any():
             break

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from imageclef_vqa.editions import QuestionVocabulary
 from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.task import QuestionVocabulary
 
 
 class Reading(NamedTuple):

@@ -18,6 +18,7 @@ from typing import Literal
 
 from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
 from imageclef_vqa.data.reading import IDS_FILE
+from imageclef_vqa.editions import Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.calibration import (
@@ -36,9 +37,8 @@ from imageclef_vqa.inference.records import from_free_text, from_prior, from_ran
 from imageclef_vqa.inference.runs import Ensemble, read_ensemble
 from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.task import Implication, Prediction, learn_implications, write_predictions
+from imageclef_vqa.planning import Setting, make_plan
 from imageclef_vqa.training.checkpoint import fingerprint
-from imageclef_vqa.training.plan import Setting, make_plan
 from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
@@ -47,7 +47,7 @@ FOLDS = ("val", "test", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class PredictOptions:
     """How to answer. The defaults are what validation showed to be best (README)."""
 
     decode: Literal["closed", "free"] = "closed"
@@ -100,9 +100,9 @@ def predict(
     places: Sequence[Workspace],
     *,
     folds: Sequence[str] = (),
-    manner: Manner | None = None,
+    manner: PredictOptions | None = None,
     devices: Sequence[str] = ("cpu",),
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Predicted:
     """Answer `folds` (none: validation and, where there is one, the test set) by the runs that `places` name.
 
@@ -114,7 +114,7 @@ def predict(
     """
     ensemble = read_ensemble(places)
     with sole_writer(ensemble.place.run_folder):
-        return _answer(ensemble, _fold_jobs(ensemble, folds), manner or Manner(), devices, say)
+        return _answer(ensemble, _fold_jobs(ensemble, folds), manner or PredictOptions(), devices, notify)
 
 
 def predict_images(
@@ -123,9 +123,9 @@ def predict_images(
     ids: Path | None,
     out: Path,
     *,
-    manner: Manner | None = None,
+    manner: PredictOptions | None = None,
     devices: Sequence[str] = ("cpu",),
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Predicted:
     """Answer all questions about the images in a folder, those that the file `ids` lists if it is given, into `out`."""
     ensemble = read_ensemble(places)
@@ -133,7 +133,7 @@ def predict_images(
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     with sole_writer(ensemble.place.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
-        done = _answer(ensemble, [Job("images", pictures, out)], manner or Manner(), devices, say)
+        done = _answer(ensemble, [Job("images", pictures, out)], manner or PredictOptions(), devices, notify)
     rest = [name for name in passed_over(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
 
@@ -166,14 +166,18 @@ def _all_readable(dataset: Dataset) -> Pictures:
 
 
 def _answer(
-    ensemble: Ensemble, jobs: Sequence[Job], manner: Manner, devices: Sequence[str], say: Callable[[str], None]
+    ensemble: Ensemble,
+    jobs: Sequence[Job],
+    manner: PredictOptions,
+    devices: Sequence[str],
+    notify: Callable[[str], None],
 ) -> Predicted:
     started = time.monotonic()
     unreadable = {image_id: fault for job in jobs for image_id, fault in job.pictures.faults.items()}
     if unreadable and manner.on_bad_image == "stop":
         remedy = "mend these files, or answer them with the training labels' usual answer: --on-bad-image prior"
         raise DataError(list(unreadable.values()), remedy=remedy)
-    journals = _fill(ensemble, jobs, manner, devices, say)
+    journals = _fill(ensemble, jobs, manner, devices, notify)
     rules = _rules(ensemble) if manner.consistent else ()
     calibration, repaired, empty = None, 0, 0
     for job, mine in zip(jobs, journals, strict=True):
@@ -199,7 +203,11 @@ def _answer(
 
 
 def _fill(
-    ensemble: Ensemble, jobs: Sequence[Job], manner: Manner, devices: Sequence[str], say: Callable[[str], None]
+    ensemble: Ensemble,
+    jobs: Sequence[Job],
+    manner: PredictOptions,
+    devices: Sequence[str],
+    notify: Callable[[str], None],
 ) -> list[list[Journal]]:
     """The journals of each job, one for every run, all batches answered. One model is in memory at a time."""
     journals: list[list[Journal]] = [[] for _ in jobs]
@@ -212,7 +220,7 @@ def _fill(
             key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
             journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), batch)
             if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
-                say(f"{job.name}: going on after {done} images that were answered before")
+                notify(f"{job.name}: going on after {done} images that were answered before")
             mine.append(journal)
             title, size = f"predict {job.name}", run.preset.vision.image_size
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
@@ -248,7 +256,9 @@ def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
         yield [lists[0] if len(lists) == 1 else mean(lists) for lists in zip(*of_image, strict=True)]
 
 
-def _calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: Manner) -> Calibration | None:
+def _calibration(
+    ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: PredictOptions
+) -> Calibration | None:
     """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
     model, path = ensemble.calibrated_as(augment=manner.augment), ensemble.place.calibration
     pairs = [
@@ -273,7 +283,7 @@ def _rules(ensemble: Ensemble) -> tuple[Implication, ...]:
 class _Finish:
     """From ranked answers to predictions; `repaired` and `empty` are counted on the way."""
 
-    def __init__(self, ensemble: Ensemble, manner: Manner, temperature: float, rules: Consistency) -> None:
+    def __init__(self, ensemble: Ensemble, manner: PredictOptions, temperature: float, rules: Consistency) -> None:
         self._ensemble, self._manner, self._temperature, self._rules = ensemble, manner, temperature, rules
         self.repaired = self.empty = 0
 

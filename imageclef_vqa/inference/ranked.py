@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from imageclef_vqa.task import as_set
+from imageclef_vqa.editions import as_set
 
 Answers = tuple[str, ...]
 Ranked = tuple[tuple[Answers, float], ...]  # the likeliest first

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
-from imageclef_vqa.task import Candidate, Prediction, Vocabulary
 
 _CANDIDATES = 5
 PRIOR = "training prior"

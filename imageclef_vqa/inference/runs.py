@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.task import Vocabulary
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.workspace import Workspace
 
@@ -27,17 +27,17 @@ class Run:
         return self.config.starting_point()
 
 
-def read_run(place: Workspace) -> Run:
+def read_run(workspace: Workspace) -> Run:
     """The run that a workspace names.
 
     Raises:
         MissingStepError: it has no finished stage 2.
     """
-    folder = place.stage(2)
-    stage = Stage(folder, place.shown(folder))
+    folder = workspace.stage(2)
+    stage = Stage(folder, workspace.shown(folder))
     if not stage.finished:
-        raise MissingStepError(f"no finished stage 2 in {place.shown(folder)}", "medvqa finetune --stage 2")
-    return Run(place, stage.config(), stage.vocabulary(), file_hash(folder / MODEL))
+        raise MissingStepError(f"no finished stage 2 in {workspace.shown(folder)}", "medvqa finetune --stage 2")
+    return Run(workspace, stage.config(), stage.vocabulary(), file_hash(folder / MODEL))
 
 
 @dataclass(frozen=True)

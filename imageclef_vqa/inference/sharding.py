@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-from imageclef_vqa import runtime
+from imageclef_vqa import environment
 from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.devices import prepare
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.progress import progress_display, track
@@ -58,33 +59,33 @@ def processes_that_pay(tasks: Sequence[Task], planned: float) -> int:
     depend on a process's threads, so this depends on nothing that changes where an interrupted call goes on.
     """
     batches = sum(task.journal.batches for task in tasks)
-    room = int(runtime.machine_memory() / 2 / planned)
-    return max(1, min(runtime.cores(), batches // _BATCHES_THAT_PAY, room))
+    room = int(environment.machine_memory() / 2 / planned)
+    return max(1, min(environment.cores(), batches // _BATCHES_THAT_PAY, room))
 
 
-def answer_tasks(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
+def answer_tasks(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
     """Fill the journals of all tasks by the run in `place`.
 
     Raises:
         MedvqaError: a process failed; what was answered is kept.
     """
     for task in tasks:
-        load_pixels(task.dataset, task.image_size, place.cache)  # decoded once, before several ask for them
+        load_pixels(task.dataset, task.image_size, workspace.cache)  # decoded once, before several ask for them
     if len(devices) == 1:
-        _answer_share(place, tasks, 0, 1)
+        _answer_share(workspace, tasks, 0, 1)
     elif any(task.journal.missing for task in tasks):
-        _in_processes(place, tasks, devices)
+        _in_processes(workspace, tasks, devices)
 
 
-def _answer_share(place: Workspace, tasks: Sequence[Task], share: int, shares: int) -> None:
+def _answer_share(workspace: Workspace, tasks: Sequence[Task], share: int, shares: int) -> None:
     """Answer every batch whose number falls to this share; the model is loaded when there is a first one."""
     parent, answerer = os.getppid(), None
     for task in tasks:
         todo = [number for number in task.journal.missing if number % shares == share]
         if not todo:
             continue
-        answerer = answerer or _answerer(place)
-        pixels = load_pixels(task.dataset, task.image_size, place.cache)
+        answerer = answerer or _answerer(workspace)
+        pixels = load_pixels(task.dataset, task.image_size, workspace.cache)
         for number in todo if shares > 1 else track(todo, task.title, len(todo)):
             if shares > 1 and os.getppid() != parent:
                 return  # nobody waits for this any more
@@ -92,18 +93,18 @@ def _answer_share(place: Workspace, tasks: Sequence[Task], share: int, shares: i
             task.journal.add(number, answerer.generate(part) if task.freely else answerer.rank(part, task.augmented))
 
 
-def _answerer(place: Workspace) -> Answerer:
+def _answerer(workspace: Workspace) -> Answerer:
     from imageclef_vqa.inference.answerer import Answerer
 
-    return Answerer.of_run(place)
+    return Answerer.of_run(workspace)
 
 
-def _in_processes(place: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
+def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
     said = context.SimpleQueue()
-    threads = max(1, runtime.cores() // len(devices))
+    threads = max(1, environment.cores() // len(devices))
     processes = [
-        context.Process(target=_work, args=(place, tasks, share, len(devices), device, threads, said), daemon=True)
+        context.Process(target=_work, args=(workspace, tasks, share, len(devices), device, threads, said), daemon=True)
         for share, device in enumerate(devices)
     ]
     try:
@@ -139,14 +140,14 @@ def _codes(processes: Sequence[BaseProcess]) -> list[int | None]:
 
 
 def _work(
-    place: Workspace, tasks: Sequence[Task], share: int, shares: int, device: str, threads: int, said: Any
+    workspace: Workspace, tasks: Sequence[Task], share: int, shares: int, device: str, threads: int, said: Any
 ) -> None:
     """What a process does; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["MKL_NUM_THREADS"] = str(threads)
     try:
-        runtime.prepare(device, seed=0)
-        _answer_share(place, tasks, share, shares)
+        prepare(device, seed=0)
+        _answer_share(workspace, tasks, share, shares)
     except MedvqaError as error:
         said.put(str(error))
         raise SystemExit(1) from None

@@ -23,7 +23,7 @@ from imageclef_vqa.models.dropout import Dropout
 from imageclef_vqa.models.presets import QFormerConfig
 
 KeysAndValues = tuple[Tensor, Tensor]  # [n, k, d] each
-Looked = Sequence[KeysAndValues | None]  # of the patches, for each layer; None where a layer does not look at them
+CrossKV = Sequence[KeysAndValues | None]  # of the patches, for each layer; None where a layer does not look at them
 
 
 class QFormer(nn.Layer):
@@ -46,12 +46,12 @@ class QFormer(nn.Layer):
         """What the queries read from `patches` [n, p, vision width]: [n, q, d]."""
         return self.read_image(self.look(patches))[0]
 
-    def look(self, patches: Tensor) -> Looked:
+    def look(self, patches: Tensor) -> CrossKV:
         """Keys and values [n, p, d] of `patches` [n, p, vision width]: whatever is read beside an image, they are the
         same."""
         return [layer.cross_attention and layer.cross_attention.look(patches) for layer in self.layers]
 
-    def read_image(self, looked: Looked) -> tuple[Tensor, list[KeysAndValues]]:
+    def read_image(self, looked: CrossKV) -> tuple[Tensor, list[KeysAndValues]]:
         """What the queries read: [n, q, d]; and their keys and values [n, q, d] in each layer, for `write`."""
         queries, asked = self._embed_queries(looked), []
         for layer, of_image in zip(self.layers, looked, strict=True):
@@ -66,7 +66,7 @@ class QFormer(nn.Layer):
             states = layer.text_mlp(layer.self_attention(states, layer.self_attention.look(states), visible))
         return states
 
-    def read_both(self, looked: Looked, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def read_both(self, looked: CrossKV, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Queries [n, q, d] and text [n, t, d] side by side, bi-modal: all see all."""
         queries, states = self._embed_queries(looked), self._embed_text(text)
         q = queries.shape[1]
@@ -90,7 +90,7 @@ class QFormer(nn.Layer):
             states = layer.text_mlp(layer.self_attention(states, both, visible))
         return states
 
-    def _embed_queries(self, looked: Looked) -> Tensor:
+    def _embed_queries(self, looked: CrossKV) -> Tensor:
         count = next(len(keys_and_values[0]) for keys_and_values in looked if keys_and_values is not None)
         return self.query_dropout(self.norm(self.queries)).expand([count, -1, -1])
 
@@ -105,8 +105,8 @@ class QFormerLayer(nn.Layer):
         super().__init__()
         self.self_attention = Attention(config, config.width)
         self.cross_attention = Attention(config, config.vision_width) if looks else None
-        self.query_mlp = Perceptron(config)
-        self.text_mlp = Perceptron(config)
+        self.query_mlp = MLP(config)
+        self.text_mlp = MLP(config)
 
     def read(self, queries: Tensor, looked: KeysAndValues | None) -> Tensor:
         """Queries after their attention to each other [n, q, d] → after image and perceptron."""
@@ -138,7 +138,7 @@ class Attention(nn.Layer):
         return self.norm(x + self.dropout(self.out(attended)))
 
 
-class Perceptron(nn.Layer):
+class MLP(nn.Layer):
     """Two linear layers with an activation between, added to the input and normed."""
 
     def __init__(self, config: QFormerConfig) -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from imageclef_vqa.data import read_dataset, read_split
-from imageclef_vqa.routing.experts import LINEAR, answer_linear
-from imageclef_vqa.task import QUESTIONS, Prediction, Vocabulary, learn_vocabulary, read_predictions, write_predictions
+from imageclef_vqa.editions import (
+    QUESTIONS,
+    Prediction,
+    Vocabulary,
+    learn_vocabulary,
+    read_predictions,
+    write_predictions,
+)
+from imageclef_vqa.experts.table import LINEAR, answer_linear
 from imageclef_vqa.workspace import Workspace
 
 RUN = "baseline"
 
 
-def baseline(place: Workspace, *, fold: int = 0, say: Callable[[str], None] = lambda message: None) -> Vocabulary:
+def baseline(
+    workspace: Workspace, *, fold: int = 0, notify: Callable[[str], None] = lambda message: None
+) -> Vocabulary:
     """Answer validation and test images as the run `place` without BLIP-2; returns the training fold's vocabulary.
 
     Questions that training never answers get the first answer that is known of them, marked untrained.
@@ -21,15 +30,15 @@ def baseline(place: Workspace, *, fold: int = 0, say: Callable[[str], None] = la
         MissingStepError: there is no split.
         MedvqaError: the data cannot be used.
     """
-    answer_linear(place, fold=fold, say=say)
-    dataset = read_dataset(place.development, cache=place.cache)
-    vocabulary = learn_vocabulary(dataset.subset(read_split(place.split_file, dataset).train(fold)).labels())
+    answer_linear(workspace, fold=fold, notify=notify)
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    vocabulary = learn_vocabulary(dataset.subset(read_split(workspace.split_file, dataset).train(fold)).labels())
     guesses = {question: vocabulary[question].majority for question in vocabulary.untrained}
-    for path in sorted(place.expert(LINEAR).glob("*.jsonl")):
+    for path in sorted(workspace.expert(LINEAR).glob("*.jsonl")):
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
         images = dict.fromkeys(image_id for image_id, _ in answered)
         write_predictions(
-            place.predictions(path.stem),
+            workspace.predictions(path.stem),
             [
                 answered.get((image_id, question.id)) or _guess(image_id, question.id, guesses[question.id])
                 for image_id in images

@@ -108,11 +108,11 @@ def choose(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: int)
     """Decide each question on right and wrong answers; `right` as in `compare`, by model."""
     rivals = {name: compare(right[name], right[BLIP2], clusters, seed) for name in right if name != BLIP2}
     choices = []
-    for place in range(right[BLIP2].shape[1]):
-        able = [name for name, comparison in rivals.items() if comparison.takes[place]]
+    for index in range(right[BLIP2].shape[1]):
+        able = [name for name, comparison in rivals.items() if comparison.takes[index]]
         # Not by the shrunken differences: each rival is shrunk towards a mean of its own.
-        name = max(able or rivals, key=lambda name: (rivals[name].observed[place], rivals[name].pooled.value))
-        gain, error = rivals[name].shrunken[place], rivals[name].error[place]
+        name = max(able or rivals, key=lambda name: (rivals[name].observed[index], rivals[name].pooled.value))
+        gain, error = rivals[name].shrunken[index], rivals[name].error[index]
         reason = Estimate(gain, gain - _Z95 * error, gain + _Z95 * error).in_points()
         if gain > _Z95 * error and not able:
             reason += ", worse here"
@@ -131,8 +131,8 @@ def accuracies(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: 
     questions: list[dict[str, Estimate]] = [{} for _ in range(right[BLIP2].shape[1])]
     for name, table in right.items():
         draws = resampled_means(table, clusters, seed=seed, resamples=_RESAMPLES)
-        for place, value in enumerate(np.nanmean(table, axis=0)):
-            questions[place][name] = Estimate(float(value), *interval95(draws[:, place]))
+        for index, value in enumerate(np.nanmean(table, axis=0)):
+            questions[index][name] = Estimate(float(value), *interval95(draws[:, index]))
     return questions
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.data import read_dataset, read_split
+from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.experts.table import LINEAR, fold_of_run, read_answers, runs_of_other_folds
 from imageclef_vqa.files import sole_writer
+from imageclef_vqa.routing.apply import apply
+from imageclef_vqa.routing.decisions import HeldOut, Policy, decide
 from imageclef_vqa.routing.evidence import Decision
-from imageclef_vqa.routing.experts import LINEAR, fold_of_run, read_answers, runs_of_other_folds
-from imageclef_vqa.routing.judging import HeldOut, Policy, decide
-from imageclef_vqa.routing.takeover import apply
-from imageclef_vqa.task import Prediction, read_predictions, write_predictions
 from imageclef_vqa.workspace import Workspace
 
 PAPER_QUESTIONS = (16, 17)
@@ -41,7 +41,7 @@ class Routed:
 
 
 def route(
-    place: Workspace,
+    workspace: Workspace,
     *,
     policy: Policy = "evidence",
     questions: Sequence[int],
@@ -59,26 +59,26 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     start = time.monotonic()
-    others = runs_of_other_folds(place) if folds else []
-    with sole_writer(place.run_folder):
-        dataset = read_dataset(place.development, cache=place.cache)
-        split = read_split(place.split_file, dataset)
+    others = runs_of_other_folds(workspace) if folds else []
+    with sole_writer(workspace.run_folder):
+        dataset = read_dataset(workspace.development, cache=workspace.cache)
+        split = read_split(workspace.split_file, dataset)
         held_out = []
-        for run in (place, *others):
+        for run in (workspace, *others):
             gold = dataset.subset(split.val(fold_of_run(run, split))).gold()
             plain = read_predictions(run.predictions("val"))
             held_out.append(HeldOut(plain, read_answers(run, experts, "val", plain), gold))
         answered = {"val": (held_out[0].predictions, held_out[0].experts)}
-        if place.predictions("test").exists():
-            plain = _for_these_images(read_predictions(place.predictions("test")), place)
-            answered["test"] = (plain, read_answers(place, experts, "test", plain))
+        if workspace.predictions("test").exists():
+            plain = _for_these_images(read_predictions(workspace.predictions("test")), workspace)
+            answered["test"] = (plain, read_answers(workspace, experts, "test", plain))
         able = {question for ranked in held_out[0].experts.values() for _, question in ranked}
         considered = [question for question in questions if question in able]
         result = decide(held_out, split.groups, considered, policy, seed, experts)
         files, replaced = {}, {}
         for fold, (predictions, ranked) in answered.items():
             routed = apply(result.decisions, predictions, ranked)
-            files[fold] = place.routed(fold)
+            files[fold] = workspace.routed(fold)
             replaced[fold] = sum(prediction.replaced is not None for prediction in routed)
             write_predictions(files[fold], routed)
     return Routed(
@@ -95,13 +95,13 @@ def route(
     )
 
 
-def _for_these_images(predictions: list[Prediction], place: Workspace) -> list[Prediction]:
+def _for_these_images(predictions: list[Prediction], workspace: Workspace) -> list[Prediction]:
     """`predictions` if they answer just the test images."""
-    test = read_dataset(place.test, cache=place.cache, labelled=False)
+    test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
     answered, there = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
     if strays := sorted(answered ^ there):
         raise MedvqaError(
-            f"{place.predictions('test')} answers other images than there are now: {strays[0]} and "
+            f"{workspace.predictions('test')} answers other images than there are now: {strays[0]} and "
             f"{len(strays) - 1} more",
             remedy="`medvqa predict` makes it anew",
         )

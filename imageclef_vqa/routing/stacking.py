@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from imageclef_vqa.task import Candidate, as_set
+from imageclef_vqa.editions import Candidate, as_set
 
 Numbers = NDArray[np.float64]
 Ranking = Sequence[Candidate]

@@ -43,18 +43,18 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
     half = statistic / 2
     if degrees % 2:
         tail = erfc(sqrt(half))
-        powers = [place + 0.5 for place in range(degrees // 2)]
+        powers = [index + 0.5 for index in range(degrees // 2)]
     else:
         tail = exp(-half)
-        powers = [float(place) for place in range(1, degrees // 2)]
+        powers = [float(index) for index in range(1, degrees // 2)]
     return min(1.0, tail + sum(exp(power * log(half) - half - lgamma(power + 1)) for power in powers))
 
 
 def holm(values: Mapping[int, float]) -> dict[int, float]:
     """p-values corrected for their number (Holm 1979), by key."""
     corrected, largest = {}, 0.0
-    for place, (key, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, value * (len(values) - place)))
+    for index, (key, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, value * (len(values) - index)))
         corrected[key] = largest
     return corrected
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from imageclef_vqa.editions import Implication, contradictions
 from imageclef_vqa.submission.chance import Counts, homogeneity
 from imageclef_vqa.submission.findings import Finding, finding, number
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run, images_of
-from imageclef_vqa.task import Implication, contradictions
 
 _MOST = 0.5
 _MANY = 0.25

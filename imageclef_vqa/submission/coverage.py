@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission.findings import Finding, finding, number, place
 from imageclef_vqa.submission.run import Run
-from imageclef_vqa.task import QUESTIONS
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
 

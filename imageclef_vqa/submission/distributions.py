@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from imageclef_vqa.editions import QUESTIONS, QuestionVocabulary, as_set
 from imageclef_vqa.submission.chance import Counts, distance, furthest, holm, homogeneity
 from imageclef_vqa.submission.findings import Finding, Severity, finding
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
-from imageclef_vqa.task import QUESTIONS, QuestionVocabulary, as_set
 
 _ARITY_RATIO = 1.5
 _LONELY_FROM = 50  # labels; what stood alone in fewer may have company yet

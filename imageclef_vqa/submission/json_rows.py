@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from imageclef_vqa.editions import QUESTIONS, Edition
 from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Row, cell_answers
-from imageclef_vqa.task import QUESTIONS, Profile
 
 _MOST_ANSWERS = 100
 _MOST_DIGITS = 15
 _ROW = ("index", "img_id", "question", "answer")
 
 
-def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
+def json_rows(text: str, reading: Reading, edition: Edition) -> Iterator[Row]:
     """The rows of `text`; what is wrong with it goes to `reading`."""
     name = reading.name
     repeated: list[str] = []
@@ -49,8 +49,8 @@ def json_rows(text: str, reading: Reading, profile: Profile) -> Iterator[Row]:
     reading.content = content
     for key in repeated:
         reading.fault("duplicate", f"{name}: {key[:80]!r} stands twice in one object")
-    if profile.layout == "predictions":
-        yield from _predictions(content, reading, profile)
+    if edition.layout == "predictions":
+        yield from _predictions(content, reading, edition)
     else:
         yield from _images(content, reading)
 
@@ -63,7 +63,7 @@ def _images(images: Any, reading: Reading) -> Iterator[Row]:
         reading.fault("structure", f"{name}: not an object of images, as the organisers' format is{why}")
         return
     if isinstance(images.get("predictions"), list):
-        later = "the layout of later editions: check it with --profile gi-2025"
+        later = "the layout of later editions: check it with --edition gi-2025"
         reading.fault("structure", f"{name}: not an object of images, but {later}")
         return
     for image_id, entries in images.items():
@@ -112,22 +112,22 @@ def _difference(entry: Any) -> str:
     return f": {'; '.join(said)}" * bool(said)
 
 
-def _predictions(content: Any, reading: Reading, profile: Profile) -> Iterator[Row]:
+def _predictions(content: Any, reading: Reading, edition: Edition) -> Iterator[Row]:
     name = reading.name
     rows = content.get("predictions") if isinstance(content, dict) else None
     if not isinstance(rows, list):
         reading.fault("structure", f"{name}: not an object with a list of predictions")
         return
-    for place, row in enumerate(rows):
-        where = f"{name}, prediction {place}"
+    for index, row in enumerate(rows):
+        where = f"{name}, prediction {index}"
         if reading.hopeless(where):
             return
         if not isinstance(row, dict) or not set(_ROW) <= set(row):
             reading.fault("structure", f"{where}: not an object of {', '.join(_ROW)}")
             continue
-        if row["index"] != place or type(row["index"]) is not int:
-            reading.fault("structure", f"{where}: index is {row['index']!r:.40}, not {place}")
-        question = profile.find(row["question"]) if isinstance(row["question"], str) else None
+        if row["index"] != index or type(row["index"]) is not int:
+            reading.fault("structure", f"{where}: index is {row['index']!r:.40}, not {index}")
+        question = edition.find(row["question"]) if isinstance(row["question"], str) else None
         if question is None:
             reading.fault("question-id", f"{where}: question is {row['question']!r:.80}, none of the {len(QUESTIONS)}")
             continue

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission.findings import Finding, printable
 from imageclef_vqa.submission.records import COLUMNS, PairAnswers, arrange
-from imageclef_vqa.task import QUESTIONS
 
 _NO_JSON = "it reads JSON alone, and ends with a traceback on anything else"
 _OPTIONAL = (18, 19)  # the two questions of the segmentation task

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.submission.findings import Finding, finding
 from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest, sha256
-from imageclef_vqa.task import Profile
 
 _OF = ("predictions", "routed")  # folders of predictions
 
@@ -53,11 +53,11 @@ def is_outdated(predictions: Path, model: Path) -> bool:
     return predictions.exists() and model.exists() and predictions.stat().st_mtime < model.stat().st_mtime
 
 
-def check_name(run: Path, profile: Profile) -> Iterator[Finding]:
+def check_name(run: Path, edition: Edition) -> Iterator[Finding]:
     """A zip that is not named as the organisers ask; an error where it was evidently meant to be."""
-    if run.suffix.lower() != ".zip" or profile.team_zip is None or profile.team(run.name):
+    if run.suffix.lower() != ".zip" or edition.team_zip is None or edition.team(run.name):
         return
-    message = f"the organisers ask for {profile.team_zip.format(team='<team>')}, not {run.name}"
+    message = f"the organisers ask for {edition.team_zip.format(team='<team>')}, not {run.name}"
     meant = any(part in run.name.casefold() for part in ("clef", "medvqa"))
     yield finding(
         "error" if meant else "warning", "zip-name", [run.name], message, "`medvqa package --team NAME` names it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from imageclef_vqa.editions import GI_2023, QUESTIONS, Edition
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.submission.archives import LARGEST, only_member
 from imageclef_vqa.submission.csv_rows import csv_rows
@@ -12,7 +13,6 @@ from imageclef_vqa.submission.findings import number
 from imageclef_vqa.submission.json_rows import json_rows
 from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.submission.records import COLUMNS, Answers, Row, cell_answers
-from imageclef_vqa.task import GI_2023, QUESTIONS, Profile
 
 _OTHER_FILES = {
     b"\xff\xfe\0\0": ", but UTF-32",
@@ -62,7 +62,7 @@ def read_bytes(path: Path) -> bytes:
         raise MedvqaError(f"cannot read {path}: {reason}", remedy="name a run: .csv, .json or .zip") from error
 
 
-def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) -> Reading:
+def examine(content: bytes, name: str, suffix: str, edition: Edition = GI_2023) -> Reading:
     """Read as much of a run as can be read, with all that is wrong about the file; answers in the file's spelling."""
     reading = Reading(name)
     if len(content) > LARGEST:
@@ -90,8 +90,8 @@ def examine(content: bytes, name: str, suffix: str, profile: Profile = GI_2023) 
         what = f"row 1: columns are , not {', '.join(COLUMNS)}: the file is empty" if suffix == ".csv" else "not JSON"
         reading.fault(kind, f"{name}, {what}" if suffix == ".csv" else f"{name}: {what}: the file is empty")
         return reading
-    rows = csv_rows(text, reading) if suffix == ".csv" else json_rows(text, reading, profile)
-    _collect(rows, reading, profile)
+    rows = csv_rows(text, reading) if suffix == ".csv" else json_rows(text, reading, edition)
+    _collect(rows, reading, edition)
     return reading
 
 
@@ -109,11 +109,11 @@ def _decode(content: bytes, reading: Reading) -> str | None:
     return text
 
 
-def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
+def _collect(rows: Iterator[Row], reading: Reading, edition: Edition) -> None:
     answers, faulty = reading.answers, reading.faulty
     places: dict[tuple[str, int], str] = {}
     respelt: list[str] = []
-    spelt = [profile.question(question) for question in QUESTIONS]
+    spelt = [edition.question(question) for question in QUESTIONS]
     for where, image_id, question_id, text, answer in rows:
         if len(places) == _MOST_ANSWERS:
             reading.fault("size", f"{where}: over {_MOST_ANSWERS:,} answers, too many for a run")
@@ -132,7 +132,7 @@ def _collect(rows: Iterator[Row], reading: Reading, profile: Profile) -> None:
             continue
         places[pair] = where
         if text != spelt[question_id]:
-            asked = profile.find(text) if isinstance(text, str) else None
+            asked = edition.find(text) if isinstance(text, str) else None
             if asked is not question:
                 other = f", which is question {asked.id}" if asked else ""
                 reading.fault(

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import RootModel, model_validator
 
-from imageclef_vqa.task import GI_2023, QUESTIONS, Profile, SubmittedAnswer, split_answers
-from imageclef_vqa.task.records import ImageId
+from imageclef_vqa.editions import GI_2023, QUESTIONS, Edition, SubmittedAnswer, split_answers
+from imageclef_vqa.editions.records import ImageId
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
@@ -39,14 +39,14 @@ class Submission(RootModel[dict[ImageId, tuple[SubmittedAnswer, ...]]]):
         return self
 
 
-def arrange(answers: PairAnswers, image_ids: Sequence[str], profile: Profile = GI_2023) -> Layout:
+def arrange(answers: PairAnswers, image_ids: Sequence[str], edition: Edition = GI_2023) -> Layout:
     """The organisers' layout: images in the order of the id list, then those it does not name; questions by id."""
     layout: Layout = {}
     for image_id in _in_order(image_ids, (image_id for image_id, _ in answers)):
         entries = [
             {
                 "QuestionID": question.id,
-                "Question": profile.question(question),
+                "Question": edition.question(question),
                 "Answer": list(answers[image_id, question.id]),
             }
             for question in QUESTIONS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imageclef_vqa.editions import QUESTIONS, Implication, Vocabulary, learn_vocabulary
 from imageclef_vqa.submission.records import Answers, PairAnswers
-from imageclef_vqa.task import QUESTIONS, Implication, Vocabulary, learn_vocabulary
 
 Pair = tuple[str, int]  # image id, question id
 

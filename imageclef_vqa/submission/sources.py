@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.submission.findings import Finding, finding, number, place
 from imageclef_vqa.submission.provenance import outdated_predictions
 from imageclef_vqa.submission.records import Answers, PairAnswers
 from imageclef_vqa.submission.run import Pair, images_of
-from imageclef_vqa.task import as_set, same_answer
 
 # Good models agree on nine answers of ten, and elsewhere differ on most images and questions, where they are in doubt.
 _SAME_SOURCE = 0.9

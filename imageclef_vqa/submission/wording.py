@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
+from imageclef_vqa.editions import QUESTIONS, Kind
 from imageclef_vqa.submission.coverage import odd_characters
 from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place, printable
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
-from imageclef_vqa.task import QUESTIONS, Kind
 
 # What a spreadsheet reads as a formula (OWASP, "CSV injection"), in full width too, or behind what nobody sees.
 # No answer of the task begins so: `< 5mm` is harmless.

@@ -9,27 +9,27 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from imageclef_vqa.editions import GI_2023, Edition, join_answers
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_together
 from imageclef_vqa.submission.readers import as_lists, examine
 from imageclef_vqa.submission.reading import Form
 from imageclef_vqa.submission.records import COLUMNS, Layout, PairAnswers, arrange
-from imageclef_vqa.task import GI_2023, Profile, join_answers
 
 _MEMBER = "task1/run.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 
 
-def team_zip(team: str, profile: Profile = GI_2023) -> str:
+def team_zip(team: str, edition: Edition = GI_2023) -> str:
     """The name that the organisers ask for.
 
     Raises:
         UsageError: `team` would not make a plain file name, or this edition asks for no zip.
     """
-    if profile.team_zip is None:
-        raise UsageError(f"--team: {profile.name} takes {profile.run_file}, no team's zip: leave it out")
-    name = profile.team_zip.format(team=team)
-    if profile.team(name) != team:
+    if edition.team_zip is None:
+        raise UsageError(f"--team: {edition.name} takes {edition.run_file}, no team's zip: leave it out")
+    name = edition.team_zip.format(team=team)
+    if edition.team(name) != team:
         raise UsageError(f"--team {team!r}: a name of letters, digits, '_' and '-', at most 64")
     return name
 
@@ -74,8 +74,8 @@ def render_predictions(layout: Layout) -> bytes:
     """The list of later editions, one answer to a line: `{"predictions": [{index, img_id, question, answer}, …]}`."""
     pairs = [(image_id, entry) for image_id, entries in layout.items() for entry in entries]
     rows = (
-        {"index": place, "img_id": image_id, "question": entry["Question"], "answer": join_answers(entry["Answer"])}
-        for place, (image_id, entry) in enumerate(pairs)
+        {"index": index, "img_id": image_id, "question": entry["Question"], "answer": join_answers(entry["Answer"])}
+        for index, (image_id, entry) in enumerate(pairs)
     )
     return ('{"predictions": [\n' + ",\n".join(map(_json, rows)) + "\n]}\n").encode()
 
@@ -88,7 +88,7 @@ def render_run(
     answers: PairAnswers,
     image_ids: Sequence[str],
     *,
-    profile: Profile = GI_2023,
+    edition: Edition = GI_2023,
     form: Form = "list",
 ) -> bytes:
     """`answers` in the format of `path`'s suffix, read back and found the same.
@@ -101,18 +101,18 @@ def render_run(
         UsageError: the suffix is none of .csv, .json, .zip, or not what the profile or the form allows.
         MedvqaError: it would not read back as it was meant.
     """
-    allowed = [".json"] if profile.layout == "predictions" else list(RENDERERS)
+    allowed = [".json"] if edition.layout == "predictions" else list(RENDERERS)
     if path.suffix not in allowed:
         raise UsageError(f"--out {path.name}: runs are written as {', '.join(allowed)}")
-    layout = arrange(answers, image_ids, profile)
-    if form == "string" and profile.layout == "images" and path.suffix != ".csv":
+    layout = arrange(answers, image_ids, edition)
+    if form == "string" and edition.layout == "images" and path.suffix != ".csv":
         layout = as_strings(layout)
-    render = render_predictions if profile.layout == "predictions" else RENDERERS[path.suffix]
+    render = render_predictions if edition.layout == "predictions" else RENDERERS[path.suffix]
     try:
         content = render(layout)
     except UnicodeEncodeError as error:
         raise MedvqaError(f"an answer cannot be written as UTF-8: {error.object[error.start : error.end]!r}") from error
-    if not _reads_back(content, path, answers, profile):
+    if not _reads_back(content, path, answers, edition):
         raise MedvqaError(f"{path} would not read back as it is meant; nothing was written")
     return content
 
@@ -134,6 +134,6 @@ def as_strings(layout: Layout) -> Layout:
     }
 
 
-def _reads_back(content: bytes, path: Path, answers: PairAnswers, profile: Profile) -> bool:
-    reading = examine(content, str(path), path.suffix, profile)
+def _reads_back(content: bytes, path: Path, answers: PairAnswers, edition: Edition) -> bool:
+    reading = examine(content, str(path), path.suffix, edition)
     return not reading.faults and as_lists(reading) == dict(answers)

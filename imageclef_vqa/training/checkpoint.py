@@ -20,10 +20,10 @@ import numpy as np
 import paddle
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imageclef_vqa.checkpoints.layers import read_metadata, read_weights, save_weights
+from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
-from imageclef_vqa.models.weights import read_metadata, read_weights, save_weights
-from imageclef_vqa.task import Vocabulary
 from imageclef_vqa.training.config import BEST, CONFIG, CURVES, LOG, MODEL, STATE, VOCABULARY, StageConfig
 from imageclef_vqa.training.curves import draw_curves
 from imageclef_vqa.training.log import Log
@@ -50,7 +50,7 @@ def file_hash(path: Path) -> str:
         raise MedvqaError(f"cannot read {path}: {error.strerror}") from error
 
 
-class Position(BaseModel):
+class TrainerState(BaseModel):
     """Where a run is, between two steps."""
 
     model_config = ConfigDict(extra="forbid")
@@ -144,7 +144,7 @@ class Stage:
         """The newest line of the log that ends an epoch; empty before the first."""
         return next((each for each in reversed(self.log.records()) if "epoch" in each), {})
 
-    def save_state(self, tensors: Mapping[str, np.ndarray], at: Position) -> None:
+    def save_state(self, tensors: Mapping[str, np.ndarray], at: TrainerState) -> None:
         """Keep all that the next step depends on; what is random in it follows from seed, epoch and step.
 
         Raises:
@@ -152,7 +152,7 @@ class Stage:
         """
         save_weights(self.folder / STATE, tensors, {"position": at.model_dump_json()})
 
-    def load_state(self) -> tuple[dict[str, np.ndarray], Position]:
+    def load_state(self) -> tuple[dict[str, np.ndarray], TrainerState]:
         """What `save_state` kept.
 
         Raises:
@@ -164,14 +164,14 @@ class Stage:
         except MedvqaError as error:
             raise MedvqaError(error.what, remedy="--fresh starts over") from error
 
-    def position(self) -> Position:
+    def position(self) -> TrainerState:
         """Where the unfinished run stopped.
 
         Raises:
             MedvqaError: the state cannot be read.
         """
         try:
-            return Position.model_validate_json(read_metadata(self.folder / STATE).get("position", ""))
+            return TrainerState.model_validate_json(read_metadata(self.folder / STATE).get("position", ""))
         except ValidationError as error:
             raise MedvqaError(
                 f"{self.folder / STATE} was written by another version of this program", remedy="--fresh starts over"

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa import __version__
-from imageclef_vqa.models.folder import choose_preset
+from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.recipe import Recipe
 

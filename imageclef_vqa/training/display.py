@@ -11,9 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
 from imageclef_vqa.progress import progress_display
-from imageclef_vqa.training.checkpoint import Position
+from imageclef_vqa.training.checkpoint import TrainerState
 
 _RECENT = 20  # steps over which speed is measured
 
@@ -44,7 +44,7 @@ class TrainingDisplay:
         if self._live:
             self._live.stop()
 
-    def show(self, at: Position, parts: Mapping[str, float], *, images: int, pairs: int) -> None:
+    def show(self, at: TrainerState, parts: Mapping[str, float], *, images: int, pairs: int) -> None:
         """After a step of so many images and pairs."""
         if not self._live:
             return
@@ -54,7 +54,7 @@ class TrainingDisplay:
         losses = " + ".join(f"{name} {value:.3f}" for name, value in parts.items())
         lines = [
             f"  loss {sum(parts.values()):.3f}" + (f" = {losses}" if len(parts) > 1 else ""),
-            f"  {seen / took:.1f} images/s, {asked / took:.0f} pairs/s, {runtime.memory_in_use() / 2**30:.1f} GB",
+            f"  {seen / took:.1f} images/s, {asked / took:.0f} pairs/s, {devices.memory_in_use() / 2**30:.1f} GB",
         ]
         self._below.plain = "\n".join(lines)
         description = f"{self._name} epoch {min(at.epoch + 1, self._epochs)}/{self._epochs}"

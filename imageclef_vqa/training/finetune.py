@@ -11,21 +11,21 @@ from typing import Any
 
 import paddle
 
-from imageclef_vqa import runtime
+from imageclef_vqa import devices
+from imageclef_vqa.checkpoints.language import stored_bits
+from imageclef_vqa.checkpoints.layers import load_weights
+from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
+from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import stored_bits
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
-from imageclef_vqa.models.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
-from imageclef_vqa.models.weights import load_weights
-from imageclef_vqa.task import QUESTIONS, learn_vocabulary
+from imageclef_vqa.planning import Setting, shortage_explained
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
-from imageclef_vqa.training.plan import Setting, shortage_explained
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
@@ -58,7 +58,7 @@ def finetune(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Finetuned:
     """Train stage `number` of the workspace's run, going on where an unfinished one stopped.
 
@@ -68,7 +68,7 @@ def finetune(
     started = time.monotonic()
     device = paddle.get_device()
     # Not a part of the recipe where it is left open: a run may go on upon a device that has another.
-    precision = runtime.best_precision(device) if recipe.precision == "auto" else recipe.precision
+    precision = devices.best_precision(device) if recipe.precision == "auto" else recipe.precision
     if precision != "fp32" and device == "cpu":
         raise UsageError(
             f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
@@ -138,14 +138,14 @@ def finetune(
             )
         if processes.first:
             if resumed:
-                say(f"{stage.go_on()} (--fresh starts over)")
+                notify(f"{stage.go_on()} (--fresh starts over)")
             else:
                 stage.begin(config, vocabulary)
             several = f"{processes.count} processes, " if processes.count > 1 else ""
             images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
-            say(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
+            notify(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
             if recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
-                say("no npu-smi names this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
+                notify("no npu-smi names this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
         processes.wait()
 
         def fold_of(part: Dataset, *, augment: bool) -> Fold:
@@ -158,7 +158,7 @@ def finetune(
         features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
         train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
         computed = recipe.model_copy(update={"precision": precision})
-        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, say)
+        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, notify)
         trained = learn_representation(run, heads) if number == 1 else learn_to_answer(run)
         if processes.first:
             stage.finish(trained)

@@ -14,14 +14,14 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.training.checkpoint import Position
+from imageclef_vqa.training.checkpoint import TrainerState
 from imageclef_vqa.training.display import TrainingDisplay
 from imageclef_vqa.training.optimiser import Optimiser
 from imageclef_vqa.training.pairs import Batch
-from imageclef_vqa.training.parallel import Share
+from imageclef_vqa.training.parallel import Shard
 from imageclef_vqa.training.run import Run
 
-Losses = Callable[[Share, np.random.Generator], Mapping[str, Tensor]]
+Losses = Callable[[Shard, np.random.Generator], Mapping[str, Tensor]]
 Record = dict[str, float]
 
 SAVE_EVERY = 30.0  # seconds: what a run that is killed loses at most,
@@ -30,7 +30,7 @@ DRAW_EVERY = 60.0  # seconds, between epochs
 NOT_FINITE_IN_A_ROW = 3
 
 
-def choose_what_learns(model: nn.Layer, learns: Mapping[str, bool]) -> dict[str, Tensor]:
+def set_trainable(model: nn.Layer, learns: Mapping[str, bool]) -> dict[str, Tensor]:
     """The parameters that learn, by name, all others frozen; `learns` maps patterns of names to whether they do.
 
     Raises:
@@ -78,9 +78,9 @@ def train(
         MedvqaError: three steps in a row are not finite; the message names the images. The last state is kept.
     """
     recipe, stage = run.recipe, run.stage
-    parameters = choose_what_learns(model, learns)
+    parameters = set_trainable(model, learns)
     optimiser = Optimiser(parameters, recipe, run.processes, layer_rates(parameters, recipe.layer_decay))
-    at = Position()
+    at = TrainerState()
     if stage.begun:
         tensors, at = stage.load_state()
         optimiser.load(tensors, at)
@@ -109,7 +109,7 @@ def train(
         stage.load_best(parameters)
 
 
-def _rest_of_epoch(run: Run, at: Position, questions: int) -> Iterator[tuple[Batch, np.random.Generator]]:
+def _rest_of_epoch(run: Run, at: TrainerState, questions: int) -> Iterator[tuple[Batch, np.random.Generator]]:
     """The batches of the epoch under way that are not done, each with what is random in its step."""
     order, done = np.random.default_rng([run.seed, at.epoch]), at.step
     for number, batch in enumerate(run.train.pairs.epoch(run.recipe.batch, questions, order)):
@@ -142,7 +142,7 @@ def products_in(precision: str) -> AbstractContextManager[None]:
     return paddle.amp.auto_cast(dtype={"bf16": "bfloat16", "fp16": "float16"}[precision])
 
 
-def _judge(run: Run, at: Position, batch: Batch, parts: Record, norm: float, optimiser: Optimiser) -> None:
+def _judge(run: Run, at: TrainerState, batch: Batch, parts: Record, norm: float, optimiser: Optimiser) -> None:
     """Count the step, or say why it was skipped: where loss or gradients are not finite nothing has moved.
 
     Raises:
@@ -169,12 +169,12 @@ def _judge(run: Run, at: Position, batch: Batch, parts: Record, norm: float, opt
             f"{where}\nso it was in the {NOT_FINITE_IN_A_ROW - 1} steps before",
             remedy="look at these images, or lower the learning rate; the last state is kept",
         )
-    run.say(f"{where}; this step is skipped")
+    run.notify(f"{where}; this step is skipped")
 
 
 def _end_epoch(
     run: Run,
-    at: Position,
+    at: TrainerState,
     optimiser: Optimiser,
     validate: Callable[[], Record],
     score: Callable[[Record], float],
@@ -202,7 +202,7 @@ def _end_epoch(
         at.ended = True
 
 
-def _save(run: Run, at: Position, optimiser: Optimiser, clock: Clock) -> None:
+def _save(run: Run, at: TrainerState, optimiser: Optimiser, clock: Clock) -> None:
     with clock.saving():
         tensors = optimiser.state(at)
         at.seconds = clock.seconds

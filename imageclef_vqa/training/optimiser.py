@@ -16,7 +16,7 @@ import paddle
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.training.checkpoint import Position
+from imageclef_vqa.training.checkpoint import TrainerState
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
 
@@ -119,7 +119,7 @@ class Optimiser:
         if self._recipe.ema:
             self._show(self._average)
 
-    def state(self, at: Position) -> dict[str, np.ndarray]:
+    def state(self, at: TrainerState) -> dict[str, np.ndarray]:
         """Weights, moments and averages of all processes, and the scale in `at`; every process must ask."""
         at.scale, at.steps_at_scale = self.scale, self.steps_at_scale
         kept = {f"model.{name}": tensor.numpy() for name, tensor in self.parameters.items()}
@@ -133,7 +133,7 @@ class Optimiser:
                     kept[f"ema.{name}"] = self._from(owner, self._average.get(name), tensor.shape)
         return kept
 
-    def load(self, kept: Mapping[str, np.ndarray], at: Position) -> None:
+    def load(self, kept: Mapping[str, np.ndarray], at: TrainerState) -> None:
         """Be as when `state` was asked, whatever the number of processes was then.
 
         Raises:

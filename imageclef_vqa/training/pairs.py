@@ -13,8 +13,8 @@ import numpy as np
 
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.data.augmentation import PLACES, PLAIN, View, draw_view
+from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.task import QUESTIONS, Vocabulary
 
 # What a statement is about, in as few words as tell the 18 questions apart.
 TOPICS = (

@@ -34,7 +34,7 @@ _LOST = re.compile(r"gloo|[nhx]ccl|TCPStore|Connection (reset|closed|refused)|Br
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """What one process does of a step's batch at one go.
 
     A batch is cut into groups, done one after another; a group into a share for each process. What a share adds to a
@@ -50,7 +50,7 @@ class Share:
     weight: float  # 1; less where several processes do the same
 
     @classmethod
-    def alone(cls, batch: Batch) -> Share:
+    def alone(cls, batch: Batch) -> Shard:
         """The share of the only process there is, which does all at once."""
         places = np.arange(len(batch.images))
         return cls(batch, batch, batch, places, places, (), 1.0)
@@ -101,7 +101,7 @@ class Processes:
             if kind not in _BACKENDS:
                 os.environ.setdefault("PADDLE_XCCL_BACKEND", kind)  # which Paddle 3.0 to 3.2 do not find out
             CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
-            with contextlib.redirect_stderr(io.StringIO()):  # Paddle lists the flags that `runtime` has set
+            with contextlib.redirect_stderr(io.StringIO()):  # Paddle lists the flags that `environment` has set
                 distributed.init_parallel_env()
         return processes
 
@@ -153,7 +153,7 @@ class Processes:
         """This process's part of `items`: together the processes have all."""
         return islice(items, self.rank, None, self.count)
 
-    def share(self, batch: Batch, groups: int) -> Iterator[Share]:
+    def share(self, batch: Batch, groups: int) -> Iterator[Shard]:
         """This process's share of each group of `batch`."""
         for group_places in np.array_split(np.arange(len(batch.images)), groups):
             if not len(group_places):
@@ -161,11 +161,11 @@ class Processes:
             group = batch.part(group_places)
             everyone = np.arange(len(group_places))
             if self.count == 1 or len(everyone) < self.count:  # too few for all: each does all of them
-                yield Share(batch, group, group, group_places, everyone, (), 1 / self.count)
+                yield Shard(batch, group, group, group_places, everyone, (), 1 / self.count)
                 continue
             places = np.array_split(everyone, self.count)
             own = places[self.rank]
-            yield Share(batch, group, group.part(own), group_places, own, tuple(map(len, places)), 1.0)
+            yield Shard(batch, group, group.part(own), group_places, own, tuple(map(len, places)), 1.0)
 
     def total(self, tensors: Sequence[Tensor]) -> None:
         """Make of each of `tensors` the sum of everyone's, in place."""

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imageclef_vqa.checkpoints.folder import FOLDER
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.folder import FOLDER
 from imageclef_vqa.models.presets import PRESETS
 
 if sys.version_info >= (3, 11):

@@ -45,7 +45,7 @@ class Run:
         if self.processes.first:
             self.stage.log.add(record)
 
-    def say(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         """Tell the user, if this is the process that talks."""
         if self.processes.first:
             self.tell(message)

@@ -22,12 +22,12 @@ from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import rows_at_hand
-from imageclef_vqa.models.qformer import KeysAndValues, Looked
-from imageclef_vqa.models.representation import RepresentationHeads, cosine
+from imageclef_vqa.models.pretraining_heads import PretrainingHeads, cosine
+from imageclef_vqa.models.qformer import CrossKV, KeysAndValues
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
-from imageclef_vqa.training.parallel import Share
+from imageclef_vqa.training.parallel import Shard
 from imageclef_vqa.training.run import Fold, Run
 
 LOSSES = ("contrastive", "matching", "generation")
@@ -44,20 +44,20 @@ LEARNS = {
 class Stage1(nn.Layer):
     """BLIP-2 with the heads of stage 1 on its Q-Former."""
 
-    def __init__(self, blip2: Blip2, heads: RepresentationHeads) -> None:
+    def __init__(self, blip2: Blip2, heads: PretrainingHeads) -> None:
         super().__init__()
         self.blip2, self.heads = blip2, heads
 
 
-def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tensor]:
+def learn_representation(run: Run, heads: PretrainingHeads) -> dict[str, Tensor]:
     """Train Q-Former and heads on one statement per image and step; returns the trained tensors by name."""
     model = Stage1(run.model, heads)
     train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
-    def losses_of(share: Share, fold: Fold, patches: Patches, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses_of(share: Shard, fold: Fold, patches: Patches, rng: np.random.Generator) -> dict[str, Tensor]:
         return representation_losses(run.model, heads, patches(share.own), fold.pairs, share, rng)
 
-    def losses(share: Share, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(share: Shard, rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         return losses_of(share, run.train, train_patches, rng)
 
@@ -68,7 +68,7 @@ def learn_representation(run: Run, heads: RepresentationHeads) -> dict[str, Tens
         with paddle.no_grad():
             for number, batch in run.processes.own(enumerate(run.val.pairs.epoch(run.recipe.batch, 1, rng))):
                 negatives = np.random.default_rng([run.seed, number])
-                parts = losses_of(Share.alone(batch), run.val, val_patches, negatives)
+                parts = losses_of(Shard.alone(batch), run.val, val_patches, negatives)
                 sums = {name: total + float(parts[name]) for name, total in sums.items()}
                 own_batches += 1
         *totals, count = run.processes.sum([*sums.values(), own_batches])
@@ -107,7 +107,7 @@ def holds(batch: Batch, table: PairTable) -> np.ndarray:
 
 
 def representation_losses(
-    model: Blip2, heads: RepresentationHeads, patches: Tensor, table: PairTable, share: Share, rng: np.random.Generator
+    model: Blip2, heads: PretrainingHeads, patches: Tensor, table: PairTable, share: Shard, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """What `share` adds to the three losses of its batch, by name; `patches` [o, p, d] of its own images.
 
@@ -167,13 +167,13 @@ def hard_negatives(similarity: np.ndarray, positive: np.ndarray, rng: np.random.
 
 def _matching_loss(
     model: Blip2,
-    heads: RepresentationHeads,
-    looked: Looked,
+    heads: PretrainingHeads,
+    looked: CrossKV,
     patches: Tensor,
     text: Tensor,
     scores: np.ndarray,
     positive: np.ndarray,
-    share: Share,
+    share: Shard,
     rng: np.random.Generator,
 ) -> Tensor:
     """Each image of a group with its own statement and with one that does not hold, each statement with an image for
@@ -203,7 +203,7 @@ def _matching_loss(
     return nn.functional.cross_entropy(heads.match(queries), paddle.to_tensor(target), reduction="sum") / count
 
 
-def _joined(one: Looked, other: Looked) -> Looked:
+def _joined(one: CrossKV, other: CrossKV) -> CrossKV:
     """What was looked at in images, and in others, as rows of one."""
     return [
         mine and theirs and (paddle.concat([mine[0], theirs[0]]), paddle.concat([mine[1], theirs[1]]))
@@ -211,7 +211,7 @@ def _joined(one: Looked, other: Looked) -> Looked:
     ]
 
 
-def _generation_loss(model: Blip2, heads: RepresentationHeads, asked: Sequence[KeysAndValues], text: Tensor) -> Tensor:
+def _generation_loss(model: Blip2, heads: PretrainingHeads, asked: Sequence[KeysAndValues], text: Tensor) -> Tensor:
     """Negative log-probability of the statements' tokens, summed."""
     written, written_mask = heads.begin_writing(text, _mask(text))
     states = model.qformer.write(asked, written[:, :-1], written_mask[:, :-1])

@@ -12,15 +12,15 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from imageclef_vqa.checkpoints.pretrained import trained_tensors
+from imageclef_vqa.devices import bucketed
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory
-from imageclef_vqa.models.pretrained import trained_tensors
-from imageclef_vqa.runtime import bucketed
-from imageclef_vqa.task import QUESTIONS
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
-from imageclef_vqa.training.parallel import Share
+from imageclef_vqa.training.parallel import Shard
 from imageclef_vqa.training.run import Run
 
 # Answers of at most so many tokens (one value and the end) are read apart from longer sets, which would pad them.
@@ -44,7 +44,7 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
     model, recipe = run.model, run.recipe
     train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
 
-    def losses(share: Share, _rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(share: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
         batch = share.own

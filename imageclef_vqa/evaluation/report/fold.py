@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import COUNTERPARTS, PaperTable
@@ -23,7 +24,6 @@ from imageclef_vqa.evaluation.words import (
     points,
     slices_line,
 )
-from imageclef_vqa.task import QUESTIONS
 
 _FEWEST = 40  # answers to a question, for a curve of its own
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.metrics import Answers, members
 from imageclef_vqa.evaluation.slices import batch_of
 from imageclef_vqa.evaluation.words import answers_text
-from imageclef_vqa.task import QUESTIONS
 
 _CONFIDENCES = (
     ("", "any"),

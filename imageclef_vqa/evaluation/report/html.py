@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.metrics import Answers
 from imageclef_vqa.evaluation.words import answers_text
-from imageclef_vqa.task import QUESTIONS
 
 # A column's name, and how it is set: "text", "number", or "wide", a number that narrow screens leave out.
 Column = tuple[str, str]

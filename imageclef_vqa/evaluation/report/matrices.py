@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from imageclef_vqa.editions import QUESTIONS, same_answer
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.mistakes import Confusion, confusions, member_scores
 from imageclef_vqa.evaluation.report.html import Column, answers_html, details, row, table
 from imageclef_vqa.evaluation.words import figure
-from imageclef_vqa.task import QUESTIONS, same_answer
 
 _SHADES = 5
 
@@ -40,13 +40,13 @@ def _matrix(confusion: Confusion) -> str:
         for number in range(1, len(names) + 1)
     )
     rows = []
-    for place, (name, counts) in enumerate(zip(names, confusion.counts, strict=True)):
+    for index, (name, counts) in enumerate(zip(names, confusion.counts, strict=True)):
         total = sum(counts)
         cells = "".join(
-            f'<td class="number {_shade(count, total, right=at == place)}">{count or "·"}</td>'
+            f'<td class="number {_shade(count, total, right=at == index)}">{count or "·"}</td>'
             for at, count in enumerate(counts)
         )
-        rows.append(f'<tr><th scope="row"><span class="soft">{place + 1}</span> {name}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row"><span class="soft">{index + 1}</span> {name}</th>{cells}</tr>')
     caption = f"Question {confusion.question_id}: gold answers down, given answers across, by the same numbers."
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="matrix">'

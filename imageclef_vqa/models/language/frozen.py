@@ -16,7 +16,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
-from imageclef_vqa.models.weights.stored import Bits, InMemory, values
+from imageclef_vqa.checkpoints.stored import Bits, InMemory, values
 
 # Rows of a vocabulary that are widened at once: 134 MB at a width of 4096.
 _WORDS_AT_ONCE = 8192

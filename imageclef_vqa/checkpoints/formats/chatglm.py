@@ -1,0 +1,62 @@
+"""ChatGLM-6B from Hugging Face: `config.json` of `model_type` chatglm. Our names, PaddleNLP's, are the same."""
+
+from __future__ import annotations
+
+from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
+from imageclef_vqa.checkpoints.formats.fields import Fields
+from imageclef_vqa.checkpoints.formats.reading import Reading
+from imageclef_vqa.checkpoints.formats.rules import Rule, copy, dropped, linear, norm, under
+from imageclef_vqa.checkpoints.source import Source
+from imageclef_vqa.models.presets import GLMConfig
+
+_LAYER = "transformer.layers.#"
+LANGUAGE = under(
+    "",
+    (
+        Rule("transformer.word_embeddings.weight", "transformer.word_embeddings.weight"),
+        copy("lm_head.weight", "transformer.word_embeddings.weight"),
+        *norm(f"{_LAYER}.input_layernorm", f"{_LAYER}.input_layernorm"),
+        *linear(f"{_LAYER}.attention.query_key_value", f"{_LAYER}.attention.query_key_value"),
+        *linear(f"{_LAYER}.attention.dense", f"{_LAYER}.attention.dense"),
+        dropped(f"{_LAYER}.attention.rotary_emb.inv_freq", "computed from the width of a head"),
+        *norm(f"{_LAYER}.post_attention_layernorm", f"{_LAYER}.post_attention_layernorm"),
+        *linear(f"{_LAYER}.mlp.dense_h_to_4h", f"{_LAYER}.mlp.dense_h_to_4h"),
+        *linear(f"{_LAYER}.mlp.dense_4h_to_h", f"{_LAYER}.mlp.dense_4h_to_h"),
+        *norm("transformer.final_layernorm", "transformer.final_layernorm"),
+    ),
+    "language.",
+)
+
+
+def recognises(source: Source) -> bool:
+    return source.config is not None and source.config.get("model_type") == "chatglm"
+
+
+def read(source: Source) -> Reading:
+    """Sizes and table of a checkpoint.
+
+    Raises:
+        MedvqaError: a field of `config.json` is missing or means another model (ChatGLM2, quantised weights).
+    """
+    return Reading(FolderConfig(language=read_config(Fields(source.config, str(source.place / CONFIG)))), LANGUAGE)
+
+
+def read_config(fields: Fields) -> GLMConfig:
+    """Our sizes from ChatGLM-6B's `config.json`."""
+    fields.demand("inner_hidden_size" in fields, "this is no ChatGLM-6B of the first generation (inner_hidden_size)")
+    fields.demand(fields.get("position_encoding_2d", True) is True, "position_encoding_2d is not true")
+    for name in ("quantization_bit", "pre_seq_len"):
+        fields.demand(not fields.get(name), f"{name} is {fields.get(name)!r}; only plain weights can be read")
+    width = fields.positive("hidden_size")
+    return GLMConfig(
+        vocab_size=fields.positive("vocab_size"),
+        hidden_size=width,
+        num_layers=fields.positive("num_layers"),
+        num_attention_heads=fields.heads("num_attention_heads", width=width),
+        inner_hidden_size=fields.positive("inner_hidden_size"),
+        layernorm_epsilon=fields.fraction("layernorm_epsilon", 1e-5),
+        max_sequence_length=fields.positive("max_sequence_length", 2048),
+        gmask_token_id=fields.positive("gmask_token_id", 130001),
+        bos_token_id=fields.positive("bos_token_id", 130004),
+        eos_token_id=fields.positive("eos_token_id", 130005),
+    )

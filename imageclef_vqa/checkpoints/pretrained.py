@@ -1,0 +1,135 @@
+"""A preset with the weights that it starts from, which lie in a folder (`folder.py`): language model and tokenizer, and
+of vision, Q-Former, projection and the heads of stage 1 what there is; the rest starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imageclef_vqa.checkpoints.folder import FOLDER, WORDS, FolderConfig, read_folder_config
+from imageclef_vqa.checkpoints.language import load_language
+from imageclef_vqa.checkpoints.layers import load_weights
+from imageclef_vqa.checkpoints.safetensors import open_safetensors
+from imageclef_vqa.checkpoints.stored import Bits, values
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer, read_tokenizer, tokenizer_file
+from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.models.vision import resize_positions
+
+LANGUAGE = "language.safetensors"
+HEADS = "heads.safetensors"
+START = ("vision.safetensors", "qformer.safetensors", "projection.safetensors")
+_POSITIONS = "positions"
+# What training may choose anew; all else is the weights' own.
+_FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
+# What only the text branch of the Q-Former depends on.
+_OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
+# How to compute, which weights bring with them where the preset's own sizes fit.
+_NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
+
+
+def pretrained_files(preset: Preset) -> list[Path]:
+    """The files that a preset starts from."""
+    needed = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language))]
+    words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
+    return needed + [path for name in (*START, HEADS, *words) if (path := preset.folder / name).exists()]
+
+
+def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
+    """The preset's model with its weights, and its tokenizer.
+
+    Raises:
+        MedvqaError: a file is missing or does not fit.
+    """
+    config = read_folder_config(preset.folder) or FolderConfig()
+    preset = fitted(preset, config)
+    model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
+    for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
+        part = getattr(model, path.stem)
+        start: dict[str, Bits | np.ndarray] = dict(open_safetensors(path)[0])
+        if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
+            start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
+        load_weights(part, start, str(path), absent=_absent(config, path.stem))
+    return model, read_tokenizer(preset.language, preset.folder)
+
+
+def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
+    """The heads of stage 1, the folder's or new ones, and the tokenizer of the text that the Q-Former reads there.
+
+    Raises:
+        MedvqaError: they do not fit, or the folder has no tokenizer for the Q-Former.
+    """
+    config = read_folder_config(preset.folder) or FolderConfig()
+    sizes, path = fitted(preset, config).qformer, preset.folder / HEADS
+    tokenizer, begin = read_tokenizer(preset.language, preset.folder), None
+    if sizes.text == "wordpiece":
+        tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
+        begin = tokenizer.reading, tokenizer.writing
+    heads = PretrainingHeads(sizes, begin)
+    if path.exists():
+        load_weights(heads, open_safetensors(path)[0], str(path), absent=_absent(config, "heads"))
+    return heads, tokenizer
+
+
+def fitted(preset: Preset, config: FolderConfig) -> Preset:
+    """The preset with what the folder's `config.json` says of epsilons and activations.
+
+    Raises:
+        MedvqaError: the weights have other sizes than the preset.
+    """
+    texts = not any(name.startswith("qformer.words") for name in config.absent)
+    complaints, changes = [], {}
+    for part in ("vision", "qformer", "language"):
+        ours, theirs = getattr(preset, part), getattr(config, part)
+        if theirs is None:
+            continue
+        if type(theirs) is not type(ours):
+            complaints.append(f"{part}: {type(theirs).__name__} there, {type(ours).__name__} in the preset")
+            continue
+        free = _FREE if part != "qformer" or texts else _FREE | _OF_TEXT
+        own: dict[str, Any] = asdict(ours)
+        differing = {name: value for name, value in asdict(theirs).items() if value != own[name] and name not in free}
+        complaints += [
+            f"{part}: {name} is {value} there, {own[name]} in the preset"
+            for name, value in differing.items()
+            if name not in _NUMERICS and not (name == "scale_decoder_outputs" and theirs.scales == ours.scales)
+        ]
+        changes[part] = replace(ours, **{name: value for name, value in differing.items() if name in _NUMERICS})
+    if complaints:
+        raise MedvqaError(
+            "\n".join([f"the weights in {preset.folder} are not those of {preset.name}:", *complaints]),
+            remedy=f"--preset {FOLDER} takes the folder's own sizes",
+        )
+    return replace(preset, **changes)
+
+
+def _absent(config: FolderConfig, part: str) -> list[str]:
+    return [name.removeprefix(f"{part}.") for name in config.absent if name.startswith(f"{part}.")]
+
+
+def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
+    """What fine-tuning changes, by name: Q-Former and projection, and vision where it learns."""
+    frozen = ("language.",) if vision else ("language.", "vision.")
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(frozen)}
+
+
+def load_trained(model: Blip2, tensors: dict[str, np.ndarray], source: str) -> None:
+    """Lay `tensors`, as `trained_tensors` gives them, over the model.
+
+    Raises:
+        MedvqaError: they are not exactly those; the differences are listed.
+    """
+    vision = any(name.startswith("vision.") for name in tensors)
+    _load(model, tensors, source, {"vision", "qformer", "projection"} if vision else {"qformer", "projection"})
+
+
+def _load(model: Blip2, tensors: Mapping[str, Bits | np.ndarray], source: str, parts: Collection[str]) -> None:
+    """Give these parts of the model exactly these tensors, and leave the others as they are."""
+    others = [name for name in model.state_dict() if name.split(".")[0] not in parts]
+    load_weights(model, tensors, source, absent=others)

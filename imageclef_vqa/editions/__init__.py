@@ -1,0 +1,49 @@
+"""What the competition says: its questions, how answers compare, the records of its files."""
+
+from imageclef_vqa.editions.answers import as_set, join_answers, same_answer, split_answers
+from imageclef_vqa.editions.edition import EDITIONS, GI_2023, GI_2025, Edition
+from imageclef_vqa.editions.implications import Implication, contradictions, learn_implications
+from imageclef_vqa.editions.predictions import read_predictions, write_predictions
+from imageclef_vqa.editions.questions import (
+    NOT_RELEVANT,
+    QUESTIONS,
+    SEGMENTATION_TYPE,
+    Kind,
+    Question,
+    choose_question,
+    find_question,
+)
+from imageclef_vqa.editions.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer, candidates_of
+from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
+
+__all__ = [
+    "EDITIONS",
+    "GI_2023",
+    "GI_2025",
+    "NOT_RELEVANT",
+    "QUESTIONS",
+    "SEGMENTATION_TYPE",
+    "Candidate",
+    "Edition",
+    "GtRecord",
+    "Implication",
+    "Kind",
+    "Label",
+    "Prediction",
+    "Question",
+    "QuestionVocabulary",
+    "SubmittedAnswer",
+    "Vocabulary",
+    "as_set",
+    "candidates_of",
+    "choose_question",
+    "contradictions",
+    "find_question",
+    "join_answers",
+    "learn_implications",
+    "learn_vocabulary",
+    "read_predictions",
+    "same_answer",
+    "split_answers",
+    "write_predictions",
+]

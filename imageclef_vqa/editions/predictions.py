@@ -1,0 +1,57 @@
+"""Prediction files: JSON lines, one record per image and question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from imageclef_vqa.editions.records import Prediction
+from imageclef_vqa.environment import collector_paused
+from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.files import write_text
+
+_COMPLAINTS_SHOWN = 20
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write `predictions` to `path`, whole or not at all."""
+    write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
+
+
+@collector_paused()
+def read_predictions(path: Path) -> list[Prediction]:
+    """The records of a prediction file, in its order.
+
+    Raises:
+        MedvqaError: there is no such file.
+        DataError: lines that are no predictions, and pairs of image and question that stand there twice, by line.
+    """
+    try:
+        # Not splitlines: an answer may hold a character that it takes for the end of a line (U+2028).
+        text = path.read_text(encoding="utf-8")
+        lines = text.removesuffix("\n").split("\n") if text else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedvqaError(f"cannot read {path}: {error}", remedy="`medvqa predict` writes prediction files") from error
+    predictions: list[Prediction] = []
+    problems: list[str] = []
+    seen: dict[tuple[str, int], int] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            prediction = Prediction.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "record"
+            problems.append(f"{path}, line {number}: {field}: {first['msg']}")
+            continue
+        pair = (prediction.image_id, prediction.question_id)
+        if pair in seen:
+            problems.append(f"{path}, line {number}: {pair[0]}, question {pair[1]} already stands in line {seen[pair]}")
+        seen.setdefault(pair, number)
+        predictions.append(prediction)
+    if problems:
+        more = len(problems) - _COMPLAINTS_SHOWN
+        shown = problems[:_COMPLAINTS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+        raise DataError(shown, remedy="`medvqa predict` or `medvqa route` makes the file anew")
+    return predictions

@@ -1,0 +1,1 @@
+"""The experts beside BLIP-2, each with `fit` and `answer`."""

@@ -1,0 +1,1 @@
+"""What each command does, as one function: the public Python API."""

@@ -1,0 +1,131 @@
+"""What a workspace, or files named in its place, let one know of the answers that a run should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imageclef_vqa.data.reading import read_test_ids
+from imageclef_vqa.editions import (
+    QUESTIONS,
+    Edition,
+    Implication,
+    Vocabulary,
+    as_set,
+    learn_implications,
+    learn_vocabulary,
+    read_predictions,
+)
+from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
+from imageclef_vqa.pipeline.gather import Answers, answers_of, read_gold, saved_vocabulary
+from imageclef_vqa.submission import Source, is_outdated
+from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.workspace import Workspace
+
+_PREDICTIONS = ("*/routed/{}.jsonl", "*/predictions/{}.jsonl")
+
+
+@dataclass(frozen=True)
+class Known:
+    """Of a run that is checked, everything but the run, in the spelling of its edition.
+
+    `spellings` are all strings that the labels hold, which may be several for one answer. `learnt_from` and
+    `listed_in` tell people where labels and ids come from; None where there are none.
+    """
+
+    vocabulary: Vocabulary
+    spellings: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    implications: Sequence[Implication] = ()
+    image_ids: Sequence[str] | None = None
+    validation: Answers = field(default_factory=dict)
+    learnt_from: str | None = None
+    listed_in: str | None = None
+
+
+def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_file: Path | None) -> Known:
+    """All that can be known: from the files named, and else from the workspace; there may be nothing of either.
+
+    Raises:
+        MedvqaError: one of the files cannot be read.
+    """
+    file = labels_file or _there(workspace.development / "gt.json")
+    labels = spell(read_gold(file)[0], edition) if file else {}
+    vocabulary = learn_vocabulary((q, answers) for (_, q), answers in labels.items())
+    spellings: dict[int, set[str]] = {question.id: set() for question in QUESTIONS}
+    for (_, question_id), answers in labels.items():
+        spellings[question_id] |= as_set(answers)
+    if labels_file is None and (saved := saved_vocabulary(workspace)):
+        for entry in edition.vocabulary(saved).questions:
+            spellings[entry.question_id].update(entry.members)
+    image_ids, listed_in = _image_ids(workspace, ids_file)
+    own = _answers(workspace, "val") if labels_file is None and workspace.has_test else {}
+    return Known(
+        # Of a question that has no labels, the bank knows the answers, in the spelling of 2023.
+        vocabulary=vocabulary if edition.layout == "images" else _with_bank(vocabulary, edition),
+        spellings={question_id: frozenset(strings) for question_id, strings in spellings.items()},
+        implications=learn_implications(images_of(labels).values()),
+        image_ids=image_ids,
+        validation=spell(own, edition),
+        learnt_from=None if file is None else workspace.shown(file),
+        listed_in=listed_in,
+    )
+
+
+def spell(answers: Answers, edition: Edition) -> dict[tuple[str, int], tuple[str, ...]]:
+    """Answers of the 2023 edition as `profile` spells them."""
+    return {pair: edition.spell(pair[1], given) for pair, given in answers.items()}
+
+
+def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
+    """Every prediction file that a run may be made of, this run's newest first."""
+    fold = "test" if workspace.has_test else "val"
+    files = [path for pattern in _PREDICTIONS for path in sorted(workspace.work.glob(pattern.format(fold)))]
+    with suppress(MissingStepError):
+        files.insert(0, workspace.newest_predictions(fold))
+    for path in dict.fromkeys(files):
+        try:
+            predictions = read_predictions(path)
+            probabilities = {(each.image_id, each.question_id): each.probability for each in predictions}
+            model = path.parents[1] / "stage2" / "model.safetensors"
+            answers = spell(answers_of(predictions), edition)
+            yield Source(workspace.shown(path), answers, probabilities, is_outdated(path, model))
+        except MedvqaError:
+            continue  # a damaged file is no source; its own command complains of it
+
+
+def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
+    bank = edition.vocabulary(learn_vocabulary([]))
+    return Vocabulary(questions=tuple(e if e.trained else bank[e.question_id] for e in vocabulary.questions))
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _answers(workspace: Workspace, fold: str) -> Answers:
+    try:
+        return answers_of(read_predictions(workspace.newest_predictions(fold)))
+    except MissingStepError:
+        return {}
+
+
+def _image_ids(workspace: Workspace, ids_file: Path | None) -> tuple[list[str] | None, str | None]:
+    if ids_file is not None:
+        return _listed(ids_file), workspace.shown(ids_file)
+    if workspace.has_test:
+        return read_test_ids(workspace.test), workspace.shown(workspace.test)
+    validation = dict.fromkeys(image_id for image_id, _ in _answers(workspace, "val"))
+    return (list(validation), f"{workspace.shown(workspace.work)}: validation images") if validation else (None, None)
+
+
+def _listed(path: Path) -> list[str]:
+    """The ids in a text file, one to a line, or the images of a `gt.json`."""
+    if path.suffix == ".json":
+        return list(dict.fromkeys(image_id for image_id, _ in read_gold(path)[0]))
+    try:
+        return path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "--ids takes a text file, one id to a line"
+        raise DataError([f"{path}: cannot be read ({error})"], remedy=remedy) from error
