@@ -58,7 +58,7 @@ class Workspace:
     run: str = "main"
 
     @classmethod
-    def at(cls, root: Path, run: str = "main") -> Workspace:
+    def at(cls, root: str | Path, run: str = "main") -> Workspace:
         """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data lie.
 
         Raises:
@@ -66,6 +66,7 @@ class Workspace:
         """
         if not _RUN_NAME.fullmatch(run):
             raise UsageError(f"--run {run!r}: a name of letters, digits, '.', '_' and '-', at most 64")
+        root = Path(root)
         places = read_settings(root).get("data", {})
         if unknown := sorted(set(places) - {"development", "test"}):
             raise UsageError(f"{root / SETTINGS_FILE}: [data] knows development and test, not {', '.join(unknown)}")

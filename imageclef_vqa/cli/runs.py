@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
-
-if TYPE_CHECKING:
-    from imageclef_vqa.workspace import Workspace
 
 
 def runs(
@@ -19,9 +16,9 @@ def runs(
 ) -> None:
     """List the workspace's runs: what was trained, how far, how well, and when."""
     from imageclef_vqa.cli.console import print_json, print_table
-    from imageclef_vqa.workspace import Workspace
+    from imageclef_vqa.pipeline.runs import list_runs
 
-    found = [_read(Workspace.at(workspace, name)) for name in Workspace.at(workspace).runs()]
+    found = list_runs(workspace)
     if as_json:
         print_json({"runs": found})
     elif not found:
@@ -30,39 +27,6 @@ def runs(
         print_table(_table(found))
         for fault in (fault for each in found for fault in each["faults"]):
             typer.secho(fault, fg="yellow", err=True)
-
-
-def _read(workspace: Workspace) -> dict[str, Any]:
-    """A run with its stages, scores by fold, and what of it cannot be read."""
-    from dataclasses import asdict
-    from datetime import datetime, timezone
-
-    from imageclef_vqa.errors import MedvqaError, MissingStepError
-    from imageclef_vqa.pipeline.gather import read_scores
-    from imageclef_vqa.training.history import read_history
-
-    run: dict[str, Any] = {"run": workspace.run, "stages": [], "scores": {}, "faults": []}
-    for number in (1, 2):
-        try:
-            if (history := read_history(workspace.stage(number))) is not None:
-                changed = datetime.fromtimestamp(history.changed, timezone.utc).isoformat(timespec="seconds")
-                run["stages"].append(asdict(history) | {"changed": changed})
-        except MedvqaError as error:
-            run["faults"].append(str(error))
-    for fold in ("val", "test"):
-        try:
-            scores = read_scores(workspace, workspace.newest_predictions(fold))
-            if scores is not None and fold in scores["folds"]:
-                run["scores"][fold] = scores["folds"][fold]["global"]["exact_set"]
-        except MissingStepError:
-            continue
-        except (MedvqaError, KeyError, TypeError):
-            run["faults"] = [
-                *run["faults"],
-                f"{workspace.shown(workspace.scores)} is damaged: `medvqa score` makes it anew",
-            ]
-            break
-    return run
 
 
 def _table(found: list[dict[str, Any]]) -> Any:

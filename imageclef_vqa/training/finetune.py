@@ -45,6 +45,7 @@ class Finetuned:
     resumed: bool
     seconds: float
     trained: bool = True
+    device: str = "cpu"
     processes: int = 1
     first: bool = True  # of the processes: the one that talks
 
@@ -134,7 +135,13 @@ def finetune(
         if finished:
             stage.clear_leftovers()
             return Finetuned(
-                folder, stage.last_epoch(), False, time.monotonic() - started, trained=False, first=processes.first
+                folder,
+                stage.last_epoch(),
+                False,
+                time.monotonic() - started,
+                trained=False,
+                device=device,
+                first=processes.first,
             )
         if processes.first:
             if resumed:
@@ -165,7 +172,9 @@ def finetune(
             stage.draw()
         processes.wait()
     took = time.monotonic() - started
-    return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
+    return Finetuned(
+        folder, stage.last_epoch(), resumed, took, device=device, processes=processes.count, first=processes.first
+    )
 
 
 def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:
