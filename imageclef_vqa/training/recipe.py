@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imageclef_vqa.checkpoints.folder import FOLDER
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
 
@@ -42,7 +43,7 @@ class Recipe(BaseModel):
     # What a step sees.
     batch: int = Field(default=16, ge=1)  # images, each with its questions
     accumulate: int = Field(default=1, ge=1)  # parts that a batch is computed in, one after another
-    questions: int = Field(default=18, ge=1, le=18)  # of an image, drawn anew each time it is seen
+    questions: int = Field(default=len(QUESTIONS), ge=1, le=len(QUESTIONS))  # per image, drawn each time it is seen
     answer_tokens: int = Field(default=0, ge=0)  # longest answer; 0: as long as the longest of the training fold
     augment: bool = False  # change pictures at random, where no answer depends on what changes
     cache_features: bool = True  # frozen vision looks at each picture once
