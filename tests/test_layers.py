@@ -11,7 +11,7 @@ import imageclef_vqa
 from imageclef_vqa import data
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
-FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "workspace", "__version__"}
+FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "statistics", "workspace", "__version__"}
 MAY_IMPORT = {
     "editions": set(),
     "data": {"editions"},
