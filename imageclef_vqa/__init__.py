@@ -9,6 +9,7 @@ The functions do what the commands of the same names do. They take paths as `str
 `MedvqaError` where a command would exit with a message, and print nothing.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from imageclef_vqa.errors import MedvqaError
@@ -39,10 +40,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import the pipeline when one of its functions is first asked for: `medvqa --help` needs none."""
-    if name in __all__:
-        from imageclef_vqa import pipeline
+_MODULES = {"load_dataset": "development", "load_model": "ask"}  # of pipeline; the others are called as their module
 
-        return getattr(pipeline, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    """A function of the pipeline, imported when it is first asked for: `medvqa --help` needs none of them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"imageclef_vqa.pipeline.{_MODULES.get(name, name)}")
+    return getattr(module, name)

@@ -1,7 +1,6 @@
 """How every command begins and ends: help without Paddle, honest exit codes, nothing half-written."""
 
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,6 @@ from typer.testing import CliRunner
 from imageclef_vqa import devices
 from imageclef_vqa.cli import app
 from imageclef_vqa.cli.commands import NAMES
-from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.submission import write_run
 from imageclef_vqa.training import launch
 
 LONG = ("split", "finetune", "predict", "route", "score", "package", "check", "demo")
@@ -39,26 +36,6 @@ def test_help_needs_no_paddle_and_nothing_heavy(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
-
-
-def test_scoring_a_file_for_a_script_loads_neither_pictures_nor_tables_nor_starts_threads(tmp_path):
-    row = {"Question": QUESTIONS[4].text, "AnswerType": "Yes/No", "Answer": ["Yes"]}
-    (tmp_path / "gt.json").write_text(json.dumps([{"ImageID": "img1", "Labels": [row]}]))
-    write_run(tmp_path / "run.csv", {("img1", 4): ("Yes",)}, ["img1"])
-    code = (
-        f"{WITHOUT_PADDLE}from imageclef_vqa.cli import app\n"
-        "try: app(['score', 'run.csv', '--gold', 'gt.json', '--json'])\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "unused = {'PIL', 'rich', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
-        "assert not unused, unused\n"
-        "import os, threadpoolctl\n"
-        "assert [each['num_threads'] for each in threadpoolctl.threadpool_info()] == [1]\n"
-        "assert 'OPENBLAS_NUM_THREADS' not in os.environ"
-    )
-    unset = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=unset)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["global"]["exact_set"] == 1.0
 
 
 def test_a_command_imports_no_other_one():

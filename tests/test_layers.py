@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "synthetic": {"editions", "data", "models", "checkpoints", "training"},
     "models": {"checkpoints"},
     "checkpoints": {"models"},
-    "planning": {"models", "checkpoints", "training"},
+    "planning": {"editions", "models", "checkpoints", "training"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
@@ -26,10 +26,23 @@ MAY_IMPORT = {
     "routing": {"editions", "data", "evaluation", "experts"},
     "submission": {"editions"},
     "doctor": {"data", "models", "checkpoints"},
-    "pipeline": {"editions", "data", "evaluation", "submission", "training", "planning", "cli"},
-    "cli": {
+    "pipeline": {
         *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference", "experts"),
-        *("evaluation", "routing", "submission", "doctor", "pipeline"),
+        *("evaluation", "routing", "submission"),
+    },
+    "cli": {
+        "editions",
+        "data",
+        "synthetic",
+        "models",
+        "checkpoints",
+        "planning",
+        "training",
+        "evaluation",
+        "routing",
+        "submission",
+        "doctor",
+        "pipeline",
     },
 }
 WITHOUT_PADDLE = ("editions", "data", "routing", "evaluation", "submission", "doctor", "pipeline", "cli")

@@ -153,7 +153,7 @@ def test_compare_takes_files_names_of_runs_or_a_run_before_and_after_routing(wor
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--compare", "main"], "--compare wants two or more"),
+        (["--compare", "main"], "--compare needs two or more"),
         (["--compare", "main", "absent"], "absent: neither a file nor a run"),
         (["run.csv", "other.csv"], "--compare sets them side by side"),
         (["--json", "--csv"], "one format at a time"),
@@ -223,7 +223,7 @@ def test_published_figures_have_no_report_and_no_plots(tmp_path, monkeypatch, op
     Path("table.csv").write_text("id,accuracy\n0,0.5\n")
     result = medvqa("score", "table.csv", option, "there")
     assert result.exit_code == 2
-    assert "table.csv: published figures, without the answers" in result.output
+    assert "table.csv holds published figures, without the answers" in result.output
     assert not Path("there").exists()
 
 
@@ -280,10 +280,10 @@ def test_the_manifest_holds_the_scores_of_these_predictions_or_none(workspace):
 def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(workspace):
     medvqa("score")
     Path("work/main/scores.json").write_text("{")
-    assert "scores.json is damaged\n`medvqa score` makes it anew" in medvqa("package").output
+    assert "scores.json is damaged\n`medvqa score` writes it again" in medvqa("package").output
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
-    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` makes it anew" in medvqa("score").output
+    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` trains the stage again" in medvqa("score").output
 
 
 def test_a_run_that_cannot_be_written_is_said_so(workspace):

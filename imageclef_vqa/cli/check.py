@@ -26,11 +26,11 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a run file: everything that would get it rejected, or scored other than meant."""
-    from imageclef_vqa import pipeline
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
 
-    done = pipeline.check(file, ids=ids, development=development, edition=edition, workspace=workspace, run=run)
+    done = vqa.check(file, ids=ids, development=development, edition=edition, workspace=workspace, run=run)
     if as_json:
         print_json(
             {

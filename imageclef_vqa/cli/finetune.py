@@ -55,7 +55,7 @@ def finetune(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
-    from imageclef_vqa import pipeline
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.devices import parse_devices
     from imageclef_vqa.errors import UsageError
@@ -68,7 +68,7 @@ def finetune(
             raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
         choose_model(stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
-    done = pipeline.finetune(
+    done = vqa.finetune(
         workspace,
         stage=stage,
         preset=preset,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
+from imageclef_vqa.errors import shortened
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _SHOWN = 5
 
 def predict(
     fold: Annotated[
-        list[Literal["val", "test", "train"]] | None,
+        list[str] | None,
         typer.Option(help="val, test or train; may be repeated.", show_default="val and test"),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of images to answer in place of folds.")] = None,
@@ -46,10 +47,10 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
-    from imageclef_vqa import pipeline
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import note, print_json
 
-    done = pipeline.predict(
+    done = vqa.predict(
         workspace,
         folds=fold or (),
         images=images,
@@ -101,8 +102,8 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
     if done.passed_over:
-        more = f" and {len(done.passed_over) - _SHOWN} more" if len(done.passed_over) > _SHOWN else ""
-        typer.echo(f"not answered, because pictures are .jpg or .png: {', '.join(done.passed_over[:_SHOWN])}{more}")
+        names = ", ".join(shortened(done.passed_over, _SHOWN))
+        typer.echo(f"not answered, because pictures are .jpg or .png: {names}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
         typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")

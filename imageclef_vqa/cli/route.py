@@ -12,7 +12,6 @@ from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
 Policy = Literal["evidence", "paper"]
-Expert = Literal["linear", "resnet34"]
 
 
 def route(
@@ -24,7 +23,7 @@ def route(
         typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
     ] = None,
     expert: Annotated[
-        list[Expert] | None,
+        list[str] | None,
         typer.Option(
             help="Which experts; may be given twice.",
             show_default="linear, and resnet34 if the run has one; with --policy paper or --weights resnet34",
@@ -47,7 +46,8 @@ def route(
     as_json: JsonOption = False,
 ) -> None:
     """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
-    from imageclef_vqa import pipeline, routing
+    import imageclef_vqa as vqa
+    from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.pipeline.route import default_experts, parse_questions
 
@@ -55,7 +55,7 @@ def route(
         raise UsageError("--train-only and --apply-only exclude each other")
     at = Workspace.at(workspace, run)
     names = expert or default_experts(at, policy, weights)
-    done = pipeline.route(
+    done = vqa.route(
         workspace,
         policy=policy,
         questions=None if questions is None else parse_questions(questions),

@@ -52,7 +52,7 @@ def score(
     ] = False,
 ) -> None:
     """Compare answers with the gold ones, question by question, and write the report."""
-    from imageclef_vqa import pipeline
+    import imageclef_vqa as vqa
     from imageclef_vqa.pipeline.compare import compare as compare_sources
     from imageclef_vqa.pipeline.report import write_plots
 
@@ -67,7 +67,7 @@ def score(
         _print(compared, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
     file = given[0] if given else None
-    done = pipeline.score(file, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
+    done = vqa.score(file, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
     _print(results, formats, flat=file is not None)
     if file is None and not formats:

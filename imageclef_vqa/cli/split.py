@@ -28,12 +28,12 @@ def split(
     """Divide the development images into training and validation, without leaks."""
     from rich.table import Table
 
-    from imageclef_vqa import pipeline
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.data.report import split_sections, split_summary
     from imageclef_vqa.workspace import Workspace
 
-    done = pipeline.split(workspace, val=val, folds=folds, by=by, seed=seed)
+    done = vqa.split(workspace, val=val, folds=folds, by=by, seed=seed)
     if as_json:
         print_json(split_summary(done.dataset, done.split))
         return

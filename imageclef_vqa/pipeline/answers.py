@@ -9,13 +9,12 @@ from typing import Any
 
 from imageclef_vqa.data.labels import read_labels
 from imageclef_vqa.editions import Edition, Prediction, read_predictions
-from imageclef_vqa.errors import DataError, MedvqaError, UsageError
+from imageclef_vqa.errors import DataError, MedvqaError, UsageError, shortened
 from imageclef_vqa.submission import read_run
 from imageclef_vqa.workspace import Workspace
 
 Answers = Mapping[tuple[str, int], tuple[str, ...]]  # (image id, question id) → answers
 FOLDS = ("val", "test")
-_PROBLEMS_SHOWN = 20
 
 
 def answers_of(predictions: Iterable[Prediction]) -> dict[tuple[str, int], tuple[str, ...]]:
@@ -41,8 +40,7 @@ def read_gold(path: Path) -> tuple[dict[tuple[str, int], tuple[str, ...]], dict[
     """
     labels = read_labels(path)
     if labels.problems:
-        more = len(labels.problems) - _PROBLEMS_SHOWN
-        raise DataError(labels.problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else []))
+        raise DataError(shortened(labels.problems))
     gold = {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
     return gold, labels.records
 

@@ -68,7 +68,7 @@ def check(
     findings = sorted(found, key=lambda each: each.severity)
     images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
     verdict = None
-    if spoken.layout == "images":
+    if spoken.has_checker:
         verdict = organisers_verdict(reading.content, reference.image_ids or images, findings, instead=reading.answers)
     return Checked(
         tuple(findings), len(images), len(reading.answers), reference.learnt_from, reference.listed_in, verdict

@@ -72,7 +72,7 @@ class Package:
     @cached_property
     def verdict(self) -> Verdict | None:
         """What the organisers' own checker would say, for editions that have one."""
-        if self.edition.layout != "images":
+        if not self.edition.has_checker:
             return None
         first = {pair: given for pair, given in self.answers.items() if pair[0] == self.image_ids[0]}  # all it looks at
         loaded = None if self.target.suffix == ".csv" else arrange(first, [])

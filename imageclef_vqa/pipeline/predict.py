@@ -13,6 +13,8 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.inference.predict import Predicted
 
+FOLDS = ("val", "test", "train")
+
 
 def predict(
     workspace: str | Path = ".",
@@ -39,6 +41,8 @@ def predict(
     """
     if (images is None) != (out is None) or (ids and images is None) or (images and folds):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
+    if unknown := [name for name in folds if name not in FOLDS]:
+        raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
     runs = [Workspace.at(workspace, name) for name in ([run] if isinstance(run, str) else run)]
     several = [] if devices is None else parse_devices(devices, device)
     on = prepare(device, seed=0)

@@ -47,6 +47,8 @@ def route(
     at = Workspace.at(workspace, run)
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
+    if unknown := [name for name in experts if name not in (LINEAR, RESNET34)]:
+        raise UsageError(f"--expert {unknown[0]}: use {LINEAR} or {RESNET34}")
     names = experts or default_experts(at, policy, start)
     for each in (at, *(runs_of_other_folds(at) if folds else ())):
         if LINEAR in names:
