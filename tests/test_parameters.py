@@ -82,9 +82,9 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     def learning(layer, table):
         return sum(parameter.size for parameter in set_trainable(layer, table).values())
 
-    assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.LEARNS)
+    assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.TRAINABLE)
     for vision_learns in (True, False):
-        expected = learning(model, stage2.learns(vision=vision_learns))
+        expected = learning(model, stage2.trainable(vision=vision_learns))
         assert trained(counts, 2, held(heads), vision=vision_learns) == expected
 
 
