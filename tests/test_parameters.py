@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import build_language
-from imageclef_vqa.models.presets import PRESETS, GLMConfig, QFormerConfig, T5Config, find_preset
+from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config
+from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import VisionTransformer
 from imageclef_vqa.planning.parameters import (
@@ -41,7 +41,7 @@ def held(layer) -> int:
     ids=["t5", "untied", "gated", "glm"],
 )
 def test_a_language_model_has_the_counted_parameters(sizes):
-    language = build_language(sizes)
+    language = sizes.build()
     assert language_parameters(sizes) == held(language)
     assert largest_matrix(sizes) <= max(parameter.size for parameter in language.parameters())
 

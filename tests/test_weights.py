@@ -502,7 +502,7 @@ def test_drop_path_drops_whole_pictures_in_training_alone():
         PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear", drop_path=0.9
     )
     model = VisionTransformer(config)
-    assert [layer.drop_path.share for layer in model.layers] == pytest.approx([0, 0.45, 0.9])
+    assert [layer.drop_path.rate for layer in model.layers] == pytest.approx([0, 0.45, 0.9])
     layer, x = model.layers[-1], paddle.randn([200, 5, 32])
     layer.train()
     change_of = (layer._dropped(x) / x).numpy()
