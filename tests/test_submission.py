@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import signal
 import stat
@@ -245,6 +246,14 @@ def test_a_crash_while_writing_leaves_the_old_run_whole(tmp_path, monkeypatch):
         write_run(path, answers(), IDS)
     assert path.read_text() == "the old run"
     assert [each.name for each in tmp_path.iterdir()] == ["run.csv"]
+
+
+def test_the_hash_of_a_file_is_that_of_all_its_bytes(tmp_path):
+    content = bytes(range(256)) * 8193  # two blocks and a part of one
+    (tmp_path / "file").write_bytes(content)
+    assert files.sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    with pytest.raises(MedvqaError, match=r"cannot read .*absent: No such file"):
+        files.sha256(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])

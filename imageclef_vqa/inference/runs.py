@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
@@ -37,7 +38,7 @@ def read_run(workspace: Workspace) -> Run:
     stage = Stage(folder, workspace.shown(folder))
     if not stage.finished:
         raise MissingStepError(f"no finished stage 2 in {workspace.shown(folder)}", "medvqa finetune --stage 2")
-    return Run(workspace, stage.config(), stage.vocabulary(), file_hash(folder / MODEL))
+    return Run(workspace, stage.config(), stage.vocabulary(), sha256(folder / MODEL))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""ResNet34 (He et al. 2016, table 1), under paddle.vision's names: the network of the paper's classification experts."""
+"""ResNet34 (He et al. 2016, table 1), with paddle.vision's names: the network of the paper's experts."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from imageclef_vqa.submission.manifest import (
     manifest_path,
     other_versions,
     read_manifest,
-    sha256,
 )
 from imageclef_vqa.submission.organisers import organisers_verdict
 from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, is_outdated
@@ -49,7 +48,6 @@ __all__ = [
     "read_manifest",
     "read_run",
     "render_run",
-    "sha256",
     "team_zip",
     "write_run",
 ]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.submission.findings import Finding, printable
 
 _LARGEST = 16 * 2**20  # bytes
@@ -26,15 +27,6 @@ _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "pad
 def manifest_path(run: Path) -> Path:
     """`run.csv` → `run.manifest.json`."""
     return run.with_name(f"{run.stem}.manifest.json")
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def list_hash(image_ids: Sequence[str]) -> str:

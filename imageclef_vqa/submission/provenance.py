@@ -7,8 +7,9 @@ from pathlib import Path
 
 from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.submission.findings import Finding, finding
-from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest, sha256
+from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
 
 _OF = ("predictions", "routed")  # folders of predictions
 

@@ -34,22 +34,6 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file.
-
-    Raises:
-        MedvqaError: the file cannot be read.
-    """
-    try:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-        return digest.hexdigest()
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror}") from error
-
-
 class TrainerState(BaseModel):
     """Where a run is, between two steps."""
 

@@ -18,11 +18,11 @@ from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_heads, load_pret
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import sha256, sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.planning import Workload, shortage_explained
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, file_hash, fingerprint
+from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
@@ -106,11 +106,11 @@ def finetune(
         if number == 1:
             heads, tokenizer = load_heads(preset)
         model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
-        sources = {file.name: file_hash(file) for file in pretrained_files(preset)}
+        sources = {file.name: sha256(file) for file in pretrained_files(preset)}
         training_images = fingerprint(*(example.image_id for example in train_set.examples))
         if number == 2:
             qformer = _adopt_qformer(model, workspace, training_images)
-            sources |= {f"stage 1's {qformer.name}": file_hash(qformer)}
+            sources |= {f"stage 1's {qformer.name}": sha256(qformer)}
         config = StageConfig(
             preset=preset.name,
             stage=number,
