@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import imageclef_vqa
-from imageclef_vqa import data
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
 FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "statistics", "workspace", "__version__"}
@@ -128,12 +127,6 @@ def test_a_light_layer_can_be_imported_where_paddle_cannot(part):
     block = "import sys; sys.modules['paddle'] = sys.modules['paddlenlp'] = None; "
     code = block + "; ".join(f"import {module}" for module in modules)
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_name_of_data_is_there_when_it_is_asked_for():
-    assert all(getattr(data, name).__module__.startswith("imageclef_vqa.data.") for name in data.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = data.nothing
 
 
 def test_nothing_is_ever_unpickled():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
+from imageclef_vqa.data import Dataset, Pictures, read_pictures, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.editions import QUESTIONS, Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
@@ -133,7 +133,7 @@ def predict_images(
     with sole_writer(ensemble.place.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
         done = _answer(ensemble, [Job("images", pictures, out)], manner or PredictOptions(), devices, notify)
-    rest = [name for name in passed_over(images) if images / name != out] if ids is None else []
+    rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
 
 
