@@ -18,7 +18,7 @@ from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import Setting, shortage_explained
+from imageclef_vqa.planning import Workload, shortage_explained
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
@@ -125,7 +125,7 @@ def train_stage(job: StageJob) -> Finetuned:
     stage, processes = job.stage, job.processes
     kept = f"the last state that was saved in {stage.shown} is intact; with other options, --fresh starts over"
     # Random numbers and the names of tensors must not depend on what the process did before.
-    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _setting(job, precision), kept):
+    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
         paddle.seed(job.seed)
         start = load_start(job)
         finished = stage.finished and not job.fresh and not stage.config().differences(start.config)
@@ -150,17 +150,11 @@ def train_stage(job: StageJob) -> Finetuned:
     )
 
 
-def _setting(job: StageJob, precision: Precision) -> Setting:
+def _workload(job: StageJob, precision: Precision) -> Workload:
     """What `medvqa plan` would plan for this stage; it is shown when memory runs out."""
-    vision = replace(job.preset.vision, recompute=job.recipe.recompute)
-    return Setting(
-        preset=replace(job.preset, vision=vision),
-        stage="1" if job.number == 1 else "2",
-        recipe=job.recipe,
-        precision=precision,
-        devices=job.processes.count,
-        language_bits=stored_bits(job.preset.folder / LANGUAGE),
-    )
+    preset = replace(job.preset, vision=replace(job.preset.vision, recompute=job.recipe.recompute))
+    bits = stored_bits(preset.folder / LANGUAGE)
+    return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
 
 
 def _open(job: StageJob, start: StartingPoint, resumed: bool) -> None:

@@ -24,7 +24,7 @@ from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import sole_writer
-from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.training.pairs import Batch
 
 Item = TypeVar("Item")
@@ -69,7 +69,7 @@ class Shard:
 
     def dropout_rows(self) -> contextlib.AbstractContextManager[None]:
         """Within the block, each image drops out what it would in the whole batch."""
-        return rows_at_hand(self.group_indices[self.own_indices], len(self.whole.images))
+        return batch_rows(self.group_indices[self.own_indices], len(self.whole.images))
 
     def all_gather(self, own: Tensor) -> Tensor:
         """From own rows [o, …] to the rows of all processes [g, …]. Gradients reach own rows only."""

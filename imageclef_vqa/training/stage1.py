@@ -21,7 +21,7 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads, cosine
 from imageclef_vqa.models.qformer import CrossKV, KeysAndValues
 from imageclef_vqa.training.context import StageContext
@@ -119,7 +119,7 @@ def representation_losses(
     text = paddle.to_tensor(whole).index_select(paddle.to_tensor(shard.group_indices))  # [g, t]
     own = text.index_select(paddle.to_tensor(shard.own_indices))  # [o, t]
     own_states = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
-    image_kv = model.qformer.look(patches)
+    image_kv = model.qformer.encode_image(patches)
     queries, query_kv = model.qformer.read_image(image_kv)
     image = shard.all_gather(heads.shared_image(queries))  # [g, q, s]
     statement = shard.all_gather(heads.shared_text(own_states))  # [g, s]
@@ -205,11 +205,11 @@ def _itm_loss(
     rows, images, statement_rows, target = np.array(mine).T
     patches = shard.all_gather(patches)
     if others := sorted(set(images.tolist()) - set(own)):
-        image_kv = _joined(image_kv, model.qformer.look(patches.index_select(paddle.to_tensor(others))))
+        image_kv = _joined(image_kv, model.qformer.encode_image(patches.index_select(paddle.to_tensor(others))))
     index = paddle.to_tensor([[*own, *others].index(image) for image in images])
     image_kv = [pair and (pair[0].index_select(index), pair[1].index_select(index)) for pair in image_kv]
     chosen = text.index_select(paddle.to_tensor(statement_rows))
-    with rows_at_hand(rows, 3 * len(shard.whole.images)):
+    with batch_rows(rows, 3 * len(shard.whole.images)):
         queries, _ = model.qformer.read_both(image_kv, *heads.begin_reading(chosen, _mask(chosen)))
     count = sum(map(len, drawn))
     return nn.functional.cross_entropy(heads.match(queries), paddle.to_tensor(target), reduction="sum") / count

@@ -49,7 +49,7 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     def losses(shard: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
-        visual = model.look(train_patches(shard.own))
+        visual = model.encode_patches(train_patches(shard.own))
         parts = {}
         if recipe.answer_weight:
             parts["answers"] = shard.pair_weight * recipe.answer_weight * answer_loss(model, visual, shard.own, pairs)
@@ -76,7 +76,7 @@ def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
     loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
     with paddle.no_grad():
         for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
-            for pair, log_prob, greedy in _answers(model, model.look(patches(batch)), batch, pairs):
+            for pair, log_prob, greedy in _answers(model, model.encode_patches(patches(batch)), batch, pairs):
                 loss -= log_prob
                 right[pair.question_id] += greedy and pair.complete
                 asked[pair.question_id] += 1
@@ -143,6 +143,6 @@ def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> T
     for row, pair in zip(words, batch.pairs, strict=True):
         for token in table.statement(pair):
             row[token] += 1.0
-    target = paddle.matmul(paddle.to_tensor(words), model.language.words)
+    target = paddle.matmul(paddle.to_tensor(words), model.language.token_embedding)
     asked = np.stack([batch.image_of_pair, [pair.question_id for pair in batch.pairs]], axis=1)
     return paddle.square(paddle.gather_nd(visual, paddle.to_tensor(asked)) - target).mean()
