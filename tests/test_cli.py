@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from imageclef_vqa.cli.commands import NAMES
 from typer.testing import CliRunner
 
 from imageclef_vqa import devices
 from imageclef_vqa.cli import app
-from imageclef_vqa.cli.commands import NAMES
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission import write_run
 from imageclef_vqa.training import launch

@@ -25,14 +25,15 @@ CHAIN = (
 
 def demo(
     context: typer.Context,
-    images: Annotated[int, typer.Option(min=40, help="How many development images to draw.")] = 300,
+    images: Annotated[int, typer.Option(min=40, help="Development images to draw.")] = 300,
     keep: Annotated[
-        Path | None, typer.Option(help="A new folder for it all.", show_default="a temporary folder, left there")
+        Path | None,
+        typer.Option(help="New folder for the data and the run.", show_default="a temporary folder, kept"),
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
-    """Draw a small endoscopy set and run split, finetune, predict, route, score and package on it."""
+    """Draw a small endoscopy set and run the chain on it, from split to package."""
     import shlex
     import tempfile
     import time

@@ -7,17 +7,18 @@ from typing import Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, WorkspaceOption, device_name
+from imageclef_vqa.cli.options import JsonOption, WorkspaceOption, valid_device_name
 
 
 def doctor(
     device: Annotated[
-        str, typer.Option(help="Try cpu, gpu, npu or one such as npu:1 alone; auto tries all.", callback=device_name)
+        str,
+        typer.Option(help="Test only cpu, gpu, npu or one such as npu:1; auto: all.", callback=valid_device_name),
     ] = "auto",
     workspace: WorkspaceOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Look at Python, packages, devices, disk and data: what is there, and what would stop a run."""
+    """Check Python, packages, devices, disk and data for what would stop a run."""
     from dataclasses import asdict
 
     from imageclef_vqa.cli.console import print_json

@@ -10,7 +10,7 @@ import typer
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
 from imageclef_vqa.workspace import Workspace
 
-import_ = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make another data set one of this task.")
+import_ = typer.Typer(no_args_is_help=True, help="Convert other data sets to the files of this task.")
 
 
 @import_.callback()
@@ -21,15 +21,15 @@ def _import() -> None:
 @import_.command("kvasir-vqa")
 def kvasir_vqa(
     table: Annotated[Path, typer.Argument(metavar="CSV", help="Its table: source,question,answer,img_id.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="The folder that holds <img_id>.jpg.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder with the files <img_id>.jpg.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="A new folder.", show_default="data/development; if that is there, data/kvasir-vqa"),
+        typer.Option(help="Folder to write.", show_default="data/development, or data/kvasir-vqa if that exists"),
     ] = None,
     workspace: WorkspaceOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """Kvasir-VQA: its questions and answers in the spelling of 2023, and which images the 2023 sets hold, too."""
+    """Convert Kvasir-VQA to the questions and spelling of 2023, and list images shared with the 2023 sets."""
     from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.data.kvasir import read_kvasir, write_dataset
     from imageclef_vqa.files import write_json

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,41 +19,38 @@ _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "KI": 2**10
 _PAPER = {"vit-l-t5-base": 715e6, "vit-g-t5-base": 1.4e9, "vit-g-t5-3b": 4.2e9, "vit-g-glm-6b": 7.2e9}
 
 
-class _Stage(str, enum.Enum):
-    ONE, TWO, PREDICT = "1", "2", "predict"
-
-
-class _Precision(str, enum.Enum):
-    FP32, FP16, BF16 = "fp32", "fp16", "bf16"
-
-
-class _Bits(str, enum.Enum):
-    FULL, HALF, QUARTER = "32", "16", "8"
-
-
 def plan(
-    preset: Annotated[str | None, typer.Option(help="Which BLIP-2.", show_default="a line for each")] = None,
-    stage: Annotated[_Stage, typer.Option(help="Of training, or prediction.")] = _Stage.TWO,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Pixels.", show_default="the preset's")] = None,
+    preset: Annotated[str | None, typer.Option(help="Model to plan.", show_default="a line for each")] = None,
+    stage: Annotated[Literal["1", "2", "predict"], typer.Option(help="Stage of training, or prediction.")] = "2",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of an image in pixels.", show_default="the preset's")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default="the recipe's")] = None,
     accumulate: Annotated[
         int | None, typer.Option(min=1, help="Parts that a step is computed in.", show_default="the recipe's")
     ] = None,
     questions: Annotated[
-        int | None, typer.Option(min=1, max=18, help="Of an image, per step.", show_default="the recipe's")
+        int | None, typer.Option(min=1, max=18, help="Questions per image and step.", show_default="the recipe's")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
-    images: Annotated[int, typer.Option(min=1, help="In the training fold, or to predict.")] = 1800,
-    precision: Annotated[_Precision, typer.Option(help="To compute in.")] = _Precision.FP32,
-    language_bits: Annotated[_Bits, typer.Option(help="In which the frozen language model is stored.")] = _Bits.HALF,
-    devices: Annotated[int, typer.Option(min=1, help="How many share a step.")] = 1,
-    memory: Annotated[str, typer.Option(help="Of one device: 32GB, 24GiB.")] = "32GB",
-    flops: Annotated[str, typer.Option(help="Sustained by one device, per second: 100T.")] = "100T",
-    freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="The paper's asterisk: stage 2.")] = False,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Vision's activations, not kept.")] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images in the training fold, or to predict.")] = 1800,
+    precision: Annotated[Literal["fp32", "fp16", "bf16"], typer.Option(help="Precision of the computation.")] = "fp32",
+    language_bits: Annotated[
+        Literal["32", "16", "8"], typer.Option(help="Bits per stored weight of the frozen language model.")
+    ] = "16",
+    devices: Annotated[int, typer.Option(min=1, help="Devices that share a step.")] = 1,
+    memory: Annotated[str, typer.Option(help="Memory of one device, as in 32GB or 24GiB.")] = "32GB",
+    flops: Annotated[str, typer.Option(help="Operations per second that one device sustains, as in 100T.")] = "100T",
+    freeze_vision: Annotated[
+        bool,
+        typer.Option("--freeze-vision", help="Freeze vision in stage 2 (the paper's asterisk)."),
+    ] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Compute vision's activations twice.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Parameters, memory, time: what a preset needs, before anything is fetched or allocated."""
+    """Show the parameters, memory and time that a preset needs, without allocating anything."""
     from dataclasses import replace
 
     from imageclef_vqa.cli.console import print_json
@@ -70,16 +66,16 @@ def plan(
         if size % chosen.vision.patch_size:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {chosen.vision.patch_size}")
         changes = {"batch": batch, "accumulate": accumulate, "epochs": epochs}
-        if stage is not _Stage.ONE:
+        if stage != "1":
             changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
-        _, recipe = choose_recipe(1 if stage is _Stage.ONE else 2, preset=name, changes=changes)
+        _, recipe = choose_recipe(1 if stage == "1" else 2, preset=name, changes=changes)
         return Setting(
             preset=replace(chosen, vision=replace(chosen.vision, image_size=size, recompute=recompute)),
-            stage=stage.value,
+            stage=stage,
             recipe=recipe,
-            precision=precision.value,
+            precision=precision,
             devices=devices,
-            language_bits=int(language_bits.value),
+            language_bits=int(language_bits),
             images=images,
         )
 
@@ -94,7 +90,7 @@ def plan(
     elif preset:
         _show_one(results[0])
     else:
-        _show_all(results, stage.value)
+        _show_all(results, stage)
 
 
 def _quantity(option: str, text: str, unit: str) -> float:

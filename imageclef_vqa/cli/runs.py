@@ -17,7 +17,7 @@ def runs(
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """List the workspace's runs: what was trained, how far, how well, and when."""
+    """List the runs of the workspace: what was trained, how far, how well, and when."""
     from imageclef_vqa.cli.console import print_json, print_table
     from imageclef_vqa.workspace import Workspace
 

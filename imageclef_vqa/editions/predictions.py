@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imageclef_vqa.editions.records import Prediction
-from imageclef_vqa.environment import collector_paused
 from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.files import write_text
 
@@ -20,7 +19,6 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
 
 
-@collector_paused()
 def read_predictions(path: Path) -> list[Prediction]:
     """The records of a prediction file, in its order.
 
