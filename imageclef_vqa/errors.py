@@ -34,6 +34,12 @@ def as_called(text: str) -> str:
     return text.replace("`medvqa ", f"`{program()} ")
 
 
+def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:
+    """The first `shown` of `lines`, then how many more there are."""
+    more = len(lines) - shown
+    return [*lines[:shown], *([f"… and {more:,} more"] if more > 0 else [])]
+
+
 class MedvqaError(Exception):
     """Says where and what the fault is, and the next step."""
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from imageclef_vqa.cli.command import refuse_renamed
+from imageclef_vqa.editions import EDITIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
-
-if TYPE_CHECKING:
-    from imageclef_vqa.editions import Edition
 
 
 def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -63,7 +61,7 @@ def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
 
 
 def choices(*names: str) -> dict[str, Any]:
-    """Settings of an option that may be given several times: Typer takes a `Literal`, but no list of them (0.25)."""
+    """Settings of an option with `names` for values, where `Literal` does not do: Typer (0.25) takes no list of it."""
 
     def check(name: str) -> str:
         if name not in names:
@@ -124,21 +122,11 @@ DeviceOption = Annotated[
     ),
 ]
 EditionOption = Annotated[
-    Literal["gi-2023", "gi-2025"] | None,
+    str | None,
     typer.Option(
-        "--edition", help="Edition of the challenge.", show_default="edition of [data] in medvqa.toml, or gi-2023"
+        "--edition",
+        **choices(*EDITIONS),
+        help="Edition of the challenge.",
+        show_default="edition of [data] in medvqa.toml, or gi-2023",
     ),
 ]
-
-
-def find_edition(name: str) -> Edition:
-    """The edition called `name`.
-
-    Raises:
-        UsageError: there is none.
-    """
-    from imageclef_vqa.editions import EDITIONS
-
-    if name not in EDITIONS:
-        raise UsageError(f"--edition {name}: there are {', '.join(EDITIONS)}")
-    return EDITIONS[name]

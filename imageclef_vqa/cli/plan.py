@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imageclef_vqa.cli.options import JsonOption
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
 
@@ -30,7 +31,8 @@ def plan(
         int | None, typer.Option(min=1, help="Parts that a step is computed in.", show_default="the recipe's")
     ] = None,
     questions: Annotated[
-        int | None, typer.Option(min=1, max=18, help="Questions per image and step.", show_default="the recipe's")
+        int | None,
+        typer.Option(min=1, max=len(QUESTIONS), help="Questions per image and step.", show_default="the recipe's"),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's")

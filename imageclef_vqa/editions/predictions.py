@@ -8,10 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imageclef_vqa.editions.records import Prediction
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import write_text
-
-_COMPLAINTS_SHOWN = 20
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
@@ -49,7 +47,5 @@ def read_predictions(path: Path) -> list[Prediction]:
         seen.setdefault(pair, number)
         predictions.append(prediction)
     if problems:
-        more = len(problems) - _COMPLAINTS_SHOWN
-        shown = problems[:_COMPLAINTS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
-        raise DataError(shown, remedy="`medvqa predict` or `medvqa route` makes the file anew")
+        raise DataError(shortened(problems), remedy="`medvqa predict` or `medvqa route` writes the file again")
     return predictions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from math import erfc, exp, lgamma, log, sqrt
 
 Counts = Counter[frozenset[str]]  # answer → how often it was given
@@ -48,15 +47,6 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
         tail = exp(-half)
         powers = [float(index) for index in range(1, degrees // 2)]
     return min(1.0, tail + sum(exp(power * log(half) - half - lgamma(power + 1)) for power in powers))
-
-
-def holm(values: Mapping[int, float]) -> dict[int, float]:
-    """p-values corrected for their number (Holm 1979), by key."""
-    corrected, largest = {}, 0.0
-    for index, (key, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, value * (len(values) - index)))
-        corrected[key] = largest
-    return corrected
 
 
 def shares(counts: Counts) -> dict[frozenset[str], float]:

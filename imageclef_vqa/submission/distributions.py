@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from imageclef_vqa.editions import QUESTIONS, QuestionVocabulary, as_set
-from imageclef_vqa.submission.chance import Counts, distance, furthest, holm, homogeneity
+from imageclef_vqa.statistics import holm
+from imageclef_vqa.submission.chance import Counts, distance, furthest, homogeneity
 from imageclef_vqa.submission.findings import Finding, Severity, finding
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Run
