@@ -29,13 +29,22 @@ def note(message: str) -> None:
         echo(message, dim=True, err=True)
 
 
-def wrapped(text: str, indent: int = 0) -> str:
-    """`text` wrapped to the terminal's width, its first line starting in column `indent`; in a pipe on one line."""
+def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
+    """`text` wrapped to the terminal's width; in a pipe, which has no width, on one line.
+
+    The first line starts in column `indent`, the others in column `hanging`.
+    """
     text = as_called(text)
     if not sys.stdout.isatty():
         return text
-    width = max(40, get_terminal_size().columns)
-    filled = fill(text, width, initial_indent=" " * indent, subsequent_indent="  ", break_on_hyphens=False)
+    filled = fill(
+        text,
+        max(40, get_terminal_size().columns),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return filled[indent:]
 
 

@@ -32,7 +32,7 @@ def plan(
     ] = None,
     questions: Annotated[
         int | None,
-        typer.Option(min=1, max=len(QUESTIONS), help="Questions per image and step.", show_default="the recipe's"),
+        typer.Option(min=1, max=len(QUESTIONS), help="Questions per image, per step.", show_default="the recipe's"),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's")
