@@ -31,8 +31,9 @@ def split(
     from rich.table import Table
 
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
+    from imageclef_vqa.cli.split_tables import split_sections
     from imageclef_vqa.data import make_split, read_dataset
-    from imageclef_vqa.data.report import split_sections, split_summary
+    from imageclef_vqa.data.statistics import split_summary
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.files import sole_writer
     from imageclef_vqa.workspace import Workspace

@@ -36,7 +36,9 @@ class Patches:
             if any(view != PLAIN for view in batch.views):
                 raise ValueError("kept features are those of pictures as they are")
             return paddle.to_tensor(self._kept[batch.images]).astype("float32")
-        pixels = np.stack([view.of(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)])
+        pixels = np.stack(
+            [view.apply(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)]
+        )
         return (
             rounded_features(self._vision, pixels).astype("float32")
             if self._frozen
