@@ -12,20 +12,25 @@ from imageclef_vqa.errors import MedvqaError
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="A run file, anybody's: .csv, .json or .zip.")],
+    file: Annotated[Path, typer.Argument(help="A run file of any origin: .csv, .json or .zip.")],
     ids: Annotated[
-        Path | None, typer.Option(help="The ids to be answered, one to a line.", show_default="data/test's")
+        Path | None, typer.Option(help="Image ids to answer, one per line.", show_default="those of data/test")
     ] = None,
     development: Annotated[
         Path | None,
-        typer.Option("--development", "--gold", help="A gt.json to check answers against.", show_default="data's"),
+        typer.Option(
+            "--development",
+            "--gold",
+            help="A gt.json to check the answers against.",
+            show_default="that of data/development",
+        ),
     ] = None,
-    edition: EditionOption = "gi-2023",
+    edition: EditionOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run file: everything that would get it rejected, or scored other than meant."""
+    """Check a run file for everything that would get it rejected or scored wrongly."""
     import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, as_typed
+from imageclef_vqa.cli.options import (
+    DeviceOption,
+    FoldOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    WorkspaceOption,
+    as_typed,
+)
 from imageclef_vqa.cli.recipe_options import with_recipe_options
 from imageclef_vqa.workspace import Workspace
 
@@ -21,16 +29,16 @@ _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: 
 @with_recipe_options
 def finetune(
     context: typer.Context,
-    stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
+    stage: Annotated[int, typer.Option(min=1, max=2, help="1: learn to represent images; 2: learn to answer.")],
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Which BLIP-2; `medvqa plan` lists them. folder: the one in --weights.",
-            show_default="the recipe's, or tiny",
+            help="Model, as in the table of `plan`; folder: the one in --weights.",
+            show_default="that of the recipe, or tiny",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder with the preset's weights.", show_default="those in the package")
+        Path | None, typer.Option(help="Folder with the weights of the preset.", show_default="those in the package")
     ] = None,
     recipe: Annotated[
         str | None,
@@ -41,23 +49,21 @@ def finetune(
     ] = None,
     *,
     changes: dict[str, Any],
-    fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with an unfinished run if there is one.")
-    ] = False,
+    fold: FoldOption = 0,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or continue an unfinished run.")] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
-        str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")
+        str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
     ] = None,
     seed: SeedOption = 0,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
+    """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.devices import parse_devices
+    from imageclef_vqa.devices import device_in_use, parse_devices
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.pipeline.finetune import choose_model
     from imageclef_vqa.training.launch import launch, launched
@@ -85,16 +91,16 @@ def finetune(
     if not done.first:
         return
     if as_json:
-        print_json(_as_json(stage, done))
+        print_json(_as_json(stage, done, device_in_use()))
     else:
-        _print(stage, done, Workspace.at(workspace, run))
+        _print(stage, done, device_in_use(), Workspace.at(workspace, run))
 
 
-def _as_json(stage: int, done: Finetuned) -> dict[str, Any]:
+def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
     return {
         "stage": stage,
         "folder": str(done.folder),
-        "device": done.device,
+        "device": device,
         "trained": done.trained,
         "seconds": round(done.seconds, 1),
         "processes": done.processes,
@@ -103,12 +109,12 @@ def _as_json(stage: int, done: Finetuned) -> dict[str, Any]:
     }
 
 
-def _print(stage: int, done: Finetuned, workspace: Workspace) -> None:
+def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
     from imageclef_vqa.cli.console import wrapped
 
     figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
     losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    on = f"{done.processes} processes on {done.device}" if done.processes > 1 else done.device
+    on = f"{done.processes} processes on {device}" if done.processes > 1 else device
     took = "already trained; --fresh trains it again"
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"

@@ -22,21 +22,21 @@ def package(
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Predictions to package, or to verify.", show_default="the run's newest, routed or plain"),
+        typer.Option(help="Predictions to package or to verify.", show_default="the run's newest, routed or plain"),
     ] = None,
     answer_form: Annotated[
-        Literal["list", "string"], typer.Option(help="In JSON: a list of strings, or one string.")
+        Literal["list", "string"], typer.Option(help="Form of answers in JSON: a list of strings, or one string.")
     ] = "list",
-    edition: EditionOption = "gi-2023",
-    force: Annotated[bool, typer.Option("--force", help="Write the run although checks found errors.")] = False,
+    edition: EditionOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the run even if checks find errors.")] = False,
     verify: Annotated[
-        Path | None, typer.Option(help="Write nothing: compare this run, and all it was made of, with its manifest.")
+        Path | None, typer.Option(help="Only compare this run, and the files it was made of, with its manifest.")
     ] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
-    """Check the answers to the test images and write them as a run that can be submitted."""
+    """Check the answers to the test images and write them as a run to submit."""
     from imageclef_vqa.pipeline.package import prepare_package
     from imageclef_vqa.workspace import Workspace
 

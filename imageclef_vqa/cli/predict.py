@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import shortened
 from imageclef_vqa.workspace import Workspace
 
@@ -20,30 +20,42 @@ _SHOWN = 5
 def predict(
     fold: Annotated[
         list[str] | None,
-        typer.Option(help="val, test or train; may be repeated.", show_default="val and test"),
+        typer.Option(
+            **choices("val", "test", "train"),
+            help="Images to answer; may be given several times.",
+            show_default="val and test",
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="A folder of images to answer in place of folds.")] = None,
-    ids: Annotated[Path | None, typer.Option(help="Which of these images, a file with an id per line.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file for the answers about --images.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of images to answer instead of folds.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="File with the ids of those images to answer, one per line.")] = None,
     decode: Annotated[
-        Literal["closed", "free"], typer.Option(help="closed: allowed answers alone; free: the paper's ten tokens.")
+        Literal["closed", "free"],
+        typer.Option(help="closed: only answers that the competition accepts; free: any ten tokens, as in the paper."),
     ] = "closed",
-    optimise: Annotated[Literal["exact", "f1"], typer.Option(help="What a set is chosen for: exact or f1.")] = "exact",
-    augment: Annotated[bool, typer.Option("--augment", help="Average over answer-safe views of an image.")] = False,
-    consistent: Annotated[bool, typer.Option("--consistent", help="Keep rules learnt from training labels.")] = False,
+    optimise: Annotated[
+        Literal["exact", "f1"], typer.Option(help="Metric that the choice of several answers maximises.")
+    ] = "exact",
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Average over views of an image that keep its answers true.")
+    ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Apply rules between answers, learnt from training labels.")
+    ] = False,
     on_bad_image: Annotated[
-        Literal["stop", "prior"], typer.Option(help="stop, or prior: the training labels' usual answer.")
+        Literal["stop", "prior"],
+        typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
     ] = "stop",
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None,
         typer.Option(
-            help="Several, a process each, as in 0,1; or by name, as in npu:0,cpu.",
-            show_default="one; on the CPU as many processes as pay",
+            help="Several devices, one process each: numbers as in 0,1, or names as in npu:0,cpu.",
+            show_default="one; on the CPU as many processes as save time",
         ),
     ] = None,
-    run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
+    run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
+    out: Annotated[Path | None, typer.Option(help="File for the answers to --images.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
@@ -16,36 +16,42 @@ Policy = Literal["evidence", "paper"]
 
 def route(
     policy: Annotated[
-        Policy, typer.Option(help="evidence: who is better on validation images answers; paper: the expert, always.")
+        Policy,
+        typer.Option(help="evidence: whichever is better on the validation images answers; paper: always the expert."),
     ] = "evidence",
     questions: Annotated[
         str | None,
-        typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
+        typer.Option(help="Ids of questions, as in 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
     ] = None,
     expert: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which experts; may be given twice.",
+            **choices("linear", "resnet34"),
+            help="Expert to use; may be given twice.",
             show_default="linear, and resnet34 if the run has one; with --policy paper or --weights resnet34",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="An ImageNet ResNet34 to start from (torchvision, timm), file or folder.")
+        Path | None, typer.Option(help="File or folder of an ImageNet ResNet34 (torchvision, timm) to start from.")
     ] = None,
-    shared: Annotated[bool, typer.Option("--shared", help="One ResNet34 for all questions, not one each.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of ResNet34.", show_default="the recipe's")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Train one ResNet34 for all questions, not one per question.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of ResNet34.", show_default="those of its recipe")
+    ] = None,
     folds: Annotated[
-        bool, typer.Option("--folds", help="Evidence also from the runs that validate the split's other folds.")
+        bool, typer.Option("--folds", help="Use the runs that validate the other folds of the split as evidence, too.")
     ] = False,
     train_only: Annotated[bool, typer.Option("--train-only", help="Train the experts and stop.")] = False,
-    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use the trained experts, train none.")] = False,
+    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use trained experts; train none.")] = False,
     device: DeviceOption = "auto",
     run: RunOption = "main",
     workspace: WorkspaceOption = Path("."),
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
+    """Replace answers where an expert, or its blend with BLIP-2, is better."""
     import imageclef_vqa as vqa
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table

@@ -22,36 +22,36 @@ def score(
         list[str] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="Predictions (.jsonl), a run file (.csv, .json, .zip), anybody's, or published figures (id,accuracy). "
-            "Without one, the run of the workspace.",
+            help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
+            "(id,accuracy). Without FILE: the run of the workspace.",
             show_default=False,
         ),
     ] = None,
     gold: Annotated[
-        Path | None, typer.Option(help="A gt.json to score FILE against, in place of the workspace's own.")
+        Path | None, typer.Option(help="A gt.json to score FILE against, instead of the workspace's own.")
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(
             "--compare",
-            help="Set the FILEs (or names of runs) beside the first: paired differences. "
+            help="Compare each FILE (or run of that name) with the first one, in paired differences. "
             "Without FILE: the run before and after routing.",
         ),
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(help="Where to write the report.", show_default="work/<run>/report.html; none for FILE"),
+        typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
     ] = None,
-    plots: Annotated[Path | None, typer.Option(help="A folder for the plots, as PNG and SVG.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV, nothing else.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV and nothing else.")] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the result as Markdown tables, nothing else.")
+        bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
     ] = False,
 ) -> None:
-    """Compare answers with the gold ones, question by question, and write the report."""
+    """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa
     from imageclef_vqa.pipeline.compare import compare as compare_sources
     from imageclef_vqa.pipeline.report import write_plots

@@ -9,18 +9,16 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption, SeedOption, WorkspaceOption
 
-_VAL = 0.1
-
 
 def split(
     workspace: WorkspaceOption = Path("."),
-    val: Annotated[
-        float | None, typer.Option(help="Share of the images that validates.", show_default=str(_VAL))
-    ] = None,
-    folds: Annotated[int | None, typer.Option(help="Cross-validation: share all images out among so many.")] = None,
+    val: Annotated[float | None, typer.Option(help="Share of the images for validation.", show_default="0.1")] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds for cross-validation, instead of --val.")] = None,
     by: Annotated[
         Literal["group", "image"],
-        typer.Option(help="group: near-duplicates and frames of one examination stay together; image: plain."),
+        typer.Option(
+            help="group: near-duplicates and frames of one examination stay together; image: each for itself."
+        ),
     ] = "group",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -30,7 +28,8 @@ def split(
 
     import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
-    from imageclef_vqa.data.report import split_sections, split_summary
+    from imageclef_vqa.cli.split_tables import split_sections
+    from imageclef_vqa.data.statistics import split_summary
     from imageclef_vqa.workspace import Workspace
 
     done = vqa.split(workspace, val=val, folds=folds, by=by, seed=seed)

@@ -46,7 +46,7 @@ def check(
     *,
     ids: str | Path | None = None,
     development: str | Path | None = None,
-    edition: str = "gi-2023",
+    edition: str | None = None,
     workspace: str | Path = ".",
     run: str = "main",
 ) -> Checked:
@@ -59,7 +59,8 @@ def check(
     Raises:
         MedvqaError: a file cannot be read.
     """
-    at, path, spoken = Workspace.at(workspace, run), Path(file), find_edition(edition)
+    at, path = Workspace.at(workspace, run), Path(file)
+    spoken = find_edition(edition or at.edition)
     content = read_bytes(path)
     labels, listed = (None if each is None else Path(each) for each in (development, ids))
     reference = read_reference(at, spoken, labels, listed)

@@ -73,7 +73,9 @@ def _test_gold(
         answers,
         groups=duplicates.groups,
         majority=majority,
-        trained=frozenset(image_id for image_id, others in duplicates.kin.items() if not learnt.isdisjoint(others)),
+        trained=frozenset(
+            image_id for image_id, others in duplicates.in_development.items() if not learnt.isdisjoint(others)
+        ),
         records=records,
         **_pictures(test),
     )

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imageclef_vqa.data.reading import read_dataset
-from imageclef_vqa.editions import Edition, find_edition, learn_implications, learn_vocabulary, read_predictions
+from imageclef_vqa.editions import (
+    GI_2023,
+    Edition,
+    find_edition,
+    learn_implications,
+    learn_vocabulary,
+    read_predictions,
+)
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import json_text, write_together
 from imageclef_vqa.pipeline.answers import Answers, answers_of, read_scores, spell
@@ -112,7 +119,7 @@ def package(
     team: str | None = None,
     predictions: str | Path | None = None,
     answer_form: Form = "list",
-    edition: str = "gi-2023",
+    edition: str | None = None,
     force: bool = False,
     workspace: str | Path = ".",
     run: str = "main",
@@ -143,14 +150,14 @@ def prepare_package(
     team: str | None = None,
     predictions: str | Path | None = None,
     answer_form: Form = "list",
-    edition: str = "gi-2023",
+    edition: str | None = None,
     workspace: str | Path = ".",
     run: str = "main",
 ) -> Package:
     """As `package`, checked but not written."""
-    spoken = find_edition(edition)
     given = None if predictions is None else Path(predictions)
     at = _run_of(Workspace.at(workspace, run), given)
+    spoken = find_edition(edition or at.edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
     fold: Literal["test", "val"] = "test" if at.has_test else "val"
     source = given or at.newest_predictions(fold)
@@ -250,6 +257,6 @@ def _command(target: Path, team: str | None, predictions: Path | None, form: For
         words += ["--predictions", predictions.name]
     if form != "list":
         words += ["--answer-form", form]
-    if edition.name != "gi-2023":
+    if edition is not GI_2023:
         words += ["--edition", edition.name]
     return shlex.join(words)
