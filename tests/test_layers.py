@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "synthetic": {"editions", "data", "models", "checkpoints", "training"},
     "models": {"checkpoints"},
     "checkpoints": {"models"},
-    "planning": {"models", "checkpoints", "training"},
+    "planning": {"editions", "models", "checkpoints", "training"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},

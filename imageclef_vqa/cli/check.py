@@ -37,7 +37,7 @@ def check(
     """Check a run file: everything that would get it rejected, or scored other than meant."""
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
-    from imageclef_vqa.cli.options import find_edition
+    from imageclef_vqa.editions import find_edition
     from imageclef_vqa.pipeline.reference import known
     from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
 
@@ -49,7 +49,7 @@ def check(
     findings = sorted(found, key=lambda each: each.severity)
     images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
     verdict = None
-    if edition.layout == "images":
+    if edition.has_checker:
         verdict = organisers_verdict(reading.content, facts.image_ids or images, findings, instead=reading.answers)
     errors = errors_in(findings)
     if as_json:

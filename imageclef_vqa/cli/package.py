@@ -46,9 +46,8 @@ def package(
     """Check the answers to the test images and write them as a run that can be submitted."""
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.findings import expected, expected_table, print_findings
-    from imageclef_vqa.cli.options import find_edition
     from imageclef_vqa.data.reading import read_dataset
-    from imageclef_vqa.editions import read_predictions
+    from imageclef_vqa.editions import find_edition, read_predictions
     from imageclef_vqa.files import json_text, write_together
     from imageclef_vqa.pipeline.gather import answers_of, read_development, read_scores
     from imageclef_vqa.pipeline.reference import spell
@@ -89,7 +88,7 @@ def package(
     ]
     scores = None if predictions else read_scores(place, source)
     verdict = None
-    if edition.layout == "images":
+    if edition.has_checker:
         first = arrange({pair: answers[pair] for pair in answers if pair[0] == image_ids[0]}, [])  # they see no other
         loaded = None if target.suffix == ".csv" else first
         verdict = organisers_verdict(loaded, image_ids, findings, instead=answers)

@@ -56,12 +56,12 @@ def calibrate(
     bin_of = confidence_bins(confidence, bins)
     found = []
     for number in range(bin_of.max() + 1):
-        own = bin_of == number
-        sizes = np.bincount(rows[own], minlength=len(row_of))
-        interval = None
+        own, interval = bin_of == number, None
         if resamples and bootstrap.num_clusters > 1:
-            hits = np.bincount(rows[own], weights=correct[own], minlength=len(row_of))
-            samples = ratio(*bootstrap.sums(np.stack([hits, sizes], axis=1)).T)
-            interval = share_interval(interval_of(samples), int((sizes > 0).sum()))
+            hits, sizes = np.zeros((2, len(row_of), 1))
+            np.add.at(hits[:, 0], rows[own], correct[own])
+            np.add.at(sizes[:, 0], rows[own], 1.0)
+            samples = ratio(bootstrap.sums(hits), bootstrap.sums(sizes))[:, 0]
+            interval = share_interval(interval_of(samples), len(np.unique(rows[own])))
         found.append(Bin(float(confidence[own].mean()), float(correct[own].mean()), interval, int(own.sum())))
     return Calibration(tuple(found), expected_calibration_error(confidence, correct))

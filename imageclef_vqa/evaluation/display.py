@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.metrics import Answers
+from imageclef_vqa.evaluation.scores import FoldScore, MetricValues, Score
 
 NONE = "–"
 SYSTEMS = {"blip2": "BLIP-2", "routed": "routed", "file": "exact set"}
+BASELINES = ("majority", "linear")
 METRICS = {
     "exact_set": "exact set (official metric)",
     "exact_ordered": "exact list, in order",
@@ -52,3 +57,34 @@ def answers_text(answers: Answers, longest: int | None = None) -> str:
     text = "; ".join(f"“{answer}”" if ";" in answer or not answer.strip() else answer for answer in answers)
     shown = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[:longest])
     return shown + "…" * (len(shown) < len(text))
+
+
+class AccuracyTable(NamedTuple):
+    """Exact-set accuracies under their `headings`: `rows` by question id, and the mean of the questions."""
+
+    headings: list[str]
+    rows: dict[int, list[float | None]]
+    mean: list[float | None]
+
+
+def accuracy_table(score: Score) -> AccuracyTable:
+    """The known baselines, BLIP-2 if the answers are routed, and the answers themselves; every question has a row."""
+    blip2, name = None, "file"
+    if isinstance(score, FoldScore):
+        blip2, name = score.blip2, score.answered_by
+    baselines = [base for base in BASELINES if any(getattr(each, base) is not None for each in score.questions)]
+
+    def accuracies(own: MetricValues | None, plain: MetricValues | None) -> list[float | None]:
+        before = [getattr(own, base, None) for base in baselines]
+        if blip2 is not None:
+            before.append(plain.exact_set if plain else None)
+        return [*before, own.exact_set if own else None]
+
+    rows = {
+        each.id: accuracies(score.question(each.id), blip2.question(each.id) if blip2 else None) for each in QUESTIONS
+    }
+    return AccuracyTable(
+        [*baselines, *([SYSTEMS["blip2"]] if blip2 else []), SYSTEMS.get(name, name)],
+        rows,
+        accuracies(score.overall, blip2.overall if blip2 else None),
+    )

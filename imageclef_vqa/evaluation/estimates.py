@@ -49,7 +49,9 @@ class Estimates:
         known = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
         intervals = {
             # 0 is not the least value of a correlation, so the rule of three does not apply there.
-            name: each[index] if name == "mcc" and not known[name] else share_interval(each[index], self.clusters[index])
+            name: each[index]
+            if name == "mcc" and not known[name]
+            else share_interval(each[index], self.clusters[index])
             for name, each in self.intervals.items()
             if known[name] is not None
         }
@@ -98,7 +100,7 @@ def _class_samples(pairs: PairTable, bootstrap: Bootstrap | None, questions: int
 
 
 def _without_bias(samples: Numbers, values: Numbers, least: float) -> Numbers:
-    """Samples shifted to have `values` as their mean: resamples lack some rare classes, which are the difficult ones."""
+    """Samples shifted to the mean `values`: resamples lack some rare classes, which are the difficult ones."""
     return np.clip(samples + values - mean_of_known(samples, axis=0), least, 1.0)
 
 
@@ -113,7 +115,7 @@ def interval_of(samples: Numbers) -> Interval:
 
 
 def intervals_with_mean(samples: Numbers, asked: Sequence[int]) -> list[Interval]:
-    """The interval of each column of `samples` [resample, question] and, at `MEAN`, of the mean of the columns `asked`."""
+    """Intervals of `samples` [resample, question] by question and, at `MEAN`, of the mean of the questions `asked`."""
     return [interval_of(column) for column in (*samples.T, mean_of_known(samples[:, asked]))]
 
 

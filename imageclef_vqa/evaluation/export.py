@@ -10,14 +10,13 @@ from pydantic import BaseModel
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.compare import Comparisons, Difference
-from imageclef_vqa.evaluation.display import METRICS, NONE, SYSTEMS, decimal, points
+from imageclef_vqa.evaluation.display import METRICS, NONE, accuracy_table, decimal, points
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, Score
 from imageclef_vqa.evaluation.summary import formatting_cells
 
 Result = Score | Comparisons | Published
 Cell = str | int | float | None
-_BASELINES = ("majority", "linear")
 _MEAN = {"question_id": "global", "question": "mean of questions"}
 
 
@@ -110,31 +109,15 @@ def _published_lines(result: Published) -> Iterator[str]:
 
 
 def _score_lines(result: Score) -> Iterator[str]:
-    blip2 = result.blip2 if isinstance(result, FoldScore) else None
-    name = SYSTEMS.get(result.answered_by, result.answered_by) if isinstance(result, FoldScore) else SYSTEMS["file"]
-    overall = result.overall
-    baselines = [base for base in _BASELINES if any(getattr(each, base) is not None for each in result.questions)]
-    yield from _head("question", "n", *baselines, *([SYSTEMS["blip2"]] if blip2 else []), name, "95% interval", "F1")
+    accuracies, overall = accuracy_table(result), result.overall
+    yield from _head("question", "n", *accuracies.headings, "95% interval", "F1")
     for question in result.questions:
-        plain = blip2.question(question.id) if blip2 else None
-        yield _line(
-            f"{question.id}. {question.question}",
-            question.n,
-            *(decimal(getattr(question, base)) for base in baselines),
-            *([decimal(plain.exact_set if plain else None)] if blip2 else []),
-            decimal(question.exact_set),
-            _interval(question.interval, decimal),
-            decimal(question.f1),
-        )
-    yield _line(
-        "**mean of questions**",
-        "",
-        *(decimal(getattr(overall, base)) for base in baselines),
-        *([decimal(blip2.overall.exact_set)] if blip2 else []),
-        f"**{decimal(overall.exact_set)}**",
-        _interval(overall.interval, decimal),
-        decimal(overall.f1),
-    )
+        own = map(decimal, accuracies.rows[question.id])
+        interval = _interval(question.interval, decimal)
+        yield _line(f"{question.id}. {question.question}", question.n, *own, interval, decimal(question.f1))
+    *before, mean = map(decimal, accuracies.mean)
+    interval = _interval(overall.interval, decimal)
+    yield _line("**mean of questions**", "", *before, f"**{mean}**", interval, decimal(overall.f1))
     yield ""
     if result.formatting:
         yield from _head("question", "formatting fault", "pairs", "points", "of the mean", "given ≠ gold")

@@ -10,9 +10,9 @@ from typing import Any
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.compare import Comparison
+from imageclef_vqa.evaluation.display import points
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import TABLE_2, Model
-from imageclef_vqa.evaluation.display import points
 
 _INK, _MINE, _BAR, _BASE, _FROZEN, _TRAINED = "#1d2328", "#0b7285", "#85b8c2", "#a9b0b8", "#3b6fb6", "#b35c00"
 _STYLE = {

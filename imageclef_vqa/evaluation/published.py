@@ -73,7 +73,9 @@ def read_published(path: Path) -> Published | None:
             problems.append(f"{where}: question {question_id} appears twice")
         elif accuracy is None:
             given = next((row[name] for name in _NAMES if name in row), "")
-            problems.append(f"{where}: question {question_id}: accuracy is {given!r:.40}; it must be a number from 0 to 1")
+            problems.append(
+                f"{where}: question {question_id}: accuracy is {given!r:.40}; it must be a number from 0 to 1"
+            )
         else:
             found[question_id] = accuracy
     if problems or not found:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from imageclef_vqa.editions import question_that
 from imageclef_vqa.evaluation.estimates import Interval, interval_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import (
     Numbers,
@@ -20,7 +21,9 @@ from imageclef_vqa.evaluation.metrics import (
 )
 from imageclef_vqa.evaluation.uncertainty import Bootstrap
 
-_PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
+_PROCEDURE = question_that("kind", "procedure").id
+_POLYPS = question_that("count", "polyp").id
+_ABNORMALITIES = question_that("presence", "abnormality").id
 _LONGEST = 4
 _RESAMPLES = 1000
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")

@@ -14,7 +14,7 @@ from imageclef_vqa.evaluation.compare import Comparison, Comparisons
 from imageclef_vqa.evaluation.display import (
     METRICS,
     NONE,
-    SYSTEMS,
+    accuracy_table,
     decimal,
     interval_text,
     p_text,
@@ -22,7 +22,7 @@ from imageclef_vqa.evaluation.display import (
     points_interval,
 )
 from imageclef_vqa.evaluation.published import Published
-from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore, Score
+from imageclef_vqa.evaluation.scores import Score
 from imageclef_vqa.evaluation.summary import formatting_cells
 
 
@@ -44,31 +44,16 @@ class QuestionCell:
 
 def score_table(title: str, score: Score) -> Table:
     """One row per question, then the mean. A question without gold answers has dashes."""
-    fold = score if isinstance(score, FoldScore) else None
-    blip2 = fold.blip2 if fold else None
-    overall = score.overall
+    accuracies = accuracy_table(score)
     table = question_table(title, _method(score.images, score.clusters, score.resamples))
     add_numbers(table, "n", "")
-    add_numbers(table, "majority", decimal(overall.majority))
-    linear = any(question.linear is not None for question in score.questions)
-    if linear:
-        add_numbers(table, "linear", decimal(overall.linear))
-    if blip2 is not None:
-        add_numbers(table, SYSTEMS["blip2"], decimal(blip2.overall.exact_set))
-    name = SYSTEMS.get(fold.answered_by, fold.answered_by) if fold else SYSTEMS["file"]
-    add_numbers(table, name, decimal(overall.exact_set), style="bold")
-    add_numbers(table, "95% interval", interval_text(overall.interval))
-    for question in QUESTIONS:
-        own = score.question(question.id)
-        table.add_row(
-            QuestionCell(question.id),
-            str(own.n) if own else NONE,
-            decimal(own.majority if own else None),
-            *([decimal(own.linear if own else None)] if linear else []),
-            *([decimal(_exact(blip2.question(question.id)))] if blip2 is not None else []),
-            decimal(_exact(own)),
-            interval_text(own.interval if own else None),
-        )
+    for name, mean in zip(accuracies.headings, accuracies.mean, strict=True):
+        add_numbers(table, name, decimal(mean), style="bold" if name == accuracies.headings[-1] else None)
+    add_numbers(table, "95% interval", interval_text(score.overall.interval))
+    for question_id, row in accuracies.rows.items():
+        own = score.question(question_id)
+        numbers = (str(own.n) if own else NONE, *map(decimal, row), interval_text(own.interval if own else None))
+        table.add_row(QuestionCell(question_id), *numbers)
     return table
 
 
@@ -141,10 +126,6 @@ def question_table(title: str, caption: str = "", footer: bool = True) -> Table:
 def add_numbers(table: Table, heading: str, footer: str = "", style: str | None = None) -> None:
     """Add a column of numbers, which does not shrink."""
     table.add_column(heading, footer, justify="right", no_wrap=True, style=style)
-
-
-def _exact(score: QuestionScore | None) -> float | None:
-    return None if score is None else score.exact_set
 
 
 def _method(images: int, clusters: int | None, resamples: int) -> str:

@@ -50,7 +50,7 @@ class Bootstrap:
             row[:] = np.bincount(random.integers(size, size=size), minlength=size)
         return counts
 
-    def sums(self, table: NDArray[np.float64] | NDArray[np.bool_], resamples: int | None = None) -> Numbers:
+    def sums(self, table: Numbers | NDArray[np.bool_], resamples: int | None = None) -> Numbers:
         """Sums over the drawn images, `[resample, column]`, of `table` [image, column].
 
         `resamples` uses only the first ones.

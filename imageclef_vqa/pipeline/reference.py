@@ -62,8 +62,7 @@ def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_
     image_ids, listed_in = _image_ids(workspace, ids_file)
     own = _answers(workspace, "val") if labels_file is None and workspace.has_test else {}
     return Known(
-        # Of a question that has no labels, the bank knows the answers, in the spelling of 2023.
-        vocabulary=vocabulary if edition.layout == "images" else _with_bank(vocabulary, edition),
+        vocabulary=_with_bank(vocabulary, edition),
         spellings={question_id: frozenset(strings) for question_id, strings in spellings.items()},
         implications=learn_implications(images_of(labels).values()),
         image_ids=image_ids,
@@ -96,6 +95,7 @@ def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
+    """The vocabulary with the known answers, as `edition` spells them, for questions without labels."""
     bank = edition.vocabulary(learn_vocabulary([]))
     return Vocabulary(questions=tuple(e if e.trained else bank[e.question_id] for e in vocabulary.questions))
 

@@ -49,7 +49,7 @@ def json_rows(text: str, reading: Reading, edition: Edition) -> Iterator[Row]:
     reading.content = content
     for key in repeated:
         reading.fault("duplicate", f"{name}: {key[:80]!r} stands twice in one object")
-    if edition.layout == "predictions":
+    if edition.run_formats[".json"] == "predictions":
         yield from _predictions(content, reading, edition)
     else:
         yield from _images(content, reading)

@@ -13,12 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_IDS
 from imageclef_vqa.submission.findings import Finding, printable
 from imageclef_vqa.submission.records import COLUMNS, PairAnswers, arrange
 
 _NO_JSON = "it reads JSON alone, and ends with a traceback on anything else"
-_OPTIONAL = (18, 19)  # the two questions of the segmentation task
 
 
 class Verdict(BaseModel):
@@ -69,12 +68,12 @@ def _fault(content: Any, image_ids: Sequence[str]) -> str | None:
     if not image_ids:
         return None
     image_id = image_ids[0]
-    left = [*(question.id for question in QUESTIONS), *_OPTIONAL]
+    left = [*(question.id for question in QUESTIONS), *SEGMENTATION_IDS]
     for record in content[image_id]:
         if any(key not in record for key in COLUMNS[1:]):
             return "a record of the first image lacks a key"
         if record["QuestionID"] not in left:
             return f"{image_id} contains the invalid question_id {record['QuestionID']!r:.40}"
         left.remove(record["QuestionID"])
-    missing = [question_id for question_id in left if question_id not in _OPTIONAL]
+    missing = [question_id for question_id in left if question_id not in SEGMENTATION_IDS]
     return f"question IDs {missing} are missing from {image_id}" if missing else None

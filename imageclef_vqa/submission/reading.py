@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.submission.findings import Finding, Severity, finding, number, printable
 from imageclef_vqa.submission.records import Answers
 from imageclef_vqa.submission.run import Pair
 
-_COMPLAINTS_SHOWN = 20
 _HOPELESS = 1000  # problems after which no more are looked for
 
 Form = Literal["list", "string"]
@@ -68,9 +67,7 @@ class Reading:
         """
         if not self.faults:
             return
-        lines = [printable(fault.line) for fault in self.faults[:_COMPLAINTS_SHOWN]]
-        if (more := len(self.faults) - _COMPLAINTS_SHOWN) > 0:
-            lines.append(f"… and {more} more")
+        lines = shortened([printable(fault.line) for fault in self.faults])
         kinds = {fault.check for fault in self.faults}
         raise DataError(lines, remedy=_KINDS[kinds.pop()][1] if len(kinds) == 1 else None)
 

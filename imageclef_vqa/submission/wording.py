@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from imageclef_vqa.editions import QUESTIONS, Kind
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission.coverage import odd_characters
 from imageclef_vqa.submission.findings import EXAMPLES, Finding, finding, number, place, printable
 from imageclef_vqa.submission.records import Answers
@@ -129,7 +129,7 @@ def _kind(
         return "joined", f" for {', '.join(repr(folded[_folded(part)]) for part in parts)}"
     if len(plain) > 1 and (whole := [member for key, member in folded.items() if key.startswith(plain)]):
         return "truncated", f", the beginning of {whole[0]!r}"
-    if QUESTIONS[question_id].kind is Kind.NUMBER and _NUMERAL.fullmatch(stranger):
+    if QUESTIONS[question_id].asks == "count" and _NUMERAL.fullmatch(stranger):
         return "numeral", ""
     if near := get_close_matches(plain, folded, 1, 0.85):
         return "vocabulary", f", nearly {folded[near[0]]!r}"

@@ -101,13 +101,13 @@ def render_run(
         UsageError: the suffix is none of .csv, .json, .zip, or not what the profile or the form allows.
         MedvqaError: it would not read back as it was meant.
     """
-    allowed = [".json"] if edition.layout == "predictions" else list(RENDERERS)
+    allowed = list(edition.run_formats)
     if path.suffix not in allowed:
         raise UsageError(f"--out {path.name}: runs are written as {', '.join(allowed)}")
     layout = arrange(answers, image_ids, edition)
-    if form == "string" and edition.layout == "images" and path.suffix != ".csv":
+    if form == "string" and edition.run_formats[path.suffix] in ("json", "zip"):
         layout = as_strings(layout)
-    render = render_predictions if edition.layout == "predictions" else RENDERERS[path.suffix]
+    render = render_predictions if edition.run_formats[path.suffix] == "predictions" else RENDERERS[path.suffix]
     try:
         content = render(layout)
     except UnicodeEncodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from imageclef_vqa.editions import QUESTIONS
@@ -9,7 +10,7 @@ from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.display import (
     METRICS,
     NONE,
-    SYSTEMS,
+    accuracy_table,
     decimal,
     interval_text,
     points,
@@ -20,7 +21,7 @@ from imageclef_vqa.evaluation.paper import COUNTERPARTS, PaperTable
 from imageclef_vqa.evaluation.report.drawings import bar, reliability, small_reliability
 from imageclef_vqa.evaluation.report.html import Column, details, paragraphs, question_html, row, table
 from imageclef_vqa.evaluation.report.matrices import confusion_sections, member_sections
-from imageclef_vqa.evaluation.scores import FoldScore, MetricValues, QuestionScore
+from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore
 from imageclef_vqa.evaluation.summary import coverage_lines, formatting_cells, formatting_line, slices_line
 
 _FEWEST = 40  # answers to a question that has a calibration curve
@@ -60,32 +61,21 @@ def _formatting(score: FoldScore) -> str:
 
 
 def _questions(fold: ReportFold) -> str:
-    score = fold.score
-    linear = any(question.linear is not None for question in score.questions)
-    columns: list[Column] = [("question", "text"), ("n", "wide"), ("majority", "number")]
-    if linear:
-        columns.append(("linear", "number"))
-    if score.blip2 is not None:
-        columns.append((SYSTEMS["blip2"], "number"))
-    columns += [(fold.system, "number"), ("95% interval", "wide")]
+    score, accuracies = fold.score, accuracy_table(fold.score)
+    columns: list[Column] = [("question", "text"), ("n", "wide")]
+    columns += [(name, "number") for name in accuracies.headings]
+    columns.append(("95% interval", "wide"))
 
-    def cells(n: str, own: MetricValues | None, blip2: MetricValues | None) -> list[str]:
-        return [
-            n,
-            decimal(own and own.majority),
-            *([decimal(own and own.linear)] if linear else []),
-            *([decimal(blip2 and blip2.exact_set)] if score.blip2 is not None else []),
-            f"<b>{decimal(own and own.exact_set)}</b>",
-            interval_text(own and own.interval),
-        ]
+    def cells(n: str, values: Sequence[float | None], interval: tuple[float, float] | None) -> list[str]:
+        *before, last = map(decimal, values)
+        return [n, *before, f"<b>{last}</b>", interval_text(interval)]
 
     rows = []
-    for question in QUESTIONS:
-        own = score.question(question.id)
-        blip2 = score.blip2.question(question.id) if score.blip2 else None
-        head = f"{question_html(question.id)}{bar(own) if own else ''}"
-        rows.append(row(columns, head, cells(str(own.n) if own else NONE, own, blip2)))
-    foot = row(columns, "mean of questions", cells("", score.overall, score.blip2.overall if score.blip2 else None))
+    for question_id, values in accuracies.rows.items():
+        own = score.question(question_id)
+        head = f"{question_html(question_id)}{bar(own) if own else ''}"
+        rows.append(row(columns, head, cells(str(own.n) if own else NONE, values, own.interval if own else None)))
+    foot = row(columns, "mean of questions", cells("", accuracies.mean, score.overall.interval))
     caption = (
         "Accuracy per question. The upper bar is the score with its 95% interval, the lower one the majority answer."
     )
@@ -129,7 +119,11 @@ def _paper(score: FoldScore, paper: PaperTable) -> str:
         theirs, own = paper.accuracy[question.id], score.question(question.id)
         difference = NONE if own is None else points(own.exact_set - theirs)
         rows.append(
-            row(columns, question_html(question.id), [decimal(theirs), decimal(own and own.exact_set), difference])
+            row(
+                columns,
+                question_html(question.id),
+                [decimal(theirs), decimal(own.exact_set if own else None), difference],
+            )
         )
     foot = row(columns, "global", [f"{paper.overall:.4f}", decimal(score.overall.exact_set), ""])
     caption = (
@@ -161,10 +155,11 @@ def _calibration(fold: ReportFold) -> str:
     whole = calibrate(fold.given, fold.gold, fold.probabilities, fold.groups)
     if whole is None:
         return ""
-    columns: list[Column] = [("probability", "number"), ("accuracy", "number"), ("95% interval", "number")]
-    columns.append(("answers", "number"))
+    columns: list[Column] = [(name, "number") for name in ("probability", "accuracy", "95% interval", "answers")]
     rows = [
-        row(columns, f"{each.confidence:.3f}", [decimal(each.accuracy), interval_text(each.interval), f"{each.pairs:,}"])
+        row(
+            columns, f"{each.confidence:.3f}", [decimal(each.accuracy), interval_text(each.interval), f"{each.pairs:,}"]
+        )
         for each in whole.bins
     ]
     picture = reliability(whole, "Calibration: accuracy against probability; values in the table below")

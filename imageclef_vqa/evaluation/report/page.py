@@ -60,8 +60,8 @@ def render_report(
 <a class="skip" href="#content">Skip to the scores</a>
 <header>
 <h1>{escape(title)}</h1>
-<p class="soft">An answer is right if it is the same set of exact strings as the gold answer. The score is the plain mean
-of the questions that have gold answers.</p>
+<p class="soft">An answer is right if it is the same set of exact strings as the gold answer. The score is the
+plain mean of the questions that have gold answers.</p>
 <ul class="tiles">{"".join(map(_tile, folds))}</ul>
 <nav aria-label="Contents"><ul>{contents}</ul></nav>
 </header>
