@@ -124,8 +124,6 @@ def test_sums_of_resamples_weigh_each_cluster_by_how_often_it_is_drawn(seed):
     for table in (*tables, np.concatenate(tables, axis=1)):
         numbers = range(bootstrap.num_clusters)
         per_cluster = np.array([table[bootstrap.clusters == each].sum(axis=0) for each in numbers])
-            [table[bootstrap.clusters == cluster].sum(axis=0) for cluster in range(bootstrap.num_clusters)]
-        )
         assert bootstrap.sums(table) == pytest.approx(bootstrap.counts @ per_cluster, rel=1e-14)
 
 
