@@ -42,8 +42,13 @@ TABLE_5 = PaperTable(
     overall=0.7396,
 )
 
-# Table 2, by the name of our preset.
-PARAMETERS = {"vit-l-t5-base": 715e6, "vit-g-t5-base": 1.4e9, "vit-g-t5-3b": 4.2e9, "vit-g-glm-6b": 7.2e9}
+# Parameters of the whole model, by the name of our preset: Table 2.
+PARAMETERS: Mapping[str, float] = {
+    "vit-l-t5-base": 715e6,
+    "vit-g-t5-base": 1.4e9,
+    "vit-g-t5-3b": 4.2e9,
+    "vit-g-glm-6b": 7.2e9,
+}
 
 
 @dataclass(frozen=True)
