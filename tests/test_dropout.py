@@ -7,7 +7,8 @@ import paddle
 import pytest
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.loop import _add_gradients
 from imageclef_vqa.training.pairs import Pair, PairTable
 from imageclef_vqa.training.parallel import Processes

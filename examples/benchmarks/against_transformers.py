@@ -20,7 +20,8 @@ import numpy as np
 from common import drawn_pairs, random_pixels, report, seconds
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 
 # ViT-B/14, half a Q-Former and half of T5-base.
 PRESET = Preset(

@@ -12,7 +12,8 @@ import numpy as np
 from common import drawn_pairs, report, turns
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 
 PRESET = Preset(
     name="language-heavy",
@@ -40,7 +41,7 @@ def main() -> None:
 
     def step(shared: bool) -> float:
         model.share_prefix = shared
-        loss = answer_loss(model, model.look(patches), batch, table)
+        loss = answer_loss(model, model.encode_patches(patches), batch, table)
         loss.backward()
         model.clear_gradients()
         return float(loss)

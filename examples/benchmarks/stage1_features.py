@@ -16,7 +16,8 @@ import numpy as np
 from common import drawn_pairs, random_pixels, report
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import VIT_L, Preset, QFormerConfig, T5Config
+from imageclef_vqa.models.configs import QFormerConfig, T5Config
+from imageclef_vqa.models.presets import VIT_L, Preset
 
 PRESET = Preset(
     name="vision-heavy",

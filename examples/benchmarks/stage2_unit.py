@@ -13,7 +13,8 @@ import numpy as np
 from common import drawn_pairs, random_pixels, report, seconds
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 
 PRESET = Preset(
     name="vision-heavy",
@@ -63,7 +64,7 @@ def main() -> None:
 
     def rest() -> None:
         patches = paddle.zeros([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
-        answer_loss(model, model.look(patches), unit, table).backward()
+        answer_loss(model, model.encode_patches(patches), unit, table).backward()
         model.clear_gradients()
 
     gradients = [(one.numpy(), other.numpy()) for one, other in zip(step(unit), step(single), strict=True)]

@@ -23,7 +23,7 @@ import paddle
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import VisionConfig
+from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer, normalise
 from imageclef_vqa.progress import track
 

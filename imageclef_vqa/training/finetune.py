@@ -21,7 +21,7 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sha256, sole_writer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
-from imageclef_vqa.planning import Setting, shortage_explained
+from imageclef_vqa.planning import Workload, shortage_explained
 from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, fingerprint
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
@@ -84,20 +84,14 @@ def finetune(
     processes = Processes.start()
     writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
 
-    def setting() -> Setting:
-        vision = replace(preset.vision, recompute=recipe.recompute)
-        return Setting(
-            preset=replace(preset, vision=vision),
-            stage="1" if number == 1 else "2",
-            recipe=recipe,
-            precision=precision,
-            devices=processes.count,
-            language_bits=stored_bits(preset.folder / LANGUAGE),
-        )
+    def workload() -> Workload:
+        recomputing = replace(preset, vision=replace(preset.vision, recompute=recipe.recompute))
+        bits = stored_bits(preset.folder / LANGUAGE)
+        return recipe.workload(recomputing, number, precision=precision, devices=processes.count, language_bits=bits)
 
     kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
     # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard(), shortage_explained(setting, kept), processes.loss_explained():
+    with writing, paddle.utils.unique_name.guard(), shortage_explained(workload, kept), processes.loss_explained():
         paddle.seed(seed)
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)

@@ -22,7 +22,7 @@ import paddle.distributed as distributed
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.training.pairs import Batch
 
 Item = TypeVar("Item")
@@ -67,7 +67,7 @@ class Shard:
 
     def rows(self) -> contextlib.AbstractContextManager[None]:
         """Within the block, each image drops out what it would in the whole batch."""
-        return rows_at_hand(self.group_places[self.own_places], len(self.whole.images))
+        return batch_rows(self.group_places[self.own_places], len(self.whole.images))
 
     def of_group(self, own: Tensor) -> Tensor:
         """From own rows [o, …] to the rows of all processes [g, …]. Gradients reach own rows only."""

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from imageclef_vqa.checkpoints.folder import FOLDER
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.models.presets import FOLDER, PRESETS, Preset
+from imageclef_vqa.planning import Workload
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -178,6 +178,11 @@ class Recipe(BaseModel):
             return self.learning_rate
         along = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+
+    def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
+        """What a plan of this stage needs to know; `conditions` are the other fields of `Workload`."""
+        fields = self.model_dump(include={"batch", "accumulate", "questions", "epochs", "freeze_vision"})
+        return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
 
     def contradictions(self, stage: int) -> list[str]:
         """Keys that do not go together, or not with this stage."""

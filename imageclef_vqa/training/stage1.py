@@ -21,7 +21,7 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.dropout import rows_at_hand
+from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads, cosine
 from imageclef_vqa.models.qformer import CrossKV, KeysAndValues
 from imageclef_vqa.training.images import Patches
@@ -117,7 +117,7 @@ def representation_losses(
     text = paddle.to_tensor(whole).index_select(paddle.to_tensor(share.group_places))  # [g, t]
     own = text.index_select(paddle.to_tensor(share.own_places))  # [o, t]
     own_words = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
-    looked = model.qformer.look(patches)
+    looked = model.qformer.encode_image(patches)
     queries, asked = model.qformer.read_image(looked)
     image = share.of_group(heads.shared_image(queries))  # [g, q, s]
     words = share.of_group(heads.shared_text(own_words))  # [g, s]
@@ -193,11 +193,11 @@ def _matching_loss(
     rows, images, statements, target = np.array(mine).T
     patches, own = share.of_group(patches), share.own_places.tolist()
     if others := sorted(set(images.tolist()) - set(own)):
-        looked = _joined(looked, model.qformer.look(patches.index_select(paddle.to_tensor(others))))
+        looked = _joined(looked, model.qformer.encode_image(patches.index_select(paddle.to_tensor(others))))
     at = paddle.to_tensor([[*own, *others].index(image) for image in images])
     looked = [pair and (pair[0].index_select(at), pair[1].index_select(at)) for pair in looked]
     chosen = text.index_select(paddle.to_tensor(statements))
-    with rows_at_hand(rows, 3 * len(share.whole.images)):
+    with batch_rows(rows, 3 * len(share.whole.images)):
         queries, _ = model.qformer.read_both(looked, *heads.begin_reading(chosen, _mask(chosen)))
     count = len(right) + len(wrong_text) + len(wrong_image)
     return nn.functional.cross_entropy(heads.match(queries), paddle.to_tensor(target), reduction="sum") / count

@@ -48,7 +48,7 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
         batch = share.own
-        visual = model.look(train_patches(batch))
+        visual = model.encode_patches(train_patches(batch))
         parts = {}
         if recipe.answer_weight:
             parts["answers"] = share.pairs * recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
@@ -61,7 +61,7 @@ def learn_to_answer(run: Run) -> dict[str, Tensor]:
         loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
         with paddle.no_grad():
             for batch in run.processes.own(run.val.pairs.all(-(-recipe.batch // recipe.accumulate))):
-                visual = model.look(val_patches(batch))
+                visual = model.encode_patches(val_patches(batch))
                 for pair, log_prob, greedy in _answers(model, visual, batch, run.val.pairs):
                     loss -= log_prob
                     right[pair.question_id] += greedy and pair.whole
@@ -140,6 +140,6 @@ def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> T
     for row, pair in zip(words, batch.pairs, strict=True):
         for token in table.statement(pair):
             row[token] += 1.0
-    target = paddle.matmul(paddle.to_tensor(words), model.language.words)
+    target = paddle.matmul(paddle.to_tensor(words), model.language.token_embedding)
     asked = np.stack([batch.image_of_pair, [pair.question_id for pair in batch.pairs]], axis=1)
     return paddle.square(paddle.gather_nd(visual, paddle.to_tensor(asked)) - target).mean()
