@@ -12,13 +12,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
-from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set
+from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import folder_beside, write_json
@@ -88,7 +87,8 @@ def write_dataset(imported: Imported, folder: Path) -> None:
             (part / "images").mkdir()
             for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
                 _link(source, part / "images" / f"{image_id}{source.suffix}")
-            write_json(part / "gt.json", [_record(*each) for each in imported.answers.items()], indent=None)
+            records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
+            write_json(part / "gt.json", records, indent=None)
             part.chmod(0o755)
             os.replace(part, folder)
     except OSError as error:
@@ -132,15 +132,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:  # another disk, or a file system without hard links
         shutil.copyfile(source, target)
-
-
-def _record(image_id: str, answers: dict[int, tuple[str, ...]]) -> dict[str, Any]:
-    rows = [
-        {
-            "Question": QUESTIONS[question_id].text,
-            "AnswerType": QUESTIONS[question_id].answer_type,
-            "Answer": list(answers[question_id]),
-        }
-        for question_id in sorted(answers)
-    ]
-    return {"ImageID": image_id, "Labels": rows}

@@ -128,9 +128,7 @@ def _answers(where: str, record: GtRecord, labels: Labels) -> dict[int, tuple[st
         if answer_type not in _ANSWER_TYPES:
             labels.oddities.add(f"unknown answer type {answer_type[:80]!r}", image_id)
         if question.id in answers:
-            labels.problems.append(
-                f"{where}, question {question.id}: answered twice; an image has one answer to each question"
-            )
+            labels.problems.append(f"{where}, question {question.id}: answered twice")
             continue
         given = answers[question.id] = tuple(filter(str.strip, answer))
         if not given or len(given) < len(answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
@@ -44,6 +45,15 @@ class GtRecord(TypedDict):
 
     ImageID: ImageId
     Labels: list[Label]
+
+
+def gt_record(image_id: str, answers: Mapping[int, Sequence[str]]) -> GtRecord:
+    """An entry of `gt.json` with the answers by question id, in this order."""
+    labels = [
+        Label(Question=QUESTIONS[q].text, AnswerType=QUESTIONS[q].answer_type, Answer=list(given))
+        for q, given in answers.items()
+    ]
+    return GtRecord(ImageID=image_id, Labels=labels)
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -94,9 +104,7 @@ class SubmittedAnswer(_Record):
     def _check_spelling(self) -> SubmittedAnswer:
         expected = QUESTIONS[self.QuestionID].text
         if self.Question != expected:
-            raise ValueError(
-                f"question {self.QuestionID} is spelt {expected!r} in the data, but {self.Question!r} here"
-            )
+            raise ValueError(f"question {self.QuestionID} is spelt {expected!r} in the data, not {self.Question!r}")
         return self
 
 
