@@ -11,7 +11,8 @@ from typing_extensions import TypedDict  # Pydantic wants it on Python before 3.
 from imageclef_vqa.editions.questions import QUESTIONS
 
 # An id is a file name without its extension: anything that could leave the folder is refused here, once for all.
-ImageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+IMAGE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
 Text = Annotated[str, StringConstraints(strict=True)]
 NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]
