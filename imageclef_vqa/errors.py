@@ -11,6 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:
+    """The first `shown` of `lines`, then how many more there are."""
+    more = len(lines) - shown
+    return [*lines[:shown], *([f"… and {more:,} more"] if more > 0 else [])]
+
+
 class MedvqaError(Exception):
     """Where and what, and the next step for the person who reads it."""
 

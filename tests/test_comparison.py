@@ -21,7 +21,7 @@ from imageclef_vqa.evaluation import (
     read_published,
     score_answers,
 )
-from imageclef_vqa.evaluation.compare import holm, mcnemar
+from imageclef_vqa.evaluation.compare import mcnemar
 from imageclef_vqa.evaluation.metrics import PAIR_METRICS, tabulate
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.slices import batch_of, worst_slices
@@ -39,12 +39,6 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_pairs_that_changed(gained, lo
 def test_mcnemar_is_exact_for_as_many_pairs_as_there_are():
     assert mcnemar(3300, 3100) == pytest.approx(binomtest(3300, 6400).pvalue)
     assert mcnemar(0, 2000) == 0.0
-
-
-def test_holm_is_as_computed_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def answers(rights, question=4):

@@ -11,14 +11,14 @@ import imageclef_vqa
 from imageclef_vqa import data
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
-FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "workspace", "__version__"}
+FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "statistics", "workspace", "__version__"}
 MAY_IMPORT = {
     "editions": set(),
     "data": {"editions"},
     "synthetic": {"editions", "data", "models", "checkpoints", "training"},
     "models": {"checkpoints"},
     "checkpoints": {"models"},
-    "planning": {"models", "checkpoints", "training"},
+    "planning": {"editions", "models", "checkpoints", "training"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageclef_vqa.editions import Implication
-from imageclef_vqa.inference.calibration import Judged, calibrate, expected_error, temper
+from imageclef_vqa.inference.calibration import Judged, calibrate, temper
 from imageclef_vqa.inference.consistency import Consistency
 from imageclef_vqa.inference.ranked import best, mean, members, rank
 
@@ -76,12 +76,6 @@ def test_near_duplicates_do_not_judge_the_temperature_that_they_fitted():
     """All pairs in one group: there are no others to judge them by, so nothing is believed."""
     pairs = [each._replace(group=7) for each in judged(np.random.default_rng(0), 2.0)]
     assert calibrate(pairs, "a model").temperature == 1.0
-
-
-def test_the_expected_calibration_error_by_hand():
-    confidence, right = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55]), np.array([1, 1, 1, 0, 1, 0])
-    assert expected_error(confidence, right) == pytest.approx((4 * 0.2 + 2 * 0.05) / 6)
-    assert expected_error(np.array([1.0, 1.0]), np.array([1, 1])) == 0
 
 
 RULES = (

@@ -1,4 +1,4 @@
-"""Recipes are checked as a whole, and every key of one is an option."""
+"""Recipes are checked as a whole, and every key of one is an option with the help of its field."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from imageclef_vqa.cli import app
-from imageclef_vqa.cli.recipe_options import KEYS
+from imageclef_vqa.cli.recipe_options import options
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
@@ -15,11 +15,11 @@ FILES = sorted((Path(__file__).parents[1] / "examples" / "recipes").glob("*.toml
 
 
 def test_every_key_of_a_recipe_is_an_option_of_the_same_type():
-    options = {parameter.name: parameter.opts for parameter in get_command(app).commands["finetune"].params}
-    assert set(KEYS) == set(Recipe.model_fields)
-    for name, (kind, _) in KEYS.items():
-        assert f"--{name.replace('_', '-')}" in options[name]
+    spelled = {parameter.name: parameter.opts for parameter in get_command(app).commands["finetune"].params}
+    for name, (kind, option) in options().items():
+        assert f"--{name.replace('_', '-')}" in spelled[name]
         assert isinstance(getattr(Recipe(epochs=1), name), kind)
+        assert option.help == Recipe.model_fields[name].description
 
 
 def test_there_is_a_recipe_for_each_row_of_table_2_and_for_tiny():

@@ -21,7 +21,7 @@ def ask(
     image: Annotated[Path, typer.Argument(help="A picture, JPEG or PNG.", show_default=False)],
     question: Annotated[
         str | None,
-        typer.Argument(help="Its number, its text, or a part that no other question has.", show_default="all 18"),
+        typer.Argument(help="Its number, its text, or a part that no other question has.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
     run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,

@@ -30,7 +30,7 @@ def finetune(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="paper, or a TOML file as in examples/recipes; the options from --epochs to --recompute change it.",
+            help="paper, or a TOML file as in examples/recipes; options named like its keys change it.",
             show_default="the preset's own",
         ),
     ] = None,

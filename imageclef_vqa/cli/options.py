@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
-
-if TYPE_CHECKING:
-    from imageclef_vqa.editions import Edition
 
 
 def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -94,16 +91,3 @@ DeviceOption = Annotated[
     ),
 ]
 EditionOption = Annotated[str, typer.Option("--edition", help="The edition of the challenge: gi-2023 or gi-2025.")]
-
-
-def find_edition(name: str) -> Edition:
-    """The edition called `name`.
-
-    Raises:
-        UsageError: there is none.
-    """
-    from imageclef_vqa.editions import EDITIONS
-
-    if name not in EDITIONS:
-        raise UsageError(f"--edition {name}: there are {', '.join(EDITIONS)}")
-    return EDITIONS[name]

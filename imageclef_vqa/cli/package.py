@@ -17,7 +17,7 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.editions import Edition
     from imageclef_vqa.pipeline.gather import Development
-    from imageclef_vqa.submission import Finding, Run
+    from imageclef_vqa.submission import Finding, RunAnswers
 
 
 class Form(str, Enum):
@@ -46,9 +46,8 @@ def package(
     """Check the answers to the test images and write them as a run that can be submitted."""
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.findings import expected, expected_table, print_findings
-    from imageclef_vqa.cli.options import find_edition
     from imageclef_vqa.data.reading import read_dataset
-    from imageclef_vqa.editions import read_predictions
+    from imageclef_vqa.editions import find_edition, read_predictions
     from imageclef_vqa.files import json_text, write_together
     from imageclef_vqa.pipeline.gather import answers_of, read_development, read_scores
     from imageclef_vqa.pipeline.reference import spell
@@ -89,7 +88,7 @@ def package(
     ]
     scores = None if predictions else read_scores(place, source)
     verdict = None
-    if edition.layout == "images":
+    if edition.has_checker:
         first = arrange({pair: answers[pair] for pair in answers if pair[0] == image_ids[0]}, [])  # they see no other
         loaded = None if target.suffix == ".csv" else first
         verdict = organisers_verdict(loaded, image_ids, findings, instead=answers)
@@ -176,20 +175,19 @@ def _as_run(
     answers: dict[tuple[str, int], tuple[str, ...]],
     image_ids: list[str],
     source: Path,
-) -> Run:
+) -> RunAnswers:
     """The answers with all that training and the same model's validation answers say of them."""
     from imageclef_vqa.editions import learn_implications, learn_vocabulary, read_predictions
     from imageclef_vqa.pipeline.gather import answers_of, training_vocabulary
     from imageclef_vqa.pipeline.reference import spell
-    from imageclef_vqa.submission import Run
-    from imageclef_vqa.submission.run import images_of
+    from imageclef_vqa.submission import RunAnswers, images_of
 
     training = development.dataset.subset(development.split.train(development.fold))
     own = {
         workspace.routed("test"): workspace.routed("val"),
         workspace.predictions("test"): workspace.predictions("val"),
     }.get(source)
-    return Run(
+    return RunAnswers(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
@@ -200,13 +198,13 @@ def _as_run(
 
 
 def _about_the_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
-    from imageclef_vqa.submission import check_age, check_name, finding
+    from imageclef_vqa.submission import check_age, check_name, warning
 
     findings: list[Finding] = []
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
-        findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
+        findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
     stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageclef_vqa.cli.options import JsonOption
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
 
@@ -41,7 +42,7 @@ def plan(
         int | None, typer.Option(min=1, help="Parts that a step is computed in.", show_default="the recipe's")
     ] = None,
     questions: Annotated[
-        int | None, typer.Option(min=1, max=18, help="Of an image, per step.", show_default="the recipe's")
+        int | None, typer.Option(min=1, max=len(QUESTIONS), help="Of an image, per step.", show_default="the recipe's")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
     images: Annotated[int, typer.Option(min=1, help="In the training fold, or to predict.")] = 1800,

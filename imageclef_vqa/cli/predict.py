@@ -41,7 +41,8 @@ def predict(
     """Answer all questions about the validation fold and, where there is one, the test set."""
     from imageclef_vqa.cli.console import note, print_json
     from imageclef_vqa.devices import parse_devices, prepare
-    from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.editions import QUESTIONS
+    from imageclef_vqa.errors import UsageError, shortened
     from imageclef_vqa.inference.sharding import device_names
     from imageclef_vqa.workspace import Workspace
 
@@ -98,14 +99,13 @@ def predict(
     if done.rules:
         typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
-        typer.echo(f"{name}: {done.images[name]} images, all 18 questions → {places[0].shown(path)}")
+        typer.echo(f"{name}: {done.images[name]} images, all {len(QUESTIONS)} questions → {places[0].shown(path)}")
     if done.empty:
         typer.echo(f"{done.empty} answers said nothing and stand as '(no answer)', which `medvqa package` refuses")
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
     if done.passed_over:
-        more = f" and {len(done.passed_over) - _SHOWN} more" if len(done.passed_over) > _SHOWN else ""
-        typer.echo(f"not answered, for pictures are .jpg and .png: {', '.join(done.passed_over[:_SHOWN])}{more}")
+        typer.echo(f"not answered, for pictures are .jpg and .png: {', '.join(shortened(done.passed_over, _SHOWN))}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
         typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from imageclef_vqa.editions import NOT_RELEVANT
+from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS
 
-# Questions by what their answers name.
-PLACES = frozenset({10, 11, 15})
-COLOURS = frozenset({3, 5, 6})  # with the green or black box
-# Only the procedure shows in every part of a picture. Findings, instruments and landmarks can be cut off, and with
-# them their number, size, type, colour and place; so can text and box.
-ANYWHERE = frozenset({0})
+_COLOURS = {question.id for question in QUESTIONS if question.asks == "colour" or question.about == "box"}
+# Only the procedure shows in every part of an image. Findings, instruments and landmarks can be cut off, and with
+# them their number, size, type, colour and location; so can text and box.
+_ANYWHERE = {question.id for question in QUESTIONS if question.about == "procedure"}
 
 TURNS = 8
 _JITTER = 0.2  # largest change of brightness, contrast and saturation, as a share
@@ -65,7 +63,7 @@ class View:
         Raises:
             KeyError: a place has no name among them, so the picture must not be turned.
         """
-        if self.turn == 0 or question_id not in PLACES:
+        if self.turn == 0 or QUESTIONS[question_id].asks != "location":
             return tuple(answers)
         names = {cell: member for member in members if (cell := _cell(member)) is not None}
         return tuple(each if each == NOT_RELEVANT else names[_turned(each, self.turn)] for each in answers)
@@ -83,8 +81,8 @@ def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
     brightness, contrast, saturation = factors.tolist()
     return View(
         turn,
-        (1.0, 1.0, 1.0) if COLOURS & set(asked) else (brightness, contrast, saturation),
-        (side, left * (1 - side), top * (1 - side)) if ANYWHERE.issuperset(asked) else (1.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0) if _COLOURS & set(asked) else (brightness, contrast, saturation),
+        (side, left * (1 - side), top * (1 - side)) if _ANYWHERE.issuperset(asked) else (1.0, 0.0, 0.0),
     )
 
 

@@ -20,13 +20,12 @@ from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import folder_beside, write_json
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
 _REMEDY = "a CSV of source,question,answer,img_id and a folder of <img_id>.jpg, as Kvasir-VQA has them"
-_PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
     if not problems and not any(imported.answers.values()):
         problems.append(f"{table}: no row answers any of the {len(QUESTIONS)} questions of the task")
     if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        raise DataError(problems[:_PROBLEMS_SHOWN] + [f"… and {more} more"] * (more > 0), remedy=_REMEDY)
+        raise DataError(shortened(problems), remedy=_REMEDY)
     return imported
 
 

@@ -18,12 +18,11 @@ from imageclef_vqa.data.images import ImageError, index_images
 from imageclef_vqa.data.labels import Labels, Oddities, read_labels
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, shortened
 
 IDS_FILE = "test_image_ids.txt"
 # The organisers' first; another only where it stands alone. Cameras shout.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-_PROBLEMS_SHOWN = 20
 _REMEDY = "fetch these files again from the organisers, or take their records out"
 
 
@@ -53,7 +52,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
         for image_id in sorted(faults, key=order.__getitem__)
     ]
     if problems:
-        raise DataError(_shortened(problems), remedy=_REMEDY)
+        raise DataError(shortened(problems), remedy=_REMEDY)
     examples = tuple(
         _example(image_id, path, labels.answers[image_id], row)
         for (image_id, path), row in zip(paths.items(), rows, strict=True)
@@ -71,7 +70,7 @@ def read_test_ids(folder: Path) -> list[str]:
     """
     labels = _unlabelled(folder / "images", folder / IDS_FILE, [path.name for path in image_files(folder / "images")])
     if labels.problems:
-        raise DataError(labels.problems[:_PROBLEMS_SHOWN])
+        raise DataError(shortened(labels.problems))
     return list(labels.records)
 
 
@@ -112,7 +111,7 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
     files = [path.name for path in image_files(images)]
     labels = _unlabelled(images, ids, files)
     if labels.problems:
-        raise DataError(_shortened(labels.problems))
+        raise DataError(shortened(labels.problems))
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
     found = list(paths)
@@ -128,11 +127,6 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
         if image_id in faults
     }
     return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), told)
-
-
-def _shortened(problems: list[str]) -> list[str]:
-    more = len(problems) - _PROBLEMS_SHOWN
-    return problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
 
 
 def _example(image_id: str, path: Path, answers: Mapping[int, tuple[str, ...]], row: Any) -> Example:

@@ -8,11 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imageclef_vqa.editions.records import Prediction
-from imageclef_vqa.environment import collector_paused
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import write_text
-
-_COMPLAINTS_SHOWN = 20
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
@@ -20,7 +17,6 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
 
 
-@collector_paused()
 def read_predictions(path: Path) -> list[Prediction]:
     """The records of a prediction file, in its order.
 
@@ -51,7 +47,5 @@ def read_predictions(path: Path) -> list[Prediction]:
         seen.setdefault(pair, number)
         predictions.append(prediction)
     if problems:
-        more = len(problems) - _COMPLAINTS_SHOWN
-        shown = problems[:_COMPLAINTS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
-        raise DataError(shown, remedy="`medvqa predict` or `medvqa route` makes the file anew")
+        raise DataError(shortened(problems), remedy="`medvqa predict` or `medvqa route` writes the file again")
     return predictions

@@ -12,6 +12,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import MEAN, Interval, intervals_with_mean, rounded
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, tabulate
 from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of
+from imageclef_vqa.statistics import holm
 
 
 class _Frozen(BaseModel):
@@ -103,7 +104,7 @@ def _comparison(name: str, given: PairAnswers, base: Numbers, gold: PairAnswers,
         intervals = intervals_with_mean(draws.means(mine - base), asked.tolist())
     gained, lost = (mine > base).sum(axis=0), (mine < base).sum(axis=0)
     p = {question: mcnemar(int(gained[question]), int(lost[question])) for question in asked.tolist()}
-    corrected = dict(zip(p, holm(list(p.values())), strict=True))
+    corrected = holm(p)
     return Comparison(
         name=name,
         overall=Difference(
@@ -140,15 +141,6 @@ def mcnemar(gained: int, lost: int) -> float:
         ways = ways * (changed - k) // (k + 1)
         tail += ways
     return min(1.0, float(2 * tail / 2**changed))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979) of several p-values, in their order."""
-    corrected, highest = [1.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
-        corrected[place] = highest
-    return corrected
 
 
 def _missing(given: PairAnswers, gold: PairAnswers) -> int:

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from imageclef_vqa.editions import question_that
 from imageclef_vqa.evaluation.estimates import intervals_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, PairTable, mean_per_question, members
 from imageclef_vqa.evaluation.uncertainty import Draws, distinct_columns
 
-_PROCEDURE, _POLYPS, _ABNORMALITIES = 0, 8, 12
+_PROCEDURE = question_that("kind", "procedure").id
+_POLYPS = question_that("count", "polyp").id
+_ABNORMALITIES = question_that("presence", "abnormality").id
 _LONGEST = 4
-_RESAMPLES = 1000  # of the draws: there are some twenty slices, of 18 questions each
+_RESAMPLES = 1000  # of the draws: there are some twenty slices, each of all questions
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")
 _PREFIX = 5
 

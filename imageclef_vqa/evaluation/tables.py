@@ -13,7 +13,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore, Score
-from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, TOPICS, figure, form_cells, interval_text, points
+from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, figure, form_cells, interval_text, points
 
 
 class QuestionCell:
@@ -23,7 +23,7 @@ class QuestionCell:
 
     def __init__(self, question_id: int) -> None:
         self.full = f"{question_id:>2} {QUESTIONS[question_id].text}"
-        self.short = f"{question_id:>2} {TOPICS[question_id]}"
+        self.short = f"{question_id:>2} {QUESTIONS[question_id].label}"
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(len(self.short), self._longest).with_maximum(options.max_width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import shortened
 from imageclef_vqa.evaluation.form import FormCost
 from imageclef_vqa.evaluation.metrics import Answers
 from imageclef_vqa.evaluation.scores import FoldScore, Score
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
 NONE = "–"
 _EXAMPLE = 80
 SYSTEMS = {"blip2": "BLIP-2 alone", "routed": "routed", "file": "exact set"}
-TOPICS = (
-    *("procedure", "polyps removed", "easy to detect", "box artefact", "text", "abnormality: colour"),
-    *("landmark: colour", "findings: number", "polyps: number", "instruments: number", "abnormality: place"),
-    *("instrument: place", "abnormalities", "landmarks", "instruments", "landmark: place"),
-    *("polyp: size", "polyp: type"),
-)  # the 18 questions where there is no room for their words
 METRICS = {
     "exact_set": "exact sets (the official measure)",
     "exact_ordered": "exact lists, order counts",
@@ -68,12 +63,10 @@ def form_line(score: Score) -> str:
         )
     dearest = [
         f"question {cost.question_id} ({cost.reason}) {100 * cost.points / len(score.questions):.1f}"
-        for cost in score.form[:3]
+        for cost in score.form
     ]
-    more = f", and {len(score.form) - 3} more" if len(score.form) > 3 else ""
-    return (
-        f"The form of the answers costs up to {100 * score.overall.form_cost:.1f} points: {', '.join(dearest)}{more}."
-    )
+    listed = ", ".join(shortened(dearest, 3))
+    return f"The form of the answers costs up to {100 * score.overall.form_cost:.1f} points: {listed}."
 
 
 def form_cells(cost: FormCost, score: Score) -> tuple[str, str, str, str, str]:

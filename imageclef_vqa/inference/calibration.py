@@ -18,10 +18,10 @@ from imageclef_vqa.editions import as_set
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inference.ranked import Ranked
+from imageclef_vqa.statistics import expected_calibration_error
 
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
-_BINS = 15  # as Guo et al.
 _LEAST = 1e-6  # the probability of what cannot be said, so that one such label does not decide alone
 
 
@@ -71,7 +71,7 @@ def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
     chosen = np.array([_smallest(surprise[part != p]) if (part != p).any() else _NEUTRAL for p in range(_PARTS)])[part]
     each = np.arange(len(pairs))
     before, after = surprise[:, _NEUTRAL].mean(), surprise[each, chosen].mean()
-    plain = expected_error(confidence[:, _NEUTRAL], right)
+    plain = expected_calibration_error(confidence[:, _NEUTRAL], right)
     if after >= before:
         return Calibration(
             model=model, temperature=1.0, pairs=len(pairs), error=(plain, plain), surprise=(before, before)
@@ -80,19 +80,12 @@ def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
         model=model,
         temperature=round(float(_TEMPERATURES[_smallest(surprise)]), 4),
         pairs=len(pairs),
-        error=(plain, expected_error(confidence[each, chosen], right)),
+        error=(plain, expected_calibration_error(confidence[each, chosen], right)),
         surprise=(before, after),
     )
 
 
 _NEUTRAL = len(_TEMPERATURES) // 2  # where the temperature is 1
-
-
-def expected_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """The expected calibration error: the mean distance of confidence and accuracy, over 15 bins of confidence."""
-    place = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(place, weights=confidence - right, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(right))
 
 
 def read_calibration(path: Path, model: str) -> Calibration | None:

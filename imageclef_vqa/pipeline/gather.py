@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from imageclef_vqa.data.labels import read_labels
 from imageclef_vqa.editions import Prediction, Vocabulary, learn_vocabulary, read_predictions
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
     from imageclef_vqa.data import Dataset, Split
 
 Answers = Mapping[tuple[str, int], tuple[str, ...]]
-_PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ def read_gold(path: Path) -> tuple[dict[tuple[str, int], tuple[str, ...]], dict[
     """
     labels = read_labels(path)
     if labels.problems:
-        more = len(labels.problems) - _PROBLEMS_SHOWN
-        raise DataError(labels.problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else []))
+        raise DataError(shortened(labels.problems))
     gold = {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
     return gold, labels.records
 

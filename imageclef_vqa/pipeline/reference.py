@@ -20,8 +20,7 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
 from imageclef_vqa.pipeline.gather import Answers, answers_of, read_gold, saved_vocabulary
-from imageclef_vqa.submission import Source, is_outdated
-from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.submission import Source, images_of, is_outdated
 from imageclef_vqa.workspace import Workspace
 
 _PREDICTIONS = ("*/routed/{}.jsonl", "*/predictions/{}.jsonl")
@@ -62,8 +61,7 @@ def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_
     image_ids, listed_in = _image_ids(workspace, ids_file)
     own = _answers(workspace, "val") if labels_file is None and workspace.has_test else {}
     return Known(
-        # Of a question that has no labels, the bank knows the answers, in the spelling of 2023.
-        vocabulary=vocabulary if edition.layout == "images" else _with_bank(vocabulary, edition),
+        vocabulary=_with_bank(vocabulary, edition),
         spellings={question_id: frozenset(strings) for question_id, strings in spellings.items()},
         implications=learn_implications(images_of(labels).values()),
         image_ids=image_ids,
@@ -96,6 +94,7 @@ def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
+    """The vocabulary with the known answers, as `edition` spells them, for questions without labels."""
     bank = edition.vocabulary(learn_vocabulary([]))
     return Vocabulary(questions=tuple(e if e.trained else bank[e.question_id] for e in vocabulary.questions))
 

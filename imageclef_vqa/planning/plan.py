@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from imageclef_vqa.devices import Precision
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.presets import GLMConfig, Preset, T5Config
 from imageclef_vqa.planning import activations, operations
 from imageclef_vqa.planning.parameters import (
@@ -28,7 +29,6 @@ PARTS = ("weights", "gradients", "optimiser", "activations", "cache", "program",
 # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1); a statement of
 # stage 1 has both.
 QUESTION, ANSWER = 14, 10
-QUESTIONS = 18
 # Resident memory of Python, Paddle and PaddleNLP before there is a model.
 PROGRAM = 0.65e9
 # What the allocator holds beyond what is in use: of the peaks that were measured, 4 to 20% of what was asked for.
@@ -61,7 +61,7 @@ class Setting:
     def per_device(self) -> int:
         """Images that one device computes at once."""
         if self.stage == "predict":
-            return images_at_once(self.preset, QUESTIONS, self.question)
+            return images_at_once(self.preset, len(QUESTIONS), self.question)
         return math.ceil(self.recipe.batch / self.recipe.accumulate / self.devices)
 
     @property
@@ -71,7 +71,7 @@ class Setting:
 
     @property
     def pairs(self) -> int:
-        return self.per_device * (QUESTIONS if self.stage == "predict" else self.recipe.questions)
+        return self.per_device * (len(QUESTIONS) if self.stage == "predict" else self.recipe.questions)
 
     @property
     def prefix(self) -> int:

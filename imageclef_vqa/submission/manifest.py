@@ -166,7 +166,9 @@ def compare_manifest(
     """
     run_hash = sha256(run) if run.is_file() else None
     items = [ManifestItem(what="run", name=run.name, then=str(manifest.run.get("sha256")), now=run_hash)]
-    items += [ManifestItem(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
+    items += [
+        ManifestItem(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()
+    ]
     for name, then in manifest.inputs.items():
         path = predictions if predictions is not None and predictions.name == name else root / name
         now = sha256(path) if is_beneath(name) and path.is_file() else None

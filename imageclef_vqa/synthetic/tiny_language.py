@@ -20,7 +20,6 @@ import sentencepiece
 from imageclef_vqa import devices
 from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, Question
 from imageclef_vqa.models.presets import PRESETS
-from imageclef_vqa.training.pairs import TOPICS
 
 STEPS = 3000
 CONTEXTS = 32  # per step
@@ -36,8 +35,9 @@ _ALONE = {NOT_RELEVANT, "No"}
 def train_tokenizer(folder: Path) -> None:
     """Write `spiece.model`: known answers and the questions' words whole, bytes for the rest."""
     answers = sorted({answer for question in QUESTIONS for answer in question.known})
-    spellings = [spelling for question in QUESTIONS for spelling in (question.text, *question.aliases)]
-    words = sorted({word.rstrip("?") for text in (*spellings, *TOPICS) for word in text.split()})
+    spellings = [spelling for question in QUESTIONS for spelling in question.spellings]
+    topics = [question.topic for question in QUESTIONS]
+    words = sorted({word.rstrip("?") for text in (*spellings, *topics) for word in text.split()})
     pieces = dict.fromkeys(["▁", "▁;", *("▁" + piece.replace(" ", "▁") for piece in (*answers, *words))])
     corpus = [f"{spelling} {answer}" for spelling in spellings for answer in answers]
     sentencepiece.SentencePieceTrainer.train(
@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
     preset = PRESETS["tiny"]
     model = build_language(preset.language)
     slots, width = preset.qformer.queries, preset.language.vocab_size
-    topics = [tokenizer.encode(topic) for topic in TOPICS]
+    topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
     questions = [tokenizer.encode(question.text) for question in QUESTIONS]
     longest = max(map(len, questions))
     rng = np.random.default_rng(0)

@@ -12,16 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imageclef_vqa.data import Dataset
-from imageclef_vqa.data.augmentation import PLACES, PLAIN, View, draw_view
+from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.models.language import Tokenizer
-
-# What a statement is about, in as few words as tell the 18 questions apart.
-TOPICS = (
-    *("procedure", "removed", "easy", "box", "text", "abnormality color", "landmark color", "findings", "polyps"),
-    *("instrumnets", "where abnormality", "where instrument", "abnormalities", "landmarks", "instruments"),
-    *("where landmark", "size", "type"),
-)
 
 
 def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
@@ -73,7 +66,7 @@ class PairTable:
         self, dataset: Dataset, vocabulary: Vocabulary, tokenizer: Tokenizer, *, longest: int = 0, augment: bool = False
     ) -> None:
         self.questions = [tokenizer.encode(question.text) for question in QUESTIONS]
-        self._topics = [tokenizer.encode(topic) for topic in TOPICS]
+        self._topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
         self._vocabulary, self._tokenizer, self._longest, self._augment = vocabulary, tokenizer, longest, augment
         self.of_image: list[list[Pair]] = []
         self.unsayable = Counter[int]()  # pairs left out, by question
@@ -98,7 +91,7 @@ class PairTable:
         members = self._vocabulary.questions
         return [
             self._pair(pair.question_id, view.answers(pair.question_id, pair.answer, members[pair.question_id].members))
-            if pair.question_id in PLACES
+            if QUESTIONS[pair.question_id].asks == "location"
             else pair
             for pair in self.of_image[image]
         ]

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from imageclef_vqa.checkpoints.folder import FOLDER
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
 
@@ -28,45 +29,146 @@ else:
     import tomli as tomllib
 
 
+def _panel(name: str) -> dict[str, JsonValue]:
+    return {"panel": name}
+
+
+MODEL, DATA, OPTIMISATION, MEMORY = map(_panel, ("Model", "Data", "Optimisation", "Memory and speed"))
+
+
 class Recipe(BaseModel):
-    """One stage of fine-tuning. The defaults are the paper's (section 3.1), its ten-token answers excepted."""
+    """One stage of fine-tuning. The defaults are the paper's (section 3.1), except that answers have any length.
+
+    Each field's description is the help of its option in `medvqa finetune`, and its panel the group of that option.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    # How long.
-    epochs: int = Field(ge=1)
-    max_minutes: float = Field(default=0.0, ge=0)  # stop, as if it were the end, after so many; 0: no limit
-    patience: int = Field(default=0, ge=0)  # stop after so many epochs without a better validation score; 0: never
-    train_on: Literal["train", "all"] = "train"  # "all": the validation images too, for the final fit
+    freeze_vision: bool = Field(
+        default=False,
+        description="Keep the vision encoder as it is (the asterisk in the paper's table 2). Stage 1 always does.",
+        json_schema_extra=MODEL,
+    )
+    answer_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Factor on the language model's loss. Stage 2.",
+        json_schema_extra=MODEL,
+    )
+    word_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Factor on the squared distance between visual tokens and the embedded words of the answers. "
+        "Only for preset tiny, stage 2.",
+        json_schema_extra=MODEL,
+    )
+    share_prefix: bool = Field(
+        default=False,
+        description="Let the language model read an image's visual tokens once for all its questions; what it makes of "
+        "them then does not depend on the question. Stage 2.",
+        json_schema_extra=MODEL,
+    )
 
-    # What a step sees.
-    batch: int = Field(default=16, ge=1)  # images, each with its questions
-    accumulate: int = Field(default=1, ge=1)  # parts that a batch is computed in, one after another
-    questions: int = Field(default=18, ge=1, le=18)  # of an image, drawn anew each time it is seen
-    answer_tokens: int = Field(default=0, ge=0)  # longest answer; 0: as long as the longest of the training fold
-    augment: bool = False  # change pictures at random, where no answer depends on what changes
-    cache_features: bool = True  # frozen vision looks at each picture once
+    train_on: Literal["train", "all"] = Field(
+        default="train",
+        description="train: the training fold. all: the validation images too, for the final fit.",
+        json_schema_extra=DATA,
+    )
+    questions: int = Field(
+        default=len(QUESTIONS),
+        ge=1,
+        le=len(QUESTIONS),
+        description="Questions per image and step, drawn at random each time. Stage 2.",
+        json_schema_extra=DATA,
+    )
+    answer_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Longest answer in tokens; 0: as long as the longest one in training.",
+        json_schema_extra=DATA,
+    )
+    augment: bool = Field(
+        default=False,
+        description="Change images at random in ways that keep their answers true.",
+        json_schema_extra=DATA,
+    )
 
-    # How weights move.
-    learning_rate: float = Field(default=1e-4, gt=0)
-    warmup_steps: int = Field(default=1000, ge=0)
-    decay: bool = False  # to zero along a cosine, over all epochs; the paper keeps the rate
-    weight_decay: float = Field(default=1e-4, ge=0)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)  # of the rate, from each vision layer to the one below
-    clip: float = Field(default=1.0, gt=0)  # largest norm of all gradients together
-    ema: float = Field(default=0.0, ge=0, lt=1)  # share that a moving average of the weights keeps at each step
-    freeze_vision: bool = False  # the asterisk in the paper's table 2; stage 1 always does
+    epochs: int = Field(ge=1, description="Passes over the training images.", json_schema_extra=OPTIMISATION)
+    max_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="Stop after this many minutes, as after the last epoch; 0: no limit.",
+        json_schema_extra=OPTIMISATION,
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="Stop after this many epochs without a better validation score; 0: never.",
+        json_schema_extra=OPTIMISATION,
+    )
+    batch: int = Field(
+        default=16,
+        ge=1,
+        description="Images per step over all devices, each with its questions.",
+        json_schema_extra=OPTIMISATION,
+    )
+    learning_rate: float = Field(
+        default=1e-4, gt=0, description="Learning rate after the warm-up.", json_schema_extra=OPTIMISATION
+    )
+    warmup_steps: int = Field(
+        default=1000,
+        ge=0,
+        description="Steps over which the learning rate grows from zero.",
+        json_schema_extra=OPTIMISATION,
+    )
+    decay: bool = Field(
+        default=False,
+        description="After the warm-up, lower the learning rate to zero along a cosine. The paper keeps it constant.",
+        json_schema_extra=OPTIMISATION,
+    )
+    weight_decay: float = Field(
+        default=1e-4, ge=0, description="Weight decay of AdamW.", json_schema_extra=OPTIMISATION
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each vision layer to the one below it; 1: the same rate for all. "
+        "Stage 2.",
+        json_schema_extra=OPTIMISATION,
+    )
+    clip: float = Field(
+        default=1.0, gt=0, description="Largest norm of all gradients together.", json_schema_extra=OPTIMISATION
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of a moving average of the weights, which is then validated and kept; 0: none.",
+        json_schema_extra=OPTIMISATION,
+    )
 
-    # Which losses.
-    answer_weight: float = Field(default=1.0, ge=0)  # of the language model's loss
-    word_weight: float = Field(default=0.0, ge=0)  # of the distance to the words of the answers; `tiny` alone
-
-    # How it is computed.
-    # Of products; what learns is kept in fp32. "auto": the best that the device has.
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    # The language model reads an image's visual tokens once for all its questions; they then see no question.
-    share_prefix: bool = False
-    recompute: bool = False  # vision's activations are made again in the backward pass: less memory, more time
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="Precision of matrix products; auto: the best that the device has. Trained weights stay in fp32.",
+        json_schema_extra=MEMORY,
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Parts that a batch is computed in, one after another: less memory, the same gradients.",
+        json_schema_extra=MEMORY,
+    )
+    recompute: bool = Field(
+        default=False,
+        description="Compute vision's activations again in the backward pass: less memory, more time.",
+        json_schema_extra=MEMORY,
+    )
+    cache_features: bool = Field(
+        default=True,
+        description="Compute the features of a frozen vision encoder once per image and keep them on disk.",
+        json_schema_extra=MEMORY,
+    )
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step`, counted from 0, of `steps`."""

@@ -64,7 +64,7 @@ def check_ids(run: RunAnswers) -> Iterator[Finding]:
 
 def check_coverage(run: RunAnswers) -> Iterator[Finding]:
     """Images without any answer, and questions without an answer in an image that has others."""
-    present = {*run.by_image, *(image_id for image_id, _ in run.faulty)}
+    present = dict.fromkeys([*run.by_image, *(image_id for image_id, _ in run.faulty)])
     missing = [image_id for image_id in run.image_ids if image_id not in present]
     gaps = [
         f"{image_id}, question {question.id}"

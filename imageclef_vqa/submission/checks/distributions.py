@@ -20,7 +20,7 @@ from imageclef_vqa.submission.checks.counts import (
     distance,
     homogeneity,
 )
-from imageclef_vqa.submission.findings import Finding, error, finding, shown, warning
+from imageclef_vqa.submission.findings import Finding, Severity, error, finding, shown, warning
 from imageclef_vqa.submission.run import Answers, RunAnswers
 
 _ARITY_RATIO = 1.5  # of the mean numbers of values
@@ -87,7 +87,7 @@ def _too_many(question_id: int, entry: QuestionVocabulary, given: Given) -> Iter
     of_all = f"of {len(given)} answers have"
     if several := [f"{image_id}: {shown(answers)}" for image_id, answers in given if len(answers) > most == 1]:
         message = f"question {question_id}: {len(several)} {of_all} several values, training has one"
-        severity = "error" if sure or not QUESTIONS[question_id].takes_a_set else "warning"
+        severity: Severity = "error" if sure or not QUESTIONS[question_id].takes_a_set else "warning"
         yield finding(severity, "arity", several, message, "choose one: a set that training never has cannot match")
         return
     large = [f"{image_id}: {len(answers)} values" for image_id, answers in given if len(answers) > 2 * most]
@@ -102,9 +102,7 @@ def _wrong_company(question_id: int, entry: QuestionVocabulary, given: Given) ->
     labels: Counter[str] = Counter()
     for members, count in entry.sets:
         labels.update(dict.fromkeys(members, count))
-    alone = {
-        member for member, others in entry.companions.items() if not others and labels[member] >= _ALONE_FROM
-    }
+    alone = {member for member, others in entry.companions.items() if not others and labels[member] >= _ALONE_FROM}
     wrong = [f"{image_id}: {shown(answers)}" for image_id, answers in given if len(answers) > 1 and alone & {*answers}]
     if wrong:
         message = f"question {question_id}: {len(wrong)} sets hold a value that always stands alone in training"
@@ -194,9 +192,7 @@ def _drift(counts: QuestionCounts) -> float:
 def check_swaps(run: RunAnswers) -> Iterator[Finding]:
     """Pairs of questions far from their own labels and at most half as far from each other's."""
     counts = {
-        q: each
-        for q, each in count_answers(run).items()
-        if min(each.given.total(), each.labels.total()) >= _SWAP_FROM
+        q: each for q, each in count_answers(run).items() if min(each.given.total(), each.labels.total()) >= _SWAP_FROM
     }
     own = {q: distance(each.given, each.labels) for q, each in counts.items()}
     for one, other in combinations([q for q in counts if own[q] >= _SWAP_DISTANCE], 2):

@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.editions.questions import SEGMENTATION_IDS
+from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_IDS
 from imageclef_vqa.submission.findings import Finding, printable
 from imageclef_vqa.submission.run import COLUMNS, PairAnswers, arrange
 

@@ -122,7 +122,7 @@ def check_vocabulary(run: RunAnswers) -> Iterator[Finding]:
 def _unknown_finding(kind: str, entry: QuestionVocabulary, count: int, lines: list[str]) -> Finding:
     holders = "the training labels hold" if entry.trained else "are known of the competition"
     message, remedy = _KINDS.get(kind, (f"none that {holders}", _UNMATCHED))
-    # A new number may be right, and few labels lack rare answers. Without labels, the bank has one of several spellings.
+    # A new number may be right, and few labels lack rare answers. The bank has one of several spellings.
     mild = kind in ("numeral", "rare") or (kind == "spelling" and not entry.trained)
     return finding(
         "warning" if mild else "error",

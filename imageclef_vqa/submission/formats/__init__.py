@@ -172,7 +172,7 @@ def team_zip(team: str, edition: Edition = GI_2023) -> str:
         UsageError: the edition asks for no zip, or `team` does not make a plain file name.
     """
     if edition.team_zip is None:
-        raise UsageError(f"--team: {edition.name} takes {edition.run_file}, not a zip with the team's name: omit --team")
+        raise UsageError(f"--team: {edition.name} takes {edition.run_file}, not the zip of a team: omit --team")
     name = edition.team_zip.format(team=team)
     if edition.team(name) != team:
         raise UsageError(f"--team {team!r}: a name of letters, digits, '_' and '-', at most 64")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from imageclef_vqa.editions import QUESTIONS, Edition, split_answers
+from imageclef_vqa.editions import QUESTIONS, Edition, Question, split_answers
 from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.submission.findings import Finding, Severity, counted, error, finding, printable
 from imageclef_vqa.submission.run import Answers, Pair
@@ -157,12 +157,11 @@ class ParsedRun:
 
     def _is_alias(self, row: Row, edition: Edition, respelt: list[str]) -> bool:
         """Whether the row's text is another spelling of its question, which is then added to `respelt`."""
-        question = QUESTIONS[row.question_id]
+        question: Question = QUESTIONS[row.question_id]
         asked = edition.find(row.question) if isinstance(row.question, str) else None
-        if asked is question:
-            respelt.append(
-                f"{row.location}: {row.question!r:.80}, question {question.id} is {edition.question(question)!r}"
-            )
+        if asked == question:
+            wanted = edition.question(question)
+            respelt.append(f"{row.location}: {row.question!r:.80}, question {question.id} is {wanted!r}")
             return True
         other = f", which is question {asked.id}" if asked else ""
         line = f"{row.location}: question {question.id} is {question.text!r}, not {row.question!r:.80}{other}"
