@@ -30,7 +30,7 @@ def picture_of(cells):
 def test_places_in_the_answers_turn_with_the_picture(turn, places, question_id):
     spelt = {name.replace("Lower-right", "Lower-rigth") if question_id == 15 else name for name in places}
     view = View(turn=turn)
-    seen = view.of(picture_of(NINE[name] for name in places))
+    seen = view.apply(picture_of(NINE[name] for name in places))
     said = view.answers(question_id, sorted(spelt), QUESTIONS[question_id].known)
     assert set(said) <= set(QUESTIONS[question_id].known), "in the spelling of the question's own list"
     np.testing.assert_array_equal(seen, picture_of(NINE[name.replace("rigth", "right")] for name in said))
@@ -73,7 +73,7 @@ def test_what_is_asked_of_one_picture_does_not_change_what_happens_to_the_next()
 
 def test_a_crop_keeps_the_size_and_a_plain_view_the_pixels():
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), "uint8")
-    assert View(crop=(0.8, 0.1, 0.2)).of(picture).shape == picture.shape
-    assert PLAIN.of(picture) is picture
-    brighter = View(jitter=(1.2, 1.0, 1.0)).of(picture)
+    assert View(crop=(0.8, 0.1, 0.2)).apply(picture).shape == picture.shape
+    assert PLAIN.apply(picture) is picture
+    brighter = View(jitter=(1.2, 1.0, 1.0)).apply(picture)
     assert brighter.mean() > picture.mean()

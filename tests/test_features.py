@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import VisionConfig
+from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer
 from imageclef_vqa.training import features
 from imageclef_vqa.training.features import FeatureStore, rounded_features

@@ -196,7 +196,7 @@ def test_what_is_merely_odd_is_counted_and_named(folder: Path) -> None:
         "1 × unknown answer type 'Prose' (e.g. image0)",
         "1 × empty answer to question 9, left out (e.g. image1)",
         "1 × missing question 1 (Have all polyps been removed?) (e.g. image2)",
-        "1 × image file that no record names (e.g. stray.jpg)",
+        "1 × image file without a record (e.g. stray.jpg)",
         "1 × pair of byte-identical images with conflicting answers (e.g. image0 and image1)",
     }
     assert 9 not in dataset.examples[1].answers
@@ -265,7 +265,7 @@ def test_test_images_come_from_the_id_list_and_their_labels_are_never_read(folde
 def test_faults_in_the_id_list_are_told_by_their_place(folder: Path) -> None:
     (folder / "test_image_ids.txt").write_text("image0\n../image1\nimage0\ngone\n")
     assert problems(folder, labelled=False) == (
-        "test_image_ids.txt, image 2: '../image1' is no id: letters, digits, . _ and - alone",
+        "test_image_ids.txt, image 2: '../image1' is no id; an id has only letters, digits, and . _ -",
         "test_image_ids.txt, image 3 (image0): the same image is already number 1",
         "test_image_ids.txt, image 4 (gone): images/gone.jpg: there is no such file",
     )

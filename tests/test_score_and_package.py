@@ -105,10 +105,10 @@ def test_score_compares_majority_blip2_and_routed_on_every_fold_with_gold_answer
     assert "Table 5 of the paper" in Path("work/main/report.html").read_text()
 
 
-def test_score_says_first_what_the_form_costs(workspace):
+def test_score_prints_the_formatting_loss_first(workspace):
     predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold(image_id, q)[:1])
     lines = medvqa("score", "work/main/routed/test.jsonl").stdout.splitlines()
-    assert lines[0].startswith("The form of the answers costs up to 11.8 points: question 5 (one answer where a set")
+    assert lines[0].startswith("Up to 11.8 points are lost to formatting: question 5 (one answer where a set")
 
 
 def test_routed_answers_older_than_the_plain_ones_are_not_scored(workspace):
@@ -147,7 +147,7 @@ def test_compare_takes_files_names_of_runs_or_a_run_before_and_after_routing(wor
     assert [each["global"]["difference"] for each in runs["comparisons"]] == [0.0, -0.5]
     assert list(json.loads(medvqa("score", "--compare", "main", "other", "--json").stdout)["folds"]) == ["test"]
     shown = medvqa("score", "--compare", before, after)
-    assert "B is +50.0 points" in shown.stdout
+    assert "B − A is +50.0 points" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_report_of_a_file_shows_thumbnails_of_the_images_beside_its_gold(works
     words = ("work/main/routed/test.jsonl", "--gold", "data/test/gt.json", "--report", "r.html")
     assert medvqa("score", *words).exit_code == 0
     text = Path("r.html").read_text(encoding="utf-8")
-    assert "images stand without their picture" not in text
+    assert "images have no thumbnail" not in text
     assert "test00" not in text  # no official id: it might name a patient
     assert "record 1 of gt.json" in text
     assert "<title>MEDVQA-GI: run test.jsonl</title>" in text  # and no folder, which might name somebody, too
@@ -243,7 +243,7 @@ def test_answers_to_none_of_the_gold_images_are_an_error_and_no_score_of_zero(wo
 def test_gold_images_that_were_trained_on_are_told(workspace):
     predict(Path("all.jsonl"), DEVELOPMENT)
     told = medvqa("score", "all.jsonl", "--gold", "data/development/gt.json").stdout
-    assert "8 of the 12 images are, or resemble, images that the model was trained on; without them" in told
+    assert "8 of the 12 images are, or resemble, training images; without them" in told
 
 
 def test_the_linear_floor_stands_beside_the_majority_where_it_covers_the_images(workspace):

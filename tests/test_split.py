@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, make_split, read_dataset, read_split
-from imageclef_vqa.data.duplicates import Link, join, text_links
+from imageclef_vqa.data.duplicates import Link, group_images, text_links
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.stratify import stratify
 from imageclef_vqa.errors import MedvqaError, MissingStepError
@@ -123,9 +123,9 @@ def test_every_label_gets_its_share_in_every_fold() -> None:
 
 def test_a_chain_of_chance_resemblances_does_not_swallow_the_set_but_true_copies_stay() -> None:
     chain = [Link(i, i + 1, 0.65, "text") for i in range(99)]
-    assert np.bincount(join(chain, 100)).max() == 20
+    assert np.bincount(group_images(chain, 100)).max() == 20
     copies = [Link(i, i + 1, 0.99, "picture") for i in range(99)]
-    assert np.bincount(join(copies, 100)).max() == 100
+    assert np.bincount(group_images(copies, 100)).max() == 100
 
 
 def test_a_date_that_few_share_links_and_the_text_of_the_machine_does_not(tmp_path: Path) -> None:
@@ -241,5 +241,5 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_and_splitting_never_import_paddle() -> None:
-    program = "import sys, imageclef_vqa.data.report; sys.exit(any(m.startswith('paddle') for m in sys.modules))"
+    program = "import sys, imageclef_vqa.data.statistics; sys.exit(any(m.startswith('paddle') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], check=False).returncode == 0

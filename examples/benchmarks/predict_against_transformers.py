@@ -25,7 +25,8 @@ from common import random_pixels, report
 
 from imageclef_vqa import devices
 from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
-from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, QFormerConfig, T5Config, VisionConfig, find_preset
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, find_preset
 from imageclef_vqa.synthetic import sample_scene
 
 # ViT-B/14, a third of a Q-Former and T5-small.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.environment import collector_paused
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.workspace import Workspace
 
@@ -18,29 +17,34 @@ if TYPE_CHECKING:
     from imageclef_vqa.submission import Finding, ParsedRun
 
 
-@collector_paused()
 def check(
-    file: Annotated[Path, typer.Argument(help="A run file, anybody's: .csv, .json or .zip.")],
+    file: Annotated[Path, typer.Argument(help="A run file of any origin: .csv, .json or .zip.")],
     ids: Annotated[
-        Path | None, typer.Option(help="The ids to be answered, one to a line.", show_default="data/test's")
+        Path | None, typer.Option(help="Image ids to answer, one per line.", show_default="those of data/test")
     ] = None,
     development: Annotated[
         Path | None,
-        typer.Option("--development", "--gold", help="A gt.json to check answers against.", show_default="data's"),
+        typer.Option(
+            "--development",
+            "--gold",
+            help="A gt.json to check the answers against.",
+            show_default="that of data/development",
+        ),
     ] = None,
-    edition_name: EditionOption = "gi-2023",
+    edition_name: EditionOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run file: everything that would get it rejected, or scored other than meant."""
+    """Check a run file for everything that would get it rejected or scored wrongly."""
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
     from imageclef_vqa.editions import find_edition
     from imageclef_vqa.pipeline.reference import known
     from imageclef_vqa.submission import check_name, errors_in, organisers_verdict, parse_run, read_bytes
 
-    place, edition = Workspace.at(workspace, run), find_edition(edition_name)
+    place = Workspace.at(workspace, run)
+    edition = find_edition(edition_name or place.edition)
     content = read_bytes(file)
     facts = known(place, edition, development, ids)
     parsed = parse_run(content, str(file), file.suffix.lower(), edition)

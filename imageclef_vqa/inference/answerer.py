@@ -20,11 +20,9 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Tokenizer
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.vision import normalise
-from imageclef_vqa.planning import Setting, shortage_explained
-from imageclef_vqa.planning.parameters import images_at_once
+from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import MODEL, Stage
 from imageclef_vqa.training.pairs import pad
-from imageclef_vqa.training.recipe import DEFAULT
 from imageclef_vqa.workspace import Workspace
 
 _KEPT = "what was answered before is kept"
@@ -53,7 +51,7 @@ class Answerer:
         tensors = stage.trained(2)
         config = stage.config()
         preset = config.starting_point()
-        with shortage_explained(partial(_setting, preset), _KEPT):
+        with shortage_explained(partial(_workload, preset), _KEPT):
             model, tokenizer = load_pretrained(preset)
             load_trained(model, tensors, str(folder / MODEL))
         model.share_prefix = config.recipe.share_prefix
@@ -70,7 +68,7 @@ class Answerer:
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
         """As many images at a time as `medvqa plan` reckons with."""
-        with shortage_explained(partial(_setting, self._model.preset), _KEPT):
+        with shortage_explained(partial(_workload, self._model.preset), _KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
 
@@ -96,9 +94,9 @@ class Answerer:
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
 
 
-def _setting(preset: Preset) -> Setting:
+def _workload(preset: Preset) -> Workload:
     bits = stored_bits(preset.folder / LANGUAGE)
-    return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=bits)
+    return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 
 
 def _by_image(lists: list[Ranked]) -> list[list[Ranked]]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from imageclef_vqa.data import Dataset, Pictures, passed_over, read_pictures
+from imageclef_vqa.data import Dataset, Pictures, read_pictures, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
-from imageclef_vqa.editions import Implication, Prediction, learn_implications, write_predictions
+from imageclef_vqa.editions import QUESTIONS, Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.errors import DataError, MissingStepError, UsageError
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.inference.calibration import (
@@ -37,9 +37,8 @@ from imageclef_vqa.inference.records import from_free_text, from_prior, from_ran
 from imageclef_vqa.inference.runs import Ensemble, read_ensemble
 from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import Setting, make_plan
-from imageclef_vqa.training.checkpoint import fingerprint
-from imageclef_vqa.training.recipe import DEFAULT
+from imageclef_vqa.planning import Workload, make_plan
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 IMAGES_AT_ONCE = 32  # at most, and lost at most where a run is killed
@@ -134,7 +133,7 @@ def predict_images(
     with sole_writer(ensemble.place.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
         done = _answer(ensemble, [Job("images", pictures, out)], manner or PredictOptions(), devices, notify)
-    rest = [name for name in passed_over(images) if images / name != out] if ids is None else []
+    rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
 
 
@@ -224,18 +223,18 @@ def _fill(
             mine.append(journal)
             title, size = f"predict {job.name}", run.preset.vision.image_size
             tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
-        on = devices or ("cpu",) * processes_that_pay(tasks, make_plan(_setting(run.preset)).peak)
+        on = devices or ("cpu",) * processes_that_pay(tasks, make_plan(_workload(run.preset)).peak)
         answer_tasks(run.place, tasks, on)
     return journals
 
 
 def images_in_batch(preset: Preset) -> int:
     """How many images are answered, and kept, together: no more than the model reads at once."""
-    return min(IMAGES_AT_ONCE, _setting(preset).per_device)
+    return min(IMAGES_AT_ONCE, _workload(preset).images_per_device)
 
 
-def _setting(preset: Preset) -> Setting:
-    return Setting(preset=preset, stage="predict", recipe=DEFAULT[2], language_bits=32)  # at most
+def _workload(preset: Preset) -> Workload:
+    return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=32)  # at most
 
 
 def _unfinished(target: Path) -> Path:

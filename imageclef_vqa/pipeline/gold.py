@@ -87,7 +87,7 @@ def _test_gold(
         answers,
         groups=kin.groups,
         majority=majority,
-        trained=frozenset(image_id for image_id, others in kin.kin.items() if not learnt.isdisjoint(others)),
+        trained=frozenset(image_id for image_id, others in kin.in_development.items() if not learnt.isdisjoint(others)),
         records=records,
         **_pictures(test),
     )

@@ -64,14 +64,14 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
     Raises:
         MedvqaError: the folder of weights that gave the model its sizes is gone.
     """
-    from imageclef_vqa.planning.parameters import count
+    from imageclef_vqa.planning import count_parameters
     from imageclef_vqa.training.config import CONFIG, StageConfig
 
     try:
         config = StageConfig.model_validate_json((run.stage(2) / CONFIG).read_bytes())
     except (OSError, ValueError):
         return None
-    return count(config.starting_point()).total, config.recipe.freeze_vision
+    return count_parameters(config.starting_point()).total, config.recipe.freeze_vision
 
 
 def write_plots(

@@ -77,11 +77,11 @@ def main(folder: Path) -> None:
     import paddle
 
     from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
-    from imageclef_vqa.models.language import Tokenizer, build_language
+    from imageclef_vqa.models.language import Tokenizer
 
     tokenizer = Tokenizer(folder / "spiece.model")
     preset = PRESETS["tiny"]
-    model = build_language(preset.language)
+    model = preset.language.build()
     slots, width = preset.qformer.queries, preset.language.vocab_size
     topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
     questions = [tokenizer.encode(question.text) for question in QUESTIONS]
@@ -120,7 +120,7 @@ def main(folder: Path) -> None:
 
     for step in range(1, STEPS + 1):
         words, question, answer = map(paddle.to_tensor, batch())
-        soft = paddle.matmul(words, model.words)
+        soft = paddle.matmul(words, model.token_embedding)
         soft = soft + NOISE * paddle.randn(soft.shape)
         soft = paddle.repeat_interleave(soft, QUESTIONS_PER_CONTEXT, axis=0)
         memory = model.encode(soft, question, (question != 0).astype("int64"))

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from imageclef_vqa.checkpoints.folder import FOLDER
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.models.presets import FOLDER, PRESETS, Preset
+from imageclef_vqa.planning import Workload
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,7 +33,9 @@ def _panel(name: str) -> dict[str, JsonValue]:
     return {"panel": name}
 
 
-MODEL, DATA, OPTIMISATION, MEMORY = map(_panel, ("Model", "Data", "Optimisation", "Memory and speed"))
+MODEL, DATA, OPTIMISATION, MEMORY, DEVICES = map(
+    _panel, ("Model", "Data", "Optimisation", "Memory and speed", "Devices")
+)
 
 
 class Recipe(BaseModel):
@@ -151,7 +153,7 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="Precision of matrix products; auto: the best that the device has. Trained weights stay in fp32.",
-        json_schema_extra=MEMORY,
+        json_schema_extra=DEVICES,
     )
     accumulate: int = Field(
         default=1,
@@ -178,6 +180,11 @@ class Recipe(BaseModel):
             return self.learning_rate
         along = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+
+    def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
+        """What a plan of this stage needs to know; `conditions` are the other fields of `Workload`."""
+        fields = self.model_dump(include={"batch", "accumulate", "questions", "epochs", "freeze_vision"})
+        return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
 
     def contradictions(self, stage: int) -> list[str]:
         """Keys that do not go together, or not with this stage."""

@@ -8,7 +8,6 @@ m rows, k channels in, l channels out, v vocabulary, w width.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
-from imageclef_vqa.checkpoints.stored import Bits, InMemory, values
-
-# Rows of a vocabulary that are widened at once: 134 MB at a width of 4096.
-_WORDS_AT_ONCE = 8192
+from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK
 
 
 class Matrix:
@@ -59,24 +55,6 @@ class Matrix:
         )
         columns = columns.astype("float32")
         return (columns if self.scale is None else columns * self.scale.index_select(places)).t()
-
-
-class InEightBits:
-    """A stored matrix rounded to 8 bits when asked for: the largest value at each place along `axis` becomes 127."""
-
-    dtype = "I8"
-
-    def __init__(self, matrix: Bits, axis: int) -> None:
-        self._matrix, self._axis, self.shape = matrix, axis, matrix.shape
-
-    @cached_property
-    def scale(self) -> InMemory:
-        largest = np.abs(values(self._matrix)).max(axis=1 - self._axis).astype("float32")
-        return InMemory(np.where(largest > 0, largest / 127.0, 1.0).astype("float32"))
-
-    def bits(self) -> np.ndarray:
-        scale = np.expand_dims(self.scale.array, 1 - self._axis)
-        return np.rint(values(self._matrix) / scale).astype("int8")
 
 
 def _view(array: np.ndarray) -> Tensor:
@@ -160,4 +138,4 @@ def _cast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def _blocks(words: Matrix) -> list[tuple[int, int]]:
-    return [(start, min(start + _WORDS_AT_ONCE, len(words))) for start in range(0, len(words), _WORDS_AT_ONCE)]
+    return [(start, min(start + VOCABULARY_BLOCK, len(words))) for start in range(0, len(words), VOCABULARY_BLOCK)]

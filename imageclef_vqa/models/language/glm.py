@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import paddle
 from paddle import Tensor, nn
-from paddlenlp.transformers import ChatGLMConfig, ChatGLMModel
 
+from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.language.frozen import word_logits
 from imageclef_vqa.models.language.interface import Language
-from imageclef_vqa.models.presets import GLMConfig
+from imageclef_vqa.models.language.paddlenlp import ChatGLMConfig, ChatGLMModel
 
 # Keys and values of one layer, tokens first as PaddleNLP has them: [tokens, n, h, c].
 KeysAndValues = tuple[Tensor, Tensor]
@@ -69,7 +69,7 @@ class GLM(Language):
                     setattr(layer, name, Norm(norm))
 
     @property
-    def words(self) -> Tensor:
+    def token_embedding(self) -> Tensor:
         return self.model.transformer.word_embeddings.weight
 
     def embed(self, tokens: Tensor) -> Tensor:

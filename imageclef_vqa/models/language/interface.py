@@ -31,7 +31,7 @@ class Language(nn.Layer):
 
     @property
     @abstractmethod
-    def words(self) -> Tensor:
+    def token_embedding(self) -> Tensor:
         """The embedding of every word [v, w]."""
 
     @abstractmethod

@@ -13,22 +13,22 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.amp.auto_cast import amp_state
-from paddlenlp.transformers import T5Config as PaddleNLPConfig
-from paddlenlp.transformers import T5ForConditionalGeneration
-from paddlenlp.transformers.t5.modeling import (
+
+from imageclef_vqa.models.activations import tanh_gelu
+from imageclef_vqa.models.attention import MASKED
+from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.language.frozen import FrozenLinear, word_logits
+from imageclef_vqa.models.language.interface import Language
+from imageclef_vqa.models.language.paddlenlp import (
     T5Attention,
     T5DenseGatedSiluDense,
     T5DenseReluDense,
+    T5ForConditionalGeneration,
     T5LayerFF,
     T5LayerNorm,
     T5Stack,
 )
-
-from imageclef_vqa.models.activations import tanh_gelu
-from imageclef_vqa.models.attention import HIDDEN
-from imageclef_vqa.models.language.frozen import FrozenLinear, word_logits
-from imageclef_vqa.models.language.interface import Language
-from imageclef_vqa.models.presets import T5Config
+from imageclef_vqa.models.language.paddlenlp import T5Config as PaddleNLPConfig
 
 _LARGEST = 65504.0  # of float16
 KeysAndValues = tuple[Tensor, Tensor]  # [n or r, h, tokens, c] of one layer
@@ -97,7 +97,7 @@ class T5(Language):
                     setattr(layer, name, RootMeanSquareNorm(norm))
 
     @property
-    def words(self) -> Tensor:
+    def token_embedding(self) -> Tensor:
         return self.model.t5.shared.weight
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class T5(Language):
         before = memory.said[0][0].shape[2] if memory.said else 0
         bias = _distances(decoder, before + a, before)
         if a > 1:
-            bias = bias + paddle.full([a, before + a], HIDDEN).triu(before + 1)
+            bias = bias + paddle.full([a, before + a], MASKED).triu(before + 1)
         bias = bias.expand([r, decoder.config.num_heads, a, before + a])
         n, p = memory.mask.shape
         asking = a if seats is None else a * len(seats.row) // n
@@ -200,7 +200,7 @@ def _seen(queries: int, question_mask: Tensor) -> Tensor:
 
 def _hidden(mask: Tensor) -> Tensor:
     """What a mask [n, p] adds to scores: [n, 1, 1, p]."""
-    return ((1.0 - mask.astype("float32")) * HIDDEN).unsqueeze([1, 2])
+    return ((1.0 - mask.astype("float32")) * MASKED).unsqueeze([1, 2])
 
 
 def _distances(stack: T5Stack, tokens: int, before: int = 0) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 import sentencepiece
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import GLMConfig, LanguageConfig
 
 
 class Tokenizer:
@@ -71,18 +70,3 @@ class GLMTokenizer(Tokenizer):
         text = str(self._pieces.decode([i - self._first for i in ids if i not in (self.pad, self.end)]))
         text = re.sub(r"<\|blank_(\d+)\|>", lambda blanks: " " * int(blanks[1]), text)
         return text.replace("<n>", "\n").replace("<|tab|>", "\t")
-
-
-def read_tokenizer(sizes: LanguageConfig, folder: Path) -> Tokenizer:
-    """The tokenizer of a language model, from the folder that holds its weights.
-
-    Raises:
-        MedvqaError: its file is missing or damaged.
-    """
-    file = folder / tokenizer_file(sizes)
-    return GLMTokenizer(file, sizes.eos_token_id) if isinstance(sizes, GLMConfig) else Tokenizer(file)
-
-
-def tokenizer_file(sizes: LanguageConfig) -> str:
-    """The name that a tokenizer's file has wherever its model is published."""
-    return "ice_text.model" if isinstance(sizes, GLMConfig) else "spiece.model"

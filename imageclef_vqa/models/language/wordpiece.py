@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddlenlp.transformers import BertTokenizer
-
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.language.paddlenlp import BertTokenizer
 from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 _LARGEST = 10_000_000  # bytes

@@ -28,10 +28,10 @@ def test_near_duplicates_make_a_group_and_development_images_are_named(tmp_path)
     found = cross_split_duplicates(test, development, tmp_path / "cache")
     assert found.groups["b"] == found.groups["c"]
     assert len(set(found.groups.values())) == 3
-    assert found.kin == {"d": ("image1",)}
+    assert found.in_development == {"d": ("image1",)}
 
 
-def test_kinship_is_kept_until_the_images_change(tmp_path):
+def test_the_result_is_kept_until_the_images_change(tmp_path):
     write_dataset(tmp_path / "development", 2)
     write_test_set(tmp_path / "test", {"a": scene(50), "b": scene(51)})
     development = read_dataset(tmp_path / "development")
@@ -40,8 +40,8 @@ def test_kinship_is_kept_until_the_images_change(tmp_path):
         return cross_split_duplicates(read_dataset(tmp_path / "test", labelled=False), development, tmp_path / "cache")
 
     first = found()
-    (kept,) = (tmp_path / "cache").glob("kinship-*.json")
-    kept.write_text(CrossSplitDuplicates(groups={"a": 7, "b": 8}, kin={}).model_dump_json())
+    (kept,) = (tmp_path / "cache").glob("cross-split-*.json")
+    kept.write_text(CrossSplitDuplicates(groups={"a": 7, "b": 8}, in_development={}).model_dump_json())
     assert found().groups == {"a": 7, "b": 8}
     kept.write_text("damaged")
     assert found() == first
