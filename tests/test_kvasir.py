@@ -86,8 +86,8 @@ def test_both_sides_of_the_overlap_are_said(workspace):
     picture(99).save("data/test/images/t0.jpg")
     write_table()
     output = kvasir().output
-    assert "1 images are in data/development, too (e.g. k0 is image0)" in output.replace("1 image is", "1 images are")
-    assert "No image is in data/test, too." in output
+    assert "1 images are also in data/development (e.g. k0 is image0)" in output
+    assert "No image is also in data/test." in output
     assert '[data] development = "data/kvasir-vqa"' in output
 
 

@@ -12,7 +12,8 @@ from typing_extensions import TypedDict  # Pydantic needs this one before Python
 from imageclef_vqa.editions.questions import QUESTIONS
 
 # A file name without its extension. A pattern that no path matches: nothing outside a folder can be named.
-ImageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+IMAGE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
 Text = Annotated[str, StringConstraints(strict=True)]
 NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]

@@ -55,8 +55,8 @@ def main(folder: Path) -> None:
     from imageclef_vqa.checkpoints.layers import save_weights
     from imageclef_vqa.checkpoints.pretrained import START, load_pretrained
     from imageclef_vqa.training.checkpoint import Stage
+    from imageclef_vqa.training.context import FoldData, StageContext
     from imageclef_vqa.training.pairs import PairTable
-    from imageclef_vqa.training.run import Fold, Run
     from imageclef_vqa.training.stage2 import learn_to_answer
 
     for name in START:
@@ -65,14 +65,14 @@ def main(folder: Path) -> None:
     dataset = Dataset(folder, examples, (), "")
     vocabulary = learn_vocabulary(dataset.labels())
 
-    def fold(scenes: slice) -> Fold:
+    def fold(scenes: slice) -> FoldData:
         part = Dataset(folder, examples[scenes], (), "")
-        return Fold(part, np.stack(images[scenes]), PairTable(part, vocabulary, tokenizer))
+        return FoldData(part, np.stack(images[scenes]), PairTable(part, vocabulary, tokenizer))
 
     stage = Stage(folder / "tiny_vision", "tiny_vision")
     stage.folder.mkdir(parents=True, exist_ok=True)
-    run = Run(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
-    tensors = learn_to_answer(run)
+    context = StageContext(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
+    tensors = learn_to_answer(context)
     for name in START:
         part = name.removesuffix("safetensors")
         save_weights(folder / name, {n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)})

@@ -1,6 +1,3 @@
-"""The script of the gallery. Whatever came from a file is set as text, never as markup."""
-
-SCRIPT = """
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -131,4 +128,3 @@ SCRIPT = """
   suggest();
   update();
 })();
-"""
