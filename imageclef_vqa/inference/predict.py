@@ -38,7 +38,7 @@ from imageclef_vqa.inference.runs import Ensemble, read_ensemble
 from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, make_plan
-from imageclef_vqa.training.checkpoint import fingerprint
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 IMAGES_AT_ONCE = 32  # at most, and lost at most where a run is killed

@@ -10,7 +10,8 @@ from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.files import sha256
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, fingerprint
+from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
