@@ -9,19 +9,18 @@ from imageclef_vqa.editions import Edition, find_edition, learn_vocabulary
 from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference
 from imageclef_vqa.submission import (
     Finding,
-    Run,
-    as_lists,
+    ParsedRun,
+    RunAnswers,
+    Verdict,
     check_manifest,
     check_name,
     check_run,
     check_source,
     errors_in,
-    examine,
     organisers_verdict,
+    parse_run,
     read_bytes,
 )
-from imageclef_vqa.submission.organisers import Verdict
-from imageclef_vqa.submission.reading import Reading
 from imageclef_vqa.workspace import Workspace
 
 
@@ -64,26 +63,26 @@ def check(
     content = read_bytes(path)
     labels, listed = (None if each is None else Path(each) for each in (development, ids))
     reference = read_reference(at, spoken, labels, listed)
-    reading = examine(content, str(path), path.suffix.lower(), spoken)
-    found = [*check_name(path, spoken), *reading.findings(), *_check_answers(at, path, reading, reference, spoken)]
+    parsed = parse_run(content, str(path), path.suffix.lower(), spoken)
+    found = [*check_name(path, spoken), *parsed.findings(), *_check_answers(at, path, parsed, reference, spoken)]
     findings = sorted(found, key=lambda each: each.severity)
-    images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
+    images = list(dict.fromkeys(image_id for image_id, _ in parsed.answers))
     verdict = None
     if spoken.has_checker:
-        verdict = organisers_verdict(reading.content, reference.image_ids or images, findings, instead=reading.answers)
+        verdict = organisers_verdict(parsed.content, reference.image_ids or images, findings, instead=parsed.answers)
     return Checked(
-        tuple(findings), len(images), len(reading.answers), reference.learnt_from, reference.listed_in, verdict
+        tuple(findings), len(images), len(parsed.answers), reference.learnt_from, reference.listed_in, verdict
     )
 
 
 def _check_answers(
-    workspace: Workspace, file: Path, reading: Reading, reference: Reference, edition: Edition
+    workspace: Workspace, file: Path, parsed: ParsedRun, reference: Reference, edition: Edition
 ) -> list[Finding]:
     """What is found in the answers; nothing where the file holds none."""
-    answers = as_lists(reading)
+    answers = parsed.as_lists()
     if not answers:
         return []
-    given = Run(
+    given = RunAnswers(
         answers,
         list(dict.fromkeys(image_id for image_id, _ in answers))
         if reference.image_ids is None
@@ -94,7 +93,7 @@ def _check_answers(
         implications=reference.implications,
         validation=reference.validation,
         listed=reference.image_ids is not None,
-        faulty=frozenset(reading.faulty),
+        faulty=frozenset(parsed.faulty),
     )
     packaged = check_manifest(file, workspace.root)
     altered = packaged if packaged is not None else check_source(answers, predicted(workspace, edition))

@@ -51,4 +51,4 @@ def _plain_and_routed(workspace: Workspace, fold: str) -> list[tuple[str, Answer
     plain, routed = workspace.predictions(fold), workspace.routed(fold)
     if not (plain.exists() and routed.exists()):
         return []
-    return [("BLIP-2 alone", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]
+    return [("BLIP-2", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]

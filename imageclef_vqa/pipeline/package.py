@@ -23,14 +23,15 @@ from imageclef_vqa.pipeline.answers import Answers, answers_of, read_scores, spe
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.submission import (
     Finding,
-    Run,
+    RunAnswers,
+    Verdict,
     arrange,
     check_age,
     check_name,
     check_run,
     errors_in,
-    finding,
     hashes,
+    images_of,
     in_order,
     list_hash,
     make_manifest,
@@ -38,9 +39,8 @@ from imageclef_vqa.submission import (
     organisers_verdict,
     render_run,
     team_zip,
+    warning,
 )
-from imageclef_vqa.submission.organisers import Verdict
-from imageclef_vqa.submission.run import images_of
 from imageclef_vqa.workspace import Workspace
 
 Form = Literal["list", "string"]
@@ -213,13 +213,13 @@ def _as_run(
     answers: Answers,
     image_ids: tuple[str, ...],
     source: Path,
-) -> Run:
+) -> RunAnswers:
     """The answers with what the training labels, and the same model's validation answers, say of them."""
     own = {
         workspace.routed("test"): workspace.routed("val"),
         workspace.predictions("test"): workspace.predictions("val"),
     }.get(source)
-    return Run(
+    return RunAnswers(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
@@ -234,7 +234,7 @@ def _check_files(workspace: Workspace, target: Path, source: Path, edition: Edit
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
-        findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
+        findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
     stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]

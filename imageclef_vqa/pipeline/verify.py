@@ -8,8 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imageclef_vqa.data.reading import read_dataset
-from imageclef_vqa.submission import compare, list_hash, other_versions, read_manifest
-from imageclef_vqa.submission.manifest import Comparison, Manifest
+from imageclef_vqa.submission import (
+    Manifest,
+    ManifestItem,
+    compare_manifest,
+    list_hash,
+    other_versions,
+    read_manifest,
+)
 from imageclef_vqa.workspace import Workspace
 
 
@@ -17,11 +23,11 @@ from imageclef_vqa.workspace import Workspace
 class Verified:
     """Everything that a manifest names, and whether it is the same; `versions` has a line per library that differs."""
 
-    compared: tuple[Comparison, ...]
+    compared: tuple[ManifestItem, ...]
     versions: tuple[str, ...]
 
     @property
-    def changed(self) -> list[Comparison]:
+    def changed(self) -> list[ManifestItem]:
         return [each for each in self.compared if not each.same]
 
 
@@ -49,7 +55,7 @@ def verify(
             if name == "test":
                 fingerprints["test list"] = list_hash([example.image_id for example in dataset.examples])
     source = None if predictions is None else Path(predictions)
-    compared = compare(manifest, path, at.root, fingerprints, source, _scores(at, manifest))
+    compared = compare_manifest(manifest, path, at.root, fingerprints, source, _scores(at, manifest))
     return Verified(tuple(compared), tuple(other_versions(manifest)))
 
 
