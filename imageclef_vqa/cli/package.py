@@ -15,7 +15,7 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.editions import Edition
     from imageclef_vqa.pipeline.gather import Development
-    from imageclef_vqa.submission import Finding, Run
+    from imageclef_vqa.submission import Finding, RunAnswers
 
 
 def package(
@@ -169,20 +169,19 @@ def _as_run(
     answers: dict[tuple[str, int], tuple[str, ...]],
     image_ids: list[str],
     source: Path,
-) -> Run:
+) -> RunAnswers:
     """The answers with all that training and the same model's validation answers say of them."""
     from imageclef_vqa.editions import learn_implications, learn_vocabulary, read_predictions
     from imageclef_vqa.pipeline.gather import answers_of, training_vocabulary
     from imageclef_vqa.pipeline.reference import spell
-    from imageclef_vqa.submission import Run
-    from imageclef_vqa.submission.run import images_of
+    from imageclef_vqa.submission import RunAnswers, images_of
 
     training = development.dataset.subset(development.split.train(development.fold))
     own = {
         workspace.routed("test"): workspace.routed("val"),
         workspace.predictions("test"): workspace.predictions("val"),
     }.get(source)
-    return Run(
+    return RunAnswers(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
@@ -193,13 +192,13 @@ def _as_run(
 
 
 def _about_the_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
-    from imageclef_vqa.submission import check_age, check_name, finding
+    from imageclef_vqa.submission import check_age, check_name, warning
 
     findings: list[Finding] = []
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
-        findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
+        findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
     stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]

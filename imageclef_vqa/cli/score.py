@@ -125,17 +125,17 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
 def _show(title: str, result: Score | Published) -> None:
     from imageclef_vqa.cli.console import print_table, wrapped
-    from imageclef_vqa.evaluation import Published, coverage_lines, form_line, slices_line
-    from imageclef_vqa.evaluation.tables import form_table, metrics_table, published_table, score_table
+    from imageclef_vqa.evaluation import Published, coverage_lines, formatting_line, slices_line
+    from imageclef_vqa.evaluation.tables import formatting_table, metrics_table, published_table, score_table
 
     if isinstance(result, Published):
         print_table(published_table(title, result))
         return
-    for line in (form_line(result), *coverage_lines(result)):
+    for line in (formatting_line(result), *coverage_lines(result)):
         typer.echo(wrapped(line))
     print_table(score_table(title, result))
-    if result.form:
-        print_table(form_table(result))
+    if result.formatting:
+        print_table(formatting_table(result))
     print_table(metrics_table(result))
     if line := slices_line(result):
         typer.echo(wrapped(line))

@@ -145,4 +145,4 @@ def _before_and_after(workspace: Workspace, fold: str) -> list[tuple[str, Answer
     plain, routed = workspace.predictions(fold), workspace.routed(fold)
     if not (plain.exists() and routed.exists()):
         return []
-    return [("BLIP-2 alone", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]
+    return [("BLIP-2", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]
