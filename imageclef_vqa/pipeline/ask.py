@@ -23,7 +23,7 @@ class Model:
         from imageclef_vqa.inference.answerer import Answerer
 
         self._ensemble = ensemble
-        self._answerers = [Answerer.of_run(run.place) for run in ensemble.runs]
+        self._answerers = [Answerer.of_run(run.workspace) for run in ensemble.runs]
 
     def ask(self, image: str | Path, question: int | str | None = None) -> tuple[Reply, ...]:
         """The replies to `question` (its id, its text, or a part of one text only), or to all questions.

@@ -58,6 +58,6 @@ def predict(
     if images is not None and out is not None:
         listed = None if ids is None else Path(ids)
         return inference.predict_images(
-            runs, Path(images), listed, Path(out), manner=options, devices=names, notify=notify
+            runs, Path(images), listed, Path(out), options=options, devices=names, notify=notify
         )
-    return inference.predict(runs, folds=folds, manner=options, devices=names, notify=notify)
+    return inference.predict(runs, folds=folds, options=options, devices=names, notify=notify)
