@@ -57,8 +57,11 @@ def test_questions_and_answers_come_out_in_the_spelling_of_2023(workspace):
         "k1": {16: ("< 5mm",), 5: ("Not relevant",)},
         "k2": {13: ("a landmark of its own",)},
     }
-    assert "1 × question that 2023 does not ask, left out: 'Does this image contain any finding?'" in result.output
-    assert "1 × second, other answer to question 16, left out (e.g. k1)" in result.output
+    assert (
+        "1 × question that is not in the edition of 2023, ignored: 'Does this image contain any finding?'"
+        in result.output
+    )
+    assert "1 × second, different answer to question 16, ignored (e.g. k1)" in result.output
     assert "Next: `medvqa split`" in result.output
 
 
@@ -111,7 +114,7 @@ def test_what_is_there_already_is_not_overwritten(workspace):
     assert kvasir("--out", "set").exit_code == 0
     before = Path("set/gt.json").read_bytes()
     result = kvasir("--out", "set")
-    assert (result.exit_code, "set is there already" in result.output) == (1, True)
+    assert (result.exit_code, "set already exists" in result.output) == (1, True)
     assert Path("set/gt.json").read_bytes() == before
     Path("k.csv").unlink()
     assert "k.csv: cannot be read" in kvasir("--out", "other").output

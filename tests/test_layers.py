@@ -16,7 +16,8 @@ FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "s
 MAY_IMPORT = {
     "editions": set(),
     "data": {"editions"},
-    "synthetic": {"editions", "data", "models", "checkpoints", "training"},
+    "synthetic": {"editions"},
+    "pretraining": {"editions", "data", "synthetic", "models", "checkpoints", "training"},
     "models": set(),
     "checkpoints": {"models"},
     "planning": {"models"},
@@ -33,7 +34,18 @@ MAY_IMPORT = {
         *("evaluation", "routing", "submission", "doctor", "pipeline"),
     },
 }
-WITHOUT_PADDLE = ("editions", "data", "routing", "evaluation", "submission", "planning", "doctor", "pipeline", "cli")
+WITHOUT_PADDLE = (
+    "editions",
+    "data",
+    "synthetic",
+    "routing",
+    "evaluation",
+    "submission",
+    "planning",
+    "doctor",
+    "pipeline",
+    "cli",
+)
 
 
 # Inside `models`, from the sizes up to the whole; a config's `build` imports its layers when it is called.

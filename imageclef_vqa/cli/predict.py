@@ -80,9 +80,9 @@ def predict(
     manner.check(len(places))
     names = device_names(on, several)
     if images is not None and out is not None:
-        done = predict_images(places, images, ids, out, manner=manner, devices=names, notify=note)
+        done = predict_images(places, images, ids, out, options=manner, devices=names, notify=note)
     else:
-        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, notify=note)
+        done = answer_folds(places, folds=fold or (), options=manner, devices=names, notify=note)
     if as_json:
         files = {name: str(path) for name, path in done.files.items()}
         print_json(
