@@ -494,12 +494,12 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     assert (same.exit_code, same.stdout.count(": the same")) == (0, 10)
     for path, what in (
         ("run.csv", "run run.csv"),
-        ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
-        ("work/main/stage2/config.json", "recipe work/main/stage2/config.json"),
-        ("work/main/experts/linear/model.safetensors", "model work/main/experts/linear/model.safetensors"),
-        ("work/main/calibration.json", "calibration work/main/calibration.json"),
-        ("work/split.json", "split work/split.json"),
-        ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
+        ("work/main/stage2/model.safetensors", "input work/main/stage2/model.safetensors"),
+        ("work/main/stage2/config.json", "input work/main/stage2/config.json"),
+        ("work/main/experts/linear/model.safetensors", "input work/main/experts/linear/model.safetensors"),
+        ("work/main/calibration.json", "input work/main/calibration.json"),
+        ("work/split.json", "input work/split.json"),
+        ("work/main/routed/test.jsonl", "input work/main/routed/test.jsonl"),
         (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
         (f"data/test/images/{TEST[0]}.jpg", "data test"),
         ("data/development/gt.json", "data development"),
@@ -522,7 +522,8 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
         Path(path).write_bytes(kept)
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
-    assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+    changed = [(each["name"], each["now"]) for each in compared if not each["same"]]
+    assert changed == [("work/main/stage2/model.safetensors", None)]
 
 
 def test_verify_names_scores_that_are_not_those_of_the_manifest_and_other_versions(workspace):
@@ -548,7 +549,7 @@ def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(w
     medvqa("score")
     assert medvqa("package", "--predictions", str(elsewhere)).exit_code == 0
     assert read_manifest()["scores"] is None  # they are of the run's own answers
-    assert "predictions mine.jsonl" in medvqa("package", "--verify", "run.csv").output
+    assert "input mine.jsonl" in medvqa("package", "--verify", "run.csv").output
     assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0
     medvqa("package", "--out", "run.json")
     assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0  # has its own still
