@@ -38,10 +38,10 @@ class Replies:
 
 
 def ask_ensemble(ensemble: Ensemble, image: Path, questions: Sequence[Question] = QUESTIONS) -> Replies:
-    """The answers to `questions` about the picture in the file `image`, as `medvqa predict` would rank them.
+    """The answers to `questions` about the image in the file `image`, as `medvqa predict` would rank them.
 
     Raises:
-        DataError: the file cannot be read, or is no picture.
+        DataError: the file cannot be read, or is not an image.
         MedvqaError: the weights of a run are not there, or do not fit.
     """
     pixels = {size: read_pixels(image, size)[None] for size in {run.preset.vision.image_size for run in ensemble.runs}}
