@@ -54,7 +54,7 @@ def test_the_temperature_undoes_what_was_too_sure_or_not_sure_enough(bend):
     found = calibrate(judged(np.random.default_rng(0), bend), "a model")
     assert found.temperature == pytest.approx(bend, rel=0.15)
     assert found.error[1] < 0.5 * found.error[0]
-    assert found.surprise[1] < found.surprise[0]
+    assert found.nll[1] < found.nll[0]
     assert (found.model, found.pairs) == ("a model", 3000)
 
 
@@ -68,8 +68,8 @@ def test_what_other_images_do_not_bear_out_changes_nothing():
     found = calibrate([each for seed in range(4) for each in judged(rng, 1.0, count=6)], "a model")
     plain = calibrate(judged(np.random.default_rng(3), 1.0, count=4), "a model")
     for each in (found, plain):
-        assert each.surprise[1] <= each.surprise[0]
-        assert each.temperature == 1.0 or each.surprise[1] < each.surprise[0]
+        assert each.nll[1] <= each.nll[0]
+        assert each.temperature == 1.0 or each.nll[1] < each.nll[0]
 
 
 def test_near_duplicates_do_not_judge_the_temperature_that_they_fitted():

@@ -28,7 +28,7 @@ _LEAST = 1e-6  # the probability of what cannot be said, so that one such label 
 class Calibration(BaseModel):
     """`work/<run>/calibration.json`: the temperature for the answers of `model`, and what it does, cross-fitted.
 
-    `error` is the expected calibration error of the answers given, `surprise` the mean negative log-probability of the
+    `error` is the expected calibration error of the answers given, `nll` the mean negative log-likelihood of the
     gold answers, each before and after.
     """
 
@@ -38,7 +38,7 @@ class Calibration(BaseModel):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     pairs: int
     error: tuple[float, float]
-    surprise: tuple[float, float]
+    nll: tuple[float, float]
 
 
 class Judged(NamedTuple):
@@ -62,26 +62,24 @@ def temper(ranked: Ranked, temperature: float) -> Ranked:
 
 
 def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
-    """The temperature with the least surprise; 1, which changes nothing, where cross-fitting does not bear it out."""
+    """The temperature with the lowest NLL; 1, which changes nothing, if cross-fitting does not confirm a gain."""
     pairs = list(pairs)
-    surprise, confidence = map(np.array, zip(*map(_curves, pairs), strict=True))  # [pair, temperature]
+    nll, confidence = map(np.array, zip(*map(_curves, pairs), strict=True))  # [pair, temperature]
     right = np.array([as_set(pair.ranked[0][0]) == as_set(pair.gold) for pair in pairs])
     _, group = np.unique([pair.group for pair in pairs], return_inverse=True)
     part = group % _PARTS
-    chosen = np.array([_smallest(surprise[part != p]) if (part != p).any() else _NEUTRAL for p in range(_PARTS)])[part]
+    chosen = np.array([_smallest(nll[part != p]) if (part != p).any() else _NEUTRAL for p in range(_PARTS)])[part]
     each = np.arange(len(pairs))
-    before, after = surprise[:, _NEUTRAL].mean(), surprise[each, chosen].mean()
+    before, after = nll[:, _NEUTRAL].mean(), nll[each, chosen].mean()
     plain = expected_calibration_error(confidence[:, _NEUTRAL], right)
     if after >= before:
-        return Calibration(
-            model=model, temperature=1.0, pairs=len(pairs), error=(plain, plain), surprise=(before, before)
-        )
+        return Calibration(model=model, temperature=1.0, pairs=len(pairs), error=(plain, plain), nll=(before, before))
     return Calibration(
         model=model,
-        temperature=round(float(_TEMPERATURES[_smallest(surprise)]), 4),
+        temperature=round(float(_TEMPERATURES[_smallest(nll)]), 4),
         pairs=len(pairs),
         error=(plain, expected_calibration_error(confidence[each, chosen], right)),
-        surprise=(before, after),
+        nll=(before, after),
     )
 
 
@@ -107,8 +105,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_text(path, calibration.model_dump_json(indent=2) + "\n")
 
 
-def _smallest(surprise: np.ndarray) -> int:
-    return int(surprise.mean(axis=0).argmin())
+def _smallest(nll: np.ndarray) -> int:
+    return int(nll.mean(axis=0).argmin())
 
 
 def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +127,7 @@ def _rest(probability: np.ndarray) -> float:
 
 
 def _curves(pair: Judged) -> tuple[np.ndarray, np.ndarray]:
-    """Surprise at the gold answer, and probability of the given one, at every temperature."""
+    """NLL of the gold answer, and probability of the given one, at every temperature."""
     probability = np.array([p for _, p in pair.ranked])
     weights, others = _bend(probability, _TEMPERATURES)
     total = weights.sum(axis=1) + others
