@@ -336,5 +336,5 @@ def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
     assert not [each for each in epochs(workspace, 2) if "score" in each]
     assert set(predict([workspace], notify=say_nothing).files) == {"test"}
-    with pytest.raises(UsageError, match="has learnt all development images"):
+    with pytest.raises(UsageError, match="was trained on all development images"):
         predict([workspace], folds=["val"], notify=say_nothing)
