@@ -28,9 +28,12 @@ MAY_IMPORT = {
     "routing": {"editions", "data", "evaluation", "experts"},
     "submission": {"editions"},
     "doctor": {"data", "models", "checkpoints"},
-    "pipeline": {"editions", "data", "evaluation", "submission", "models", "training", "planning", "cli"},
-    "cli": {
+    "pipeline": {
         *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference", "experts"),
+        *("evaluation", "routing", "submission"),
+    },
+    "cli": {
+        *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference"),
         *("evaluation", "routing", "submission", "doctor", "pipeline"),
     },
 }
