@@ -48,7 +48,7 @@ def test_a_flipped_bit_is_found(bit: int, tmp_path_factory: pytest.TempPathFacto
     content = bytearray(path.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
-    with pytest.raises(ChangedError, match="val.jsonl is not the file that was finished"):
+    with pytest.raises(ChangedError, match=r"val\.jsonl is not the file that was finished"):
         check(path)
 
 
@@ -81,8 +81,8 @@ def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
     (folder / "loss.png").write_text("another picture")  # nothing depends on it
     check(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(ChangedError, match="stage2: config.json is missing"):
+    with pytest.raises(ChangedError, match=r"stage2: config\.json is missing"):
         check(folder)
     (folder / "config.json").write_text("other")
-    with pytest.raises(ChangedError, match="stage2/config.json is not the file that was finished"):
+    with pytest.raises(ChangedError, match=r"stage2/config\.json is not the file that was finished"):
         check(folder)
