@@ -95,9 +95,6 @@ def prepare(device: str = "auto", *, seed: int) -> str:
     import paddle
 
     paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
-    with interruptions_held():
-        import paddlenlp.transformers  # noqa: F401  (some seconds, in which it would swallow a Ctrl-C)
-
     paddle.set_device(wanted)
     paddle.seed(seed)
     return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -134,6 +135,22 @@ def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
 def json_text(content: Any, *, indent: int | None = 2) -> str:
     """JSON as all files of this program hold it."""
     return json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits; the file is read in blocks of 1 MiB.
+
+    Raises:
+        MedvqaError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):  # hashlib.file_digest needs Python 3.11
+                digest.update(block)
+    except OSError as error:
+        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Sizes of models for tests, so small that a forward pass takes no time."""
 
-from imageclef_vqa.models.presets import GLMConfig
+from imageclef_vqa.models.configs import GLMConfig
 
 GLM = GLMConfig(
     vocab_size=90,

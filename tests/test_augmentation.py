@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageclef_vqa.data.augmentation import ANYWHERE, COLOURS, PLACES, PLAIN, TURNS, View, draw_view
+from imageclef_vqa.data.augmentation import PLAIN, TURNS, View, draw_view
 from imageclef_vqa.editions import QUESTIONS
 
+# By the text of the questions, whatever the facts of the bank say.
+LOCATIONS = sorted(q.id for q in QUESTIONS if q.text.lower().startswith("where"))
+COLOURS = {q.id for q in QUESTIONS if "color" in q.text.lower() or "green" in q.text.lower()}
+ANYWHERE = {q.id for q in QUESTIONS if "procedure" in q.text}
 SIDE = 24  # three cells of eight pixels
 ROWS, COLUMNS = ("Upper", "Center", "Lower"), ("left", "center", "right")
 NINE = {f"{row}-{column}": (r, c) for r, row in enumerate(ROWS) for c, column in enumerate(COLUMNS)}
@@ -22,36 +26,35 @@ def picture_of(cells):
     return grid
 
 
-@given(st.integers(0, TURNS - 1), st.sets(st.sampled_from(sorted(NINE)), min_size=1), st.sampled_from(sorted(PLACES)))
-def test_places_in_the_answers_turn_with_the_picture(turn, places, question_id):
+@given(st.integers(0, TURNS - 1), st.sets(st.sampled_from(sorted(NINE)), min_size=1), st.sampled_from(LOCATIONS))
+def test_locations_in_the_answers_turn_with_the_image(turn, places, question_id):
     spelt = {name.replace("Lower-right", "Lower-rigth") if question_id == 15 else name for name in places}
     view = View(turn=turn)
-    seen = view.of(picture_of(NINE[name] for name in places))
+    seen = view.apply(picture_of(NINE[name] for name in places))
     said = view.answers(question_id, sorted(spelt), QUESTIONS[question_id].known)
     assert set(said) <= set(QUESTIONS[question_id].known), "in the spelling of the question's own list"
     np.testing.assert_array_equal(seen, picture_of(NINE[name.replace("rigth", "right")] for name in said))
 
 
-def test_a_mirrored_picture_swaps_left_and_right():
+def test_mirroring_swaps_left_and_right():
     mirrored = View(turn=1)
     assert mirrored.answers(10, ("Upper-left", "Center"), QUESTIONS[10].known) == ("Upper-right", "Center")
     assert mirrored.answers(10, ("Not relevant",), QUESTIONS[10].known) == ("Not relevant",)
     assert mirrored.answers(5, ("Pink",), QUESTIONS[5].known) == ("Pink",)
 
 
-def test_a_place_without_a_name_in_the_training_labels_forbids_the_turn():
+def test_a_location_without_a_name_in_the_vocabulary_forbids_the_turn():
     with pytest.raises(KeyError):
         View(turn=1).answers(10, ("Upper-left",), ("Upper-left", "Center"))
 
 
 @settings(max_examples=300)
 @given(st.sets(st.integers(0, 17), min_size=1), st.integers(0, 2**32 - 1))
-def test_what_is_asked_of_a_picture_decides_what_may_be_done_to_it(asked, seed):
+def test_the_questions_decide_which_changes_are_allowed(asked, seed):
     view = draw_view(asked, np.random.default_rng(seed))
-    if asked & COLOURS:
-        assert view.jitter == PLAIN.jitter
-    if asked - ANYWHERE:  # places, sizes, counts, types, text, boxes, what is there at all
-        assert view.crop == PLAIN.crop
+    assert (view.jitter == PLAIN.jitter) == bool(asked & COLOURS)
+    # Locations, sizes, counts, kinds, text, boxes, and what is there at all.
+    assert (view.crop == PLAIN.crop) == bool(asked - ANYWHERE)
     assert all(0.8 <= factor <= 1.2 for factor in view.jitter)
     side, left, top = view.crop
     assert 0.8 <= side <= 1
@@ -59,13 +62,7 @@ def test_what_is_asked_of_a_picture_decides_what_may_be_done_to_it(asked, seed):
     assert max(left, top) + side <= 1 + 1e-9
 
 
-def test_colours_are_those_questions_whose_answers_name_one():
-    named = {q.id for q in QUESTIONS if "color" in q.text.lower() or "green" in q.text.lower()}
-    assert named == COLOURS
-    assert {q.id for q in QUESTIONS if q.text.lower().startswith("where")} == PLACES
-
-
-def test_what_is_asked_of_one_picture_does_not_change_what_happens_to_the_next():
+def test_the_questions_of_one_image_do_not_affect_the_view_of_the_next():
     def second(asked):
         rng = np.random.default_rng(4)
         draw_view(asked, rng)
@@ -76,7 +73,7 @@ def test_what_is_asked_of_one_picture_does_not_change_what_happens_to_the_next()
 
 def test_a_crop_keeps_the_size_and_a_plain_view_the_pixels():
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), "uint8")
-    assert View(crop=(0.8, 0.1, 0.2)).of(picture).shape == picture.shape
-    assert PLAIN.of(picture) is picture
-    brighter = View(jitter=(1.2, 1.0, 1.0)).of(picture)
+    assert View(crop=(0.8, 0.1, 0.2)).apply(picture).shape == picture.shape
+    assert PLAIN.apply(picture) is picture
+    brighter = View(jitter=(1.2, 1.0, 1.0)).apply(picture)
     assert brighter.mean() > picture.mean()

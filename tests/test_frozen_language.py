@@ -19,9 +19,9 @@ from imageclef_vqa.checkpoints.safetensors import write_safetensors
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.language import build_language, frozen
+from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.language import frozen
 from imageclef_vqa.models.language.frozen import Matrix
-from imageclef_vqa.models.presets import T5Config
 
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
 MODELS = {
@@ -61,7 +61,7 @@ def precision(request):
 
 
 def random_language(sizes):
-    language = build_language(sizes)
+    language = sizes.build()
     rng = np.random.default_rng(1)
     for parameter in language.parameters():
         parameter.set_value((rng.standard_normal(parameter.shape) * 0.2).astype("float32"))
@@ -167,7 +167,7 @@ def test_a_file_that_does_not_fit_is_an_error_that_names_the_tensor(tmp_path, da
         load_language(T5, tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize("kind", [frozen._Product, frozen._Words], ids=["linear", "words"])
+@pytest.mark.parametrize("kind", [frozen._Product, frozen._TokenLogits], ids=["linear", "words"])
 def test_gradients_in_another_precision_come_back_in_that_of_what_went_in(kind):
     """As after a forward pass in half precision, which a CPU cannot do: here with double."""
     array = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")

@@ -9,8 +9,8 @@ import sentencepiece
 from paddlenlp.transformers import ChatGLMConfig, ChatGLMForCausalLM, ChatGLMTokenizer
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.language import GLMTokenizer, build_language
-from imageclef_vqa.models.presets import GLMConfig
+from imageclef_vqa.models.configs import GLMConfig
+from imageclef_vqa.models.language import GLMTokenizer
 
 SIZES = GLMConfig(
     vocab_size=90,
@@ -34,7 +34,7 @@ VISUAL = paddle.to_tensor(RNG.standard_normal((4, 5, 36)).astype("float32"))
 )
 def glm(request):
     layers, heads = request.param
-    language = build_language(replace(SIZES, num_layers=layers, num_attention_heads=heads))
+    language = replace(SIZES, num_layers=layers, num_attention_heads=heads).build()
     for parameter in language.parameters():
         parameter.set_value((RNG.standard_normal(parameter.shape) * 0.3).astype("float32"))
     language.eval()
@@ -46,7 +46,7 @@ def one_by_one(language, visual, question, answer):
     config = language.model.config
     whole = ChatGLMForCausalLM(ChatGLMConfig(**{**config.to_dict(), "num_hidden_layers": config.num_hidden_layers}))
     state = {f"chatglm.{name}": tensor for name, tensor in language.model.state_dict().items()}
-    whole.set_state_dict(state | {"lm_head.decoder_weight": language.words})
+    whole.set_state_dict(state | {"lm_head.decoder_weight": language.token_embedding})
     whole.eval()
     q, t = visual.shape[0], len(question)
     text = [*[7] * q, *question, SIZES.gmask_token_id, SIZES.bos_token_id, *answer[:-1]]
@@ -96,7 +96,7 @@ def test_rows_share_their_pairs_prefix_and_keep_what_each_has_said(glm):
     rows = paddle.to_tensor([2, 0, 0])
     _, memory = glm.step(memory.rows(rows), paddle.to_tensor([33, 30, 31]))
     logits, memory = glm.step(memory.rows(paddle.to_tensor([1, 2])), paddle.to_tensor([40, 41]))
-    assert memory.prefix[0][0].shape[1] == 4
+    assert memory.prefix_kv[0][0].shape[1] == 4
     said = paddle.to_tensor([[30, 40, 50], [31, 41, 50]])
     whole = glm.answer_logits(read(glm).rows(paddle.to_tensor([0, 0])), said)
     np.testing.assert_allclose(logits, whole[:, 2], atol=1e-5)
@@ -167,5 +167,5 @@ def test_text_becomes_the_tokens_of_paddlenlps_tokenizer(ice_text, text, images)
 def test_a_tokenizer_of_another_model_is_refused():
     from imageclef_vqa.models.presets import TINY_WEIGHTS
 
-    with pytest.raises(MedvqaError, match="no tokenizer of ChatGLM"):
+    with pytest.raises(MedvqaError, match="not a tokenizer of ChatGLM"):
         GLMTokenizer(TINY_WEIGHTS / "spiece.model", 85)

@@ -16,8 +16,8 @@ from imageclef_vqa.editions import QUESTIONS, read_predictions
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.models import presets
-from imageclef_vqa.models.language import build_language
-from imageclef_vqa.models.presets import GLMConfig, find_preset
+from imageclef_vqa.models.configs import GLMConfig
+from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
@@ -60,7 +60,7 @@ def preset(tmp_path_factory):
         bos_token_id=ids["<sop>"],
         eos_token_id=ids["<eop>"],
     )
-    language = build_language(sizes)
+    language = sizes.build()
     rng = np.random.default_rng(0)
     tensors = {}
     for name, tensor in language.model.state_dict().items():

@@ -58,7 +58,7 @@ def pairs(pixels=None):
 
 
 def write(qformer, patches, text=TEXT, mask=MASK):
-    return qformer.write(qformer.read_image(qformer.look(patches))[1], text, mask)
+    return qformer.write(qformer.read_image(qformer.encode_image(patches))[1], text, mask)
 
 
 def test_when_writing_no_token_sees_a_later_one_and_each_sees_what_the_queries_read(qformer, patches):
@@ -71,13 +71,13 @@ def test_when_writing_no_token_sees_a_later_one_and_each_sees_what_the_queries_r
 
 
 def test_when_matching_all_see_all(qformer, patches):
-    looked, changed = qformer.look(patches), TEXT.clone()
-    queries, states = qformer.read_both(looked, TEXT, MASK)
+    cross_kv, changed = qformer.encode_image(patches), TEXT.clone()
+    queries, states = qformer.read_both(cross_kv, TEXT, MASK)
     changed[0, 3] = 50
-    other_queries, other_states = qformer.read_both(looked, changed, MASK)
+    other_queries, other_states = qformer.read_both(cross_kv, changed, MASK)
     assert not np.allclose(queries[0], other_queries[0])
     assert not np.allclose(states[0, 0], other_states[0, 0])
-    assert not np.allclose(states, qformer.read_both(qformer.look(patches * 2), TEXT, MASK)[1])
+    assert not np.allclose(states, qformer.read_both(qformer.encode_image(patches * 2), TEXT, MASK)[1])
 
 
 def test_text_beside_queries_is_one_sequence_with_them(qformer, patches):
@@ -91,15 +91,15 @@ def test_text_beside_queries_is_one_sequence_with_them(qformer, patches):
             visible &= np.tril(np.ones((q + 4, q + 4), bool)) | (np.arange(q + 4) < q)
         for layer in qformer.layers:
             both = paddle.concat([queries, states], axis=1)
-            both = layer.self_attention(both, layer.self_attention.look(both), paddle.to_tensor(visible))
-            looked = layer.cross_attention and layer.cross_attention.look(patches)
-            queries, states = layer.read(both[:, :q], looked), layer.text_mlp(both[:, q:])
+            both = layer.self_attention(both, layer.self_attention.keys_and_values(both), paddle.to_tensor(visible))
+            cross_kv = layer.cross_attention and layer.cross_attention.keys_and_values(patches)
+            queries, states = layer.read(both[:, :q], cross_kv), layer.text_mlp(both[:, q:])
         if causal:
             np.testing.assert_allclose(qformer(patches), queries, atol=1e-5)
             np.testing.assert_allclose(write(qformer, patches)[0], states[0], atol=1e-5)
             np.testing.assert_allclose(write(qformer, patches)[1, :2], states[1, :2], atol=1e-5)
         else:
-            found = qformer.read_both(qformer.look(patches), TEXT, MASK)
+            found = qformer.read_both(qformer.encode_image(patches), TEXT, MASK)
             np.testing.assert_allclose(found[0], queries, atol=1e-5)
             np.testing.assert_allclose(found[1], states, atol=1e-5)
 
@@ -107,8 +107,8 @@ def test_text_beside_queries_is_one_sequence_with_them(qformer, patches):
 def test_padding_changes_nothing(qformer, patches):
     short, short_mask = TEXT[1:, :2], MASK[1:, :2]
     np.testing.assert_allclose(qformer.read_text(TEXT, MASK)[1:, :2], qformer.read_text(short, short_mask), atol=1e-5)
-    _, padded = qformer.read_both(qformer.look(patches), TEXT, MASK)
-    _, alone = qformer.read_both(qformer.look(patches[1:]), short, short_mask)
+    _, padded = qformer.read_both(qformer.encode_image(patches), TEXT, MASK)
+    _, alone = qformer.read_both(qformer.encode_image(patches[1:]), short, short_mask)
     np.testing.assert_allclose(padded[1:, :2], alone, atol=1e-5)
 
 

@@ -5,18 +5,11 @@ from dataclasses import replace
 import pytest
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import build_language
-from imageclef_vqa.models.presets import PRESETS, GLMConfig, QFormerConfig, T5Config, find_preset
+from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config
+from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import VisionTransformer
-from imageclef_vqa.planning.parameters import (
-    count,
-    head_parameters,
-    language_parameters,
-    largest_matrix,
-    trained,
-    vision_parameters,
-)
+from imageclef_vqa.planning.parameters import count_parameters, trained_parameters
 from imageclef_vqa.training import stage1, stage2
 from imageclef_vqa.training.loop import set_trainable
 
@@ -41,9 +34,9 @@ def held(layer) -> int:
     ids=["t5", "untied", "gated", "glm"],
 )
 def test_a_language_model_has_the_counted_parameters(sizes):
-    language = build_language(sizes)
-    assert language_parameters(sizes) == held(language)
-    assert largest_matrix(sizes) <= max(parameter.size for parameter in language.parameters())
+    language = sizes.build()
+    assert sizes.parameters() == held(language)
+    assert sizes.largest_matrix() <= max(parameter.size for parameter in language.parameters())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +49,7 @@ def test_a_language_model_has_the_counted_parameters(sizes):
 )
 def test_a_vision_part_has_the_counted_parameters(changes):
     sizes = replace(find_preset("vit-g-t5-base").vision, image_size=64, **(SMALL | {"patch_size": 8} | changes))
-    assert vision_parameters(sizes) == held(VisionTransformer(sizes))
+    assert sizes.parameters() == held(VisionTransformer(sizes))
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
@@ -70,22 +63,24 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     qformer = QFormerConfig(
         **(SMALL | {"width": 12}), vision_width=vision.width, cross_attention_every=every, vocabulary=50, positions=9
     )
-    language = GLM if isinstance(preset.language, GLMConfig) else T5
+    language = {"t5": T5, "glm": GLM}[preset.language.kind]
     small = replace(preset, vision=vision, qformer=qformer, language=language)
-    counts, heads = count(small), PretrainingHeads(qformer)
+    counts, heads = count_parameters(small), PretrainingHeads(qformer)
     model = Blip2(small)
     assert counts.vision == held(model.vision)
     assert counts.qformer + counts.text == held(model.qformer)
     assert counts.total == held(model)
-    assert head_parameters(qformer) == held(heads)
+    assert qformer.head_parameters() == held(heads)
 
     def learning(layer, table):
         return sum(parameter.size for parameter in set_trainable(layer, table).values())
 
-    assert trained(counts, 1, held(heads), vision=False) == learning(stage1.Stage1(model, heads), stage1.LEARNS)
+    assert trained_parameters(counts, 1, held(heads), vision=False) == learning(
+        stage1.Stage1(model, heads), stage1.TRAINABLE
+    )
     for vision_learns in (True, False):
-        expected = learning(model, stage2.learns(vision=vision_learns))
-        assert trained(counts, 2, held(heads), vision=vision_learns) == expected
+        expected = learning(model, stage2.trainable(vision=vision_learns))
+        assert trained_parameters(counts, 2, held(heads), vision=vision_learns) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,11 +88,11 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     [("vit-l-t5-base", 715e6), ("vit-g-t5-base", 1.4e9), ("vit-g-glm-6b", 7.2e9)],
 )
 def test_the_totals_are_those_of_the_papers_table_2(name, paper):
-    assert count(PRESETS[name]).total == pytest.approx(paper, rel=0.03)
+    assert count_parameters(PRESETS[name]).total == pytest.approx(paper, rel=0.03)
 
 
 def test_the_paper_counts_three_billion_for_its_3b_model():
     """Flan-T5-XL and T5-3B both have 2.85 billion; with the nominal 3, the row of table 2 is met."""
-    counts = count(PRESETS["vit-g-t5-3b"])
+    counts = count_parameters(PRESETS["vit-g-t5-3b"])
     assert counts.language == pytest.approx(2.85e9, rel=0.001)
     assert counts.total - counts.language + 3e9 == pytest.approx(4.2e9, rel=0.01)

@@ -23,9 +23,10 @@ from imageclef_vqa.data import make_split, pixels, read_dataset
 from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
 from imageclef_vqa.experts import training as experts
 from imageclef_vqa.experts.answering import answer_with_experts, rank_one_of, rank_sets
+from imageclef_vqa.experts.resnet34_start import start_from
 from imageclef_vqa.experts.table import answer_linear
 from imageclef_vqa.experts.training import Head, read_config
-from imageclef_vqa.models.resnet34 import build_expert, start_from
+from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()

@@ -7,8 +7,7 @@ import paddle
 import pytest
 import small_models
 
-from imageclef_vqa.models.language import build_language
-from imageclef_vqa.models.presets import T5Config
+from imageclef_vqa.models.configs import T5Config
 
 GLM = replace(small_models.GLM, num_layers=3)
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
@@ -20,7 +19,7 @@ VISUAL = np.random.default_rng(0).standard_normal((2, 5, 24)).astype("float32")
 
 
 def language_of(sizes):
-    rng, language = np.random.default_rng(1), build_language(sizes)
+    rng, language = np.random.default_rng(1), sizes.build()
     for parameter in language.parameters():
         parameter.set_value((rng.standard_normal(parameter.shape) * 0.3).astype("float32"))
         parameter.stop_gradient = True
@@ -43,15 +42,15 @@ def reference(language, visual):
         seen, visible = hidden_from_visual(5, 9)
         inputs = paddle.concat([each, language.embed(QUESTION)], axis=1)
         states = language.model.t5.encoder(inputs_embeds=inputs, attention_mask=visible, return_dict=True)
-        return language._remember(states.last_hidden_state, seen)
+        return language._memory(states.last_hidden_state, seen)
     _, visible = hidden_from_visual(5, 10)
     usual = language.encode(each, QUESTION, MASK)
     asked = paddle.concat([QUESTION, paddle.full([4, 1], GLM.gmask_token_id, "int64")], axis=1)
     inputs = paddle.concat([each, language.embed(asked)], axis=1)
-    place = (usual.visible.astype("int64").cumsum(axis=1) - 1).clip(min=0)
-    positions = paddle.stack([place, paddle.zeros_like(place)], axis=1)
+    position = (usual.visible.astype("int64").cumsum(axis=1) - 1).clip(min=0)
+    positions = paddle.stack([position, paddle.zeros_like(position)], axis=1)
     _, prefix = language._run(inputs, positions, visible.astype("bool"), None)
-    return usual._replace(prefix=prefix)
+    return usual._replace(prefix_kv=prefix)
 
 
 @pytest.mark.parametrize("sizes", [T5, GLM], ids=["T5", "GLM"])

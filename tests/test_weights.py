@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_files import pickled, text, write_pth
 
+from imageclef_vqa.checkpoints import hub
 from imageclef_vqa.checkpoints.convert import convert, plan_conversion
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.checkpoints.formats import hf_blip2, lavis, resnet34
@@ -33,7 +34,7 @@ from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.checkpoints.torch_file import open_torch_file
 from imageclef_vqa.checkpoints.verify import verify
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models import activations, hub
+from imageclef_vqa.models import activations
 from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.models.vision import VisionTransformer, resize_positions
 
@@ -471,7 +472,7 @@ def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
 
 
 def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized():
-    """Away from the edges, place p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
+    """Away from the edges, point p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
     down, across = np.mgrid[:8, :8].astype("float32")
     grid = (10 * down + across).reshape(1, 64, 1)
     resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 256)
@@ -502,14 +503,14 @@ def test_drop_path_drops_whole_pictures_in_training_alone():
         PRESETS["tiny"].vision, image_size=32, width=32, heads=2, mlp_width=48, stem="linear", drop_path=0.9
     )
     model = VisionTransformer(config)
-    assert [layer.drop_path.share for layer in model.layers] == pytest.approx([0, 0.45, 0.9])
+    assert [layer.drop_path.rate for layer in model.layers] == pytest.approx([0, 0.45, 0.9])
     layer, x = model.layers[-1], paddle.randn([200, 5, 32])
     layer.train()
-    change_of = (layer._dropped(x) / x).numpy()
+    change_of = (layer._skipped(x) / x).numpy()
     assert set(np.unique(np.round(change_of, 3))) == {0.0, 10.0}
     assert (change_of.reshape(200, -1).min(1) == change_of.reshape(200, -1).max(1)).mean() > 0.5
     layer.eval()
-    np.testing.assert_array_equal(layer._dropped(x), x)
+    np.testing.assert_array_equal(layer._skipped(x), x)
 
 
 def test_a_hub_name_without_a_network_fails_soon_and_says_what_to_provide(monkeypatch):

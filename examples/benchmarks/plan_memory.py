@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import VIT_G, GLMConfig, Preset, QFormerConfig, T5Config
-from imageclef_vqa.planning import Setting, make_plan
-from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config
+from imageclef_vqa.models.presets import VIT_G, Preset
+from imageclef_vqa.planning import Workload, make_plan
 
 QUESTION, ANSWER = 12, 6  # tokens
+QUESTIONS = 18  # of an image
 
 
 def vision(width: int, layers: int, heads: int):
@@ -49,19 +50,21 @@ PRESETS = {
     ),
     "glm": Preset(name="glm", vision=vision(512, 8, 8), qformer=SMALL, language=GLM),
 }
-SETTINGS = [("small", "2", 2, False), ("small", "2", 4, True), ("middling", "2", 2, False)]
-SETTINGS += [("glm", "2", 1, False), ("middling", "1", 4, False)]
+WORKLOADS = [("small", "2", 2, False), ("small", "2", 4, True), ("middling", "2", 2, False)]
+WORKLOADS += [("glm", "2", 1, False), ("middling", "1", 4, False)]
 
 
-def setting_of(name: str, stage: str, batch: int, recompute: bool) -> Setting:
+def workload_of(name: str, stage: str, batch: int, recompute: bool) -> Workload:
     preset = PRESETS[name]
-    return Setting(
+    return Workload(
         preset=replace(preset, vision=replace(preset.vision, recompute=recompute)),
         stage=stage,  # type: ignore[arg-type]
-        recipe=Recipe(epochs=1, batch=batch, freeze_vision=stage != "2"),
+        questions=QUESTIONS,
+        batch=batch,
+        freeze_vision=stage != "2",
         images=batch,
-        question=QUESTION,
-        answer=ANSWER,
+        question_tokens=QUESTION,
+        answer_tokens=ANSWER,
     )
 
 
@@ -72,13 +75,12 @@ def write_language(preset: Preset, file: Path) -> None:
     from imageclef_vqa.checkpoints.layers import own_tensors
     from imageclef_vqa.checkpoints.safetensors import write_safetensors
     from imageclef_vqa.checkpoints.stored import InMemory
-    from imageclef_vqa.models.language import build_language
 
-    tensors = own_tensors(build_language(preset.language).model)
+    tensors = own_tensors(preset.language.build().model)
     write_safetensors(file, {name: InMemory(np.asarray(t).astype("float16")) for name, t in tensors.items()})
 
 
-def train(setting: Setting, file: Path) -> None:
+def train(workload: Workload, file: Path) -> None:
     """Two steps; prints the peak of the resident set in bytes."""
     from types import SimpleNamespace
 
@@ -94,29 +96,29 @@ def train(setting: Setting, file: Path) -> None:
     from imageclef_vqa.training.parallel import Shard
 
     rng = np.random.default_rng(0)
-    images, size = setting.recipe.batch, setting.preset.vision.image_size
+    images, size = workload.batch, workload.preset.vision.image_size
     pixels = paddle.to_tensor(rng.standard_normal((images, 3, size, size)).astype("float32"))
-    model = Blip2(setting.preset, load_language(setting.preset.language, file))
-    whole, learns = model, stage2.learns(vision=True)
-    if setting.stage == "1":
-        heads = PretrainingHeads(setting.preset.qformer)
-        whole, learns = stage1.Stage1(model, heads), stage1.LEARNS
-    learning = list(set_trainable(whole, learns).values())
+    model = Blip2(workload.preset, load_language(workload.preset.language, file))
+    whole, trainable = model, stage2.trainable(vision=True)
+    if workload.stage == "1":
+        heads = PretrainingHeads(workload.preset.qformer)
+        whole, trainable = stage1.Stage1(model, heads), stage1.TRAINABLE
+    learning = list(set_trainable(whole, trainable).values())
     optimizer = paddle.optimizer.AdamW(1e-5, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
-    asked = range(1 if setting.stage == "1" else 18)
+    asked = range(1 if workload.stage == "1" else QUESTIONS)
     pairs = [[Pair(number, (str(image),), [2] * ANSWER, []) for number in asked] for image in range(images)]
     batch = PairTable.batch(np.arange(images), pairs)
-    table = SimpleNamespace(questions=[[3] * QUESTION] * 18, seen=lambda image, _view: pairs[image])
+    table = SimpleNamespace(questions=[[3] * QUESTION] * QUESTIONS, pairs_in=lambda _view, image: pairs[image])
     for _ in range(2):
         whole.train()
         model.language.eval()
-        if setting.stage == "2":
+        if workload.stage == "2":
             loss = stage2.answer_loss(model, model.visual_tokens(pixels), batch, table)
         else:
             with paddle.no_grad():
                 patches = model.vision(pixels)
-            alone = Shard.alone(batch)
-            loss = sum(stage1.representation_losses(model, heads, patches, table, alone, rng).values())
+            shard = Shard.single(batch)
+            loss = sum(stage1.representation_losses(model, heads, patches, table, shard, rng).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
@@ -132,11 +134,11 @@ def main() -> None:
         if stage == "write":
             write_language(PRESETS[name], Path(file))
         else:
-            train(setting_of(name, stage, int(batch), recompute == "True"), Path(file))
+            train(workload_of(name, stage, int(batch), recompute == "True"), Path(file))
         return
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, stage, batch, recompute in SETTINGS:
+        for name, stage, batch, recompute in WORKLOADS:
             file = Path(folder) / f"{name}.safetensors"
 
             def run(*arguments: object) -> str:
@@ -146,7 +148,7 @@ def main() -> None:
             if not file.exists():
                 run(name, "write", 0, False, file)
             measured = int(run(name, stage, batch, recompute, file).split()[-1])
-            planned = make_plan(setting_of(name, stage, batch, recompute)).peak
+            planned = make_plan(workload_of(name, stage, batch, recompute)).peak
             results.append(
                 {
                     "preset": name,

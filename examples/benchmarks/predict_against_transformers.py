@@ -25,7 +25,8 @@ from common import random_pixels, report
 
 from imageclef_vqa import devices
 from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
-from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, QFormerConfig, T5Config, VisionConfig, find_preset
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset, find_preset
 from imageclef_vqa.synthetic import sample_scene
 
 # ViT-B/14, a third of a Q-Former and T5-small.
@@ -53,7 +54,7 @@ def ours(preset: Preset, threads: int) -> Side:
 
     from imageclef_vqa.checkpoints.pretrained import load_pretrained
     from imageclef_vqa.inference.answerer import Answerer
-    from imageclef_vqa.inference.predict import IMAGES_AT_ONCE
+    from imageclef_vqa.inference.answering import IMAGES_AT_ONCE
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.language import Tokenizer
 

@@ -12,7 +12,8 @@ import numpy as np
 from common import drawn_pairs, report, turns
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 
 PRESET = Preset(
     name="language-heavy",
@@ -30,17 +31,17 @@ def main() -> None:
 
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.training.loop import set_trainable
-    from imageclef_vqa.training.stage2 import answer_loss, learns
+    from imageclef_vqa.training.stage2 import answer_loss, trainable
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    set_trainable(model, learns(vision=False))
+    set_trainable(model, trainable(vision=False))
     model.eval()
     (batch,) = table.all(IMAGES)
     patches = paddle.randn([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
 
     def step(shared: bool) -> float:
         model.share_prefix = shared
-        loss = answer_loss(model, model.look(patches), batch, table)
+        loss = answer_loss(model, model.encode_patches(patches), batch, table)
         loss.backward()
         model.clear_gradients()
         return float(loss)

@@ -13,7 +13,8 @@ import numpy as np
 from common import drawn_pairs, random_pixels, report, seconds
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import Preset, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.presets import Preset
 
 PRESET = Preset(
     name="vision-heavy",
@@ -44,10 +45,10 @@ def main() -> None:
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.loop import set_trainable
-    from imageclef_vqa.training.stage2 import answer_loss, learns
+    from imageclef_vqa.training.stage2 import answer_loss, trainable
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = set_trainable(model, learns(vision=True)).values()
+    learning = set_trainable(model, trainable(vision=True)).values()
     model.train()
     (unit,) = table.all(IMAGES)
     images = np.repeat(unit.images, len(unit.pairs) // IMAGES)
@@ -63,7 +64,7 @@ def main() -> None:
 
     def rest() -> None:
         patches = paddle.zeros([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
-        answer_loss(model, model.look(patches), unit, table).backward()
+        answer_loss(model, model.encode_patches(patches), unit, table).backward()
         model.clear_gradients()
 
     gradients = [(one.numpy(), other.numpy()) for one, other in zip(step(unit), step(single), strict=True)]

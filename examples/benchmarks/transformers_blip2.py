@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from imageclef_vqa.models.presets import Preset, T5Config
+from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.presets import Preset
 
 
 def random_blip2(preset: Preset) -> Any:

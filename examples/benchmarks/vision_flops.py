@@ -13,7 +13,7 @@ import numpy as np
 from common import report, turns
 
 from imageclef_vqa import devices
-from imageclef_vqa.models.presets import VisionConfig
+from imageclef_vqa.models.configs import VisionConfig
 
 SIZES = VisionConfig(image_size=224, patch_size=14, width=1408, layers=4, heads=16, mlp_width=6144)
 IMAGES, SQUARE, TIMES = 4, 2048, 9

@@ -23,23 +23,14 @@ from typing import Any, get_args, get_type_hints
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
-from imageclef_vqa.models.presets import (
-    GLMConfig,
-    LanguageConfig,
-    Preset,
-    QFormerConfig,
-    T5Config,
-    VisionConfig,
-    find_preset,
-)
+from imageclef_vqa.models.configs import LANGUAGE_FAMILIES, LanguageConfig, QFormerConfig, VisionConfig
+from imageclef_vqa.models.presets import FOLDER, Preset, find_preset
 
-FOLDER = "folder"  # in place of a preset's name: the sizes are those that the folder of weights gives
 CONFIG = "config.json"
 FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
 WORDS = "vocab.txt"
-TOKENIZERS = ("spiece.model", "ice_text.model", WORDS)
-_LANGUAGES = {"t5": T5Config, "glm": GLMConfig}
+TOKENIZERS = (*(family.tokenizer_file for family in LANGUAGE_FAMILIES.values()), WORDS)
 _LARGEST = 10_000_000  # bytes of a config.json
 
 
@@ -63,11 +54,9 @@ class FolderConfig:
 
     @property
     def layers(self) -> int:
-        """How many layers all parts have together, but for ResNet34's."""
-        language = self.language
-        spoken = 0 if language is None else language.num_layers
-        spoken += language.num_decoder_layers if isinstance(language, T5Config) else 0
-        return spoken + sum(part.layers for part in (self.vision, self.qformer) if part is not None)
+        """Layers of all parts together, without ResNet34's."""
+        blocks = 0 if self.language is None else self.language.blocks
+        return blocks + sum(part.layers for part in (self.vision, self.qformer) if part is not None)
 
     def with_parts_of(self, other: FolderConfig) -> FolderConfig:
         """This folder after `other`'s parts took the place of its own."""
@@ -84,8 +73,8 @@ class FolderConfig:
         for part in self.parts:
             value = getattr(self, part)
             sizes = {} if value is True else {"size": value} if isinstance(value, int) else asdict(value)
-            kinds = [name for name, sort in _LANGUAGES.items() if isinstance(value, sort)]
-            content["parts"][part] = ({"kind": kinds[0]} if kinds else {}) | {"source": self.sources[part]} | sizes
+            kind = {"kind": value.kind} if part == "language" else {}
+            content["parts"][part] = kind | {"source": self.sources[part]} | sizes
         content["absent"] = dict(sorted(self.absent.items()))
         write_json(folder / CONFIG, content)
 
@@ -121,7 +110,7 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
         sources = {part: str(sizes.pop("source")) for part, sizes in parts.items()}
         kind: dict[str, Any] = {"vision": VisionConfig, "qformer": QFormerConfig}
         if "language" in parts:
-            kind["language"] = _LANGUAGES[parts["language"].pop("kind")]
+            kind["language"] = LANGUAGE_FAMILIES[parts["language"].pop("kind")]
         found: dict[str, Any] = {
             part: _read_sizes(kind[part], sizes) if part in kind else int(sizes["size"]) if sizes else True
             for part, sizes in parts.items()

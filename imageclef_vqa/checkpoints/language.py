@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 import paddle
 from paddle import nn
-from paddlenlp.transformers.model_utils import no_init_weights
 
+from imageclef_vqa.checkpoints.eight_bits import EightBits
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors, write_safetensors
 from imageclef_vqa.checkpoints.stored import DTYPES, Bits, Stored, values
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.language.build import build_language
-from imageclef_vqa.models.language.frozen import FrozenEmbedding, FrozenLinear, InEightBits, Matrix
+from imageclef_vqa.models.configs import LanguageConfig
+from imageclef_vqa.models.language.frozen import FrozenEmbedding, FrozenLinear, Matrix
 from imageclef_vqa.models.language.interface import Language
-from imageclef_vqa.models.presets import LanguageConfig
+from imageclef_vqa.models.language.paddlenlp import no_init_weights
 
 # Beside a matrix in 8 bits, under its name and this: what each channel is multiplied with.
 SCALE = ".scale"
@@ -42,7 +42,7 @@ def load_language(sizes: LanguageConfig, file: Path) -> Language:
     """
     stored, _ = open_safetensors(file)
     if stored_bits(file) == 32:
-        language = build_language(sizes)
+        language = sizes.build()
         load_weights(language.model, stored, str(file))
         return language
     language = _outline(sizes)
@@ -62,7 +62,7 @@ def shrink_language(sizes: LanguageConfig, source: Path, target: Path) -> None:
     tensors: dict[str, Bits] = dict(stored)
     for _, _, place, child in _matrices(_outline(sizes).model):
         if f"{place}weight" in stored and child.weight.size >= _SMALL:
-            shrunk = InEightBits(stored[f"{place}weight"], axis=0 if isinstance(child, nn.Embedding) else 1)
+            shrunk = EightBits(stored[f"{place}weight"], axis=0 if isinstance(child, nn.Embedding) else 1)
             tensors |= {f"{place}weight": shrunk, f"{place}weight{SCALE}": shrunk.scale}
     write_safetensors(target, tensors, metadata)
 
@@ -70,7 +70,7 @@ def shrink_language(sizes: LanguageConfig, source: Path, target: Path) -> None:
 def _outline(sizes: LanguageConfig) -> Language:
     """A language model whose weights take no memory until they are given a value."""
     with no_init_weights(), paddle.LazyGuard():
-        return build_language(sizes)
+        return sizes.build()
 
 
 def _matrices(model: nn.Layer) -> Iterator[tuple[nn.Layer, str, str, nn.Layer]]:

@@ -17,7 +17,7 @@ from paddle.nn import functional as F
 from imageclef_vqa.checkpoints.convert import Conversion
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.parts import build_part
-from imageclef_vqa.models.language import Language, build_language
+from imageclef_vqa.models.language import Language
 from imageclef_vqa.models.pretraining_heads import cosine
 
 IGNORED = -100  # a label of what is not said
@@ -117,7 +117,7 @@ class Outputs:
     def itm_logits(self) -> Tensor:
         """Logits [i, 2] for "does not belong" and "belongs"."""
         text, mask = self._inputs["text_ids"], self._inputs["text_mask"]
-        queries, _ = self._reader.read_both(self._reader.look(self.vision), text, mask)
+        queries, _ = self._reader.read_both(self._reader.encode_image(self.vision), text, mask)
         return self._heads.match(queries)
 
     @cached_property
@@ -131,7 +131,7 @@ class Outputs:
     @cached_property
     def _language(self) -> Language:
         assert self._conversion.config.language is not None
-        language = build_language(self._conversion.config.language)
+        language = self._conversion.config.language.build()
         self._load(language.model, "language")
         language.eval()
         return language

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import paddle
 from paddle import nn
-from paddlenlp.transformers.model_utils import no_init_weights
 
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.checkpoints.layers import own_tensors
-from imageclef_vqa.models.language import build_language
+from imageclef_vqa.models.language.paddlenlp import no_init_weights
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.qformer import QFormer
+from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.models.vision import VisionTransformer
 
 
@@ -19,9 +19,9 @@ def build_part(part: str, config: FolderConfig) -> nn.Layer:
     if part == "vision" and config.vision is not None:
         return VisionTransformer(config.vision)
     if part == "language" and config.language is not None:
-        return build_language(config.language).model
+        return config.language.build().model
     if part == "resnet34":
-        return paddle.vision.models.resnet34(num_classes=config.resnet34)
+        return build_expert(config.resnet34)
     assert config.qformer is not None
     if part == "qformer":
         return QFormer(config.qformer)

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.checkpoints.folder import FOLDER, WORDS, FolderConfig, read_folder_config
+from imageclef_vqa.checkpoints.folder import WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import Bits, values
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer, read_tokenizer, tokenizer_file
-from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer
+from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import resize_positions
 
@@ -36,7 +36,7 @@ _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_eps
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    needed = [preset.folder / name for name in (LANGUAGE, tokenizer_file(preset.language))]
+    needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
     words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
     return needed + [path for name in (*START, HEADS, *words) if (path := preset.folder / name).exists()]
 
@@ -56,7 +56,7 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
         if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
             start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
-    return model, read_tokenizer(preset.language, preset.folder)
+    return model, preset.language.read_tokenizer(preset.folder)
 
 
 def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
@@ -67,7 +67,7 @@ def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
     """
     config = read_folder_config(preset.folder) or FolderConfig()
     sizes, path = fitted(preset, config).qformer, preset.folder / HEADS
-    tokenizer, begin = read_tokenizer(preset.language, preset.folder), None
+    tokenizer, begin = preset.language.read_tokenizer(preset.folder), None
     if sizes.text == "wordpiece":
         tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
         begin = tokenizer.reading, tokenizer.writing

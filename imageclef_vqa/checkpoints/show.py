@@ -14,6 +14,7 @@ from rich.table import Table
 
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.checkpoints.stored import Stored
+from imageclef_vqa.errors import shortened
 from imageclef_vqa.progress import track
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def as_table(parts: Sequence[Part]) -> Table:
     table = Table("part", "tensors", "type", "shapes", "parameters", "hash")
     for part in parts:
         shapes = [f"{shape} ({count})" for shape, count in part.shapes.items()]
-        more = f", {len(shapes) - _SHAPES} more" if len(shapes) > _SHAPES else ""
-        named = ", ".join(shapes[:_SHAPES]) + more
+        named = ", ".join(shortened(shapes, _SHAPES))
         table.add_row(
             part.name, str(part.tensors), " ".join(part.dtypes), named, f"{part.parameters:,}", part.hash[:12]
         )

@@ -26,7 +26,6 @@ from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.source import EXPECTED, open_source
 from imageclef_vqa.checkpoints.stored import values
 from imageclef_vqa.errors import DataError, MedvqaError
-from imageclef_vqa.models.presets import T5Config
 
 TOLERANCE = 1e-5
 TOLERANCE_OF_LOGITS = 1e-4
@@ -86,7 +85,7 @@ def _outputs(conversion: Conversion) -> Mapping[str, tuple[str, ...]]:
         )
     if config.heads:
         return STAGE1
-    every = WITH_LANGUAGE if isinstance(config.language, T5Config) else WITHOUT_LANGUAGE
+    every = WITH_LANGUAGE if config.language is not None and config.language.encoder_decoder else WITHOUT_LANGUAGE
     return every if config.projection else {name: needs for name, needs in every.items() if name != "projected"}
 
 

@@ -1,4 +1,4 @@
-"""Which test images resemble each other, and which resemble development images."""
+"""Test images that resemble each other or a development image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
-from threadpoolctl import threadpool_limits
 
 from imageclef_vqa.data.dataset import Dataset, Example
-from imageclef_vqa.data.duplicates import Link, hash_candidates, join, picture_links, picture_similarity, text_links
+from imageclef_vqa.data.duplicates import group_images, hash_candidates, picture_links, picture_similarity, text_links
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import MedvqaError
@@ -19,51 +18,51 @@ from imageclef_vqa.files import write_text
 
 
 class CrossSplitDuplicates(BaseModel):
-    """By the evidence of `duplicates`: `groups` of test images, and the development images that resemble one of them.
+    """Near-duplicates and frames of one examination, by the evidence of `duplicates`.
 
-    `kin` holds test images that have any: the same picture, or a frame of the same examination.
+    Attributes:
+        groups: test image → number of its group of test images.
+        in_development: test image → the development images that resemble it; images without any are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     groups: dict[ImageId, int]
-    kin: dict[ImageId, tuple[ImageId, ...]]
+    in_development: dict[ImageId, tuple[ImageId, ...]]
 
 
 def cross_split_duplicates(test: Dataset, development: Dataset, cache: Path) -> CrossSplitDuplicates:
-    """The kinship of the images of `test`; it is looked up once, and kept in `cache` while the images stay the same."""
+    """The duplicates of the images of `test`. The result is kept in `cache` until an image changes.
+
+    Raises:
+        MedvqaError: an image changed after the data set was read.
+    """
     examples = [*test.examples, *development.examples]
     state = "\n".join(f"{example.image_id} {example.sha256}" for example in examples)
-    path = cache / f"kinship-{hashlib.sha256(f'{len(test)} {state}'.encode()).hexdigest()[:12]}.json"
+    path = cache / f"cross-split-{hashlib.sha256(f'{len(test)} {state}'.encode()).hexdigest()[:12]}.json"
     try:
         return CrossSplitDuplicates.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        found = _kinship(test.examples, development.examples, cache)
+        found = _compare(test.examples, development.examples, cache)
         write_text(path, found.model_dump_json() + "\n")
         return found
 
 
-def _kinship(test: Sequence[Example], development: Sequence[Example], cache: Path) -> CrossSplitDuplicates:
+def _compare(test: Sequence[Example], development: Sequence[Example], cache: Path) -> CrossSplitDuplicates:
     parts = [index_images([example.image for example in part], cache) for part in (test, development)]
     if any(faults for _, faults in parts):
         raise MedvqaError("images changed while they were read", remedy="run the command again")
-    rows, count = np.concatenate([part for part, _ in parts]), len(test)
-    with threadpool_limits(1):  # many small products: BLAS threads would spend more time waiting than working
-        pairs = hash_candidates(rows)
-        pairs = pairs[pairs[:, 0] < count]  # those of two development images are the split's affair
-        links = picture_links(pairs, picture_similarity(rows, pairs)) + text_links(rows)
-    own = [link for link in links if max(link.one, link.other) < count]
+    rows, count = np.concatenate([rows for rows, _ in parts]), len(test)
+    pairs = hash_candidates(rows)
+    pairs = pairs[pairs[:, 0] < count]  # pairs of two development images are not needed
+    links = picture_links(pairs, picture_similarity(rows, pairs)) + text_links(rows)
     ids = [example.image_id for example in (*test, *development)]
-    kin: dict[str, set[str]] = {}
-    for one, other in _crossing(links, count):
-        kin.setdefault(ids[one], set()).add(ids[other])
+    groups = group_images([link for link in links if link.other < count], count)
+    in_development: dict[str, set[str]] = {}
+    for link in links:
+        if link.one < count <= link.other:
+            in_development.setdefault(ids[link.one], set()).add(ids[link.other])
     return CrossSplitDuplicates(
-        groups=dict(zip(ids[:count], map(int, join(own, count)), strict=True)),
-        kin={image_id: tuple(sorted(others)) for image_id, others in kin.items()},
+        groups=dict(zip(ids[:count], groups.tolist(), strict=True)),
+        in_development={image_id: tuple(sorted(others)) for image_id, others in in_development.items()},
     )
-
-
-def _crossing(links: Sequence[Link], count: int) -> list[tuple[int, int]]:
-    """(test image, development image) of the links between the two."""
-    ordered = [sorted((link.one, link.other)) for link in links]
-    return [(one, other) for one, other in ordered if one < count <= other]

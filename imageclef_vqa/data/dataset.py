@@ -1,4 +1,4 @@
-"""A data set that was read and found usable."""
+"""A data set that was read and checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Example:
-    """One image with its answers: question id → answers as the file spells them, empty ones left out."""
+    """One image with its answers: question id → answers as the file spells them, without empty ones.
+
+    `width` and `height` in pixels.
+    """
 
     image_id: str
     image: Path
@@ -21,9 +24,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples in the order of `gt.json` (or of the id list), what was odd about them, and a fingerprint.
+    """Examples in the order of `gt.json` (or of the list of ids), with warnings about them.
 
-    `fingerprint` is a hash over ids, answers and image bytes that does not depend on the order of records.
+    `fingerprint` is a hash of ids, answers and image bytes. It does not depend on the order of the records.
     """
 
     folder: Path
@@ -43,7 +46,7 @@ class Dataset:
         return {(example.image_id, q): answers for example in self.examples for q, answers in example.answers.items()}
 
     def subset(self, image_ids: Iterable[str]) -> Dataset:
-        """The examples with these ids, in this order; warnings and fingerprint stay those of the whole.
+        """The examples with these ids, in this order. Warnings and fingerprint remain those of the whole data set.
 
         Raises:
             KeyError: an id is not in the data set.

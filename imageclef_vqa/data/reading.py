@@ -9,92 +9,91 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.dataset import Dataset, Example
-from imageclef_vqa.data.images import ImageError, index_images
+from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.labels import Labels, Oddities, read_labels
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, shortened
 
 IDS_FILE = "test_image_ids.txt"
-# The organisers' first; another only where it stands alone. Cameras shout.
+# In order of preference: the organisers' first. Cameras write upper-case extensions.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-_PROBLEMS_SHOWN = 20
-_REMEDY = "fetch these files again from the organisers, or take their records out"
+_REMEDY = "download these files again from the organisers, or remove their records"
 
 
 def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = True) -> Dataset:
-    """Read and check the data set in `folder`; decoded facts about its images are kept in `cache`.
+    """Read and check the data set in `folder`; the image index is kept in `cache`.
 
-    With `labelled=False` the ids are those of `test_image_ids.txt`, or else of the files in `images/`, and no
-    `gt.json` is read.
+    With `labelled=False`, `gt.json` is not read: the ids are those of `test_image_ids.txt` or, without that file, of
+    the files in `images/`.
 
     Raises:
-        DataError: all problems of labels and images together, each with its record and what is wrong.
+        DataError: all problems of labels and images together, each with its record.
     """
     images = folder / "images"
-    if not images.is_dir():
-        raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
-    files = [path.name for path in image_files(images)]
-    labels = read_labels(folder / "gt.json") if labelled else _unlabelled(images, folder / IDS_FILE, files)
-    paths, faults = _image_paths(images, labels)
-    rows, damaged = index_images(list(paths.values()), cache)
-    ids = list(paths)
-    faults.update({ids[at]: fault for at, fault in damaged.items()})
-    order = {image_id: number for number, image_id in enumerate(labels.records)}
+    files = image_files(images)
+    labels = read_labels(folder / "gt.json") if labelled else _read_ids(images, folder / IDS_FILE, files)
+    examples, faults = _read_images(images, labels, cache)
     source = folder / ("gt.json" if labelled else IDS_FILE)
     problems = labels.problems + [
-        f"{source}, image {labels.records[image_id]} ({image_id}): {paths.get(image_id, images / f'{image_id}.jpg')}: "
-        f"{faults[image_id]}"
-        for image_id in sorted(faults, key=order.__getitem__)
+        f"{source}, image {labels.records[image_id]} ({image_id}): {fault}" for image_id, fault in faults.items()
     ]
     if problems:
-        raise DataError(_shortened(problems), remedy=_REMEDY)
-    examples = tuple(
-        _example(image_id, path, labels.answers[image_id], row)
-        for (image_id, path), row in zip(paths.items(), rows, strict=True)
-    )
-    _note_strays(files, paths.values(), labels.oddities)
+        raise DataError(shortened(problems), remedy=_REMEDY)
+    _note_files_without_record(files, examples, labels.oddities)
     _note_conflicts(examples, labels.oddities)
     return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
 
 
 def read_test_ids(folder: Path) -> list[str]:
-    """The ids of the test images in `folder`, in the order of `test_image_ids.txt` if it is there; no image is read.
+    """The ids of the test images in `folder`, in the order of `test_image_ids.txt` if it exists. Images are not read.
 
     Raises:
         DataError: every entry that is no id.
     """
-    labels = _unlabelled(folder / "images", folder / IDS_FILE, [path.name for path in image_files(folder / "images")])
+    images = folder / "images"
+    labels = _read_ids(images, folder / IDS_FILE, image_files(images))
     if labels.problems:
-        raise DataError(labels.problems[:_PROBLEMS_SHOWN])
+        raise DataError(shortened(labels.problems))
     return list(labels.records)
 
 
 def image_files(images: Path) -> list[Path]:
-    """The pictures in a folder, by name."""
+    """The image files in a folder, by extension, sorted by name.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not images.is_dir():
+        raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
     return sorted(path for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
 
 
-def passed_over(images: Path) -> list[str]:
-    """What lies in a folder of pictures and is none by its name: other formats, and folders."""
+def skipped_files(images: Path) -> list[str]:
+    """What else is in a folder of images: files with other extensions, and folders."""
     rest = {path for path in images.iterdir() if path.name[0] != "." and path.name != IDS_FILE}
     return sorted(path.name + "/" * path.is_dir() for path in rest - set(image_files(images)))
 
 
 def image_file(images: Path, image_id: str) -> Path | None:
-    """The picture of an id; None if there is none."""
-    there = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
-    return next((path for path in there if path.is_file()), None)
+    """The file of an image; None if there is none."""
+    candidates = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images that want answers, in order: all ids, the images that can be read, and what is wrong with the others."""
+    """Images without labels, in order.
+
+    Attributes:
+        image_ids: all ids.
+        readable: the images that can be read.
+        faults: image id → what is wrong, for the others.
+    """
 
     image_ids: tuple[str, ...]
     readable: Dataset
@@ -102,56 +101,55 @@ class Pictures:
 
 
 def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pictures:
-    """The pictures in the folder `images` that the file `ids` lists; all of them where there is no such file.
+    """The images in the folder `images` that the file `ids` lists; all of them if there is no such file.
 
     Raises:
-        DataError: there is no such folder, no image, or an id that is none, all of them together.
+        DataError: there is no such folder or no image, or the file lists something that is no id.
     """
-    if not images.is_dir():
-        raise DataError([f"{images}: there is no such folder"])
-    files = [path.name for path in image_files(images)]
-    labels = _unlabelled(images, ids, files)
+    labels = _read_ids(images, ids, image_files(images))
     if labels.problems:
-        raise DataError(_shortened(labels.problems))
+        raise DataError(shortened(labels.problems))
+    examples, faults = _read_images(images, labels, cache)
+    return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), faults)
+
+
+def _read_images(images: Path, labels: Labels, cache: Path | None) -> tuple[tuple[Example, ...], dict[str, str]]:
+    """The images that can be read, with their answers, and image id → what is wrong, both in the order of `labels`."""
     paths, faults = _image_paths(images, labels)
     rows, damaged = index_images(list(paths.values()), cache)
-    found = list(paths)
-    faults.update({found[at]: fault for at, fault in damaged.items()})
-    examples = tuple(
-        _example(image_id, path, {}, row)
-        for (image_id, path), row in zip(paths.items(), rows, strict=True)
-        if image_id not in faults
-    )
-    told = {
-        image_id: f"{paths.get(image_id, images / f'{image_id}.jpg')}: {faults[image_id]}"
-        for image_id in labels.records
-        if image_id in faults
-    }
-    return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), told)
+    examples = []
+    for index, (image_id, path) in enumerate(paths.items()):
+        if index in damaged:
+            faults[image_id] = f"{path}: {damaged[index]}"
+            continue
+        row = rows[index]
+        sha256, size = row["sha256"].decode(), (int(row["width"]), int(row["height"]))
+        examples.append(Example(image_id, path, labels.answers[image_id], sha256, *size))
+    return tuple(examples), {image_id: faults[image_id] for image_id in labels.records if image_id in faults}
 
 
-def _shortened(problems: list[str]) -> list[str]:
-    more = len(problems) - _PROBLEMS_SHOWN
-    return problems[:_PROBLEMS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
+def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[str, str]]:
+    """The file of every image, and image id → why there is none."""
+    folder = images.resolve()
+    paths: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for image_id in labels.records:
+        path = image_file(images, image_id)
+        if path is None:
+            faults[image_id] = f"{images / image_id}.jpg: there is no such file"
+        elif path.is_symlink() and not path.resolve().is_relative_to(folder):
+            faults[image_id] = f"{path}: a link that leads out of the folder"
+        else:
+            paths[image_id] = path
+    return paths, faults
 
 
-def _example(image_id: str, path: Path, answers: Mapping[int, tuple[str, ...]], row: Any) -> Example:
-    return Example(
-        image_id=image_id,
-        image=path,
-        answers=answers,
-        sha256=row["sha256"].decode(),
-        width=int(row["width"]),
-        height=int(row["height"]),
-    )
-
-
-def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
-    """The ids of images without answers."""
+def _read_ids(images: Path, source: Path, files: Sequence[Path]) -> Labels:
+    """The ids of images without answers: those in `source` or, without that file, those of `files`."""
     try:
         ids = source.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
-        source, ids = images, [Path(name).stem for name in files]
+        source, ids = images, [path.stem for path in files]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
@@ -159,14 +157,12 @@ def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
         try:
             check.validate_python(image_id)
         except ValidationError:
-            labels.problems.append(
-                f"{source}, image {number}: {image_id[:80]!r} is no id: letters, digits, . _ and - alone"
-            )
+            fault = f"{image_id[:80]!r} is no id; an id has only letters, digits, and . _ -"
+            labels.problems.append(f"{source}, image {number}: {fault}")
             continue
         if image_id in labels.records:
-            labels.problems.append(
-                f"{source}, image {number} ({image_id}): the same image is already number {labels.records[image_id]}"
-            )
+            fault = f"the same image is already number {labels.records[image_id]}"
+            labels.problems.append(f"{source}, image {number} ({image_id}): {fault}")
             continue
         labels.records[image_id] = number
         labels.answers[image_id] = {}
@@ -175,33 +171,17 @@ def _unlabelled(images: Path, source: Path, files: Sequence[str]) -> Labels:
     return labels
 
 
-def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[str, ImageError]]:
-    """The file of every image, and why there is none."""
-    home = images.resolve()
-    paths: dict[str, Path] = {}
-    faults: dict[str, ImageError] = {}
-    for image_id in labels.records:
-        path = image_file(images, image_id)
-        if path is None:
-            faults[image_id] = ImageError("there is no such file")
-        elif path.is_symlink() and not path.resolve().is_relative_to(home):
-            faults[image_id] = ImageError("a link that leads out of the folder")
-        else:
-            paths[image_id] = path
-    return paths, faults
-
-
-def _note_strays(files: Sequence[str], paths: Iterable[Path], oddities: Oddities) -> None:
-    for name in sorted(set(files) - {path.name for path in paths}):
-        oddities.add("image file that no record names", name)
+def _note_files_without_record(files: Iterable[Path], examples: Iterable[Example], oddities: Oddities) -> None:
+    for name in sorted({path.name for path in files} - {example.image.name for example in examples}):
+        oddities.add("image file without a record", name)
 
 
 def _note_conflicts(examples: Sequence[Example], oddities: Oddities) -> None:
-    same: defaultdict[str, list[Example]] = defaultdict(list)
+    same_bytes: defaultdict[str, list[Example]] = defaultdict(list)
     for example in examples:
-        same[example.sha256].append(example)
-    for twins in same.values():
-        for one, other in combinations(twins, 2):
+        same_bytes[example.sha256].append(example)
+    for copies in same_bytes.values():
+        for one, other in combinations(copies, 2):
             if any(not same_answer(one.answers[q], other.answers[q]) for q in one.answers.keys() & other.answers):
                 kind = "pair of byte-identical images with conflicting answers"
                 oddities.add(kind, f"{one.image_id} and {other.image_id}")

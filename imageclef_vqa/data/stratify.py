@@ -8,16 +8,21 @@ import numpy as np
 
 
 def stratify(counts: np.ndarray, sizes: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
-    """The fold [g] of every group, such that each fold gets its share of every label.
+    """The fold [g] of every group, so that each fold gets its share of every label.
 
-    `counts` [g, l] is how often each label stands in each group, `sizes` [g] how many images a group has, `shares`
-    what each fold is to get. The rarest label is dealt first, its largest groups first; a group goes to the fold that
-    lacks most of the label, among those that still have room.
+    The groups with the rarest label are assigned first, and of these the largest first. A group goes to the fold that
+    lacks most of the label, among the folds that still have room.
+
+    Args:
+        counts: how often each label occurs in each group [g, l].
+        sizes: images per group [g].
+        shares: of the images, per fold [f].
+        seed: of the order of groups of equal size.
     """
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
-    lacking = np.outer(shares, counts.sum(0))  # [folds, l]
-    room = np.asarray(shares) * sizes.sum()  # [folds]
+    lacking = np.outer(shares, counts.sum(0))  # [f, l]
+    room = np.asarray(shares) * sizes.sum()  # [f]
     fold = np.full(len(sizes), -1)
     left = counts.sum(0)
     while (fold < 0).any():
@@ -26,6 +31,7 @@ def stratify(counts: np.ndarray, sizes: np.ndarray, shares: Sequence[float], see
             if fold[group] >= 0 or (label is not None and not counts[group, label]):
                 continue
             lack = room if label is None else lacking[:, label]
+            # Rounded, so that the last digits of sums do not decide.
             choices = [
                 (room[f] <= 0, -round(float(lack[f]), 9), -round(float(room[f]), 9), f) for f in range(len(shares))
             ]

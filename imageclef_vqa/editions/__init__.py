@@ -1,19 +1,25 @@
-"""What the competition says: its questions, how answers compare, the records of its files."""
+"""The editions of the challenge as data: questions, answers, how a run is written; and the records that files hold."""
 
 from imageclef_vqa.editions.answers import as_set, join_answers, same_answer, split_answers
-from imageclef_vqa.editions.edition import EDITIONS, GI_2023, GI_2025, Edition
+from imageclef_vqa.editions.edition import EDITIONS, GI_2023, GI_2025, Edition, find_edition
 from imageclef_vqa.editions.implications import Implication, contradictions, learn_implications
+from imageclef_vqa.editions.lookup import choose_question, find_question, question_that
 from imageclef_vqa.editions.predictions import read_predictions, write_predictions
 from imageclef_vqa.editions.questions import (
     NOT_RELEVANT,
     QUESTIONS,
+    SEGMENTATION_IDS,
     SEGMENTATION_TYPE,
-    Kind,
     Question,
-    choose_question,
-    find_question,
 )
-from imageclef_vqa.editions.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer, candidates_of
+from imageclef_vqa.editions.records import (
+    Candidate,
+    GtRecord,
+    Label,
+    Prediction,
+    candidates_of,
+    gt_record,
+)
 from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
 
 __all__ = [
@@ -22,26 +28,28 @@ __all__ = [
     "GI_2025",
     "NOT_RELEVANT",
     "QUESTIONS",
+    "SEGMENTATION_IDS",
     "SEGMENTATION_TYPE",
     "Candidate",
     "Edition",
     "GtRecord",
     "Implication",
-    "Kind",
     "Label",
     "Prediction",
     "Question",
     "QuestionVocabulary",
-    "SubmittedAnswer",
     "Vocabulary",
     "as_set",
     "candidates_of",
     "choose_question",
     "contradictions",
+    "find_edition",
     "find_question",
+    "gt_record",
     "join_answers",
     "learn_implications",
     "learn_vocabulary",
+    "question_that",
     "read_predictions",
     "same_answer",
     "split_answers",

@@ -1,7 +1,7 @@
-"""Editions of the challenge: what each calls its questions and answers, and how it wants a run. Data, not code.
+"""Editions of the challenge, as data: questions, spelling, metrics, and how a run is written.
 
-All of this package speaks the 2023 edition's language; a profile translates at the border, when a file is written or
-read. Sources: the 2023 edition's data and checker; for later editions Kvasir-VQA (Gautam et al. 2024) and the
+The package uses the spelling of the 2023 edition throughout; an edition translates when a file is read or written.
+Sources: the data and the checker of the 2023 edition; for later editions Kvasir-VQA (Gautam et al. 2024) and the
 organisers' `submission_task1.py`, which collects `predictions_1.json`.
 """
 
@@ -14,44 +14,61 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, Question, normalised
+from imageclef_vqa.editions.lookup import normalised
+from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, Asks, Question
 from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary
+from imageclef_vqa.errors import UsageError
 
 Answers = tuple[str, ...]
+RunFormat = Literal["csv", "json", "zip", "predictions"]
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Edition:
-    """One edition.
+    """One edition of the challenge.
 
-    `layout`: `"images"`, an object of images with their 18 answers, or `"predictions"`, one list of rows that name
-    image and question. `run_file` is the default of `--out`. `team_zip` is how a zip is named, None
-    where none is asked for. `suffixes` follow the text of a question; `renamed` holds, for each question, answers
-    that the edition spells otherwise.
+    Attributes:
+        name: value of `--edition`.
+        title: for people.
+        questions: the bank; every image answers each of them. Empty for an edition with open questions, which a data
+            set brings along and whose answers are sentences.
+        answers_compare: as sets of exact strings, or as text.
+        metrics: the official ones.
+        run_formats: suffix of a run file → format. "csv", "json" and "zip" hold images with their answers to all
+            questions; "predictions" is one list of rows that name image and question.
+        run_file: the default of `--out`.
+        team_zip: name of the zip that a team submits; None if the edition takes none.
+        has_checker: whether the organisers published a checker for runs.
+        lower_case, sorted_answers: how answers are spelt.
+        suffixes: what the edition appends to the text of a question, by what the question asks.
+        renamed: question id → answer of 2023 → answer of this edition.
     """
 
     name: str
     title: str
-    layout: Literal["images", "predictions"]
+    questions: tuple[Question, ...] = QUESTIONS
+    answers_compare: Literal["as sets", "as text"]
+    metrics: tuple[str, ...]
+    run_formats: Mapping[str, RunFormat]
     run_file: str
-    metrics: str
     team_zip: str | None = None
+    has_checker: bool = False
     lower_case: bool = False
     sorted_answers: bool = False
-    suffixes: Mapping[int, str] = field(default_factory=dict)
+    suffixes: Mapping[Asks, str] = field(default_factory=dict)
     renamed: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def question(self, question: Question) -> str:
-        """The question as this edition asks it."""
-        return question.text + self.suffixes.get(question.id, "")
+        """The text of a question in this edition."""
+        return question.text + self.suffixes.get(question.asks, "")
 
     def find(self, text: str) -> Question | None:
-        """The question that `text` asks in this edition, in its own words or the bank's."""
+        """The question with this text, in the spelling of this edition or of 2023."""
         return self._by_text.get(normalised(text))
 
     def spell(self, question_id: int, answers: Iterable[str]) -> Answers:
-        """Answers of the 2023 edition as this edition spells them."""
+        """Answers in the spelling of 2023, spelt as in this edition."""
         renamed = self.renamed.get(question_id, {})
         spelt = [renamed.get(answer, answer) for answer in answers]
         if self.lower_case:
@@ -60,13 +77,13 @@ class Edition:
         return tuple(sorted(spelt) if self.sorted_answers else spelt)
 
     def read(self, question_id: int, answers: Iterable[str]) -> Answers:
-        """Answers of this edition in the spelling of the 2023 edition; what that one does not know stays as it is."""
+        """Answers of this edition in the spelling of 2023; answers that 2023 does not know stay as they are."""
         known = self._known[question_id]
         spelt = ((answer, answer.lower() if self.lower_case else answer) for answer in answers)
         return tuple(dict.fromkeys(known.get(key, answer) for answer, key in spelt))
 
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """A vocabulary of the 2023 edition as this edition spells it."""
+        """A vocabulary in the spelling of 2023, spelt as in this edition."""
         return Vocabulary(questions=tuple(self._respelt(entry) for entry in vocabulary.questions))
 
     def _respelt(self, entry: QuestionVocabulary) -> QuestionVocabulary:
@@ -78,49 +95,68 @@ class Edition:
         return entry.model_copy(update={"members": tuple(respelt), "sets": ranked})
 
     def team(self, file_name: str) -> str | None:
-        """The team in the name of a zip, None if it is not named as the edition asks."""
+        """The team in the name of a zip; None if the name does not follow `team_zip`."""
         before, _, after = (self.team_zip or "").partition("{team}")
         name = file_name.removeprefix(before).removesuffix(after)
         return name if after and before + name + after == file_name and _TEAM.fullmatch(name) else None
 
     @cached_property
     def _by_text(self) -> Mapping[str, Question]:
-        own = {normalised(self.question(question)): question for question in QUESTIONS}
-        return own | {normalised(text): q for q in QUESTIONS for text in (q.text, *q.aliases)}
+        own = {normalised(self.question(question)): question for question in self.questions}
+        return own | {normalised(text): question for question in self.questions for text in question.spellings}
 
     @cached_property
     def _known(self) -> Mapping[int, Mapping[str, str]]:
-        known: dict[int, dict[str, str]] = {question.id: {} for question in QUESTIONS}
-        for question in QUESTIONS:
+        """Question id → spelling of this edition → spelling of 2023, for the known answers."""
+        known: dict[int, dict[str, str]] = {question.id: {} for question in self.questions}
+        for question in self.questions:
             for answer in question.known:
                 known[question.id].setdefault(self.spell(question.id, (answer,))[0], answer)
         return known
 
 
-_ALL = "Check all that are present."
-_SEPARATE = "If more than one separate with ;"
-# Where 2023 says "Not relevant", or "No" to a question for a list, Kvasir-VQA says "none"; questions 1 and 2 keep it.
-_NONE: dict[int, dict[str, str]] = {question.id: {NOT_RELEVANT: "none"} for question in QUESTIONS if question.id > 2}
-for _id in (12, 13, 14):
-    _NONE[_id]["No"] = "none"
+def _renamed_in_kvasir(question: Question) -> dict[str, str]:
+    """Kvasir-VQA says "none" for "Not relevant", but not for yes or no, and for "No" to a question for a list."""
+    if question.asks == "yes_no":
+        return {}
+    renamed = {NOT_RELEVANT: "none", "Lower-rigth": "lower-right", "< 5mm": "<5mm"}
+    return renamed | {"No": "none"} if question.asks == "presence" else renamed
+
+
+_SEPARATE = " If more than one separate with ;"
+_ALL = " Check all that are present."
 
 GI_2023 = Edition(
     name="gi-2023",
     title="ImageCLEFmedical MEDVQA-GI 2023, task 1",
-    layout="images",
+    answers_compare="as sets",
+    metrics=("exact sets, mean over the questions",),
+    run_formats={".csv": "csv", ".json": "json", ".zip": "zip"},
     run_file="run.csv",
-    metrics="exact sets, mean over the questions",
     team_zip="{team}_clef2023_medvqa.zip",
+    has_checker=True,
 )
 GI_2025 = Edition(
     name="gi-2025",
     title="ImageCLEFmedical MEDVQA-GI 2025 and 2026, task 1",
-    layout="predictions",
+    answers_compare="as text",
+    metrics=("BLEU", "ROUGE", "METEOR"),
+    run_formats={".json": "predictions"},
     run_file="predictions_1.json",
-    metrics="BLEU, ROUGE and METEOR of free text",
     lower_case=True,
     sorted_answers=True,
-    suffixes={5: f" {_SEPARATE}", 6: f" {_SEPARATE}", 12: f" {_ALL}", 13: f" {_ALL}", 14: f" {_ALL}"},
-    renamed=_NONE | {15: _NONE[15] | {"Lower-rigth": "lower-right"}, 16: _NONE[16] | {"< 5mm": "<5mm"}},
+    suffixes={"colour": _SEPARATE, "presence": _ALL},
+    renamed={question.id: _renamed_in_kvasir(question) for question in QUESTIONS},
 )
 EDITIONS: Mapping[str, Edition] = {edition.name: edition for edition in (GI_2023, GI_2025)}
+
+
+def find_edition(name: str) -> Edition:
+    """The edition called `name`.
+
+    Raises:
+        UsageError: there is none; the message names the editions that exist.
+    """
+    if name not in EDITIONS:
+        raise UsageError(f"there is no edition {name!r}; the editions are {', '.join(EDITIONS)}")
+    return EDITIONS[name]

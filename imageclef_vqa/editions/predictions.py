@@ -8,28 +8,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imageclef_vqa.editions.records import Prediction
-from imageclef_vqa.environment import collector_paused
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import write_text
-
-_COMPLAINTS_SHOWN = 20
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write `predictions` to `path`, whole or not at all."""
+    """Write `predictions` to `path`, completely or not at all."""
     write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
 
 
-@collector_paused()
 def read_predictions(path: Path) -> list[Prediction]:
     """The records of a prediction file, in its order.
 
     Raises:
         MedvqaError: there is no such file.
-        DataError: lines that are no predictions, and pairs of image and question that stand there twice, by line.
+        DataError: lines that are no predictions, and repeated pairs of image and question, each with its line.
     """
     try:
-        # Not splitlines: an answer may hold a character that it takes for the end of a line (U+2028).
+        # Not splitlines: it also splits at characters that an answer may contain (U+2028).
         text = path.read_text(encoding="utf-8")
         lines = text.removesuffix("\n").split("\n") if text else []
     except (OSError, UnicodeDecodeError) as error:
@@ -47,11 +43,9 @@ def read_predictions(path: Path) -> list[Prediction]:
             continue
         pair = (prediction.image_id, prediction.question_id)
         if pair in seen:
-            problems.append(f"{path}, line {number}: {pair[0]}, question {pair[1]} already stands in line {seen[pair]}")
+            problems.append(f"{path}, line {number}: {pair[0]}, question {pair[1]} is already in line {seen[pair]}")
         seen.setdefault(pair, number)
         predictions.append(prediction)
     if problems:
-        more = len(problems) - _COMPLAINTS_SHOWN
-        shown = problems[:_COMPLAINTS_SHOWN] + ([f"… and {more} more"] if more > 0 else [])
-        raise DataError(shown, remedy="`medvqa predict` or `medvqa route` makes the file anew")
+        raise DataError(shortened(problems), remedy="`medvqa predict` or `medvqa route` writes the file again")
     return predictions

@@ -1,54 +1,55 @@
-"""The 18 questions of MEDVQA-GI 2023, task 1, as the organisers' files spell them.
+"""The question bank of MEDVQA-GI 2023, task 1, as the organisers' files spell it, with the facts of each question.
 
-Questions are known by id. The strings are those of `gt.json` ("instrumnets" included), which is also what a
-submission must hold; `aliases` are the spellings of the organisers' README and of the paper.
-`known` lists every answer seen in the development set in canonical order, which is the labels' own where they keep
-one (locations) and roughly that of frequency elsewhere. Where a data set has no answers to a question, they are all
-that can be said, and the first one is the guess.
+Each question has an id, its position in the bank. The texts are those of `gt.json` ("instrumnets" included); a
+submission must repeat them exactly. `aliases` are the spellings of the organisers' README and of the paper.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
+from typing import Literal
 
-from imageclef_vqa.errors import UsageError
-
-
-class Kind(str, Enum):
-    """How an answer is formed."""
-
-    CHOICE = "one of"
-    YES_NO = "yes/no"
-    NUMBER = "number"
-    SET = "set"
+Asks = Literal["colour", "count", "kind", "location", "presence", "size", "yes_no"]
+About = Literal["abnormality", "box", "finding", "instrument", "landmark", "polyp", "procedure", "text"]
+AnswerType = Literal["Number", "Text", "Yes/No"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """One of the fixed questions."""
+    """One question of a closed bank. No two questions of a bank share both `asks` and `about`.
+
+    Attributes:
+        id: position in the bank, from 0.
+        text: the organisers' spelling.
+        asks: what the answer gives; "presence" asks which kinds are there.
+        about: the thing that the question is about.
+        topic: the shortest words that tell it from the other questions. `tiny` was pre-trained on them: keep them.
+        label: a short name for tables.
+        known: every answer of the development set in canonical order: the order of the labels for locations, roughly
+            by frequency elsewhere. Where a data set never answers the question, these are the vocabulary, and the
+            first one is the guess.
+        answer_type: `AnswerType` in `gt.json`.
+        takes_a_set: whether an answer may have several members.
+        keeps_order: whether the labels list the members of an answer in the order of `known`.
+        aliases: other spellings of `text`.
+    """
 
     id: int
     text: str
-    kind: Kind
+    asks: Asks
+    about: About
+    topic: str
+    label: str
     known: tuple[str, ...]
+    answer_type: AnswerType = "Text"
+    takes_a_set: bool = False
+    keeps_order: bool = False
     aliases: tuple[str, ...] = ()
 
     @property
-    def answer_type(self) -> str:
-        """The `AnswerType` of `gt.json`."""
-        return {Kind.NUMBER: "Number", Kind.YES_NO: "Yes/No"}.get(self.kind, "Text")
-
-    @property
-    def takes_a_set(self) -> bool:
-        return self.kind is Kind.SET
-
-    @property
-    def keeps_order(self) -> bool:
-        """Whether the labels list the members of an answer in the order of `known`: places, but not colours."""
-        return "Center" in self.known
+    def spellings(self) -> tuple[str, ...]:
+        """Its text and the aliases."""
+        return (self.text, *self.aliases)
 
 
 NOT_RELEVANT = "Not relevant"
@@ -63,7 +64,7 @@ _LOCATIONS = (
     "Upper-center",
     "Lower-center",
 )
-# The landmark's list has an order and a spelling of its own.
+# The labels of landmarks use another order, and the spelling "rigth".
 _LANDMARK_LOCATIONS = (
     "Center",
     "Center-left",
@@ -81,114 +82,190 @@ _ABNORMALITY_COLOURS = (
 )
 
 QUESTIONS: tuple[Question, ...] = (
-    Question(0, "What type of procedure is the image taken from?", Kind.CHOICE, ("Colonoscopy", "Gastroscopy")),
-    Question(1, "Have all polyps been removed?", Kind.CHOICE, (NOT_RELEVANT, "No", "Yes")),
-    Question(2, "Is this finding easy to detect?", Kind.CHOICE, ("Yes", "No", NOT_RELEVANT)),
     Question(
-        3,
-        "Is there a green/black box artefact?",
-        Kind.YES_NO,
-        ("No", "Yes"),
+        id=0,
+        text="What type of procedure is the image taken from?",
+        asks="kind",
+        about="procedure",
+        topic="procedure",
+        label="procedure",
+        known=("Colonoscopy", "Gastroscopy"),
+    ),
+    Question(
+        id=1,
+        text="Have all polyps been removed?",
+        asks="yes_no",
+        about="polyp",
+        topic="removed",
+        label="polyps removed",
+        known=(NOT_RELEVANT, "No", "Yes"),
+    ),
+    Question(
+        id=2,
+        text="Is this finding easy to detect?",
+        asks="yes_no",
+        about="finding",
+        topic="easy",
+        label="easy to detect",
+        known=("Yes", "No", NOT_RELEVANT),
+    ),
+    Question(
+        id=3,
+        text="Is there a green/black box artefact?",
+        asks="yes_no",
+        about="box",
+        topic="box",
+        label="box artefact",
+        known=("No", "Yes"),
+        answer_type="Yes/No",
         aliases=("Is there a green/black box artifact?",),
     ),
-    Question(4, "Is there text?", Kind.YES_NO, ("Yes", "No")),
-    Question(5, "What color is the abnormality?", Kind.SET, (*_ABNORMALITY_COLOURS, NOT_RELEVANT)),
     Question(
-        6,
-        "What color is the anatomical landmark?",
-        Kind.SET,
-        (NOT_RELEVANT, "Pink", "Red", "White", "Yellow", "brown", "grey"),
+        id=4,
+        text="Is there text?",
+        asks="yes_no",
+        about="text",
+        topic="text",
+        label="text",
+        known=("Yes", "No"),
+        answer_type="Yes/No",
     ),
-    Question(7, "How many findings are present?", Kind.NUMBER, ("1", "2", "0", "3", "4", "5", "6", "16")),
-    Question(8, "How many polyps are in the image?", Kind.NUMBER, ("0", "1", "2", "3", "4", "5", "6", "16")),
     Question(
-        9,
-        "How many instrumnets are in the image?",
-        Kind.NUMBER,
-        ("0", "1", "2", "3"),
+        id=5,
+        text="What color is the abnormality?",
+        asks="colour",
+        about="abnormality",
+        topic="abnormality color",
+        label="abnormality: colour",
+        known=(*_ABNORMALITY_COLOURS, NOT_RELEVANT),
+        takes_a_set=True,
+    ),
+    Question(
+        id=6,
+        text="What color is the anatomical landmark?",
+        asks="colour",
+        about="landmark",
+        topic="landmark color",
+        label="landmark: colour",
+        known=(NOT_RELEVANT, "Pink", "Red", "White", "Yellow", "brown", "grey"),
+        takes_a_set=True,
+    ),
+    Question(
+        id=7,
+        text="How many findings are present?",
+        asks="count",
+        about="finding",
+        topic="findings",
+        label="findings: number",
+        known=("1", "2", "0", "3", "4", "5", "6", "16"),
+        answer_type="Number",
+    ),
+    Question(
+        id=8,
+        text="How many polyps are in the image?",
+        asks="count",
+        about="polyp",
+        topic="polyps",
+        label="polyps: number",
+        known=("0", "1", "2", "3", "4", "5", "6", "16"),
+        answer_type="Number",
+    ),
+    Question(
+        id=9,
+        text="How many instrumnets are in the image?",
+        asks="count",
+        about="instrument",
+        topic="instrumnets",
+        label="instruments: number",
+        known=("0", "1", "2", "3"),
+        answer_type="Number",
         aliases=("How many instruments are in the image?",),
     ),
-    Question(10, "Where in the image is the abnormality?", Kind.SET, (*_LOCATIONS, NOT_RELEVANT)),
-    Question(11, "Where in the image is the instrument?", Kind.SET, (NOT_RELEVANT, *_LOCATIONS)),
     Question(
-        12,
-        "Are there any abnormalities in the image?",
-        Kind.SET,
-        ("Polyp", "Ulcerative colitis", "Oesophagitis", "Barretts", "No"),
+        id=10,
+        text="Where in the image is the abnormality?",
+        asks="location",
+        about="abnormality",
+        topic="where abnormality",
+        label="abnormality: place",
+        known=(*_LOCATIONS, NOT_RELEVANT),
+        takes_a_set=True,
+        keeps_order=True,
     ),
     Question(
-        13,
-        "Are there any anatomical landmarks in the image?",
-        Kind.SET,
-        (NOT_RELEVANT, "No", "Z-line", "Cecum", "Pylorus", "Ileum"),
+        id=11,
+        text="Where in the image is the instrument?",
+        asks="location",
+        about="instrument",
+        topic="where instrument",
+        label="instrument: place",
+        known=(NOT_RELEVANT, *_LOCATIONS),
+        takes_a_set=True,
+        keeps_order=True,
     ),
     Question(
-        14,
-        "Are there any instruments in the image?",
-        Kind.SET,
-        (NOT_RELEVANT, "No", "Tube", "Biopsy forceps", "Polyp snare", "Metal clip", "Injection needle"),
+        id=12,
+        text="Are there any abnormalities in the image?",
+        asks="presence",
+        about="abnormality",
+        topic="abnormalities",
+        label="abnormalities",
+        known=("Polyp", "Ulcerative colitis", "Oesophagitis", "Barretts", "No"),
+        takes_a_set=True,
     ),
     Question(
-        15,
-        "Where in the image is the anatomical landmark?",
-        Kind.SET,
-        (NOT_RELEVANT, *_LANDMARK_LOCATIONS),
+        id=13,
+        text="Are there any anatomical landmarks in the image?",
+        asks="presence",
+        about="landmark",
+        topic="landmarks",
+        label="landmarks",
+        known=(NOT_RELEVANT, "No", "Z-line", "Cecum", "Pylorus", "Ileum"),
+        takes_a_set=True,
     ),
     Question(
-        16,
-        "What is the size of the polyp?",
-        Kind.SET,
-        (NOT_RELEVANT, "< 5mm", "5-10mm", "11-20mm", ">20mm"),
+        id=14,
+        text="Are there any instruments in the image?",
+        asks="presence",
+        about="instrument",
+        topic="instruments",
+        label="instruments",
+        known=(NOT_RELEVANT, "No", "Tube", "Biopsy forceps", "Polyp snare", "Metal clip", "Injection needle"),
+        takes_a_set=True,
     ),
     Question(
-        17,
-        "What type of polyp is present?",
-        Kind.SET,
-        (NOT_RELEVANT, "Paris ip", "Paris is", "Paris iia"),
+        id=15,
+        text="Where in the image is the anatomical landmark?",
+        asks="location",
+        about="landmark",
+        topic="where landmark",
+        label="landmark: place",
+        known=(NOT_RELEVANT, *_LANDMARK_LOCATIONS),
+        takes_a_set=True,
+        keeps_order=True,
+    ),
+    Question(
+        id=16,
+        text="What is the size of the polyp?",
+        asks="size",
+        about="polyp",
+        topic="size",
+        label="polyp: size",
+        known=(NOT_RELEVANT, "< 5mm", "5-10mm", "11-20mm", ">20mm"),
+        takes_a_set=True,
+    ),
+    Question(
+        id=17,
+        text="What type of polyp is present?",
+        asks="kind",
+        about="polyp",
+        topic="type",
+        label="polyp: type",
+        known=(NOT_RELEVANT, "Paris ip", "Paris is", "Paris iia"),
+        takes_a_set=True,
     ),
 )
 
-# Rows of the development set that belong to the segmentation task; task 1 leaves them out.
+# Task 2, segmentation: the AnswerType of its rows in the development set, and the ids of its questions.
 SEGMENTATION_TYPE = "segmentation"
-
-
-@lru_cache(maxsize=1 << 10)  # a file asks the same questions of every image
-def normalised(text: str) -> str:
-    """A question without what spelling varies in: case and white space."""
-    return " ".join(text.split()).casefold()
-
-
-_BY_TEXT = {normalised(spelling): question for question in QUESTIONS for spelling in (question.text, *question.aliases)}
-
-
-def find_question(text: str) -> Question | None:
-    """The question that `text` spells, by its own string or an alias; None if it is not in the bank."""
-    return _BY_TEXT.get(normalised(text))
-
-
-_LITTLE_WORD = 3  # letters: of, the, is
-
-
-def choose_question(text: str) -> Question:
-    """The question that a person means: by its number, by its text or an alias, or by a part that no other one has;
-    else by the words of some length that are in it, whole or begun: "color of the abnorm".
-
-    Raises:
-        UsageError: none is meant, or several are, which are listed.
-    """
-    plain = normalised(text)
-    if plain.isdecimal():
-        if int(plain) < len(QUESTIONS):
-            return QUESTIONS[int(plain)]
-        raise UsageError(f"question {plain}: they are numbered from 0 to {len(QUESTIONS) - 1}")
-    if (exact := find_question(plain)) is not None:
-        return exact
-    spelt = [(question, normalised("\n".join([question.text, *question.aliases]))) for question in QUESTIONS]
-    words = [rf"\b{re.escape(word)}" for word in plain.split() if len(word) > _LITTLE_WORD]
-    meant = [question for question, spellings in spelt if plain in spellings]
-    meant = meant or [q for q, spellings in spelt if words and all(re.search(word, spellings) for word in words)]
-    if len(meant) == 1:
-        return meant[0]
-    what = f"{len(meant)} questions have {text!r} in them" if meant else f"no question has {text!r} in it"
-    listed = [f"{question.id:>3}  {question.text}" for question in meant or QUESTIONS]
-    raise UsageError("\n".join([f"{what}; the number alone is enough:", *listed]))
+SEGMENTATION_IDS = (18, 19)

@@ -1,4 +1,4 @@
-"""Whether answers given with a probability of 0.8 are right eight times of ten (Guo et al. 2017)."""
+"""Calibration: whether answers with a probability of 0.8 are right in 80% of cases (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from imageclef_vqa.evaluation.estimates import Interval, interval_of, share_interval
-from imageclef_vqa.evaluation.metrics import PairAnswers, members
-from imageclef_vqa.evaluation.uncertainty import Draws, clusters_of
+from imageclef_vqa.evaluation.metrics import PairAnswers, members, ratio
+from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of
+from imageclef_vqa.statistics import confidence_bins, expected_calibration_error
 
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of like probability: their mean probability, the share that is right, and its 95% interval."""
+    """Answers of similar probability: the mean probability, the accuracy with its 95% interval, and their number."""
 
     confidence: float
     accuracy: float
@@ -26,10 +27,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Bins of about as many answers each, the least sure first.
-
-    `error` is the expected calibration error: the mean distance of the two, weighted by pairs.
-    """
+    """The bins in order of confidence; `error` is the expected calibration error, which always uses ten bins."""
 
     bins: tuple[Bin, ...]
     error: float
@@ -43,35 +41,27 @@ def calibrate(
     bins: int = 10,
     resamples: int = _RESAMPLES,
 ) -> Calibration | None:
-    """The calibration of the answers that have a gold answer and a probability; None if there are none.
+    """The calibration of all answers that have a gold answer and a probability; None if there are none.
 
-    Without `resamples` there are no intervals.
+    `groups` are near-duplicates, as in `score_answers`. With `resamples=0` there are no intervals.
     """
     pairs = [pair for pair in gold if pair in given and pair in probabilities]
     if not pairs:
         return None
     confidence = np.array([probabilities[pair] for pair in pairs])
-    right = np.array([members(given[pair]) == members(gold[pair]) for pair in pairs], dtype=np.float64)
+    correct = np.array([members(given[pair]) == members(gold[pair]) for pair in pairs])
     row_of = {image_id: row for row, image_id in enumerate(dict.fromkeys(image_id for image_id, _ in pairs))}
     rows = np.array([row_of[image_id] for image_id, _ in pairs])
-    draws = Draws(clusters_of(list(row_of), groups), resamples=resamples)
-    parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), bins) if len(part)]
-    hits, sizes = np.zeros((len(row_of), len(parts))), np.zeros((len(row_of), len(parts)))
-    for column, part in enumerate(parts):
-        np.add.at(hits[:, column], rows[part], right[part])
-        np.add.at(sizes[:, column], rows[part], 1.0)
-    drawn, drawn_sizes = draws.sums(hits), draws.sums(sizes)
-    samples = np.divide(drawn, drawn_sizes, out=np.full(drawn.shape, np.nan), where=drawn_sizes > 0)
-    found = tuple(
-        Bin(
-            confidence=float(confidence[part].mean()),
-            accuracy=float(right[part].mean()),
-            interval=share_interval(interval_of(samples[:, column]), int((sizes[:, column] > 0).sum()))
-            if resamples and draws.count > 1
-            else None,
-            pairs=len(part),
-        )
-        for column, part in enumerate(parts)
-    )
-    error = sum(each.pairs * abs(each.accuracy - each.confidence) for each in found) / len(pairs)
-    return Calibration(found, error)
+    bootstrap = Bootstrap(clusters_of(list(row_of), groups), resamples=resamples)
+    bin_of = confidence_bins(confidence, bins)
+    found = []
+    for number in range(bin_of.max() + 1):
+        own, interval = bin_of == number, None
+        if resamples and bootstrap.num_clusters > 1:
+            hits, sizes = np.zeros((2, len(row_of), 1))
+            np.add.at(hits[:, 0], rows[own], correct[own])
+            np.add.at(sizes[:, 0], rows[own], 1.0)
+            samples = ratio(bootstrap.sums(hits), bootstrap.sums(sizes))[:, 0]
+            interval = share_interval(interval_of(samples), len(np.unique(rows[own])))
+        found.append(Bin(float(confidence[own].mean()), float(correct[own].mean()), interval, int(own.sum())))
+    return Calibration(tuple(found), expected_calibration_error(confidence, correct))

@@ -29,7 +29,7 @@ def describe(pixels: NDArray[np.uint8]) -> Floats:
 
 def describe_turned(pixels: NDArray[np.uint8]) -> Floats:
     """Features [turns, i, f] of `pixels` in all eight ways to turn and mirror a square, the first as they are."""
-    return np.stack([describe(np.stack([View(turn=turn).of(image) for image in pixels])) for turn in range(TURNS)])
+    return np.stack([describe(np.stack([View(turn=turn).apply(image) for image in pixels])) for turn in range(TURNS)])
 
 
 def _describe(pixels: NDArray[np.uint8]) -> Floats:

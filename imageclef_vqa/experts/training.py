@@ -29,12 +29,13 @@ from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
 from imageclef_vqa.editions import learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sole_writer, write_json, write_text
-from imageclef_vqa.models.resnet34 import build_expert, start_from
+from imageclef_vqa.experts.resnet34_start import start_from
+from imageclef_vqa.files import sha256, sole_writer, write_json, write_text
+from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.progress import track
-from imageclef_vqa.training.checkpoint import file_hash, fingerprint
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 NAME = "resnet34"
@@ -113,7 +114,7 @@ def train_experts(
                 seed=seed,
                 data=dataset.fingerprint,
                 training_images=fingerprint(*split.train(fold)),
-                weights=None if weights is None else fingerprint(*map(file_hash, open_source(weights).files)),
+                weights=None if weights is None else fingerprint(*map(sha256, open_source(weights).files)),
             )
             folder = workspace.expert(NAME) / ("shared" if shared else f"question{group[0]}")
             kept = f"the last epoch that was saved in {workspace.shown(folder)} is whole"

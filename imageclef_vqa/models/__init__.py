@@ -1,1 +1,1 @@
-"""The parts of BLIP-2, their sizes and their weights: tensors only, no questions."""
+"""The parts of BLIP-2: sizes and layers. Tensors only: no questions, no files of weights."""

@@ -14,7 +14,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def tanh_gelu(x: Tensor) -> Tensor:
-    """The GELU by a tanh, as BERT's and T5's first code had it."""
+    """The tanh approximation of the GELU, as in the original code of BERT and T5."""
     return F.gelu(x, approximate=True)
 
 

@@ -3,7 +3,7 @@
     pixels ─ vision ─► patches ─ Q-Former ─► queries ─ projection ─► visual tokens ┐
                                                                         question ──┴─ language model ─► answer
 
-The Q-Former does not see the question: an image's visual tokens serve all its questions and are made once.
+The Q-Former does not see the question: all questions about an image share its visual tokens.
 
 i images, n pairs of image and question, p patches, q queries, t question tokens, a answer tokens, w width of the
 language model.
@@ -15,17 +15,17 @@ from typing import Any
 
 from paddle import Tensor, nn
 
-from imageclef_vqa.models.language import Language, build_language
+from imageclef_vqa.models.language import Language
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.qformer import QFormer
 from imageclef_vqa.models.vision import VisionTransformer
 
 
 class Blip2(nn.Layer):
-    """Images with their questions → the probability of each answer token.
+    """Images with their questions → the log-probability of each answer token.
 
-    With `share_prefix` the language model, too, reads an image once for all its questions: visual tokens then see each
-    other, but no question. A model must answer as it was trained.
+    With `share_prefix`, the language model also reads an image once for all its questions: visual tokens then see each
+    other, but no question. It must be set as it was in training.
     """
 
     share_prefix = False
@@ -36,14 +36,14 @@ class Blip2(nn.Layer):
         self.vision = VisionTransformer(preset.vision)
         self.qformer = QFormer(preset.qformer)
         self.projection = nn.Linear(preset.qformer.width, preset.language.width)
-        self.language = language or build_language(preset.language)
+        self.language = language or preset.language.build()
 
     def visual_tokens(self, pixels: Tensor) -> Tensor:
-        """Pixels [i, 3, h, w] → soft words for the language model [i, q, w]."""
-        return self.look(self.vision(pixels))
+        """Pixels [i, 3, h, w] → visual tokens for the language model [i, q, w]."""
+        return self.encode_patches(self.vision(pixels))
 
-    def look(self, patches: Tensor) -> Tensor:
-        """Patches [i, p, d] → soft words for the language model [i, q, w]."""
+    def encode_patches(self, patches: Tensor) -> Tensor:
+        """Patches [i, p, d] → visual tokens for the language model [i, q, w]."""
         return self.projection(self.qformer(patches))
 
     def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
@@ -55,6 +55,6 @@ class Blip2(nn.Layer):
     def forward(
         self, pixels: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor, answer: Tensor
     ) -> Tensor:
-        """Log-probability of each answer token [n, a], given image, question and the answer so far."""
+        """Log-probability of each answer token [n, a], given image, question and the tokens before it."""
         memory = self.read(self.visual_tokens(pixels), image_of_pair, question, question_mask)
         return self.language.answer_log_probs(memory, answer)

@@ -1,7 +1,7 @@
-"""Dropout that does not depend on how a batch is cut up.
+"""Dropout that does not depend on how a batch is split.
 
-A batch may be computed in parts, one after another or on several devices. Each part draws for the whole batch and takes
-its own rows, so that the parts together drop what one device would have dropped.
+A batch may be computed in parts, one after another or on several devices. Each part draws the mask of the whole batch
+and takes its own rows, so that all parts together drop what one device would have dropped.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ _rows: tuple[np.ndarray, int] | None = None
 
 
 @contextmanager
-def rows_at_hand(places: np.ndarray, total: int) -> Iterator[None]:
-    """Within the block, row r of what is dropped from is row `places[r]` of `total`."""
+def batch_rows(indices: np.ndarray, total: int) -> Iterator[None]:
+    """Within the block, row r of a tensor is row `indices[r]` of a batch of `total` rows."""
     global _rows
-    before, _rows = _rows, None if len(places) == total else (places, total)
+    before, _rows = _rows, None if len(indices) == total else (indices, total)
     try:
         yield
     finally:
         _rows = before
 
 
-def drop(x: Tensor, share: float) -> Tensor:
-    """x [n, …] with each number dropped with probability `share`, and the others made larger to make up for it."""
-    if _rows is None or not share:
-        return nn.functional.dropout(x, share)
-    places, total = _rows
-    kept = nn.functional.dropout(paddle.ones([total, *x.shape[1:]], dtype=x.dtype), share)
-    return x * kept.index_select(paddle.to_tensor(places))
+def drop(x: Tensor, rate: float) -> Tensor:
+    """Dropout with probability `rate` on x [n, …]; what is kept is scaled by 1 / (1 - rate)."""
+    if _rows is None or not rate:
+        return nn.functional.dropout(x, rate)
+    indices, total = _rows
+    mask = nn.functional.dropout(paddle.ones([total, *x.shape[1:]], dtype=x.dtype), rate)
+    return x * mask.index_select(paddle.to_tensor(indices))
 
 
 class Dropout(nn.Layer):
     """`drop` in training."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.share = share
+        self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return drop(x, self.share) if self.training else x
+        return drop(x, self.rate) if self.training else x

@@ -1,4 +1,4 @@
-"""What stage 1 puts on top of the Q-Former: contrast, match and write (BLIP-2, figure 2). Dropped after stage 1.
+"""Stage 1's heads on the Q-Former, for its losses itc, itm and itg (BLIP-2, figure 2). Stage 2 does not use them.
 
 n sequences, q queries, t text tokens, d width of the Q-Former, s shared width, v vocabulary.
 """
@@ -11,13 +11,13 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.activations import ACTIVATIONS
-from imageclef_vqa.models.presets import QFormerConfig
+from imageclef_vqa.models.configs import QFormerConfig
 
 
 class PretrainingHeads(nn.Layer):
-    """Three heads, and the tokens with which text begins: one to read it, one to write it.
+    """Heads for itc, itm and itg, and the first tokens of text: one for text that is read, one for text to write.
 
-    Where `begin` does not give the two tokens, they are the last ids of the Q-Former's vocabulary.
+    `begin` gives these two tokens; by default they are the last two ids of the Q-Former's vocabulary.
     """
 
     def __init__(self, config: QFormerConfig, begin: tuple[int, int] | None = None) -> None:
@@ -25,7 +25,7 @@ class PretrainingHeads(nn.Layer):
         self.read_token, self.write_token = begin or (config.vocabulary - 2, config.vocabulary - 1)
         self.image_to_shared = nn.Linear(config.width, config.shared_width)
         self.text_to_shared = nn.Linear(config.width, config.shared_width)
-        # The similarity's inverse temperature, learnt in log (CLIP, section 2.5).
+        # The logarithm of the inverse temperature (CLIP, section 2.5).
         self.log_scale = self.create_parameter([1], default_initializer=nn.initializer.Constant(math.log(1 / 0.07)))
         self.matching = nn.Linear(config.width, 2)
         self.activate = ACTIVATIONS[config.activation]
@@ -34,12 +34,12 @@ class PretrainingHeads(nn.Layer):
         self.word_bias = self.create_parameter([config.vocabulary], is_bias=True)
 
     def begin_reading(self, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Text and mask [n, 1 + t], a token in front whose state stands for the whole."""
-        return _put_in_front(self.read_token, text, mask)
+        """Text and mask [n, 1 + t]; the state of the added first token represents the whole text."""
+        return _prepend(self.read_token, text, mask)
 
     def begin_writing(self, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Text and mask [n, 1 + t], the token in front that asks for the first word."""
-        return _put_in_front(self.write_token, text, mask)
+        """Text and mask [n, 1 + t]; the added first token asks for the first word."""
+        return _prepend(self.write_token, text, mask)
 
     @property
     def scale(self) -> Tensor:
@@ -47,19 +47,19 @@ class PretrainingHeads(nn.Layer):
         return self.log_scale.clip(max=math.log(100.0)).exp()
 
     def shared_image(self, queries: Tensor) -> Tensor:
-        """Queries in the shared space, each of length 1: [i, q, s]."""
+        """itc: queries in the shared space [i, q, s], each of norm 1."""
         return nn.functional.normalize(self.image_to_shared(queries), axis=-1)
 
     def shared_text(self, text: Tensor) -> Tensor:
-        """Text by its first token in the shared space, of length 1: [n, s]."""
+        """itc: text in the shared space [n, s], by its first token, of norm 1."""
         return nn.functional.normalize(self.text_to_shared(text[:, 0]), axis=-1)
 
     def match(self, queries: Tensor) -> Tensor:
-        """Logits [n, 2] for "does not belong" and "belongs", the mean over the queries."""
+        """itm: logits [n, 2] for "does not match" and "matches", the mean over the queries."""
         return self.matching(queries).mean(axis=1)
 
     def next_word(self, states: Tensor, words: Tensor) -> Tensor:
-        """Logits [n, t, v] of the word after each state [n, t, d]; the embedding `words` [v, d] is the output layer."""
+        """itg: logits [n, t, v] of the token after each state [n, t, d]; `words` [v, d] is the Q-Former's embedding."""
         states = self.transform_norm(self.activate(self.transform(states)))
         return paddle.matmul(states, words, transpose_y=True) + self.word_bias
 
@@ -69,6 +69,6 @@ def cosine(image: Tensor, text: Tensor) -> Tensor:
     return paddle.matmul(image, text, transpose_y=True).max(axis=1)
 
 
-def _put_in_front(token: int, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _prepend(token: int, text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     first = paddle.full([text.shape[0], 1], token, dtype=text.dtype)
     return paddle.concat([first, text], axis=1), paddle.concat([paddle.ones_like(mask[:, :1]), mask], axis=1)

@@ -1,9 +1,9 @@
-"""The image encoder: a Vision Transformer with a class token, norms before each part, and one over what leaves.
+"""The image encoder: a Vision Transformer with a class token, norms before each part, and a norm at the end.
 
-What differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14 is in `VisionConfig`. BLIP-2 takes the features that enter
-their last layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
+`VisionConfig` holds what differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14. BLIP-2 takes the input of their last
+layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
-i images, p patches, d width; a picture is [i, 3, h, w], normalised with CLIP's mean and deviation.
+i images, p patches, d width; pixels are [i, 3, h, w], normalised with CLIP's mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from paddle.distributed.fleet.utils import recompute
 
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
+from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.dropout import Dropout
-from imageclef_vqa.models.presets import VisionConfig
 
 # CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -26,7 +26,7 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def normalise(pixels: np.ndarray) -> Tensor:
-    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with CLIP's mean and deviation."""
+    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with CLIP's mean and standard deviation."""
     planes = pixels.transpose(0, 3, 1, 2).astype("float32", order="C")
     planes /= 255.0
     planes -= np.array(PIXEL_MEAN, "float32")[:, None, None]
@@ -47,7 +47,7 @@ class VisionTransformer(nn.Layer):
         self.patch_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon) if config.patch_norm else None
         last = max(config.layers - 1, 1)
         self.layers = nn.LayerList(
-            [VisionLayer(config, config.drop_path * number / last) for number in range(config.layers)]
+            [VisionLayer(config, config.drop_path * index / last) for index in range(config.layers)]
         )
         self.norm = nn.LayerNorm(config.width, epsilon=config.final_norm_epsilon)
 
@@ -63,11 +63,11 @@ class VisionTransformer(nn.Layer):
 
 
 class VisionLayer(nn.Layer):
-    """Attention, then a perceptron, each normed before and added after; `drop` is how often a picture skips one."""
+    """Attention, then an MLP, each normed before and added after; an image skips one with probability `drop_path`."""
 
-    def __init__(self, config: VisionConfig, drop: float = 0.0) -> None:
+    def __init__(self, config: VisionConfig, drop_path: float) -> None:
         super().__init__()
-        self.heads, self.drop_path = config.heads, Dropout(drop)
+        self.heads, self.drop_path = config.heads, Dropout(drop_path)
         self.activate = ACTIVATIONS[config.activation]
         self.attention_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon)
         self.qkv = nn.Linear(config.width, 3 * config.width, bias_attr=None if config.qkv_bias else False)
@@ -78,12 +78,12 @@ class VisionLayer(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.attention_norm(x)).chunk(3, axis=-1)
-        x = x + self._dropped(self.attention_out(attend(q, k, v, self.heads)))
-        return x + self._dropped(self.mlp_out(self.activate(self.mlp_in(self.mlp_norm(x)))))
+        x = x + self._skipped(self.attention_out(attend(q, k, v, self.heads)))
+        return x + self._skipped(self.mlp_out(self.activate(self.mlp_in(self.mlp_norm(x)))))
 
-    def _dropped(self, x: Tensor) -> Tensor:
-        """Stochastic depth (Huang et al. 2016): nothing for some pictures, and more for the others instead."""
-        if not self.training or self.drop_path.share == 0.0:
+    def _skipped(self, x: Tensor) -> Tensor:
+        """Stochastic depth (Huang et al. 2016): zero for some images, scaled up for the others."""
+        if not self.training or self.drop_path.rate == 0.0:
             return x
         return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
@@ -91,12 +91,12 @@ class VisionLayer(nn.Layer):
 def resize_positions(positions: np.ndarray, patches: int) -> np.ndarray:
     """Position embeddings [1, 1 + p, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
 
-    The class token's stays. In float32 on the CPU: Ascend has no bicubic kernel.
+    The class token's stays as it is. Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
     old, new = round((positions.shape[1] - 1) ** 0.5), round(patches**0.5)
     grid = positions[:, 1:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
-    place = paddle.CPUPlace()
-    resized = nn.functional.interpolate(paddle.to_tensor(grid, place=place), size=[new, new], mode="bicubic")
+    on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
+    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic")
     flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
     return np.concatenate([positions[:, :1].astype("float32"), flat], axis=1)
 
@@ -107,17 +107,15 @@ def _linear_stem(config: VisionConfig) -> nn.Layer:
 
 
 def _convolutional_stem(config: VisionConfig) -> nn.Layer:
-    """Halve the picture until one pixel stands for a patch, doubling the channels up to the width."""
-    halvings = config.patch_size.bit_length() - 1
-    channels = [3, *(max(config.width >> (halvings - 1 - step), 16) for step in range(halvings))]
+    """Halve the image until one pixel stands for a patch; each convolution doubles the channels, up to the width."""
     blocks: list[nn.Layer] = []
-    for narrow, wide in pairwise(channels):
+    for narrow, wide in pairwise(config.stem_channels):
         blocks += [Convolution(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.GELU()]
-    return nn.Sequential(*blocks, nn.Conv2D(channels[-1], config.width, 1))
+    return nn.Sequential(*blocks, nn.Conv2D(config.stem_channels[-1], config.width, 1))
 
 
 class Convolution(nn.Conv2D):
-    """Paddle's, whose bias takes a CPU twice as long as its products unless it is spread over the picture first."""
+    """Paddle's convolution with an expanded bias: broadcasting it takes a CPU twice as long as the products (3.3.1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.conv2d(x, self.weight, None, self._stride, self._padding, self._dilation)

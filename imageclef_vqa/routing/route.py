@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.data import read_dataset, read_split
-from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.editions import Prediction, question_that, read_predictions, write_predictions
+from imageclef_vqa.errors import MedvqaError, shortened
 from imageclef_vqa.experts.table import LINEAR, fold_of_run, read_answers, runs_of_other_folds
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.routing.apply import apply
@@ -17,7 +17,7 @@ from imageclef_vqa.routing.decisions import HeldOut, Policy, decide
 from imageclef_vqa.routing.evidence import Decision
 from imageclef_vqa.workspace import Workspace
 
-PAPER_QUESTIONS = (16, 17)
+PAPER_QUESTIONS = (question_that("size", "polyp").id, question_that("kind", "polyp").id)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def _for_these_images(predictions: list[Prediction], workspace: Workspace) -> li
     answered, there = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
     if strays := sorted(answered ^ there):
         raise MedvqaError(
-            f"{workspace.predictions('test')} answers other images than there are now: {strays[0]} and "
-            f"{len(strays) - 1} more",
+            f"{workspace.predictions('test')} answers other images than there are now: "
+            f"{', '.join(shortened(strays, 1))}",
             remedy="`medvqa predict` makes it anew",
         )
     return predictions

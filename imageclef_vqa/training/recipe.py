@@ -1,6 +1,6 @@
-"""How a stage is trained: what the paper fixed, what the small preset does in its place, and files that say otherwise.
+"""Recipes: the paper's, the one of preset tiny, and TOML files.
 
-A recipe file is TOML: the preset, and a table per stage. What it leaves out is the paper's.
+A file has the preset, and a table per stage; keys that it leaves out have the paper's values.
 
     preset = "vit-g-glm-6b"
 
@@ -10,97 +10,23 @@ A recipe file is TOML: the preset, and a table per stage. What it leaves out is 
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from imageclef_vqa.checkpoints.folder import FOLDER
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.models.presets import FOLDER, PRESETS
+from imageclef_vqa.training.recipe_keys import Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-
-class Recipe(BaseModel):
-    """One stage of fine-tuning. The defaults are the paper's (section 3.1), its ten-token answers excepted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    # How long.
-    epochs: int = Field(ge=1)
-    max_minutes: float = Field(default=0.0, ge=0)  # stop, as if it were the end, after so many; 0: no limit
-    patience: int = Field(default=0, ge=0)  # stop after so many epochs without a better validation score; 0: never
-    train_on: Literal["train", "all"] = "train"  # "all": the validation images too, for the final fit
-
-    # What a step sees.
-    batch: int = Field(default=16, ge=1)  # images, each with its questions
-    accumulate: int = Field(default=1, ge=1)  # parts that a batch is computed in, one after another
-    questions: int = Field(default=18, ge=1, le=18)  # of an image, drawn anew each time it is seen
-    answer_tokens: int = Field(default=0, ge=0)  # longest answer; 0: as long as the longest of the training fold
-    augment: bool = False  # change pictures at random, where no answer depends on what changes
-    cache_features: bool = True  # frozen vision looks at each picture once
-
-    # How weights move.
-    learning_rate: float = Field(default=1e-4, gt=0)
-    warmup_steps: int = Field(default=1000, ge=0)
-    decay: bool = False  # to zero along a cosine, over all epochs; the paper keeps the rate
-    weight_decay: float = Field(default=1e-4, ge=0)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)  # of the rate, from each vision layer to the one below
-    clip: float = Field(default=1.0, gt=0)  # largest norm of all gradients together
-    ema: float = Field(default=0.0, ge=0, lt=1)  # share that a moving average of the weights keeps at each step
-    freeze_vision: bool = False  # the asterisk in the paper's table 2; stage 1 always does
-
-    # Which losses.
-    answer_weight: float = Field(default=1.0, ge=0)  # of the language model's loss
-    word_weight: float = Field(default=0.0, ge=0)  # of the distance to the words of the answers; `tiny` alone
-
-    # How it is computed.
-    # Of products; what learns is kept in fp32. "auto": the best that the device has.
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    # The language model reads an image's visual tokens once for all its questions; they then see no question.
-    share_prefix: bool = False
-    recompute: bool = False  # vision's activations are made again in the backward pass: less memory, more time
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of `step`, counted from 0, of `steps`."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        if not self.decay:
-            return self.learning_rate
-        along = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
-
-    def contradictions(self, stage: int) -> list[str]:
-        """Keys that do not go together, or not with this stage."""
-        found = []
-        if stage == 1:
-            found += [
-                f"{name}: stage 2 alone knows it"
-                for name in ("questions", "answer_weight", "word_weight", "layer_decay", "share_prefix")
-                if getattr(self, name) != type(self).model_fields[name].default
-            ]
-            if not self.freeze_vision:
-                found.append("freeze_vision: stage 1 never trains vision")
-        elif not self.answer_weight and not self.word_weight:
-            found.append("answer_weight: with word_weight = 0 as well there is no loss to learn from")
-        if self.augment and self.freeze_vision and self.cache_features:
-            found.append(
-                "cache_features: features of a picture that augment changes at random cannot be kept; "
-                "set it to false (vision then runs at every step), or leave augment out"
-            )
-        if self.train_on == "all" and self.patience:
-            found.append("patience: with train_on = all no image is left to validate on")
-        if self.accumulate > self.batch:
-            found.append(f"accumulate: a batch of {self.batch} cannot be computed in {self.accumulate} parts")
-        return found
-
+__all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
 
 Stages = Mapping[int, Recipe]
 
@@ -108,7 +34,7 @@ DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True), 2: Recipe(epochs=5
 # "We set the maximum output length of our model to 10" (paper, section 3.1).
 PAPER: Stages = {stage: recipe.model_copy(update={"answer_tokens": 10}) for stage, recipe in DEFAULT.items()}
 RECIPES: Mapping[str, Stages] = {
-    # Short, because `tiny` starts from rendered scenes; from 6 to 25 epochs make no difference on the real sample.
+    # Few epochs are enough, because `tiny` was pretrained on rendered scenes.
     "tiny": {
         1: Recipe(epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, freeze_vision=True),
         2: Recipe(epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, word_weight=1.0),
@@ -119,12 +45,13 @@ RECIPES: Mapping[str, Stages] = {
 def choose_recipe(
     stage: int, *, preset: str | None = None, recipe: str | None = None, changes: Mapping[str, Any] | None = None
 ) -> tuple[str, Recipe]:
-    """The preset's name and the recipe of `stage`: `recipe` is "paper", a file, or None for the preset's own.
+    """The name of the preset and the recipe of `stage`.
 
-    A preset that is given goes before the file's; every one of the `changes` that is not None before all.
+    `recipe` is "paper", the path of a TOML file, or None for the preset's own recipe. `preset` overrides the file's,
+    and the `changes` that are not None override the recipe's keys.
 
     Raises:
-        UsageError: anything does not fit; all complaints are made at once.
+        UsageError: there is no such file, preset or key, or a value is not valid; all problems are listed.
     """
     named, stages, complaints = _read(Path(recipe)) if recipe and recipe != "paper" else (None, None, [])
     if recipe == "paper":
@@ -132,7 +59,7 @@ def choose_recipe(
     name = preset or named or "tiny"
     base = (stages or RECIPES.get(name, DEFAULT))[stage]
     wanted = {key: value for key, value in (changes or {}).items() if value is not None}
-    # What does not go together is known only where the file could be read.
+    # Contradictions between keys can only be found if the file could be read.
     chosen, faults = _checked(stage, base.model_dump() | wanted, "", together=not complaints)
     if complaints + faults:
         where = "recipe" if recipe in (None, "paper") else recipe
@@ -142,7 +69,7 @@ def choose_recipe(
 
 
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
-    """What a recipe file says, checked as a whole: preset, stages, and everything that is wrong with it."""
+    """Preset and stages of a recipe file, and everything that is wrong with it."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -154,9 +81,9 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     complaints = [f"{key}: unknown; a recipe has preset, [stage1] and [stage2]" for key in content if key not in _TOP]
     preset = content.get("preset")
     if preset is not None and not isinstance(preset, str):
-        complaints.append("preset: must be a text")
+        complaints.append("preset: must be a string")
     elif preset is not None and preset not in (*PRESETS, FOLDER):
-        complaints.append(f"preset: none is called {preset!r}; there are {', '.join((*PRESETS, FOLDER))}")
+        complaints.append(f"preset: unknown, {preset!r}; there are {', '.join((*PRESETS, FOLDER))}")
     stages = {}
     for stage in (1, 2):
         table = content.get(f"stage{stage}", {})
@@ -176,7 +103,7 @@ _TOP = ("preset", "stage1", "stage2")
 def _checked(
     stage: int, content: Mapping[str, Any], prefix: str, *, together: bool = True
 ) -> tuple[Recipe | None, list[str]]:
-    """The recipe, or every complaint about its keys, each under its name; with `together` about their combination."""
+    """The recipe, or every problem with its keys; with `together`, contradictions between them too."""
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:

@@ -7,7 +7,7 @@ from imageclef_vqa.checkpoints.formats.fields import Fields
 from imageclef_vqa.checkpoints.formats.reading import Reading
 from imageclef_vqa.checkpoints.formats.rules import Rule, copy, dropped, linear, norm, under
 from imageclef_vqa.checkpoints.source import Source
-from imageclef_vqa.models.presets import GLMConfig
+from imageclef_vqa.models.configs import GLMConfig
 
 _LAYER = "transformer.layers.#"
 LANGUAGE = under(

@@ -10,7 +10,7 @@ from imageclef_vqa.checkpoints.formats.reading import Reading
 from imageclef_vqa.checkpoints.formats.rules import Rule, dropped, linear, norm, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.activations import ACTIVATIONS
-from imageclef_vqa.models.presets import QFormerConfig, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
 
 _LAYER, _OURS = "vision_model.encoder.layers.#", "vision.layers.#"
 VISION = (

@@ -17,7 +17,7 @@ from imageclef_vqa.checkpoints.formats.reading import Reading
 from imageclef_vqa.checkpoints.formats.rules import Rule, copy, dropped, lead, lead_twice, linear, norm, transpose
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import QFormerConfig, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
 
 _HEAD = 64  # channels of a head with CLIP and BERT
 _EVA_HEAD = 88

@@ -12,7 +12,7 @@ from imageclef_vqa.checkpoints.formats.fields import Fields
 from imageclef_vqa.checkpoints.formats.reading import Reading
 from imageclef_vqa.checkpoints.formats.rules import Rule, copy, transpose, under
 from imageclef_vqa.checkpoints.source import Source
-from imageclef_vqa.models.presets import T5Config
+from imageclef_vqa.models.configs import T5Config
 
 HEAD, WORDS = "lm_head.weight", "shared.weight"
 _FEED_FORWARD = ("relu", "gated-gelu", "gated-silu")

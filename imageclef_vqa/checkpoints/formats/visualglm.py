@@ -15,7 +15,7 @@ from imageclef_vqa.checkpoints.formats.lavis import ABSENT
 from imageclef_vqa.checkpoints.formats.reading import Reading
 from imageclef_vqa.checkpoints.formats.rules import How, Rule, dropped, lead, linear, norm
 from imageclef_vqa.checkpoints.source import Source
-from imageclef_vqa.models.presets import QFormerConfig, VisionConfig
+from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
 
 _VIT, _QFORMER = "image_encoder.vit", "image_encoder.qformer.transformer"
 _EVA = {"num_layers": 39, "hidden_size": 1408, "num_attention_heads": 16, "inner_hidden_size": 6144, "patch_size": 14}

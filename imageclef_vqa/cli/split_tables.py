@@ -1,0 +1,72 @@
+"""What `medvqa split` prints: the paper's Tables 1 and 4 for this data set, the folds, and the certificate."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from imageclef_vqa.data import Dataset, Split
+from imageclef_vqa.data.split import answers_only_in_validation
+from imageclef_vqa.data.statistics import answer_counts, height_counts
+from imageclef_vqa.editions import QUESTIONS
+
+_ANSWERS_SHOWN, _MEMBERS_SHOWN = 3, 3
+
+
+def split_sections(dataset: Dataset, split: Split) -> list[Table | list[str]]:
+    """Tables and lists of lines, in order."""
+    return [_height_table(dataset), _answer_table(dataset), _folds(dataset, split), _certificate(split)]
+
+
+def _height_table(dataset: Dataset) -> Table:
+    table = Table(title="image heights (pixels)", title_justify="left", box=None)
+    counts = height_counts(dataset)
+    for band in counts:
+        table.add_column(band, justify="right")
+    table.add_row(*map(str, counts.values()))
+    return table
+
+
+def _answer_table(dataset: Dataset) -> Table:
+    """The most frequent answers of each question, and its number of distinct sets."""
+    table = Table(title="answers per question", title_justify="left", box=None)
+    table.add_column("id", justify="right")
+    table.add_column("question", no_wrap=True)
+    table.add_column("sets", justify="right")
+    table.add_column("most frequent")
+    for question_id, counts in answer_counts(dataset).items():
+        shown = "   ".join(f"{_short(answer)} {count}" for answer, count in list(counts.items())[:_ANSWERS_SHOWN])
+        table.add_row(str(question_id), QUESTIONS[question_id].text, str(len(counts)), shown or "no answer given")
+    return table
+
+
+def _short(answer: str) -> str:
+    members = answer.split("; ")
+    return answer if len(members) <= _MEMBERS_SHOWN else f"{members[0]}; … ({len(members)})"
+
+
+def _folds(dataset: Dataset, split: Split) -> list[str]:
+    lines = []
+    for fold in range(split.folds):
+        name = f"fold {fold}: " if split.folds > 1 else ""
+        unseen = answers_only_in_validation(dataset, split, fold)
+        remark = "".join(f"; question {q}: {answer!r} never in training" for q, answer in unseen)
+        lines.append(f"{name}{len(split.train(fold))} images train, {len(split.val(fold))} validate{remark}")
+    return lines
+
+
+def _certificate(split: Split) -> list[str]:
+    certificate = split.certificate
+    if certificate.closest is None:
+        closest = "no two images on different sides have close perceptual hashes"
+    else:
+        pair = certificate.closest
+        closest = (
+            f"most similar pair on different sides: {pair.one} and {pair.other} (similarity {pair.similarity:.2f})"
+        )
+    return [
+        f"{certificate.groups} groups of near-duplicates and frames of one examination, the largest of "
+        f"{certificate.largest_group} images",
+        f"{certificate.linked_pairs} pairs belong together: this split separates {certificate.leaked_pairs} of them, "
+        f"a plain random split {certificate.leaked_by_plain_split}",
+        closest,
+    ]

@@ -1,0 +1,88 @@
+"""A language family is its config class, which knows its sizes, its cost, its tokenizer and its layers.
+
+n pairs of image and question, t tokens of a prefix (visual tokens and question), a answer tokens.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from imageclef_vqa.models.configs.arithmetic import NUMBERS_PER_LOGIT
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.language.interface import Language
+    from imageclef_vqa.models.language.tokenizer import Tokenizer
+
+# A beam decodes this many answers per question, each of about this many tokens: few questions need more.
+BEAM, BEAM_TOKENS = 5, 4
+# Rows of a frozen vocabulary that are widened to float32 at once: 134 MB at a width of 4096.
+VOCABULARY_BLOCK = 8192
+
+
+class LanguageConfig(ABC):
+    """What every family's config has beside its sizes."""
+
+    kind: ClassVar[str]  # its name in the `config.json` of a folder of weights
+    tokenizer_file: ClassVar[str]  # the name under which every publisher stores its tokenizer
+    encoder_decoder: ClassVar[bool]
+    prefix_tokens: ClassVar[int]  # tokens of a prefix beside visual tokens and question
+    vocab_size: int
+    num_layers: int
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Width of the embeddings."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> int:
+        """Layers of all stacks together."""
+
+    @abstractmethod
+    def parameters(self) -> int:
+        """Parameters; a shared tensor counts once."""
+
+    @abstractmethod
+    def largest_matrix(self) -> int:
+        """Numbers of a frozen model that are widened to float32 at once: a matrix, or a block of the vocabulary."""
+
+    @abstractmethod
+    def cache_numbers(self, t: int) -> int:
+        """Numbers that are kept for one question while a beam decodes its answers, which share its prefix."""
+
+    def flops(self, n: int, t: int, a: int) -> float:
+        """Operations of a forward pass over prefix and answer, all answer tokens at once."""
+        return float(n * (self._layer_flops(t, a) + 2 * a * self.width * self.vocab_size))
+
+    def activations(self, n: int, t: int, a: int, *, stored: bool) -> float:
+        """Numbers that a forward pass keeps for the backward pass; the factors are measured (see `VisionConfig`).
+
+        A frozen model that is `stored` below float32 keeps fewer: a product with a widened matrix keeps no input.
+        """
+        logits = NUMBERS_PER_LOGIT * n * a * self.vocab_size
+        return self._layer_activations(n, t, a, stored) + logits + 2 * n * t * self.width
+
+    @abstractmethod
+    def with_one_layer(self) -> LanguageConfig:
+        """The config of one layer per stack: what exists at once where nothing is kept."""
+
+    @abstractmethod
+    def build(self) -> Language:
+        """The language model with random weights; imports Paddle."""
+
+    @abstractmethod
+    def read_tokenizer(self, folder: Path) -> Tokenizer:
+        """The tokenizer in a folder of weights.
+
+        Raises:
+            MedvqaError: its file is missing or damaged.
+        """
+
+    @abstractmethod
+    def _layer_flops(self, t: int, a: int) -> int: ...
+
+    @abstractmethod
+    def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float: ...

@@ -1,0 +1,105 @@
+"""T5: an encoder for visual tokens and question, a decoder for the answer. Letters as in `language.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from imageclef_vqa.models.configs.arithmetic import attention_flops
+from imageclef_vqa.models.configs.language import BEAM, BEAM_TOKENS, VOCABULARY_BLOCK, LanguageConfig
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.language.interface import Language
+    from imageclef_vqa.models.language.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Config(LanguageConfig):
+    """Sizes of a T5 (Raffel et al. 2020, section 3.1.1), under the names of its `config.json`."""
+
+    kind: ClassVar[str] = "t5"
+    tokenizer_file: ClassVar[str] = "spiece.model"
+    encoder_decoder: ClassVar[bool] = True
+    prefix_tokens: ClassVar[int] = 0
+
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_decoder_layers: int
+    num_heads: int
+    feed_forward_proj: Literal["relu", "gated-gelu", "gated-silu"] = "relu"
+    tie_word_embeddings: bool = True
+    scale_decoder_outputs: bool | None = None  # by 1/√d_model, before the head; None: if embeddings are tied
+    dropout_rate: float = 0.1
+    layer_norm_epsilon: float = 1e-6
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+
+    @property
+    def width(self) -> int:
+        return self.d_model
+
+    @property
+    def blocks(self) -> int:
+        return self.num_layers + self.num_decoder_layers
+
+    @property
+    def scales(self) -> bool:
+        """Whether the decoder's states are scaled before the head (Mesh TensorFlow's convention)."""
+        return self.tie_word_embeddings if self.scale_decoder_outputs is None else self.scale_decoder_outputs
+
+    @property
+    def _inner(self) -> int:
+        """Channels of all heads."""
+        return self.num_heads * self.d_kv
+
+    @property
+    def _mlp_matrices(self) -> int:
+        return 2 if self.feed_forward_proj == "relu" else 3
+
+    def parameters(self) -> int:
+        d = self.d_model
+        attention = 4 * d * self._inner + d  # no biases; a norm has one tensor
+        mlp = self._mlp_matrices * d * self.d_ff + d
+        relative = self.relative_attention_num_buckets * self.num_heads
+        encoder = self.num_layers * (attention + mlp) + relative + d
+        decoder = self.num_decoder_layers * (2 * attention + mlp) + relative + d
+        return encoder + decoder + self.vocab_size * d * (1 if self.tie_word_embeddings else 2)
+
+    def largest_matrix(self) -> int:
+        tokens = min(self.vocab_size, VOCABULARY_BLOCK) if self.tie_word_embeddings else self.vocab_size
+        return self.width * max(self.d_ff, self._inner, tokens)
+
+    def cache_numbers(self, t: int) -> int:
+        per_token = 2 * self.num_decoder_layers * self._inner
+        return t * (self.d_model + per_token) + BEAM * BEAM_TOKENS * per_token
+
+    def with_one_layer(self) -> T5Config:
+        return replace(self, num_layers=1, num_decoder_layers=1)
+
+    def build(self) -> Language:
+        from imageclef_vqa.models.language.t5 import T5
+
+        return T5(self)
+
+    def read_tokenizer(self, folder: Path) -> Tokenizer:
+        from imageclef_vqa.models.language.tokenizer import Tokenizer
+
+        return Tokenizer(folder / self.tokenizer_file)
+
+    def _layer_flops(self, t: int, a: int) -> int:
+        d, inner = self.d_model, self._inner
+        mlp = self._mlp_matrices * d * self.d_ff
+        encoder = 2 * t * (4 * d * inner + mlp) + attention_flops(t, t, inner)
+        decoder = 2 * a * (6 * d * inner + mlp) + 2 * t * 2 * d * inner + attention_flops(a, a + t, inner)
+        return self.num_layers * encoder + self.num_decoder_layers * decoder
+
+    def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float:
+        d, inner, m, h = self.d_model, self._inner, self.d_ff, self.num_heads
+        mlp = ((2 if self.feed_forward_proj == "relu" else 7) - stored) * m
+        encoder = n * t * ((6 - 2 * stored) * d + (4 - stored) * inner + mlp) + 2 * n * h * t * t
+        decoder = n * a * ((9 - 3 * stored) * d + (6 - 2 * stored) * inner + mlp) + 2 * n * h * a * (a + t)
+        return self.num_layers * encoder + self.num_decoder_layers * (decoder + 2 * n * t * inner)

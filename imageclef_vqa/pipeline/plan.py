@@ -1,0 +1,61 @@
+"""What a stage of one or all presets needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from imageclef_vqa.devices import Precision
+from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.evaluation.paper import PARAMETERS
+from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.planning import Stage, Workload, summarise
+from imageclef_vqa.training.recipe import choose_recipe
+
+
+def plan(
+    presets: Sequence[str],
+    stage: Stage,
+    *,
+    memory: float,
+    rate: float,
+    image_size: int | None = None,
+    recompute: bool = False,
+    questions: int | None = None,
+    batch: int | None = None,
+    accumulate: int | None = None,
+    epochs: int | None = None,
+    freeze_vision: bool = False,
+    images: int = 1800,
+    precision: Precision = "fp32",
+    language_bits: int = 16,
+    devices: int = 1,
+) -> list[dict[str, Any]]:
+    """Parameters, memory, operations and time of a stage, for each preset; nothing is fetched or allocated.
+
+    `memory` is a device's in bytes, `rate` its sustained operations per second. What is None is the recipe's.
+
+    Raises:
+        UsageError: an option does not fit the preset, the recipe or the stage.
+    """
+    changes = {"batch": batch, "accumulate": accumulate, "epochs": epochs}
+    if stage == "2":
+        changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
+    summaries = []
+    for name in presets:
+        preset = find_preset(name)
+        size, patch = image_size or preset.vision.image_size, preset.vision.patch_size
+        if size % patch:
+            raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {patch} pixels")
+        preset = replace(preset, vision=replace(preset.vision, image_size=size, recompute=recompute))
+        conditions = {"images": images, "precision": precision, "language_bits": language_bits, "devices": devices}
+        if stage == "predict":
+            asked = questions or len(QUESTIONS)
+            workload = Workload(preset=preset, stage=stage, questions=asked, **conditions)  # type: ignore[arg-type]
+        else:
+            _, recipe = choose_recipe(int(stage), preset=name, changes=changes)
+            workload = recipe.workload(preset, int(stage), **conditions)
+        summaries.append(summarise(workload, memory, rate, PARAMETERS.get(name)))
+    return summaries
