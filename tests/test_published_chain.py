@@ -124,7 +124,7 @@ def test_a_folder_of_other_sizes_than_the_preset_is_refused_and_told_how(folder,
     convert(open_source(PARITY / "blip2_retrieval"), half)
     done = finetune(workspace, half, 1, "--preset", "folder")
     assert done.exit_code == 1
-    assert "is no BLIP-2: it has no language" in done.stderr
+    assert "is not a BLIP-2: it has no language" in done.stderr
 
 
 def test_wordpiece_cuts_words_as_bert_does(tmp_path):
