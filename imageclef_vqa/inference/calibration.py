@@ -1,8 +1,8 @@
-"""Honest probabilities: one temperature per run, fitted on the validation fold (Guo et al. 2017, temperature scaling).
+"""Temperature scaling (Guo et al. 2017): one temperature per run, fitted on the validation fold.
 
-The temperature bends an answer's probability among all allowed answers, p^(1/T) over its sum, and leaves their order:
-no answer changes. What it does to the expected calibration error is told cross-fitted: every part of the validation
-fold is judged by the temperature of the others, and near-duplicates lie in one part.
+The temperature changes an answer's probability among all allowed answers to p^(1/T), normalised. Their order stays, so
+no answer changes. The effect on the expected calibration error is cross-fitted: each part of the validation fold is
+evaluated with the temperature fitted on the other parts, and near-duplicates are in the same part.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from imageclef_vqa.statistics import expected_calibration_error
 
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
-_LEAST = 1e-6  # the probability of what cannot be said, so that one such label does not decide alone
+_MIN_PROBABILITY = 1e-6  # bounds the loss of a label outside the vocabulary
 
 
 class Calibration(BaseModel):
-    """`work/<run>/calibration.json`: the temperature for the answers of `model`, and what it does, cross-fitted.
+    """`work/<run>/calibration.json`: the temperature for the answers of `model`, and its cross-fitted effect.
 
-    `error` is the expected calibration error of the answers given, `nll` the mean negative log-likelihood of the
-    gold answers, each before and after.
+    `error` is the expected calibration error of the chosen answers, `nll` the mean negative log-probability of the gold
+    answers, each before and after.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,28 +41,28 @@ class Calibration(BaseModel):
     nll: tuple[float, float]
 
 
-class Judged(NamedTuple):
-    """A pair with gold answers: what was ranked, the gold, and the group of near-duplicates that its image is in."""
+class LabelledPair(NamedTuple):
+    """A pair with its gold answers and the group of near-duplicates of its image."""
 
     ranked: Ranked
     gold: tuple[str, ...]
     group: int
 
 
-def temper(ranked: Ranked, temperature: float) -> Ranked:
-    """The same answers with their probabilities bent by `temperature`, still shares of all allowed answers.
+def apply_temperature(ranked: Ranked, temperature: float) -> Ranked:
+    """The same answers with probabilities scaled by `temperature`, normalised over all allowed answers.
 
-    What is not listed counts as so many answers as likely as the last listed one as make up the missing probability.
+    The probability missing from the list is taken to be that of answers as likely as the last one listed.
     """
     if temperature == 1.0:
         return ranked
-    weights, rest = _bend(np.array([p for _, p in ranked]), np.array([temperature]))
+    weights, rest = _scale(np.array([p for _, p in ranked]), np.array([temperature]))
     total = weights.sum() + rest.sum()
     return tuple((answers, float(p)) for (answers, _), p in zip(ranked, weights[0] / total, strict=True))
 
 
-def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
-    """The temperature with the lowest NLL; 1, which changes nothing, if cross-fitting does not confirm a gain."""
+def calibrate(pairs: Iterable[LabelledPair], model: str) -> Calibration:
+    """The temperature with the smallest NLL, or 1 if that is not better on the other parts (cross-fitting)."""
     pairs = list(pairs)
     nll, confidence = map(np.array, zip(*map(_curves, pairs), strict=True))  # [pair, temperature]
     right = np.array([as_set(pair.ranked[0][0]) == as_set(pair.gold) for pair in pairs])
@@ -83,11 +83,11 @@ def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
     )
 
 
-_NEUTRAL = len(_TEMPERATURES) // 2  # where the temperature is 1
+_NEUTRAL = len(_TEMPERATURES) // 2  # the index of temperature 1
 
 
 def read_calibration(path: Path, model: str) -> Calibration | None:
-    """The calibration of just this model; None if it was not calibrated.
+    """The calibration of this model; None if it was not calibrated.
 
     Raises:
         MedvqaError: the file is damaged.
@@ -97,7 +97,9 @@ def read_calibration(path: Path, model: str) -> Calibration | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa predict --fold val` makes it anew") from error
+        raise MedvqaError(
+            f"{path} is damaged or was written by another version", remedy="`medvqa predict --fold val` writes it again"
+        ) from error
     return found if found.model == model else None
 
 
@@ -109,8 +111,8 @@ def _smallest(nll: np.ndarray) -> int:
     return int(nll.mean(axis=0).argmin())
 
 
-def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [t, l] of l listed answers, and of all others together [t], at t temperatures; not yet shares."""
+def _scale(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unnormalised weights at t temperatures: [t, l] of l listed answers, [t] of all others together."""
     rest, last = _rest(probability), max(float(probability[-1]), 1e-30)
     power = 1.0 / temperatures
     weights = np.maximum(probability, 1e-30)[None, :] ** power[:, None]
@@ -120,21 +122,21 @@ def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray
 
 
 def _rest(probability: np.ndarray) -> float:
-    """The probability of what is not listed."""
+    """The probability of all answers that are not listed."""
     rest = 1.0 - float(probability.sum())
-    # Rounding is no answer: bent by a temperature of 4, 1e-16 would be 1e-4.
+    # A rounding error is no answer: with a temperature of 4, 1e-16 would become 1e-4.
     return rest if rest > 1e-12 else 0.0
 
 
-def _curves(pair: Judged) -> tuple[np.ndarray, np.ndarray]:
-    """NLL of the gold answer, and probability of the given one, at every temperature."""
+def _curves(pair: LabelledPair) -> tuple[np.ndarray, np.ndarray]:
+    """NLL of the gold answer and probability of the likeliest one, at every temperature."""
     probability = np.array([p for _, p in pair.ranked])
-    weights, others = _bend(probability, _TEMPERATURES)
+    weights, others = _scale(probability, _TEMPERATURES)
     total = weights.sum(axis=1) + others
     gold = as_set(pair.gold)
-    place = next((at for at, (answers, _) in enumerate(pair.ranked) if as_set(answers) == gold), None)
-    if place is not None:
-        share = weights[:, place] / total
-    else:  # one of the many that are not listed
+    index = next((i for i, (answers, _) in enumerate(pair.ranked) if as_set(answers) == gold), None)
+    if index is not None:
+        share = weights[:, index] / total
+    else:  # one of the answers that are not listed
         share = others / total / max(1.0, _rest(probability) / max(float(probability[-1]), 1e-30))
-    return -np.log(np.maximum(share, _LEAST)), weights[:, 0] / total
+    return -np.log(np.maximum(share, _MIN_PROBABILITY)), weights[:, 0] / total
