@@ -21,7 +21,7 @@ class Policy(str, Enum):
 
 
 class Expert(str, Enum):
-    linear = "linear"
+    classical = "classical"
     resnet34 = "resnet34"
 
 
@@ -37,7 +37,7 @@ def route(
         list[Expert] | None,
         typer.Option(
             help="Which experts; may be given twice.",
-            show_default="linear, and resnet34 if the run has one; with --policy paper or --weights resnet34",
+            show_default="classical, and resnet34 if the run has one; with --policy paper or --weights resnet34",
         ),
     ] = None,
     weights: Annotated[
@@ -59,6 +59,8 @@ def route(
     """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
+    from imageclef_vqa.experts.answers import CLASSICAL, RESNET34, runs_of_other_folds
+    from imageclef_vqa.experts.classical import answer_images
     from imageclef_vqa.workspace import Workspace
 
     if train_only and apply_only:
@@ -67,10 +69,10 @@ def route(
     default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
     asked = _ids(default if questions is None else questions)
     names = [each.value for each in expert or _default_experts(place, policy, weights)]
-    for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
-        if routing.LINEAR in names:
-            routing.answer_linear(each, train=not apply_only, notify=note)
-        if routing.RESNET34 in names:
+    for each in (place, *(runs_of_other_folds(place) if folds else ())):
+        if CLASSICAL in names:
+            answer_images(each, train=not apply_only, notify=note)
+        if RESNET34 in names:
             _answer_resnet34(each, asked, weights, shared, epochs, device, seed, not apply_only)
     if train_only:
         print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
@@ -91,7 +93,7 @@ def _default_experts(workspace: Workspace, policy: Policy, weights: Path | None)
     if policy is Policy.paper:
         return [Expert.resnet34]
     there = weights is not None or (workspace.expert("resnet34") / "val.jsonl").exists()
-    return [Expert.linear, Expert.resnet34] if there else [Expert.linear]
+    return [Expert.classical, Expert.resnet34] if there else [Expert.classical]
 
 
 def _answer_resnet34(
