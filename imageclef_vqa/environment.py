@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import signal
 import warnings
@@ -17,7 +16,6 @@ from imageclef_vqa import ascend
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups, version 2
-_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def set_environment() -> None:
@@ -77,33 +75,3 @@ def machine_memory() -> int:
 def size_of(number: float) -> str:
     """Bytes as people read them."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """No search for reference cycles meanwhile: records have none, and looking through them takes most of reading."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.freeze()
-            gc.unfreeze()  # all that was read has lived long: else the next record would set off a search through it
-            gc.enable()
-
-
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """NumPy, if it is first imported meanwhile, gets one thread to multiply in, unless the user has said how many.
-
-    Others would run in circles until a product is large enough for them: 0.1 s of a command that has small ones.
-    """
-    if _BLAS_THREADS in os.environ:
-        yield
-        return
-    os.environ[_BLAS_THREADS] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_BLAS_THREADS]

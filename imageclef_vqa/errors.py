@@ -1,14 +1,37 @@
-"""Every error that a user can mend. Anything else that escapes is a defect of ours.
+"""Every error that a user can mend. Any other exception is a defect of this package.
 
 MedvqaError           exit 1: the input, the machine or a check is at fault
-├── UsageError        exit 2: the command line is
-├── MissingStepError  a file that an earlier command makes is not there
-└── DataError         one or more problems in files from outside, all told at once
+├── UsageError        exit 2: the command line is at fault
+├── MissingStepError  a file that an earlier command writes is missing
+└── DataError         one or more problems in files from outside, reported together
+
+Messages and remedies write commands in backticks, as in `medvqa predict`; `as_called` puts in the name of the program
+that the user typed.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+PROGRAMS = ("medvqa", "imageclef-vqa")
+CALLED_AS = "IMAGECLEF_VQA_PROGRAM"  # environment variable for processes that this one starts
+
+
+def program() -> str:
+    """The name under which the user called the program, `medvqa` by default.
+
+    Another package may install a command `medvqa`, too; `imageclef-vqa` is always this package's.
+    """
+    name = os.environ.get(CALLED_AS) or Path(sys.argv[0]).name
+    return name if name in PROGRAMS else PROGRAMS[0]
+
+
+def as_called(text: str) -> str:
+    """`text` with the commands in it, as in `medvqa predict`, under the name that the user typed."""
+    return text.replace("`medvqa ", f"`{program()} ")
 
 
 def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:
@@ -18,7 +41,7 @@ def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:
 
 
 class MedvqaError(Exception):
-    """Where and what, and the next step for the person who reads it."""
+    """Says where and what the fault is, and the next step."""
 
     exit_code = 1
 
@@ -29,7 +52,7 @@ class MedvqaError(Exception):
 
 
 class UsageError(MedvqaError):
-    """The options contradict each other or name something that does not exist."""
+    """Options contradict each other or name something that does not exist."""
 
     exit_code = 2
 

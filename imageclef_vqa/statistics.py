@@ -8,8 +8,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BINS = 10
-
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -23,7 +21,7 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     return {key: corrected[key] for key in p_values}
 
 
-def confidence_bins(confidences: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
+def confidence_bins(confidences: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
     """The bin, from 0, of each of the confidences `[n]`, in bins of about equal count; equal values share a bin.
 
     Bins of equal width would leave most of them nearly empty, because most confidences are close to 1 (Nixon et al.
@@ -35,13 +33,13 @@ def confidence_bins(confidences: ArrayLike, bins: int = BINS) -> NDArray[np.int6
     return np.asarray(numbers, dtype=np.int64).ravel()
 
 
-def expected_calibration_error(confidences: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:
-    """Mean absolute difference of confidence and accuracy over `confidence_bins`, weighted by their sizes.
+def expected_calibration_error(confidences: ArrayLike, correct: ArrayLike) -> float:
+    """Mean absolute difference of confidence and accuracy over ten `confidence_bins`, weighted by their sizes.
 
     Args:
         confidences: probabilities of the answers, `[n]`, 0 to 1; n is at least 1.
         correct: whether each answer is correct, `[n]`.
     """
     differences = np.asarray(confidences, dtype=np.float64) - np.asarray(correct, dtype=np.float64)
-    sums = np.bincount(confidence_bins(confidences, bins), weights=differences)
+    sums = np.bincount(confidence_bins(confidences), weights=differences)
     return float(np.abs(sums).sum() / len(differences))

@@ -21,7 +21,7 @@ _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def read_settings(root: Path) -> dict[str, dict[str, Any]]:
-    """The tables of `medvqa.toml`: `[data]` (development, test) and one per command, an option's name for a key.
+    """The tables of `medvqa.toml`: `[data]` (development, test, edition), and one per command with options as keys.
 
     Raises:
         UsageError: not TOML, or a key outside a table.
@@ -56,10 +56,11 @@ class Workspace:
     development: Path
     test: Path
     run: str = "main"
+    edition: str = "gi-2023"
 
     @classmethod
     def at(cls, root: Path, run: str = "main") -> Workspace:
-        """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data lie.
+        """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data are, and of which edition.
 
         Raises:
             UsageError: `run` is no name for a folder, or `[data]` has an unknown key.
@@ -67,8 +68,9 @@ class Workspace:
         if not _RUN_NAME.fullmatch(run):
             raise UsageError(f"--run {run!r}: a name of letters, digits, '.', '_' and '-', at most 64")
         places = read_settings(root).get("data", {})
-        if unknown := sorted(set(places) - {"development", "test"}):
-            raise UsageError(f"{root / SETTINGS_FILE}: [data] knows development and test, not {', '.join(unknown)}")
+        if unknown := sorted(set(places) - {"development", "test", "edition"}):
+            known = "development, test and edition"
+            raise UsageError(f"{root / SETTINGS_FILE}: [data] has {known}, not {', '.join(unknown)}")
         data = root / "data"
         direct = not (data / "development").exists() and (data / "gt.json").exists()
         return cls(
@@ -76,6 +78,7 @@ class Workspace:
             development=root / places.get("development", "data" if direct else "data/development"),
             test=root / places.get("test", "data/test"),
             run=run,
+            edition=places.get("edition", "gi-2023"),
         )
 
     def runs(self) -> list[str]:
@@ -122,8 +125,8 @@ class Workspace:
         return self.run_folder / "experts" / name
 
     def floor(self, fold: str) -> Path | None:
-        """The linear expert's answers to `fold`, which every run is compared with; None if nobody made them."""
-        made = (self.expert("linear") / f"{fold}.jsonl", self.work / "baseline" / "predictions" / f"{fold}.jsonl")
+        """The classical expert's answers to `fold`, which every run is compared with; None if nobody made them."""
+        made = (self.expert("classical") / f"{fold}.jsonl", self.work / "baseline" / "predictions" / f"{fold}.jsonl")
         return next((path for path in made if path.exists()), None)
 
     @property

@@ -96,8 +96,8 @@ KILLED = """
 import os, signal
 from imageclef_vqa import environment
 environment.set_environment()
-from imageclef_vqa.training import loop
-loop.SAVE_EVERY, loop.SAVE_SHARE = 0.0, 1.0  # a state after every step
+from imageclef_vqa.training import clock, loop
+clock.SAVE_EVERY, clock.SAVE_SHARE = 0.0, 1.0  # a state after every step
 save, saved = loop._save, []
 def save_and_die(*arguments):
     save(*arguments)
@@ -187,7 +187,7 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
     done = medvqa([f"finetune --stage 2 --epochs 1 --device npu --fresh {fitting[2]}"], fits, **small)
     assert done.returncode == 0, done.stderr
     done = medvqa([TRAIN[1].format("cpu")], folder)
-    assert "going on" in done.stderr
+    assert "resuming" in done.stderr
     assert_same_losses(folder, on_cpu, 2)
 
 

@@ -59,8 +59,8 @@ def test_a_comparison_is_paired_and_counts_what_changed_each_way():
     assert found.comparisons[1].missing == 40
     assert found.comparisons[1].overall.difference == -0.5
     lines = comparison_lines(found, found.comparisons[0])
-    assert "B is +35.0 points" in lines[0]
-    assert "more than chance" in lines[0]
+    assert "B − A is +35.0 points" in lines[0]
+    assert ": significant at 95%" in lines[0]
     assert "4 (+35.0)" in lines[1]
 
 
@@ -95,22 +95,22 @@ def test_f1_precision_and_recall_per_pair_agree_with_scikit_learn(pairs):
         assert getattr(score, name) == pytest.approx(expected, abs=1e-6)
 
 
-def test_every_figure_has_an_interval_around_it():
+def test_every_metric_has_an_interval_around_it():
     gold = {(str(number), q): (("Pink", "Red") if number % 3 else ("White",)) for number in range(60) for q in (5, 6)}
     given = {pair: ("Pink", "Red") if int(pair[0]) % 4 else ("White",) for pair in gold}
-    score = score_answers(given, gold, majority=[("Pink", "Red")] * 18, linear=dict.fromkeys(gold, ("White",)))
+    score = score_answers(given, gold, majority=[("Pink", "Red")] * 18, classical=dict.fromkeys(gold, ("White",)))
     for figures in (score.overall, *score.questions):
-        assert set(figures.intervals) == {*PAIR_METRICS, "macro_f1", "mcc", "majority", "linear"}
+        assert set(figures.intervals) == {*PAIR_METRICS, "macro_f1", "mcc", "majority", "classical"}
         for name, (low, high) in figures.intervals.items():
             assert low <= getattr(figures, name) <= high, name
             assert high > low or getattr(figures, name) in (0, 1), name
 
 
-def test_the_linear_floor_has_no_figure_where_it_has_no_answer():
+def test_the_classical_baseline_has_no_accuracy_where_it_has_no_answer():
     gold = answers([1, 0, 1]) | answers([1, 1, 1], question=3)
-    score = score_answers(gold, gold, linear=answers([1, 1, 0]))
-    assert score.question(4).linear == pytest.approx(1 / 3, abs=1e-6)
-    assert (score.question(3).linear, score.overall.linear) == (None, None)
+    score = score_answers(gold, gold, classical=answers([1, 1, 0]))
+    assert score.question(4).classical == pytest.approx(1 / 3, abs=1e-6)
+    assert (score.question(3).classical, score.overall.classical) == (None, None)
 
 
 def test_slices_are_compared_with_the_same_questions_over_all_images():
@@ -139,7 +139,7 @@ def test_a_batch_is_read_from_official_ids_alone():
     assert batch_of("SMITH_JOHN_1950") is None
 
 
-def test_the_papers_table_5_as_a_per_question_file_gives_its_global_figure():
+def test_the_papers_table_5_as_a_per_question_file_gives_its_global_accuracy():
     found = read_published(PAPER / "table5.csv")
     assert round(found.overall.exact_set, 4) == TABLE_5.overall == 0.7396
     assert tuple(question.exact_set for question in found.questions) == TABLE_5.accuracy
@@ -149,7 +149,7 @@ def test_the_papers_table_5_as_a_per_question_file_gives_its_global_figure():
     assert content["questions"][5]["exact_set"] == 0.1393
 
 
-def test_published_figures_may_be_json_or_name_questions_by_their_text(tmp_path):
+def test_published_accuracies_may_be_json_or_name_questions_by_their_text(tmp_path):
     rows = [{"question": "How many instruments are in the image?", "accuracy": 0.5}, {"id": 4, "accuracy": 1}]
     for content in (rows, {"questions": rows}, {"questions": [{"id": 9, "exact_set": 0.5}, {"id": 4, "exact_set": 1}]}):
         (tmp_path / "f.json").write_text(json.dumps(content))
@@ -160,26 +160,26 @@ def test_published_figures_may_be_json_or_name_questions_by_their_text(tmp_path)
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("18,0.5", "'18' is no question"),
+        ("18,0.5", "'18' is not a question"),
         ("4,50", "accuracy is '50'"),
         ("4,nan", "accuracy is 'nan'"),
         ("3,1\n3,1", "twice"),
     ],
 )
-def test_a_fault_in_published_figures_is_named(tmp_path, line, complaint):
+def test_a_fault_in_published_accuracies_is_named(tmp_path, line, complaint):
     (tmp_path / "f.csv").write_text(f"id,accuracy\n0,0.5\n{line}\n")
     with pytest.raises(DataError, match=complaint):
         read_published(tmp_path / "f.csv")
 
 
 @pytest.mark.parametrize("content", ["ImageID,QuestionID,Question,Answer\n", "[]", "{", "", "\x00"])
-def test_any_other_file_is_no_published_figures(tmp_path, content):
+def test_any_other_file_holds_no_published_accuracies(tmp_path, content):
     for name in ("f.csv", "f.json"):
         (tmp_path / name).write_text(content)
         assert read_published(tmp_path / name) is None
 
 
-def test_csv_and_markdown_hold_the_figures():
+def test_csv_and_markdown_hold_the_scores():
     gold = answers([1, 1, 0, 1])
     score = score_answers(answers([1, 0, 0, 1]), gold)
     rows = as_csv({"val": score}).splitlines()

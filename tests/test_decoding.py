@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.decoding import NOTHING, rank_answers, say_freely
+from imageclef_vqa.inference.decoding import NO_ANSWER, generate, rank_answers
 from imageclef_vqa.inference.grammar import START, Grammar
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
@@ -33,7 +33,7 @@ class SaidSoFar(NamedTuple):
 
 
 class TextAlone:
-    """A language model whose logits `say` gives, from the tokens of each row alone."""
+    """A language model whose logits `batch` computes from the tokens of each row."""
 
     start = 0
 
@@ -44,7 +44,7 @@ class TextAlone:
         self, memory: SaidSoFar, tokens: paddle.Tensor, head: paddle.Tensor | None = None
     ) -> tuple[paddle.Tensor, SaidSoFar]:
         said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
-        logits = paddle.to_tensor(self.notify(said))
+        logits = paddle.to_tensor(self.batch(said))
         return logits if head is None else logits.index_select(head, axis=1), SaidSoFar(said)
 
 
@@ -58,7 +58,7 @@ class RandomLanguage(TextAlone):
         rng = np.random.default_rng([self.seed, *tokens])
         return (rng.standard_normal(len(TOKENIZER)) * self.sharpness).astype("float32")
 
-    def notify(self, said: list[tuple[int, ...]]) -> np.ndarray:
+    def batch(self, said: list[tuple[int, ...]]) -> np.ndarray:
         return np.stack([self.logits(each) for each in said])
 
 
@@ -169,7 +169,7 @@ class Noise(TextAlone):
     def __init__(self, seed: int, scale: float) -> None:
         self.rng, self.scale, self.rows = np.random.default_rng(seed), np.float32(scale), 0
 
-    def notify(self, said: list[tuple[int, ...]]) -> np.ndarray:
+    def batch(self, said: list[tuple[int, ...]]) -> np.ndarray:
         self.rows += len(said)
         return self.scale * self.rng.standard_normal((len(said), len(TOKENIZER)), "float32")
 
@@ -213,7 +213,7 @@ def test_logits_that_are_no_numbers_are_an_error_and_no_answer(value):
     with pytest.raises(MedvqaError, match="not finite"):
         rank(Broken(0, 1.0), [Grammar(SEEN, TOKENIZER)], beam=3)
     with pytest.raises(MedvqaError, match="not finite"):
-        say_freely(Broken(0, 1.0), memory_of(2), TOKENIZER, 2)
+        generate(Broken(0, 1.0), memory_of(2), TOKENIZER, 2)
 
 
 class Saying(RandomLanguage):
@@ -231,17 +231,17 @@ class Saying(RandomLanguage):
 
 def test_free_answers_are_the_papers_one_string_of_ten_tokens():
     whole = TOKENIZER.encode_answer(("Pink", "Red"))
-    (((answers, probability),),) = say_freely(Saying(whole), memory_of(1), TOKENIZER, 1)
+    (((answers, probability),),) = generate(Saying(whole), memory_of(1), TOKENIZER, 1)
     assert answers == ("Pink ; Red",)
     assert probability == pytest.approx(1, abs=1e-6)
     endless = TOKENIZER.encode("Upper-left") * 20
-    (((answers, _),),) = say_freely(Saying(endless), memory_of(1), TOKENIZER, 1)
+    (((answers, _),),) = generate(Saying(endless), memory_of(1), TOKENIZER, 1)
     assert TOKENIZER.encode(answers[0]) == endless[:10]
 
 
 def test_a_free_answer_of_nothing_is_marked_as_such():
     for text in ([TOKENIZER.end], [TOKENIZER.pad], [*TOKENIZER.encode(" "), TOKENIZER.end]):
-        assert say_freely(Saying(text), memory_of(1), TOKENIZER, 1)[0][0][0] == (NOTHING,)
+        assert generate(Saying(text), memory_of(1), TOKENIZER, 1)[0][0][0] == (NO_ANSWER,)
 
 
 @settings(max_examples=50, deadline=None)

@@ -57,12 +57,12 @@ def gradients(model, parts):
     model.clear_gradients()
     model.train()
 
-    def losses(share, _rng):
-        own = paddle.to_tensor(share.own.images)
-        return {"loss": share.pairs * paddle.tanh(model.visual_tokens(PIXELS.index_select(own))).mean()}
+    def losses(shard, _rng):
+        own = paddle.to_tensor(shard.own.images)
+        return {"loss": shard.pair_weight * paddle.tanh(model.visual_tokens(PIXELS.index_select(own))).mean()}
 
-    run = SimpleNamespace(processes=Processes(), recipe=Recipe(epochs=1, accumulate=parts, precision="fp32"))
-    record, _ = _add_gradients(run, BATCH, losses, np.random.default_rng(0), 1.0, {})
+    context = SimpleNamespace(processes=Processes(), recipe=Recipe(epochs=1, accumulate=parts, precision="fp32"))
+    record, _ = _add_gradients(context, BATCH, losses, np.random.default_rng(0), 1.0, {})
     return record["loss"], {n: p.grad.numpy() for n, p in model.named_parameters() if p.grad is not None}
 
 

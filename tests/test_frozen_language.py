@@ -167,7 +167,7 @@ def test_a_file_that_does_not_fit_is_an_error_that_names_the_tensor(tmp_path, da
         load_language(T5, tmp_path / "a.safetensors")
 
 
-@pytest.mark.parametrize("kind", [frozen._Product, frozen._Words], ids=["linear", "words"])
+@pytest.mark.parametrize("kind", [frozen._Product, frozen._TokenLogits], ids=["linear", "words"])
 def test_gradients_in_another_precision_come_back_in_that_of_what_went_in(kind):
     """As after a forward pass in half precision, which a CPU cannot do: here with double."""
     array = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")

@@ -57,8 +57,11 @@ def test_questions_and_answers_come_out_in_the_spelling_of_2023(workspace):
         "k1": {16: ("< 5mm",), 5: ("Not relevant",)},
         "k2": {13: ("a landmark of its own",)},
     }
-    assert "1 × question that 2023 does not ask, left out: 'Does this image contain any finding?'" in result.output
-    assert "1 × second, other answer to question 16, left out (e.g. k1)" in result.output
+    assert (
+        "1 × question that is not in the edition of 2023, ignored: 'Does this image contain any finding?'"
+        in result.output
+    )
+    assert "1 × second, different answer to question 16, ignored (e.g. k1)" in result.output
     assert "Next: `medvqa split`" in result.output
 
 
@@ -83,8 +86,8 @@ def test_both_sides_of_the_overlap_are_said(workspace):
     picture(99).save("data/test/images/t0.jpg")
     write_table()
     output = kvasir().output
-    assert "1 images are in data/development, too (e.g. k0 is image0)" in output.replace("1 image is", "1 images are")
-    assert "No image is in data/test, too." in output
+    assert "1 images are also in data/development (e.g. k0 is image0)" in output
+    assert "No image is also in data/test." in output
     assert '[data] development = "data/kvasir-vqa"' in output
 
 
@@ -111,7 +114,7 @@ def test_what_is_there_already_is_not_overwritten(workspace):
     assert kvasir("--out", "set").exit_code == 0
     before = Path("set/gt.json").read_bytes()
     result = kvasir("--out", "set")
-    assert (result.exit_code, "set is there already" in result.output) == (1, True)
+    assert (result.exit_code, "set already exists" in result.output) == (1, True)
     assert Path("set/gt.json").read_bytes() == before
     Path("k.csv").unlink()
     assert "k.csv: cannot be read" in kvasir("--out", "other").output

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation import form_line, score_answers, score_fold
-from imageclef_vqa.evaluation.form import CASE, JOINED, SINGLE, SPELLING, form_costs
+from imageclef_vqa.evaluation import formatting_line, score_answers, score_fold
+from imageclef_vqa.evaluation.formatting_loss import CASE, JOINED, SINGLE, SPELLING, formatting_losses
 from imageclef_vqa.evaluation.metrics import (
     PAIR_METRICS,
     class_counts,
@@ -17,10 +17,9 @@ from imageclef_vqa.evaluation.metrics import (
     macro_f1,
     matthews,
     measure,
-    sums_by_label,
 )
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
-from imageclef_vqa.evaluation.uncertainty import Draws, clusters_of, interval95, resampled_means
+from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of, interval95, resampled_means
 
 
 def measured(given, gold):
@@ -96,14 +95,14 @@ classes = st.sampled_from([("a",), ("b",), ("a", "b"), ()])
 @each(st.lists(st.tuples(classes, classes), min_size=1, max_size=30))
 def test_macro_f1_and_mcc_agree_with_scikit_learn(pairs):
     given, gold = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    counts = class_counts(*class_labels(given, gold), np.ones((len(pairs), 1)))
+    counts = class_counts(*class_labels(given, gold), np.ones((1, len(pairs))))
     one, other = [str(sorted(answers)) for answers in given], [str(sorted(answers)) for answers in gold]
     assert macro_f1(counts)[0] == pytest.approx(f1_score(other, one, average="macro", zero_division=0))
     if len({*one, *other}) > 1:
         assert matthews(counts)[0] == pytest.approx(matthews_corrcoef(other, one))
 
 
-def test_macro_f1_and_mcc_of_more_images_than_a_byte_counts_agree_with_scikit_learn():
+def test_macro_f1_and_mcc_of_a_score_agree_with_scikit_learn_and_lie_in_their_intervals():
     random = np.random.default_rng(0)
     given, gold = (
         random.choice(["Yes", "No", "Not relevant"], size=300, p=p) for p in ([0.6, 0.3, 0.1], [0.9, 0.1, 0])
@@ -117,59 +116,46 @@ def test_macro_f1_and_mcc_of_more_images_than_a_byte_counts_agree_with_scikit_le
         assert low < getattr(score, metric) < high < low + 0.3
 
 
-labelled = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=40)
-
-
-@each(labelled, st.integers(6, 8))
-def test_sums_by_label_are_those_of_each_label_by_itself(pairs, count):
-    labels = np.array([label for label, _ in pairs], dtype=np.int64)
-    values = np.arange(30.0).reshape(10, 3) ** 2
-    rows = np.array([row for _, row in pairs], dtype=np.int64)
-    wanted = [values[rows[labels == label]].sum(axis=0) for label in range(count)]
-    assert (sums_by_label(labels, values, count, rows) == wanted).all()
-    assert (sums_by_label(labels, values[rows], count) == wanted).all()
-
-
 @each(st.integers(0, 2**32 - 1))
-def test_sums_of_resamples_are_exact_for_whole_numbers_and_fractions(seed):
+def test_sums_of_resamples_weigh_each_cluster_by_how_often_it_is_drawn(seed):
     random = np.random.default_rng(seed)
-    draws = Draws(np.sort(random.integers(5, size=12)) % 5, seed, resamples=20)
+    bootstrap = Bootstrap(np.sort(random.integers(5, size=12)) % 5, seed, resamples=20)
     tables = (random.integers(0, 2, (12, 4)), random.integers(0, 2**25, (12, 4)), random.random((12, 4)))
     for table in (*tables, np.concatenate(tables, axis=1)):
-        per_cluster = np.array([table[draws.clusters == cluster].sum(axis=0) for cluster in range(draws.count)])
-        assert draws.sums(table) == pytest.approx(draws.times.astype(float) @ per_cluster, rel=1e-14)
+        numbers = range(bootstrap.num_clusters)
+        per_cluster = np.array([table[bootstrap.clusters == each].sum(axis=0) for each in numbers])
+        assert bootstrap.sums(table) == pytest.approx(bootstrap.counts @ per_cluster, rel=1e-14)
 
 
-def test_each_fault_of_form_is_named_with_what_it_costs():
+def test_each_formatting_fault_is_named_with_its_loss():
     yes = (("Yes",), ("Yes",))
-    assert costs(4, [(("yes",), ("Yes",)), yes]) == [(CASE, 1, 0.5)]
-    assert costs(16, [(("<5mm",), ("< 5mm",))]) == [(SPELLING, 1, 1.0)]
-    assert costs(15, [(("Lower-right",), ("Lower-rigth",))]) == [(SPELLING, 1, 1.0)]
-    assert costs(5, [(("Pink, Red",), ("Red", "Pink")), (("['Pink', 'Red']",), ("Red", "Pink"))]) == [(JOINED, 2, 1.0)]
-    assert costs(5, [(("Pink",), ("Red", "Pink")), (("Blue",), ("Red", "Pink"))]) == [(SINGLE, 1, 0.5)]
+    assert losses(4, [(("yes",), ("Yes",)), yes]) == [(CASE, 1, 0.5)]
+    assert losses(16, [(("<5mm",), ("< 5mm",))]) == [(SPELLING, 1, 1.0)]
+    assert losses(15, [(("Lower-right",), ("Lower-rigth",))]) == [(SPELLING, 1, 1.0)]
+    assert losses(5, [(("Pink, Red",), ("Red", "Pink")), (("['Pink', 'Red']",), ("Red", "Pink"))]) == [(JOINED, 2, 1.0)]
+    assert losses(5, [(("Pink",), ("Red", "Pink")), (("Blue",), ("Red", "Pink"))]) == [(SINGLE, 1, 0.5)]
 
 
-def test_one_answer_for_a_set_is_no_fault_of_form_where_sets_are_given_too():
-    assert costs(5, [(("Pink",), ("Red", "Pink")), (("Red", "Pink"), ("Red", "Pink"))]) == []
+def test_one_answer_for_a_set_is_no_formatting_fault_where_sets_are_given_too():
+    assert losses(5, [(("Pink",), ("Red", "Pink")), (("Red", "Pink"), ("Red", "Pink"))]) == []
 
 
-def test_another_number_size_or_place_is_no_fault_of_form():
-    assert costs(16, [(("< 5mm",), (">5mm",)), (("11-20mm",), ("5-10mm",))]) == []
-    assert costs(7, [(("12",), ("21",)), (("1",), ("2",))]) == []
-    assert costs(10, [(("Upper-left",), ("Lower-left",))]) == []
+def test_another_number_size_or_location_is_no_formatting_fault():
+    assert losses(16, [(("< 5mm",), (">5mm",)), (("11-20mm",), ("5-10mm",))]) == []
+    assert losses(7, [(("12",), ("21",)), (("1",), ("2",))]) == []
+    assert losses(10, [(("Upper-left",), ("Lower-left",))]) == []
 
 
-def costs(question_id, pairs):
-    return [(cost.reason, cost.pairs, cost.points) for cost in form_costs(question_id, Counter(pairs))]
+def losses(question_id, pairs):
+    return [(loss.reason, loss.pairs, loss.points) for loss in formatting_losses(question_id, Counter(pairs))]
 
 
-def test_what_the_form_costs_is_said_in_points_of_the_mean():
+def test_the_formatting_loss_is_given_in_points_of_the_mean():
     gold = {(image, question): ("Pink", "Red") for image in "ab" for question in (5, 6)}
     score = score_answers({pair: ("Pink",) if pair[1] == 5 else ("Pink", "Red") for pair in gold}, gold)
-    assert form_line(score) == (
-        "The form of the answers costs up to 50.0 points: question 5 (one answer where a set is scored) 50.0."
-    )
-    assert "costs nothing" in form_line(score_answers(gold, gold))
+    expected = "Up to 50.0 points are lost to formatting: question 5 (one answer where a set is scored) 50.0."
+    assert formatting_line(score) == expected
+    assert "No points are lost" in formatting_line(score_answers(gold, gold))
 
 
 def test_the_bootstrap_draws_whole_clusters():

@@ -50,8 +50,8 @@ def test_the_average_follows_the_weights_and_is_shown_for_validation_alone():
         np.testing.assert_allclose(weight.numpy(), average, rtol=1e-5)
     np.testing.assert_array_equal(weight.numpy(), own)
     again = optimiser_of(parameters_of("w"), ema=0.75)
-    at = TrainerState()
-    again.load(optimiser.state(at), at)
+    state = TrainerState()
+    again.load(optimiser.state(state), state)
     again.take_average()
     np.testing.assert_allclose(again.parameters["w"].numpy(), average, rtol=1e-5)
 

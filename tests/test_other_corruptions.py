@@ -114,7 +114,7 @@ CORRUPTIONS = {
         "a run is one object",
     ),
     "a comma at the end.json": (RUN[:-1].encode() + b",}", "syntax", "Expecting property name"),
-    "labels.json": (json.dumps([{"ImageID": "a", "Labels": []}]).encode(), "structure", "a gt.json, and no run"),
+    "labels.json": (json.dumps([{"ImageID": "a", "Labels": []}]).encode(), "structure", "these are labels"),
     "UTF-16 without a mark.csv": (CSV.decode().encode("utf-16-le"), "columns", "as UTF-16 has them"),
     "UTF-32.csv": (CSV.decode().encode("utf-32"), "text", "UTF-32"),
     "numbers with zeros.csv": (table(lambda row, _: [row[0], row[1].zfill(2), *row[2:]]), "question-id", "'00'"),
@@ -127,7 +127,7 @@ CORRUPTIONS = {
     "blanks behind commas.csv": (
         table(lambda row, _: [*row[:2], f" {row[2]}", f" {row[3]}"]),
         "question-text",
-        "otherwise than in the data",
+        "differently from the data",
     ),
     "blanks doubled.csv": (cells(lambda cell: cell.replace(" ", "  ")), "vocabulary", "spelt 'Not relevant'"),
     "what is missing.csv": (one_cell("nan", 5), "vocabulary", "'nan', as programs write what is missing"),
@@ -163,7 +163,7 @@ CORRUPTIONS = {
     "rows by question.csv": (
         CSV.partition(b"\n")[0] + b"\n" + b"".join(sorted(CSV.splitlines(True)[1:], key=lambda r: r.split(b",")[1])),
         "torn-image",
-        "stand apart",
+        "do not stand together",
     ),
     "half a million images.csv": (
         (",".join(HEADER) + "\n" + "".join(f"i{n},4,Is there text?,Yes\n" for n in range(400_000))).encode(),
@@ -171,7 +171,7 @@ CORRUPTIONS = {
         "over 120,000 answers, too many for a run",
     ),
     "empty lines.csv": ((",".join(HEADER) + "\n" * 3_000_000).encode(), "size", "over 1,000,000 lines"),
-    "wrong throughout.csv": (table(lambda row, _: [row[0], "x", *row[2:]]), "unread", "the rest was not looked at"),
+    "wrong throughout.csv": (table(lambda row, _: [row[0], "x", *row[2:]]), "unread", "the rest was not read"),
     "a folder deeper.zip": (archive(("task1/x/run.json", RUN)), "archive-folder", "task1/x/run.json"),
     "a hidden file.zip": (archive(("task1/.run.json", RUN)), "archive", "is hidden"),
     "a name with an escape.zip": (archive(("task1/\x1b[2Jrun.json", RUN)), "archive", "not every system can hold"),

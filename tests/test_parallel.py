@@ -63,7 +63,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
 
 def test_a_process_that_is_killed_ends_the_others_and_is_named():
     killed = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGKILL)})"
-    with pytest.raises(MedvqaError, match=r"process 2 of 3 \(device 1\) was ended by SIGKILL; the others were ended"):
+    with pytest.raises(MedvqaError, match=r"process 2 of 3 \(device 1\) was killed by SIGKILL; the others were ended"):
         watched(SLEEP, killed, SLEEP)
 
 
@@ -71,7 +71,7 @@ def test_a_process_that_was_killed_is_the_cause_of_what_others_say_of_it():
     def ended(code):
         return SimpleNamespace(returncode=code, poll=lambda: code, kill=lambda: None, wait=lambda: None)
 
-    with pytest.raises(MedvqaError, match=r"process 2 of 3 .* was ended by SIGKILL"):
+    with pytest.raises(MedvqaError, match=r"process 2 of 3 .* was killed by SIGKILL"):
         launch._watch([ended(1), ended(-9), ended(1)], [], range(3))
 
 
@@ -81,9 +81,12 @@ def test_a_connection_that_breaks_is_told_in_words():
 
     processes = Processes()
     processes.count = 2
-    with pytest.raises(MedvqaError, match=r"process 1 of 2 has lost another one"), processes.loss_explained():
+    with (
+        pytest.raises(MedvqaError, match=r"process 1 of 2 has lost the connection to another one"),
+        processes.lost_process_explained(),
+    ):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:576] Read error [127.0.0.1]:2952: Connection reset by peer")
-    with pytest.raises(RuntimeError, match="wrong shape"), processes.loss_explained():
+    with pytest.raises(RuntimeError, match="wrong shape"), processes.lost_process_explained():
         raise RuntimeError("wrong shape")
 
 

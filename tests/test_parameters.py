@@ -76,10 +76,10 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
         return sum(parameter.size for parameter in set_trainable(layer, table).values())
 
     assert trained_parameters(counts, 1, held(heads), vision=False) == learning(
-        stage1.Stage1(model, heads), stage1.LEARNS
+        stage1.Stage1(model, heads), stage1.TRAINABLE
     )
     for vision_learns in (True, False):
-        expected = learning(model, stage2.learns(vision=vision_learns))
+        expected = learning(model, stage2.trainable(vision=vision_learns))
         assert trained_parameters(counts, 2, held(heads), vision=vision_learns) == expected
 
 

@@ -16,13 +16,12 @@ from typer.testing import CliRunner
 
 from imageclef_vqa import environment
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import Dataset, read_dataset, read_split
+from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
 from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
-from imageclef_vqa.inference import predict as predicting
-from imageclef_vqa.inference import sharding
+from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import NOTHING
+from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.workspace import Workspace
@@ -112,7 +111,7 @@ def test_an_ensemble_has_the_mean_of_its_runs_probabilities(root):
 def test_augmented_answers_are_the_mean_over_the_views(root):
     workspace = Workspace.at(root, "one")
     augmented, plain = predicted(root, "--augment"), predicted(root)
-    pixels = predicting.read_pictures(root / "data/test/images", root / "none").readable
+    pixels = read_pictures(root / "data/test/images", root / "none").readable
     from imageclef_vqa.data import load_pixels
 
     pixels = load_pixels(pixels, 128, None)
@@ -154,8 +153,8 @@ def test_ids_choose_images_and_their_order(root, tmp_path):
 
 def test_a_batch_has_no_more_images_than_the_model_reads_at_once():
     """Which is what a kill may cost."""
-    assert predicting.images_in_batch(find_preset("tiny")) == 32
-    assert predicting.images_in_batch(find_preset("vit-g-glm-6b")) == 2
+    assert answering.images_in_batch(find_preset("tiny")) == 32
+    assert answering.images_in_batch(find_preset("vit-g-glm-6b")) == 2
 
 
 def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root, tmp_path):
@@ -271,7 +270,7 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
 
 def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_them(root, monkeypatch):
     def generate(self, pixels):
-        return [[(((NOTHING if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
+        return [[(((NO_ANSWER if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
 
     monkeypatch.setattr(Answerer, "generate", generate)
     done = predict(root, "--decode", "free")
@@ -288,14 +287,14 @@ def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_the
     assert not (root / "run.csv").exists()
 
 
-@pytest.mark.parametrize("share", [0, 1])
-def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_path, monkeypatch, share):
-    dataset = predicting.read_pictures(root / "data/test/images", tmp_path / "none").readable
+@pytest.mark.parametrize("shard", [0, 1])
+def test_a_device_answers_its_own_shard_of_the_batches_and_no_other(root, tmp_path, monkeypatch, shard):
+    dataset = read_pictures(root / "data/test/images", tmp_path / "none").readable
     journal = Journal(tmp_path / "journal", "key", len(dataset), 2)
     monkeypatch.setattr(Answerer, "rank", lambda self, pixels, augmented: [[] for _ in pixels])
-    task = sharding.Task("predict", dataset, journal, 128, freely=False, augmented=False)
-    sharding._answer_share(Workspace.at(root, "one"), [task], share, 2)
-    assert journal.missing == [number for number in range(4) if number % 2 != share]
+    task = sharding.Task("predict", dataset, journal, 128, free=False, augment=False)
+    sharding._answer_shard(Workspace.at(root, "one"), [task], shard, 2)
+    assert journal.missing == [number for number in range(4) if number % 2 != shard]
 
 
 @pytest.mark.parametrize(
@@ -321,7 +320,7 @@ def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(command, words):
 
 
 def test_two_devices_answer_as_one(root, monkeypatch):
-    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
     alone, shared = predicted(root), predicted(root, "--devices", "0,1")
     for mine, theirs in zip(alone, shared, strict=True):
         assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
@@ -372,23 +371,23 @@ def test_finetune_takes_no_names_in_devices():
 
 def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_one(root, monkeypatch):
     asked = []
-    monkeypatch.setattr(predicting, "processes_that_pay", lambda tasks, planned: 2)
-    monkeypatch.setattr(predicting, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
+    monkeypatch.setattr(answering, "processes_that_pay", lambda tasks, planned: 2)
+    monkeypatch.setattr(answering, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
     for words in ((), ("--devices", "cpu")):
         predict(root, "--fold", "test", *words)
     assert asked == [("cpu", "cpu"), ("cpu",)]
 
 
 def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, monkeypatch):
-    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
     path = Workspace.at(root, "one").predictions("test")
     path.unlink(missing_ok=True)
     with monkeypatch.context() as while_killed:
         while_killed.setattr(sharding, "_work", killed)
         result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
     assert result.exit_code == 1
-    assert "cpu failed: it ended with -9" in result.output
-    assert "the same command goes on from there; if memory ran out, in one process: --devices 0" in result.output
+    assert "cpu failed: it ended with code -9" in result.output
+    assert "the same command resumes from there; if memory ran out, use one process: --devices 0" in result.output
     assert not path.exists()
     assert len(predicted(root, "--devices", "cpu,cpu")) == TEST * len(QUESTIONS)
 
@@ -424,10 +423,11 @@ import json, os, random, signal, sys
 from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
-from imageclef_vqa.inference import predict as predicting
+from imageclef_vqa.inference import answering
+from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.workspace import Workspace
 
-predicting.IMAGES_AT_ONCE = 2
+answering.IMAGES_AT_ONCE = 2
 place = Workspace.at(Path(sys.argv[1]), "one")
 path = place.predictions("test")
 touched = 0
@@ -448,7 +448,7 @@ def killed_at(point):
 
         sys.addaudithook(count)
         try:
-            predicting.predict([place], folds=["test"], notify=lambda message: None)
+            predict([place], folds=["test"], notify=lambda message: None)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -70,14 +70,14 @@ def test_all_problems_of_labels_and_images_are_told_at_once(folder: Path) -> Non
         (b"\xff\xfe\xfa", "gt.json: not JSON"),
         (b"[" * 200_000, "gt.json: not JSON: recursion limit"),
         (b"[" + b"9" * 10_000 + b"]", "gt.json: not JSON"),
-        (b'{"a": 1}', "gt.json: an object at the top, where a list of images belongs"),
+        (b'{"a": 1}', "gt.json: an object at the top, but a list of images is expected"),
         (b"NaN", "gt.json: NaN, a number at the top"),
-        (b"[]", "gt.json: the list is empty"),
-        (b"[3]", "gt.json, image 1: 3, a number, where an object with fields belongs"),
+        (b"[]", "gt.json: the list of images is empty"),
+        (b"[3]", "gt.json, image 1: 3, a number, but an object is expected"),
         (b'[{"ImageID": "a"}]', "gt.json, image 1 (a): Labels is missing"),
         (b'[{"ImageID": 7, "Labels": []}]', "gt.json, image 1: ImageID is 7, a number"),
         (b'[{"ImageID": "a", "Labels": {}}]', "gt.json, image 1 (a): Labels is an object; it is a list"),
-        (b'[{"ImageID": "a", "Labels": [null]}]', "gt.json, image 1 (a), row 1: null, where an object"),
+        (b'[{"ImageID": "a", "Labels": [null]}]', "gt.json, image 1 (a), row 1: null, but an object"),
         (b'[{"ImageID": "a", "Labels": [], "x": 1}]', "gt.json, image 1 (a): unknown field 'x'"),
         (b'[{"ImageID": "../a", "Labels": []}]', 'gt.json, image 1 (../a): ImageID is "../a", a string; an id is'),
     ],
@@ -127,7 +127,7 @@ def test_an_image_named_twice_is_an_error(folder: Path) -> None:
 
 def test_a_question_answered_twice_is_an_error_under_an_alias_too(folder: Path) -> None:
     spoil(folder, 0, 0, Question="How many instruments are in the image?")
-    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice; an image answers each once",)
+    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice",)
 
 
 def test_a_truncated_image_is_an_error_the_second_time_as_well(folder: Path, tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_what_is_merely_odd_is_counted_and_named(folder: Path) -> None:
     picture(9).save(folder / "images" / "stray.jpg")
     dataset = read_dataset(folder)
     assert set(dataset.warnings) == {
-        "1 × segmentation row, left out (e.g. image0)",
+        "1 × segmentation row, ignored (e.g. image0)",
         "1 × unknown question 'Is it cancer?', ignored (e.g. image0)",
         "1 × unknown answer type 'Prose' (e.g. image0)",
-        "1 × empty answer to question 9, left out (e.g. image1)",
+        "1 × empty answer to question 9, ignored (e.g. image1)",
         "1 × missing question 1 (Have all polyps been removed?) (e.g. image2)",
         "1 × image file without a record (e.g. stray.jpg)",
         "1 × pair of byte-identical images with conflicting answers (e.g. image0 and image1)",

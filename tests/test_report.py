@@ -19,9 +19,9 @@ from imageclef_vqa.evaluation import (
     score_fold,
 )
 from imageclef_vqa.evaluation.calibration import calibrate
+from imageclef_vqa.evaluation.display import answers_text
 from imageclef_vqa.evaluation.mistakes import confusions, member_scores
-from imageclef_vqa.evaluation.tables import form_table, score_table
-from imageclef_vqa.evaluation.words import answers_text
+from imageclef_vqa.evaluation.tables import formatting_table, score_table
 
 GOLD = {("img1", 5): ("Pink", "Red"), ("img2", 5): ("White",), ("img1", 4): ("Yes",), ("img2", 4): ("No",)}
 GIVEN = {("img1", 5): ("<script>document.title='hacked'</script>",), ("img2", 5): ("White",), ("img1", 4): ("Yes",)}
@@ -83,7 +83,7 @@ def test_what_came_from_files_is_shown_as_text():
     assert "<b>run" not in text
 
 
-def test_the_gallery_holds_every_pair_with_what_was_said():
+def test_the_gallery_holds_every_pair_with_its_answers():
     content = gallery(render_report("main", [fold()], thumbnails={"img2": b"jpeg"}))
     one, two = content["images"]
     assert (one[0], one[2], two[2]) == (0, "", "anBlZw==")
@@ -99,26 +99,26 @@ def test_a_set_written_as_one_string_does_not_look_like_the_set():
     text = render_report("r", [ReportFold("gold", score, given, gold)])
     assert gallery(text)["answers"] == ["Pink; Red", "“Pink; Red”"]
     assert "</span> “Pink; Red”</th>" in text  # in the confusion matrix
-    assert "for example “Pink; Red” ≠ Pink; Red<" in text  # what its form costs
+    assert "for example “Pink; Red” ≠ Pink; Red<" in text  # the formatting loss
 
 
-def test_what_the_form_costs_is_told_question_by_question():
+def test_the_formatting_loss_is_shown_question_by_question():
     gold = {(str(number), question): ("Pink", "Red") for number in range(4) for question in (5, 6)}
     given = {pair: ("Pink",) if pair[1] == 5 else ("Red", "pink" if pair[0] != "0" else "Pink") for pair in gold}
     score = score_answers(given, gold)
     console = Console(width=80, file=io.StringIO())
-    console.print(form_table(score))
+    console.print(formatting_table(score))
     assert [" ".join(line.split()) for line in console.file.getvalue().splitlines()[5:]] == [
         "5 abnormality: colour one answer where a set is scored 100.0 50.0",
-        "6 landmark: colour differs in case alone 75.0 37.5",
+        "6 landmark: colour differs only in case 75.0 37.5",
         "",
         "question 5, for example: Pink ≠ Pink; Red",
     ]
-    assert "| 6. What color is the anatomical landmark? | differs in case alone | 3 | 75.0 | 37.5 | Red; pink ≠" in (
+    assert "| 6. What color is the anatomical landmark? | differs only in case | 3 | 75.0 | 37.5 | Red; pink ≠" in (
         as_markdown({"": score})
     )
     rows = csv.DictReader(io.StringIO(as_csv({"": score})))
-    assert [float(row["form_cost"]) for row in rows] == [1.0, 0.75, 0.875]
+    assert [float(row["formatting_loss"]) for row in rows] == [1.0, 0.75, 0.875]
 
 
 def test_an_answer_in_an_example_commands_no_terminal():
@@ -157,10 +157,10 @@ def test_thumbnails_stay_within_their_budget(tmp_path):
     made = make_thumbnails(files, 30_000)
     assert 0 < len(made) < 30
     assert sum(map(len, made.values())) <= 30_000
-    assert "images stand without their picture" not in render_report(
+    assert "images have no thumbnail" not in render_report(
         "r", [fold()], thumbnails=dict.fromkeys(("img1", "img2"), b"")
     )
-    assert "1 of 2 images stand without their picture" in render_report("r", [fold()], thumbnails={"img1": b""})
+    assert "1 of 2 images have no thumbnail" in render_report("r", [fold()], thumbnails={"img1": b""})
 
 
 def test_confusions_keep_the_commonest_classes_and_count_the_others_together():
@@ -232,10 +232,10 @@ def test_the_papers_table_stands_beside_the_fold_that_it_compares_with():
     assert "0.139" in test  # the paper's colour question, lost to form
 
 
-def test_the_report_says_what_the_form_costs_and_what_is_missing():
+def test_the_report_gives_the_formatting_loss_and_the_missing_answers():
     text = render_report("main", [fold()])
-    assert "The form of the answers costs" in text
-    assert "1 gold answer has no counterpart here: it counts as wrong." in text
+    assert "points are lost to formatting" in text
+    assert "1 gold answer missing from the given answers: counted as wrong." in text
 
 
 def test_the_same_scores_give_the_same_report():

@@ -17,7 +17,7 @@ from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.synthetic import write_synthetic_dataset
-from imageclef_vqa.training import loop
+from imageclef_vqa.training import clock, loop
 from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
@@ -32,11 +32,11 @@ from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.training import loop
+from imageclef_vqa.training import clock, loop
 from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
-loop.SAVE_EVERY, loop.SAVE_SHARE = 0.0, float("inf")
+clock.SAVE_EVERY, clock.SAVE_SHARE = 0.0, float("inf")
 replace, states = os.replace, []
 def kill(source, target):
     if Path(target).name == "state.safetensors":
@@ -84,8 +84,8 @@ def stop_after_a_step(place, number, monkeypatch):
 
     save = loop._save
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "SAVE_EVERY", 0.0)
-        patch.setattr(loop, "SAVE_SHARE", float("inf"))
+        patch.setattr(clock, "SAVE_EVERY", 0.0)
+        patch.setattr(clock, "SAVE_SHARE", float("inf"))
         patch.setattr(loop, "_save", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(place, number, fresh=True)
@@ -126,8 +126,8 @@ def test_a_full_disk_is_named_and_the_state_before_is_kept(workspace, whole, mon
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this root may not mount a small disk")
     try:
-        monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-        monkeypatch.setattr(loop, "SAVE_SHARE", float("inf"))
+        monkeypatch.setattr(clock, "SAVE_EVERY", 0.0)
+        monkeypatch.setattr(clock, "SAVE_SHARE", float("inf"))
         with pytest.raises(MedvqaError, match=r"cannot write .*state\.safetensors: No space left on device\n"):
             train(workspace, 1)
         read_weights(stage / "state.safetensors")
@@ -159,12 +159,12 @@ def test_an_unfinished_run_of_other_data_weights_or_options_is_not_gone_on_with(
     with pytest.raises(MedvqaError) as raised:
         finetune(workspace, find_preset("tiny", other), recipe, 2, seed=3, notify=print)
     told = str(raised.value)
-    assert "the unfinished run in work/main/stage2 was made from something else:" in told
+    assert "the unfinished run in work/main/stage2 was started from something else:" in told
     assert "recipe.ema: 0.5 there, 0.25 here" in told
     assert "seed: 0 there, 3 here" in told
     assert "weights.projection.safetensors: " in told
     assert "\ndata: " in told
-    assert told.endswith("give the same options and data to go on, or --fresh to start over")
+    assert told.endswith("give the same options and data to resume it, or --fresh to start over")
 
 
 def test_a_batch_computed_in_parts_learns_what_it_does_as_a_whole(workspace, whole):
@@ -177,7 +177,7 @@ def test_a_batch_computed_in_parts_learns_what_it_does_as_a_whole(workspace, who
 def test_keeping_features_changes_no_loss(workspace, whole):
     train(workspace, 1, SHORT[1].model_copy(update={"cache_features": False}), fresh=True)
     for each_time, kept in zip(epochs(workspace, 1), epochs(whole, 1), strict=True):
-        for name in ("contrastive", "matching", "generation"):
+        for name in ("itc", "itm", "itg"):
             assert each_time[name] == pytest.approx(kept[name], abs=1e-4)
 
 

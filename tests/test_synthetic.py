@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
+from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.synthetic import Scene, render_scene, sample_scene, write_synthetic_dataset
 from imageclef_vqa.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS

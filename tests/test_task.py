@@ -159,6 +159,6 @@ def test_every_faulty_line_of_a_prediction_file_is_told(tmp_path: Path) -> None:
         read_predictions(path)
     told = caught.value.problems
     assert [line.split(":")[0] for line in told] == [f"{path}, line {n}" for n in (2, 3, 4)]
-    assert "already stands in line 1" in told[1]
+    assert "is already in line 1" in told[1]
     with pytest.raises(MedvqaError, match="medvqa predict"):
         read_predictions(tmp_path / "missing.jsonl")

@@ -22,7 +22,7 @@ from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.synthetic import write_synthetic_dataset
-from imageclef_vqa.training import loop, stage1, stage2
+from imageclef_vqa.training import clock, loop, stage1, stage2
 from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
@@ -81,15 +81,15 @@ def epochs(workspace, number):
 def test_an_image_whose_labels_make_a_statement_true_is_its_positive():
     table = table_of({3: ("Yes",), 4: ("No",)}, {3: ("Yes",), 4: ("Yes",)}, {3: ("No",)})
     batch = table.batch(np.array([0, 1, 2]), [pairs[:1] for pairs in table.of_image])
-    np.testing.assert_array_equal(stage1.holds(batch, table), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(stage1.positives(batch, table), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
 
 
 def test_two_images_with_one_statement_are_both_right_for_the_contrastive_loss():
     both = paddle.to_tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     similarity = both * 30.0
-    assert float(stage1.contrastive_loss(similarity, both)) == pytest.approx(np.log(2) * 2 / 3, abs=1e-4)
+    assert float(stage1.itc_loss(similarity, both)) == pytest.approx(np.log(2) * 2 / 3, abs=1e-4)
     # Only with one's own statement for a positive, the same similarities would be punished more.
-    assert float(stage1.contrastive_loss(similarity - paddle.eye(3) * 30.0, both)) > 5
+    assert float(stage1.itc_loss(similarity - paddle.eye(3) * 30.0, both)) > 5
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,12 +112,12 @@ def test_the_hardest_negative_is_drawn_most():
 def test_what_learns_covers_every_parameter_once():
     model = Blip2(TINY)
     both = stage1.Stage1(model, PretrainingHeads(TINY.qformer))
-    for layer, learns in (
-        (both, stage1.LEARNS),
-        (model, stage2.learns(vision=True)),
-        (model, stage2.learns(vision=False)),
+    for layer, table in (
+        (both, stage1.TRAINABLE),
+        (model, stage2.trainable(vision=True)),
+        (model, stage2.trainable(vision=False)),
     ):
-        assert loop.set_trainable(layer, learns)
+        assert loop.set_trainable(layer, table)
     with pytest.raises(ValueError, match=r"projection\.weight: covered by 0 lines"):
         loop.set_trainable(model, {r"(?!projection).*": True})
 
@@ -177,8 +177,8 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(workspace):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_run_that_was_stopped_at_any_step_ends_with_the_weights_of_one_that_was_not(workspace, monkeypatch, number):
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(loop, "SAVE_SHARE", float("inf"))
+    monkeypatch.setattr(clock, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(clock, "SAVE_SHARE", float("inf"))
     if number == 2:
         run(workspace, 1)
     run(workspace, number)
@@ -214,24 +214,24 @@ def test_a_run_that_was_stopped_at_any_step_ends_with_the_weights_of_one_that_wa
 
 
 def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_images(workspace, monkeypatch):
-    monkeypatch.setattr(stage1, "contrastive_loss", lambda similarity, _: similarity.sum() * float("nan"))
+    monkeypatch.setattr(stage1, "itc_loss", lambda similarity, _: similarity.sum() * float("nan"))
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
     begun, *skipped = said
-    assert begun == "stage 1 of tiny on cpu, fp32: 16 images to learn from, 8 to validate on"
+    assert begun == "stage 1 of tiny on cpu, fp32: 16 training images, 8 validation images"
     assert len(skipped) == 2
     assert all("images cl" in each and "skipped" in each for each in skipped)
 
 
 def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, monkeypatch):
-    original, calls = stage1.contrastive_loss, []
+    original, calls = stage1.itc_loss, []
 
     def once(similarity, positive):
         calls.append(1)
         return original(similarity, positive) * (float("nan") if len(calls) == 2 else 1.0)
 
-    monkeypatch.setattr(stage1, "contrastive_loss", once)
+    monkeypatch.setattr(stage1, "itc_loss", once)
     run(workspace, 1)
     skipped = [each for each in log(workspace, 1) if "skipped" in each]
     assert [each["step"] for each in skipped] == [2]
@@ -246,20 +246,20 @@ def test_an_epoch_whose_score_is_no_number_is_not_the_best(workspace, monkeypatc
         parts = original(model, *arguments)
         calls.append(model.training)
         first = not model.training and calls.count(True) == 2  # an epoch has two steps
-        return parts | {"matching": parts["matching"] * float("nan")} if first else parts
+        return parts | {"itm": parts["itm"] * float("nan")} if first else parts
 
     monkeypatch.setattr(stage1, "representation_losses", in_first_validation)
     run(workspace, 1)
     first, second = epochs(workspace, 1)
-    assert first["score"] is first["val_matching"] is None  # JSON has no NaN
+    assert first["score"] is first["val_itm"] is None  # JSON has no NaN
     assert (first["best"], second["best"]) == (False, True)
 
 
 def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_from_it(workspace, monkeypatch):
     run(workspace, 1)
     whole = weights(workspace, 1)
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(loop, "SAVE_SHARE", float("inf"))
+    monkeypatch.setattr(clock, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(clock, "SAVE_SHARE", float("inf"))
     state, saved = workspace.stage(1) / "state.safetensors", []
     save, limits = loop._save, resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -290,7 +290,7 @@ def test_stage_2_needs_stage_1(workspace):
 def test_the_distance_to_words_needs_a_query_for_each_question(workspace):
     few = replace(TINY, qformer=replace(TINY.qformer, queries=17))
     recipe = SHORT[2].model_copy(update={"word_weight": 1.0})
-    with pytest.raises(UsageError, match=r"--word-weight 1: each of 18 questions needs a query .* tiny has 17"):
+    with pytest.raises(UsageError, match=r"--word-weight 1: each of 18 questions needs its own query, .* tiny has 17"):
         finetune(workspace, few, recipe, 2, seed=0, notify=say_nothing)
 
 
@@ -336,5 +336,5 @@ def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
     assert not [each for each in epochs(workspace, 2) if "score" in each]
     assert set(predict([workspace], notify=say_nothing).files) == {"test"}
-    with pytest.raises(UsageError, match="has learnt all development images"):
+    with pytest.raises(UsageError, match="was trained on all development images"):
         predict([workspace], folds=["val"], notify=say_nothing)

@@ -472,7 +472,7 @@ def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
 
 
 def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized():
-    """Away from the edges, place p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
+    """Away from the edges, point p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
     down, across = np.mgrid[:8, :8].astype("float32")
     grid = (10 * down + across).reshape(1, 64, 1)
     resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 256)

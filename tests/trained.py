@@ -8,13 +8,14 @@ from imageclef_vqa.checkpoints.pretrained import load_pretrained, trained_tensor
 from imageclef_vqa.data import make_split, read_dataset, read_split
 from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.training.checkpoint import Stage, StageConfig, fingerprint
+from imageclef_vqa.training.checkpoint import Stage, StageConfig
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.training.recipe import choose_recipe
 from imageclef_vqa.workspace import Workspace
 
 
 def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
-    """A finished stage 2 in `place`, whose data set is split if it is not yet; the seed says which one."""
+    """A finished stage 2 in `workspace`, whose data set is split if it is not yet; the seed says which one."""
     dataset = read_dataset(workspace.development, cache=workspace.cache)
     if not workspace.split_file.exists():
         make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
@@ -32,7 +33,7 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
         training_images=fingerprint(*train),
         weights={},
     )
-    stage.begin(config, learn_vocabulary(dataset.subset(train).labels()))
+    stage.start(config, learn_vocabulary(dataset.subset(train).labels()))
     moved = {
         name: tensor + noise * rng.standard_normal(tensor.shape).astype("float32")
         for name, tensor in trained_tensors(model, vision=True).items()

@@ -44,10 +44,10 @@ def ours() -> dict[str, Any]:
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.loop import set_trainable
-    from imageclef_vqa.training.stage2 import answer_loss, learns
+    from imageclef_vqa.training.stage2 import answer_loss, trainable
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = list(set_trainable(model, learns(vision=True)).values())
+    learning = list(set_trainable(model, trainable(vision=True)).values())
     optimizer = paddle.optimizer.AdamW(1e-4, parameters=learning, weight_decay=1e-4)
     model.train()
     model.language.eval()

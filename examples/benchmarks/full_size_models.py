@@ -127,7 +127,7 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     drawn = scenes(1)
     table = PairTable(drawn, learn_vocabulary(drawn.labels()), Tokenizer(TINY_WEIGHTS / "spiece.model"))
     [batch] = table.epoch(1, questions, np.random.default_rng(0))
-    learning = set_trainable(model, stage2.learns(vision=vision))
+    learning = set_trainable(model, stage2.trainable(vision=vision))
     optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
     model.language.eval()

@@ -24,7 +24,7 @@ from imageclef_vqa.synthetic import write_synthetic_dataset
 # `medvqa`, saving after every second step, so that many kills fall into a checkpoint.
 PROGRAM = (
     "import sys; from imageclef_vqa import devices; devices.prepare('cpu', seed=0);"
-    "from imageclef_vqa.training import loop; loop.SAVE_EVERY, loop.SAVE_SHARE = 0.3, 1e9;"
+    "from imageclef_vqa.training import clock; clock.SAVE_EVERY, clock.SAVE_SHARE = 0.3, 1e9;"
     "from imageclef_vqa.cli import main; sys.argv = ['medvqa', *sys.argv[1:]]; main()"
 )
 

@@ -99,16 +99,16 @@ def train(workload: Workload, file: Path) -> None:
     images, size = workload.batch, workload.preset.vision.image_size
     pixels = paddle.to_tensor(rng.standard_normal((images, 3, size, size)).astype("float32"))
     model = Blip2(workload.preset, load_language(workload.preset.language, file))
-    whole, learns = model, stage2.learns(vision=True)
+    whole, trainable = model, stage2.trainable(vision=True)
     if workload.stage == "1":
         heads = PretrainingHeads(workload.preset.qformer)
-        whole, learns = stage1.Stage1(model, heads), stage1.LEARNS
-    learning = list(set_trainable(whole, learns).values())
+        whole, trainable = stage1.Stage1(model, heads), stage1.TRAINABLE
+    learning = list(set_trainable(whole, trainable).values())
     optimizer = paddle.optimizer.AdamW(1e-5, parameters=learning, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
     asked = range(1 if workload.stage == "1" else QUESTIONS)
     pairs = [[Pair(number, (str(image),), [2] * ANSWER, []) for number in asked] for image in range(images)]
     batch = PairTable.batch(np.arange(images), pairs)
-    table = SimpleNamespace(questions=[[3] * QUESTION] * QUESTIONS, seen=lambda image, _view: pairs[image])
+    table = SimpleNamespace(questions=[[3] * QUESTION] * QUESTIONS, pairs_in=lambda _view, image: pairs[image])
     for _ in range(2):
         whole.train()
         model.language.eval()
@@ -117,8 +117,8 @@ def train(workload: Workload, file: Path) -> None:
         else:
             with paddle.no_grad():
                 patches = model.vision(pixels)
-            alone = Shard.alone(batch)
-            loss = sum(stage1.representation_losses(model, heads, patches, table, alone, rng).values())
+            shard = Shard.single(batch)
+            loss = sum(stage1.representation_losses(model, heads, patches, table, shard, rng).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)

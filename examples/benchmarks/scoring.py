@@ -16,7 +16,7 @@ import numpy as np
 from full_size import IMAGES, draw_answers, image_ids, predictions, spoil, write_gold
 
 from imageclef_vqa.editions import write_predictions
-from imageclef_vqa.evaluation.uncertainty import Draws
+from imageclef_vqa.evaluation.uncertainty import Bootstrap
 from imageclef_vqa.submission import write_run
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         medvqa = ["-m", "imageclef_vqa", "score"]
         right = np.random.default_rng(0).integers(0, 2, (IMAGES, 18)).astype(np.float64)
         start = time.perf_counter()
-        Draws(np.arange(IMAGES)).means(right)
+        Bootstrap(np.arange(IMAGES)).means(right)
         bootstrap = time.perf_counter() - start
         figures = {
             "start": seconds("-c", "pass"),

@@ -31,10 +31,10 @@ def main() -> None:
 
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.training.loop import set_trainable
-    from imageclef_vqa.training.stage2 import answer_loss, learns
+    from imageclef_vqa.training.stage2 import answer_loss, trainable
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    set_trainable(model, learns(vision=False))
+    set_trainable(model, trainable(vision=False))
     model.eval()
     (batch,) = table.all(IMAGES)
     patches = paddle.randn([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])

@@ -39,12 +39,12 @@ def main() -> None:
     from imageclef_vqa.training.features import FeatureStore, rounded_features
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.parallel import Shard
-    from imageclef_vqa.training.stage1 import LEARNS, Stage1, representation_losses
+    from imageclef_vqa.training.stage1 import TRAINABLE, Stage1, representation_losses
 
     table, pixels = drawn_pairs(IMAGES), random_pixels(IMAGES, PRESET.vision.image_size)
     model = Stage1(Blip2(PRESET), PretrainingHeads(PRESET.qformer))
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    vision, learning = model.blip2.vision, list(set_trainable(model, LEARNS).values())
+    vision, learning = model.blip2.vision, list(set_trainable(model, TRAINABLE).values())
 
     def epoch(patches_of) -> tuple[list[float], float]:
         """The losses of an epoch from the start, and how long it took."""
@@ -56,7 +56,7 @@ def main() -> None:
         started = time.perf_counter()
         for batch in table.epoch(BATCH, 1, rng):
             patches = patches_of(batch.images)
-            parts = representation_losses(model.blip2, model.heads, patches, table, Shard.alone(batch), rng)
+            parts = representation_losses(model.blip2, model.heads, patches, table, Shard.single(batch), rng)
             total = paddle.add_n(list(parts.values()))
             total.backward()
             optimizer.step()

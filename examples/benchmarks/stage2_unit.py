@@ -45,10 +45,10 @@ def main() -> None:
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.loop import set_trainable
-    from imageclef_vqa.training.stage2 import answer_loss, learns
+    from imageclef_vqa.training.stage2 import answer_loss, trainable
 
     model, table = Blip2(PRESET), drawn_pairs(IMAGES)
-    learning = set_trainable(model, learns(vision=True)).values()
+    learning = set_trainable(model, trainable(vision=True)).values()
     model.train()
     (unit,) = table.all(IMAGES)
     images = np.repeat(unit.images, len(unit.pairs) // IMAGES)

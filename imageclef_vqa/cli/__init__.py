@@ -1,4 +1,4 @@
-"""The command line: one thin file per command. Nothing heavy is imported for `--help`."""
+"""The command line: one thin file per command. Paddle and data are imported inside the commands, not for `--help`."""
 
 from imageclef_vqa.cli.app import app, main
 

@@ -1,54 +1,65 @@
-"""The program, and how every command of it ends."""
+"""The program: its commands in the order of use, and how each of them ends."""
 
 from __future__ import annotations
 
-import gc
-import os
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
-from imageclef_vqa.cli.commands import Commands
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.cli.ask import ask
+from imageclef_vqa.cli.baseline import baseline
+from imageclef_vqa.cli.check import check
+from imageclef_vqa.cli.command import Command
+from imageclef_vqa.cli.console import echo
+from imageclef_vqa.cli.demo import demo
+from imageclef_vqa.cli.doctor import doctor
+from imageclef_vqa.cli.finetune import finetune
+from imageclef_vqa.cli.import_ import import_
+from imageclef_vqa.cli.package import package
+from imageclef_vqa.cli.plan import plan
+from imageclef_vqa.cli.predict import predict
+from imageclef_vqa.cli.route import route
+from imageclef_vqa.cli.runs import runs
+from imageclef_vqa.cli.score import score
+from imageclef_vqa.cli.split import split
+from imageclef_vqa.cli.weights import weights
+from imageclef_vqa.errors import MedvqaError, program
+
+CHAIN = (split, finetune, predict, route, score, package)
+TOOLS = (check, ask, runs, baseline, plan, doctor, demo)
+GROUPS = {"weights": weights, "import": import_}
 
 
 class _Program(TyperGroup):
-    """Turns what a user can mend into a message, and an interruption into exit code 130."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{**settings, "commands": Commands()})
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.commands)
+    """Turns a `MedvqaError` into a message, and an interruption into exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.secho("interrupted; what was finished is kept, the same command goes on from there", err=True)
+            echo("interrupted; finished work is kept, and the same command continues from there", err=True)
             raise typer.Exit(130) from None
         except MedvqaError as error:
-            typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
-            typer.echo(error, err=True)
+            echo("error: ", fg="red", bold=True, err=True, nl=False)
+            echo(error, err=True)
             raise typer.Exit(error.exit_code) from None
 
 
 app = typer.Typer(
     cls=_Program,
+    name="medvqa",
     no_args_is_help=True,
-    add_completion=False,
-    suggest_commands=False,  # Click does
+    suggest_commands=False,  # Click does it, too
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Rich would double the time that --help takes
-    help="MEDVQA-GI, from the official files to a submission: split → finetune → predict → route → score → package.",
+    help="From the organisers' files to a MEDVQA-GI submission: split → finetune → predict → route → score → package.",
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"medvqa {__version__}")
+        echo(f"{program()} {__version__}")
         raise typer.Exit
 
 
@@ -61,13 +72,17 @@ def _program(
     pass
 
 
+for function in CHAIN:
+    app.command(cls=Command)(function)
+for function in TOOLS:
+    app.command(cls=Command, rich_help_panel="Tools")(function)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name, rich_help_panel="Weights and other data sets")
+
+
 def main() -> None:
-    """Run `medvqa`; a Ctrl-C before a command has begun ends it as one within does."""
-    # Pydantic would look for plug-ins of its own in every package that is installed: 0.05 s, where there are 130.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    """Run the program; Ctrl-C before a command has begun ends it with exit code 130, too."""
     try:
-        app()
+        app(prog_name=program())
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    finally:
-        gc.freeze()  # the process ends: a last search for cycles among all that was imported takes 0.1 s, for nothing

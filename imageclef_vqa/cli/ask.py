@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,20 +18,17 @@ _SHOWN = 5
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="A picture, JPEG or PNG.", show_default=False)],
+    image: Annotated[Path, typer.Argument(help="An image file, JPEG or PNG.", show_default=False)],
     question: Annotated[
         str | None,
-        typer.Argument(help="Its number, its text, or a part that no other question has.", show_default="all"),
+        typer.Argument(help="Number, text, or a part of the text that no other question has.", show_default="all"),
     ] = None,
     device: DeviceOption = "auto",
-    run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
+    run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a trained run about one picture: the answer, its alternatives, and how probable each is.
-
-    QUESTION is a number, 0 to 17, a text, or a part of one that no other question has.
-    """
+    """Ask a trained run about one image: the answer, its alternatives, and their probabilities."""
     from imageclef_vqa import devices
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.data import read_pixels

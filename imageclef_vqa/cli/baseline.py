@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
+from imageclef_vqa.cli.options import FoldOption, JsonOption, WorkspaceOption
 
 
 def baseline(
-    fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
+    fold: FoldOption = 0,
     workspace: WorkspaceOption = Path("."),
     as_json: JsonOption = False,
 ) -> None:
-    """What needs no deep learning: the commonest answers, and a linear expert that is fitted in seconds."""
+    """Fit the baselines: the most frequent answers, and a classical expert that is fitted in seconds."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.editions import QUESTIONS, read_predictions
@@ -43,5 +42,5 @@ def baseline(
         print_json({"folds": {name: score.model_dump(mode="json", by_alias=True) for name, score in scores.items()}})
         return
     for name, score in scores.items():
-        print_table(score_table(f"The linear expert on {'validation' if name == 'val' else 'test'} images", score))
+        print_table(score_table(f"The classical expert on {'validation' if name == 'val' else 'test'} images", score))
     typer.echo(f"{place.shown(place.run_folder)} is a run like others: `medvqa score` compares yours with it")

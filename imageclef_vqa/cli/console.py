@@ -1,4 +1,4 @@
-"""What commands say besides their result: notes for people, and JSON for scripts."""
+"""What commands print: lines, tables, notes for people, and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -10,29 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from imageclef_vqa.errors import as_called
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 120
 
 
+def echo(message: object = "", **style: Any) -> None:
+    """Print a line, with the commands in it under the name that the user typed; `style` as for `typer.secho`."""
+    typer.secho(as_called(str(message)), **style)
+
+
 def note(message: str) -> None:
-    """Something that a person who watches wants to know; nothing where standard error is no terminal."""
+    """Print a note to a person at a terminal's standard error; print nothing where it is no terminal."""
     if sys.stderr.isatty():
-        typer.secho(message, dim=True, err=True)
+        echo(message, dim=True, err=True)
 
 
-def wrapped(text: str, indent: int = 0) -> str:
-    """`text` as wide as the terminal, from column `indent` on; in a pipe, which has no width, on one line."""
+def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
+    """`text` wrapped to the terminal's width; in a pipe, which has no width, on one line.
+
+    The first line starts in column `indent`, the others in column `hanging`.
+    """
+    text = as_called(text)
     if not sys.stdout.isatty():
         return text
-    width = max(40, get_terminal_size().columns)
-    filled = fill(text, width, initial_indent=" " * indent, subsequent_indent="  ", break_on_hyphens=False)
+    filled = fill(
+        text,
+        max(40, get_terminal_size().columns),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return filled[indent:]
 
 
 def print_table(table: Table) -> None:
-    """A table, as wide as the terminal; in a pipe, which has no width of its own, as wide as it needs to be."""
+    """Print a table as wide as the terminal; in a pipe, which has no width, at least 120 columns wide."""
     from rich.console import Console
 
     console = Console(highlight=False, emoji=False, markup=False)
@@ -42,5 +59,5 @@ def print_table(table: Table) -> None:
 
 
 def print_json(content: Any) -> None:
-    """The result for scripts: JSON alone."""
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    """Print the result for scripts: JSON and nothing else."""
+    echo(json.dumps(content, ensure_ascii=False, indent=2))

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, as_typed
+from imageclef_vqa.cli.options import (
+    DeviceOption,
+    FoldOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    WorkspaceOption,
+    as_typed,
+)
 from imageclef_vqa.cli.recipe_options import with_recipe_options
 
 _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
@@ -16,16 +24,16 @@ _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: 
 @with_recipe_options
 def finetune(
     context: typer.Context,
-    stage: Annotated[int, typer.Option(min=1, max=2, help="1: representation learning; 2: learning to answer.")],
+    stage: Annotated[int, typer.Option(min=1, max=2, help="1: learn to represent images; 2: learn to answer.")],
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Which BLIP-2; `medvqa plan` lists them. folder: the one in --weights.",
-            show_default="the recipe's, or tiny",
+            help="Model, as in the table of `plan`; folder: the one in --weights.",
+            show_default="that of the recipe, or tiny",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder with the preset's weights.", show_default="those in the package")
+        Path | None, typer.Option(help="Folder with the weights of the preset.", show_default="those in the package")
     ] = None,
     recipe: Annotated[
         str | None,
@@ -36,20 +44,18 @@ def finetune(
     ] = None,
     *,
     changes: dict[str, Any],
-    fold: Annotated[int, typer.Option(min=0, help="Which fold to validate on, after `split --folds`.")] = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on with an unfinished run if there is one.")
-    ] = False,
+    fold: FoldOption = 0,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or continue an unfinished run.")] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
-        str | None, typer.Option(help="Several, one process each, as in 0,1; on the CPU they share its cores.")
+        str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
     ] = None,
     seed: SeedOption = 0,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Train a stage of BLIP-2 on the training fold; the language model stays as it is."""
+    """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     from imageclef_vqa.checkpoints.folder import choose_preset
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.devices import parse_devices, prepare

@@ -8,21 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
+from imageclef_vqa.cli.command import refuse_renamed
+from imageclef_vqa.editions import EDITIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
 
 
 def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of the workspace's `medvqa.toml`, every one a command's and every key an option's.
+    """The tables of the workspace's `medvqa.toml`, where each table is a command's and each key an option's.
 
     Raises:
-        UsageError: a table or a key that does not exist.
+        UsageError: a table or a key that does not exist, or that has a new name.
     """
     settings, path = read_settings(workspace), workspace / SETTINGS_FILE
     if unknown := sorted(set(settings) - set(commands) - {"data"}):
         raise UsageError(f"{path}: no command is called {', '.join(unknown)}")
     for name in set(settings) & set(commands):
-        known = {parameter.name for parameter in commands[name].params}
+        for key, value in settings[name].items():
+            for each in value if isinstance(value, list) else [value]:
+                refuse_renamed([f"--{key}", str(each)], f"{path}: [{name}] ")
+        known = _keys(commands[name])
         if unknown := sorted(key for key in settings[name] if key.replace("-", "_") not in known):
             raise UsageError(
                 f"{path}: [{name}] has no option {', '.join(unknown)}", remedy=f"`medvqa {name} --help` lists them"
@@ -30,36 +35,58 @@ def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, di
     return settings
 
 
+def _keys(command: Any) -> dict[str, str]:
+    """A command's keys in `medvqa.toml`, as in `train_on`, and the parameters of Typer that they stand for."""
+    return {
+        name.removeprefix("--").replace("-", "_"): parameter.name
+        for parameter in command.params
+        for name in (parameter.name, *parameter.opts)
+    }
+
+
 def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
-    """Let `[command] option = value` in the workspace's `medvqa.toml` stand for the option itself."""
+    """Make `[command] option = value` in the workspace's `medvqa.toml` the default of that option."""
     commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
     if commands and ctx.parent is ctx.find_root():
         table = check_settings(workspace, commands).get(ctx.info_name or "", {})
-        several = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
-        named = {key.replace("-", "_"): value for key, value in table.items()}
-        # `run = "main"` for an option that may be repeated is one value of it, and no sequence of letters.
+        repeatable = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
+        keys = _keys(ctx.command)
+        named = {keys[key.replace("-", "_")]: value for key, value in table.items()}
+        # Click takes a sequence for an option that may be repeated, and would read "main" as four letters.
         ctx.default_map = {
-            name: [value] if name in several and not isinstance(value, list) else value for name, value in named.items()
+            name: [value] if name in repeatable and not isinstance(value, list) else value
+            for name, value in named.items()
         }
     return workspace
 
 
-def device_name(device: str) -> str:
-    """What no device can be called is a mistake of the command line."""
+def choices(*names: str) -> dict[str, Any]:
+    """Settings of an option with `names` for values, where `Literal` does not do: Typer (0.25) takes no list of it."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}.")
+        return name
+
+    return {"parser": check, "metavar": f"[{'|'.join(names)}]"}
+
+
+def valid_device_name(device: str) -> str:
+    """`device`, if a device may have that name; `UsageError` otherwise."""
     from imageclef_vqa.devices import check_name
 
     return check_name(device)
 
 
-def _device_that_may_be_there(device: str) -> str:
-    """What can be said against a device before anything is done is said."""
+def _possible_device(device: str) -> str:
+    """`device`, unless this machine cannot have it; found out before Paddle is imported, which takes seconds."""
     from imageclef_vqa.devices import check_device
 
     return check_device(device)
 
 
 def as_typed(context: typer.Context) -> list[str]:
-    """The options of a command that came from its command line, to be typed again."""
+    """The options that the user typed, for starting the same command again."""
     typed: list[str] = []
     for parameter in context.command.params:
         source, value = context.get_parameter_source(parameter.name or ""), context.params.get(parameter.name or "")
@@ -69,25 +96,37 @@ def as_typed(context: typer.Context) -> list[str]:
     return typed
 
 
-# Read first (eager), so that its settings are there when the other options look for their defaults.
+# Eager: its callback reads medvqa.toml before the other options look for their defaults.
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
         "--workspace",
         "-w",
-        help="The folder that holds data/ and work/.",
+        help="Folder with data/ and work/.",
         is_eager=True,
         callback=_defaults_from_settings,
         show_default="the current folder",
     ),
 ]
-RunOption = Annotated[str, typer.Option(help="Name of the run: its files lie in work/<run>/.")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Everything random follows from it.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+RunOption = Annotated[str, typer.Option(help="Name of the run; its files are in work/<run>/.")]
+RunsOption = Annotated[
+    list[str] | None, typer.Option("--run", help="Name of the run; several runs are averaged.", show_default="main")
+]
+FoldOption = Annotated[int, typer.Option(min=0, help="Fold to validate on, after `split --folds`.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all random numbers.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")]
 DeviceOption = Annotated[
     str,
     typer.Option(
-        help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto takes the first there is.", callback=_device_that_may_be_there
+        help="cpu, gpu, gpu:<i>, npu, npu:<i>; auto: an NPU, else a GPU, else the CPU.", callback=_possible_device
     ),
 ]
-EditionOption = Annotated[str, typer.Option("--edition", help="The edition of the challenge: gi-2023 or gi-2025.")]
+EditionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--edition",
+        **choices(*EDITIONS),
+        help="Edition of the challenge.",
+        show_default="edition of [data] in medvqa.toml, or gi-2023",
+    ),
+]

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import shlex
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.environment import collector_paused
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
     from imageclef_vqa.editions import Edition
     from imageclef_vqa.pipeline.gather import Development
-    from imageclef_vqa.submission import Finding, Run
+    from imageclef_vqa.submission import Finding, RunAnswers
 
 
-class Form(str, Enum):
-    list = "list"
-    string = "string"
-
-
-@collector_paused()
 def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Predictions to package, or to verify.", show_default="the run's newest, routed or plain"),
+        typer.Option(help="Predictions to package or to verify.", show_default="the run's newest, routed or plain"),
     ] = None,
-    answer_form: Annotated[Form, typer.Option(help="In JSON: a list of strings, or one string.")] = Form.list,
-    edition_name: EditionOption = "gi-2023",
-    force: Annotated[bool, typer.Option("--force", help="Write the run although checks found errors.")] = False,
+    answer_form: Annotated[
+        Literal["list", "string"], typer.Option(help="Form of answers in JSON: a list of strings, or one string.")
+    ] = "list",
+    edition_name: EditionOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the run even if checks find errors.")] = False,
     verify: Annotated[
-        Path | None, typer.Option(help="Write nothing: compare this run, and all it was made of, with its manifest.")
+        Path | None, typer.Option(help="Only compare this run, and the files it was made of, with its manifest.")
     ] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
-    """Check the answers to the test images and write them as a run that can be submitted."""
+    """Check the answers to the test images and write them as a run to submit."""
     from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.findings import expected, expected_table, print_findings
     from imageclef_vqa.data.reading import read_dataset
@@ -65,8 +59,8 @@ def package(
         render_run,
     )
 
-    edition = find_edition(edition_name)
     place = _run_of(Workspace.at(workspace, run), predictions)
+    edition = find_edition(edition_name or place.edition)
     if verify is not None:
         compare_with_manifest(place, verify, predictions, as_json)
         return
@@ -95,7 +89,7 @@ def package(
     errors = errors_in(findings)
     written = force or not errors
     if written:
-        content = render_run(target, answers, image_ids, edition=edition, form=answer_form.value)
+        content = render_run(target, answers, image_ids, edition=edition, form=answer_form)
         manifest = make_manifest(
             target.name,
             content,
@@ -175,20 +169,19 @@ def _as_run(
     answers: dict[tuple[str, int], tuple[str, ...]],
     image_ids: list[str],
     source: Path,
-) -> Run:
+) -> RunAnswers:
     """The answers with all that training and the same model's validation answers say of them."""
     from imageclef_vqa.editions import learn_implications, learn_vocabulary, read_predictions
     from imageclef_vqa.pipeline.gather import answers_of, training_vocabulary
     from imageclef_vqa.pipeline.reference import spell
-    from imageclef_vqa.submission import Run
-    from imageclef_vqa.submission.run import images_of
+    from imageclef_vqa.submission import RunAnswers, images_of
 
     training = development.dataset.subset(development.split.train(development.fold))
     own = {
         workspace.routed("test"): workspace.routed("val"),
         workspace.predictions("test"): workspace.predictions("val"),
     }.get(source)
-    return Run(
+    return RunAnswers(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
@@ -199,13 +192,13 @@ def _as_run(
 
 
 def _about_the_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
-    from imageclef_vqa.submission import check_age, check_name, finding
+    from imageclef_vqa.submission import check_age, check_name, warning
 
     findings: list[Finding] = []
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
-        findings.append(finding("warning", "no-test", ["the test images"], message, remedy))
+        findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
     stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]
@@ -220,7 +213,7 @@ def _models(workspace: Workspace) -> list[Path]:
 
 
 def _command(
-    target: Path, team: str | None, predictions: Path | None, form: Form, edition: Edition, force: bool, run: str
+    target: Path, team: str | None, predictions: Path | None, form: str, edition: Edition, force: bool, run: str
 ) -> str:
     """What was typed, without the machine's folders."""
     words = ["medvqa", "package", "--out", target.name, "--run", run]
@@ -228,8 +221,8 @@ def _command(
         words += ["--team", team]
     if predictions is not None:
         words += ["--predictions", predictions.name]
-    if form is not Form.list:
-        words += ["--answer-form", form.value]
+    if form != "list":
+        words += ["--answer-form", form]
     if edition.name != "gi-2023":
         words += ["--edition", edition.name]
     return shlex.join(words + ["--force"] * force)

@@ -16,7 +16,7 @@ _RECIPE = "the recipe's"
 
 
 def plan(
-    preset: Annotated[str | None, typer.Option(help="Which BLIP-2.", show_default="a line for each")] = None,
+    preset: Annotated[str | None, typer.Option(help="Model to plan.", show_default="a line for each")] = None,
     stage: Annotated[Literal["1", "2", "predict"], typer.Option(help="Stage of training, or prediction.")] = "2",
     image_size: Annotated[int | None, typer.Option(min=1, help="In pixels.", show_default="the preset's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default=_RECIPE)] = None,

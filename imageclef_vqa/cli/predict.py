@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 
 _SHOWN = 5
 
 
 def predict(
     fold: Annotated[
-        list[str] | None, typer.Option(help="val, test or train; may be repeated.", show_default="val and test")
+        list[str] | None,
+        typer.Option(
+            **choices("val", "test", "train"),
+            help="Images to answer; may be given several times.",
+            show_default="val and test",
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="A folder of images to answer in place of folds.")] = None,
-    ids: Annotated[Path | None, typer.Option(help="Which of these images, a file with an id per line.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The file for the answers about --images.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of images to answer instead of folds.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="File with the ids of those images to answer, one per line.")] = None,
     decode: Annotated[
-        str, typer.Option(help="closed: allowed answers alone; free: the paper's ten tokens.")
+        Literal["closed", "free"],
+        typer.Option(help="closed: only answers that the competition accepts; free: any ten tokens, as in the paper."),
     ] = "closed",
-    optimise: Annotated[str, typer.Option(help="What a set is chosen for: exact or f1.")] = "exact",
-    augment: Annotated[bool, typer.Option("--augment", help="Average over answer-safe views of an image.")] = False,
-    consistent: Annotated[bool, typer.Option("--consistent", help="Keep rules learnt from training labels.")] = False,
-    on_bad_image: Annotated[str, typer.Option(help="stop, or prior: the training labels' usual answer.")] = "stop",
+    optimise: Annotated[
+        Literal["exact", "f1"], typer.Option(help="Metric that the choice of several answers maximises.")
+    ] = "exact",
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Average over views of an image that keep its answers true.")
+    ] = False,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Apply rules between answers, learnt from training labels.")
+    ] = False,
+    on_bad_image: Annotated[
+        Literal["stop", "prior"],
+        typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
+    ] = "stop",
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None,
         typer.Option(
-            help="Several, a process each, as in 0,1; or by name, as in npu:0,cpu.",
-            show_default="one; on the CPU as many processes as pay",
+            help="Several devices, one process each: numbers as in 0,1, or names as in npu:0,cpu.",
+            show_default="one; on the CPU as many processes as save time",
         ),
     ] = None,
-    run: Annotated[list[str] | None, typer.Option(help="The run; several are averaged.", show_default="main")] = None,
+    run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
+    out: Annotated[Path | None, typer.Option(help="File for the answers to --images.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
@@ -47,14 +62,6 @@ def predict(
     from imageclef_vqa.workspace import Workspace
 
     places = [Workspace.at(workspace, name) for name in run or ["main"]]
-    for option, value, known in (
-        ("--decode", decode, ("closed", "free")),
-        ("--optimise", optimise, ("exact", "f1")),
-        ("--on-bad-image", on_bad_image, ("stop", "prior")),
-        *(("--fold", name, ("val", "test", "train")) for name in fold or ()),
-    ):
-        if value not in known:
-            raise UsageError(f"{option} {value}: use {' or '.join(known)}")
     if (images is None) != (out is None) or (ids and images is None) or (images and fold):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
     several = [] if devices is None else parse_devices(devices, device)
@@ -64,18 +71,18 @@ def predict(
     from imageclef_vqa.inference.predict import predict as answer_folds
 
     manner = PredictOptions(
-        decode=decode,  # type: ignore[arg-type]
-        optimise=optimise,  # type: ignore[arg-type]
+        decode=decode,
+        optimise=optimise,
         augment=augment,
         consistent=consistent,
-        on_bad_image=on_bad_image,  # type: ignore[arg-type]
+        on_bad_image=on_bad_image,
     )
     manner.check(len(places))
     names = device_names(on, several)
     if images is not None and out is not None:
-        done = predict_images(places, images, ids, out, manner=manner, devices=names, notify=note)
+        done = predict_images(places, images, ids, out, options=manner, devices=names, notify=note)
     else:
-        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, notify=note)
+        done = answer_folds(places, folds=fold or (), options=manner, devices=names, notify=note)
     if as_json:
         files = {name: str(path) for name, path in done.files.items()}
         print_json(

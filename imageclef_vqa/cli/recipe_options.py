@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -16,20 +16,20 @@ def options() -> dict[str, tuple[Any, Any]]:
     """Each key of a recipe with its type and its option, both from the recipe's field."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, field in Recipe.model_fields.items():
-        kind = str if get_origin(field.annotation) is Literal else field.annotation
         assert isinstance(field.json_schema_extra, dict)
-        found[name] = kind, typer.Option(help=field.description, rich_help_panel=str(field.json_schema_extra["panel"]))
+        panel = str(field.json_schema_extra["panel"])
+        found[name] = field.annotation, typer.Option(help=field.description, rich_help_panel=panel)
     return found
 
 
 def with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command(…, changes)` with an option for each key in place of `changes`, which holds those that were given."""
+    """`command(…, changes)` with an option per key of a recipe; `changes` holds the keys that the user gave."""
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters.values()
     named = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
     parameters = [named(each.name, default=each.default, annotation=hints[each.name]) for each in own]
-    place = [each.name for each in own].index("changes")
-    parameters[place : place + 1] = [
+    index = [each.name for each in own].index("changes")
+    parameters[index : index + 1] = [
         named(name, default=None, annotation=Annotated[kind | None, option])
         for name, (kind, option) in options().items()
     ]

@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
 
 if TYPE_CHECKING:
     from imageclef_vqa.workspace import Workspace
 
 
-class Policy(str, Enum):
-    evidence = "evidence"
-    paper = "paper"
-
-
-class Expert(str, Enum):
-    classical = "classical"
-    resnet34 = "resnet34"
+Policy = Literal["evidence", "paper"]
 
 
 def route(
     policy: Annotated[
-        Policy, typer.Option(help="evidence: who is better on validation images answers; paper: the expert, always.")
-    ] = Policy.evidence,
+        Policy,
+        typer.Option(help="evidence: whichever is better on the validation images answers; paper: always the expert."),
+    ] = "evidence",
     questions: Annotated[
         str | None,
-        typer.Option(help="Ids such as 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
+        typer.Option(help="Ids of questions, as in 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
     ] = None,
     expert: Annotated[
-        list[Expert] | None,
+        list[str] | None,
         typer.Option(
-            help="Which experts; may be given twice.",
+            **choices("classical", "resnet34"),
+            help="Expert to use; may be given twice.",
             show_default="classical, and resnet34 if the run has one; with --policy paper or --weights resnet34",
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="An ImageNet ResNet34 to start from (torchvision, timm), file or folder.")
+        Path | None, typer.Option(help="File or folder of an ImageNet ResNet34 (torchvision, timm) to start from.")
     ] = None,
-    shared: Annotated[bool, typer.Option("--shared", help="One ResNet34 for all questions, not one each.")] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of ResNet34.", show_default="the recipe's")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Train one ResNet34 for all questions, not one per question.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of ResNet34.", show_default="those of its recipe")
+    ] = None,
     folds: Annotated[
-        bool, typer.Option("--folds", help="Evidence also from the runs that validate the split's other folds.")
+        bool, typer.Option("--folds", help="Use the runs that validate the other folds of the split as evidence, too.")
     ] = False,
     train_only: Annotated[bool, typer.Option("--train-only", help="Train the experts and stop.")] = False,
-    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use the trained experts, train none.")] = False,
+    apply_only: Annotated[bool, typer.Option("--apply-only", help="Use trained experts; train none.")] = False,
     device: DeviceOption = "auto",
     run: RunOption = "main",
     workspace: WorkspaceOption = Path("."),
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let experts, or their blend with BLIP-2, take over the questions that they answer better."""
+    """Replace answers where an expert, or its blend with BLIP-2, is better."""
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.experts.answers import CLASSICAL, RESNET34, runs_of_other_folds
@@ -66,9 +64,9 @@ def route(
     if train_only and apply_only:
         raise UsageError("--train-only and --apply-only exclude each other")
     place = Workspace.at(workspace, run)
-    default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy is Policy.paper else "all"
+    default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy == "paper" else "all"
     asked = _ids(default if questions is None else questions)
-    names = [each.value for each in expert or _default_experts(place, policy, weights)]
+    names = list(expert or _default_experts(place, policy, weights))
     for each in (place, *(runs_of_other_folds(place) if folds else ())):
         if CLASSICAL in names:
             answer_images(each, train=not apply_only, notify=note)
@@ -77,7 +75,7 @@ def route(
     if train_only:
         print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
         return
-    done = routing.route(place, policy=policy.value, questions=asked, experts=names, folds=folds, seed=seed)
+    done = routing.route(place, policy=policy, questions=asked, experts=names, folds=folds, seed=seed)
     if as_json:
         print_json(routing.as_json(done))
         return
@@ -89,11 +87,11 @@ def route(
     typer.echo("next: `medvqa score`")
 
 
-def _default_experts(workspace: Workspace, policy: Policy, weights: Path | None) -> list[Expert]:
-    if policy is Policy.paper:
-        return [Expert.resnet34]
+def _default_experts(workspace: Workspace, policy: Policy, weights: Path | None) -> list[str]:
+    if policy == "paper":
+        return ["resnet34"]
     there = weights is not None or (workspace.expert("resnet34") / "val.jsonl").exists()
-    return [Expert.classical, Expert.resnet34] if there else [Expert.classical]
+    return ["classical", "resnet34"] if there else ["classical"]
 
 
 def _answer_resnet34(

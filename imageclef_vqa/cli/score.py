@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.environment import collector_paused, one_blas_thread
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
@@ -18,43 +17,41 @@ if TYPE_CHECKING:
     from imageclef_vqa.evaluation.export import Result
 
 
-@collector_paused()
-@one_blas_thread()
 def score(
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="Predictions (.jsonl), a run file (.csv, .json, .zip), anybody's, or published figures (id,accuracy). "
-            "Without one, the run of the workspace.",
+            help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
+            "(id,accuracy). Without FILE: the run of the workspace.",
             show_default=False,
         ),
     ] = None,
     gold: Annotated[
-        Path | None, typer.Option(help="A gt.json to score FILE against, in place of the workspace's own.")
+        Path | None, typer.Option(help="A gt.json to score FILE against, instead of the workspace's own.")
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(
             "--compare",
-            help="Set the FILEs (or names of runs) beside the first: paired differences. "
+            help="Compare each FILE (or run of that name) with the first one, in paired differences. "
             "Without FILE: the run before and after routing.",
         ),
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(help="Where to write the report.", show_default="work/<run>/report.html; none for FILE"),
+        typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
     ] = None,
-    plots: Annotated[Path | None, typer.Option(help="A folder for the plots, as PNG and SVG.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV, nothing else.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV and nothing else.")] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the result as Markdown tables, nothing else.")
+        bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
     ] = False,
 ) -> None:
-    """Compare answers with the gold ones, question by question, and write the report."""
+    """Compare answers with the gold answers, question by question, and write the report."""
     from imageclef_vqa.pipeline.reporting import write_plots, write_report, write_scores
     from imageclef_vqa.pipeline.scoring import compare_sources, score_file, score_run
 
@@ -128,17 +125,17 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
 def _show(title: str, result: Score | Published) -> None:
     from imageclef_vqa.cli.console import print_table, wrapped
-    from imageclef_vqa.evaluation import Published, coverage_lines, form_line, slices_line
-    from imageclef_vqa.evaluation.tables import form_table, metrics_table, published_table, score_table
+    from imageclef_vqa.evaluation import Published, coverage_lines, formatting_line, slices_line
+    from imageclef_vqa.evaluation.tables import formatting_table, metrics_table, published_table, score_table
 
     if isinstance(result, Published):
         print_table(published_table(title, result))
         return
-    for line in (form_line(result), *coverage_lines(result)):
+    for line in (formatting_line(result), *coverage_lines(result)):
         typer.echo(wrapped(line))
     print_table(score_table(title, result))
-    if result.form:
-        print_table(form_table(result))
+    if result.formatting:
+        print_table(formatting_table(result))
     print_table(metrics_table(result))
     if line := slices_line(result):
         typer.echo(wrapped(line))

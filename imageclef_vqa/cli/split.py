@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,20 +12,18 @@ from imageclef_vqa.cli.options import JsonOption, SeedOption, WorkspaceOption
 _VAL = 0.1
 
 
-class By(str, Enum):
-    group = "group"
-    image = "image"
-
-
 def split(
     workspace: WorkspaceOption = Path("."),
     val: Annotated[
-        float | None, typer.Option(help="Share of the images that validates.", show_default=str(_VAL))
+        float | None, typer.Option(help="Share of the images for validation.", show_default=str(_VAL))
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Cross-validation: share all images out among so many.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds for cross-validation, instead of --val.")] = None,
     by: Annotated[
-        By, typer.Option(help="group: near-duplicates and frames of one examination stay together; image: plain.")
-    ] = By.group,
+        Literal["group", "image"],
+        typer.Option(
+            help="group: near-duplicates and frames of one examination stay together; image: each for itself."
+        ),
+    ] = "group",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +48,7 @@ def split(
     with sole_writer(place.work):
         dataset = read_dataset(place.development, cache=place.cache)
         share = val if val is not None or folds is not None else _VAL
-        made = make_split(dataset, val=share, folds=folds, by=by.value, seed=seed, cache=place.cache)
+        made = make_split(dataset, val=share, folds=folds, by=by, seed=seed, cache=place.cache)
         made.write(place.split_file)
     if as_json:
         print_json(split_summary(dataset, made))

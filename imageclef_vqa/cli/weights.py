@@ -9,18 +9,16 @@ import typer
 
 from imageclef_vqa.cli.options import JsonOption
 
-weights = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Published checkpoints: convert them, show them, verify them."
-)
+weights = typer.Typer(no_args_is_help=True, help="Convert, show and verify published checkpoints.")
 _SOURCES = (
-    "A folder (Hugging Face: config.json and its weights; LAVIS: .pth files; or one of ours), a file, or a hub name."
+    "A folder (Hugging Face: config.json and weights; LAVIS: .pth files; or made by `convert`), a file, or a hub name."
 )
 
 
 @weights.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make, or to add parts to.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write, or to add parts to.")],
     as_json: JsonOption = False,
 ) -> None:
     """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
@@ -51,10 +49,10 @@ def convert(
 
 @weights.command()
 def shrink(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `convert` made.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder made by `convert`.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.")],
 ) -> None:
-    """Copy a folder with its frozen language model in 8 bits: half the memory of half precision."""
+    """Copy a folder with its frozen language model in 8 bits, half the size of half precision."""
     from imageclef_vqa import devices
 
     devices.prepare("cpu", seed=0)
@@ -70,7 +68,7 @@ def show(
     source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
     as_json: JsonOption = False,
 ) -> None:
-    """Tensors by part: how many, of what type and shape, parameters, and a hash of their values."""
+    """Show the tensors of each part: their number, types, shapes, parameters and hash."""
     from imageclef_vqa import devices
     from imageclef_vqa.checkpoints.hub import find_source
     from imageclef_vqa.cli.console import print_json, print_table
@@ -93,7 +91,7 @@ def verify(
     source: Annotated[str, typer.Argument(metavar="DIR", help="A checkpoint with expected.safetensors beside it.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Convert and run a checkpoint, and compare every tensor of expected.safetensors; exit 1 beyond tolerance."""
+    """Convert and run a checkpoint and compare it with expected.safetensors; exit 1 beyond the tolerance."""
     from imageclef_vqa import devices
     from imageclef_vqa.cli.console import print_json, print_table
 

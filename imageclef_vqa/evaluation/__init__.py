@@ -1,4 +1,4 @@
-"""Scores, their uncertainty, comparison, and the report. Knows answers and questions; reads no images and no models."""
+"""Scores with their uncertainty, comparisons, and the report. Reads answers, not images or models."""
 
 from imageclef_vqa.evaluation.compare import Comparisons, compare_answers
 from imageclef_vqa.evaluation.export import as_csv, as_markdown
@@ -8,7 +8,7 @@ from imageclef_vqa.evaluation.plots import draw_plots
 from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
-from imageclef_vqa.evaluation.words import comparison_lines, coverage_lines, form_line, slices_line
+from imageclef_vqa.evaluation.summary import comparison_lines, coverage_lines, formatting_line, slices_line
 
 __all__ = [
     "Comparisons",
@@ -23,7 +23,7 @@ __all__ = [
     "comparison_lines",
     "coverage_lines",
     "draw_plots",
-    "form_line",
+    "formatting_line",
     "global_accuracy",
     "read_published",
     "render_report",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from imageclef_vqa.evaluation.estimates import Interval, interval_of, share_interval
-from imageclef_vqa.evaluation.metrics import PairAnswers, members
-from imageclef_vqa.evaluation.uncertainty import Draws, clusters_of
-from imageclef_vqa.statistics import BINS, confidence_bins, expected_calibration_error
+from imageclef_vqa.evaluation.metrics import PairAnswers, members, ratio
+from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of
+from imageclef_vqa.statistics import confidence_bins, expected_calibration_error
 
 _RESAMPLES = 1000
 
@@ -27,7 +27,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The bins in order of confidence; `error` is the expected calibration error over them."""
+    """The bins in order of confidence; `error` is the expected calibration error, which always uses ten bins."""
 
     bins: tuple[Bin, ...]
     error: float
@@ -38,7 +38,7 @@ def calibrate(
     gold: PairAnswers,
     probabilities: Mapping[tuple[str, int], float],
     groups: Mapping[str, int] | None,
-    bins: int = BINS,
+    bins: int = 10,
     resamples: int = _RESAMPLES,
 ) -> Calibration | None:
     """The calibration of all answers that have a gold answer and a probability; None if there are none.
@@ -52,17 +52,16 @@ def calibrate(
     correct = np.array([members(given[pair]) == members(gold[pair]) for pair in pairs])
     row_of = {image_id: row for row, image_id in enumerate(dict.fromkeys(image_id for image_id, _ in pairs))}
     rows = np.array([row_of[image_id] for image_id, _ in pairs])
-    draws = Draws(clusters_of(list(row_of), groups), resamples=resamples)
+    bootstrap = Bootstrap(clusters_of(list(row_of), groups), resamples=resamples)
     bin_of = confidence_bins(confidence, bins)
     found = []
     for number in range(bin_of.max() + 1):
-        own = bin_of == number
-        sizes = np.bincount(rows[own], minlength=len(row_of))
-        interval = None
-        if resamples and draws.count > 1:
-            hits = np.bincount(rows[own], weights=correct[own], minlength=len(row_of))
-            drawn_hits, drawn_sizes = draws.sums(np.stack([hits, sizes], axis=1)).T
-            samples = np.divide(drawn_hits, drawn_sizes, out=np.full(resamples, np.nan), where=drawn_sizes > 0)
-            interval = share_interval(interval_of(samples), int((sizes > 0).sum()))
+        own, interval = bin_of == number, None
+        if resamples and bootstrap.num_clusters > 1:
+            hits, sizes = np.zeros((2, len(row_of), 1))
+            np.add.at(hits[:, 0], rows[own], correct[own])
+            np.add.at(sizes[:, 0], rows[own], 1.0)
+            samples = ratio(bootstrap.sums(hits), bootstrap.sums(sizes))[:, 0]
+            interval = share_interval(interval_of(samples), len(np.unique(rows[own])))
         found.append(Bin(float(confidence[own].mean()), float(correct[own].mean()), interval, int(own.sum())))
-    return Calibration(tuple(found), expected_calibration_error(confidence, correct, bins))
+    return Calibration(tuple(found), expected_calibration_error(confidence, correct))

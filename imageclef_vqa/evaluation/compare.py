@@ -1,8 +1,9 @@
-"""Sets of answers to the same images, side by side: paired differences, and whether they are more than chance."""
+"""Paired comparison of several sets of answers to the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import MEAN, Interval, intervals_with_mean, rounded
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, mean_per_question, tabulate
-from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of
+from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Bootstrap, clusters_of
 from imageclef_vqa.statistics import holm
 
 
@@ -20,7 +21,7 @@ class _Frozen(BaseModel):
 
 
 class Difference(_Frozen):
-    """Exact-set accuracy of one set of answers beside the baseline's, with the clustered 95% interval of the gain."""
+    """Exact-set accuracy of a system and of the baseline, and their difference with its clustered 95% interval."""
 
     exact_set: float
     baseline: float
@@ -29,10 +30,10 @@ class Difference(_Frozen):
 
 
 class QuestionDifference(Difference):
-    """One question over `n` images; `gained` are right here alone, `lost` in the baseline alone.
+    """One question over `n` images: `gained` are right only in this system, `lost` only in the baseline.
 
-    `p` is McNemar's exact test, two-sided, which takes images as independent; `p_holm` is corrected for all questions
-    compared (Holm 1979).
+    `p` is from McNemar's exact two-sided test, which assumes independent images; `p_holm` is corrected for all
+    compared questions (Holm 1979).
     """
 
     id: int
@@ -45,7 +46,7 @@ class QuestionDifference(Difference):
 
 
 class Comparison(_Frozen):
-    """One set of answers against the baseline; `missing` gold pairs count as wrong."""
+    """One system compared with the baseline; its `missing` gold pairs count as wrong."""
 
     name: str
     overall: Difference = Field(serialization_alias="global")
@@ -54,7 +55,7 @@ class Comparison(_Frozen):
 
 
 class Comparisons(_Frozen):
-    """All that is compared with the answers called `baseline`, on the same gold answers."""
+    """All systems that are compared with `baseline` on the same gold answers."""
 
     baseline: str
     baseline_missing: int
@@ -72,71 +73,73 @@ def compare_answers(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Comparisons:
-    """Compare each of `named` with the first; `groups` as in `score_answers`.
+    """Compare each system of `named` (name, answers) with the first one; `groups` as in `score_answers`.
 
     Raises:
-        MedvqaError: there is no gold answer at all.
+        MedvqaError: there are no gold answers.
     """
     if not gold:
         raise MedvqaError("there are no gold answers to compare by", remedy="check that gt.json holds Labels")
-    (baseline, first), *rest = named
-    table = tabulate(first, gold)
-    right = table.of("exact_set")
-    draws = Draws(clusters_of(table.image_ids, groups), seed, resamples)
+    (baseline, first), *others = named
+    pairs = tabulate(first, gold)
+    right = pairs.of("exact_set")
+    bootstrap = Bootstrap(clusters_of(pairs.image_ids, groups), seed, resamples)
+    usable = bootstrap if bootstrap.num_clusters > 1 else None
     return Comparisons(
         baseline=baseline,
         baseline_missing=_missing(first, gold),
-        comparisons=tuple(
-            _comparison(name, given, right, gold, draws if draws.count > 1 else None) for name, given in rest
-        ),
-        images=len(table.image_ids),
-        clusters=None if groups is None else draws.count,
+        comparisons=tuple(_comparison(name, given, right, gold, usable) for name, given in others),
+        images=len(pairs.image_ids),
+        clusters=None if groups is None else bootstrap.num_clusters,
         resamples=resamples,
     )
 
 
-def _comparison(name: str, given: PairAnswers, base: Numbers, gold: PairAnswers, draws: Draws | None) -> Comparison:
-    mine = tabulate(given, gold).of("exact_set")
-    asked = np.flatnonzero(~np.isnan(base).all(axis=0))
-    own, others = mean_per_question(mine), mean_per_question(base)
+def _comparison(
+    name: str, given: PairAnswers, base: Numbers, gold: PairAnswers, bootstrap: Bootstrap | None
+) -> Comparison:
+    right = tabulate(given, gold).of("exact_set")
+    asked = np.flatnonzero(~np.isnan(base).all(axis=0)).tolist()
     intervals: Sequence[Interval | None] = [None] * (len(QUESTIONS) + 1)
-    if draws is not None:
-        intervals = intervals_with_mean(draws.means(mine - base), asked.tolist())
-    gained, lost = (mine > base).sum(axis=0), (mine < base).sum(axis=0)
-    p = {question: mcnemar(int(gained[question]), int(lost[question])) for question in asked.tolist()}
-    corrected = holm(p)
+    if bootstrap is not None:
+        intervals = intervals_with_mean(bootstrap.means(right - base), asked)
+    accuracy, baseline = (np.append(each, each[asked].mean()) for each in map(mean_per_question, (right, base)))
+    gained, lost = (right > base).sum(axis=0).tolist(), (right < base).sum(axis=0).tolist()
+    p = {question: mcnemar(gained[question], lost[question]) for question in asked}
+    p_holm = holm(p)
+
+    def difference(index: int) -> dict[str, Any]:
+        return {
+            "exact_set": rounded(accuracy[index]),
+            "baseline": rounded(baseline[index]),
+            "difference": rounded(accuracy[index] - baseline[index]),
+            "interval": intervals[index],
+        }
+
     return Comparison(
         name=name,
-        overall=Difference(
-            exact_set=rounded(own[asked].mean()),
-            baseline=rounded(others[asked].mean()),
-            difference=rounded((own - others)[asked].mean()),
-            interval=intervals[MEAN],
-        ),
+        overall=Difference(**difference(MEAN)),
         questions=tuple(
             QuestionDifference(
-                exact_set=rounded(own[question]),
-                baseline=rounded(others[question]),
-                difference=rounded(own[question] - others[question]),
-                interval=intervals[question],
+                **difference(question),
                 id=question,
                 question=QUESTIONS[question].text,
                 n=int((~np.isnan(base[:, question])).sum()),
-                gained=int(gained[question]),
-                lost=int(lost[question]),
+                gained=gained[question],
+                lost=lost[question],
                 p=p[question],
-                p_holm=corrected[question],
+                p_holm=p_holm[question],
             )
-            for question in p
+            for question in asked
         ),
         missing=_missing(given, gold),
     )
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Two-sided exact p of McNemar's test: that a fair coin parts the pairs which changed as unevenly as this."""
+    """Two-sided exact p-value of McNemar's test: of a fair coin splitting the changed pairs at least this unevenly."""
     changed = gained + lost
-    ways = tail = 1  # of none, then of at most k of the pairs to go the rarer way; whole numbers, so nothing is rounded
+    ways = tail = 1  # binomial coefficient and their sum, as exact integers
     for k in range(min(gained, lost)):
         ways = ways * (changed - k) // (k + 1)
         tail += ways

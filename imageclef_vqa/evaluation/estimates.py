@@ -1,4 +1,4 @@
-"""Every figure of every question with its samples under the bootstrap, from which all intervals are read."""
+"""Values of all metrics with their bootstrap samples, and the intervals read from them."""
 
 from __future__ import annotations
 
@@ -16,80 +16,67 @@ from imageclef_vqa.evaluation.metrics import (
     class_labels,
     macro_f1,
     matthews,
+    mean_of_known,
     mean_per_question,
-    sums_by_label,
 )
-from imageclef_vqa.evaluation.uncertainty import Draws, intervals95, mean_of_known
+from imageclef_vqa.evaluation.uncertainty import Bootstrap, interval95
 
-# Of the draws, for the measures beside the first; and for what is no mean but needs the counts of some hundred classes.
-_RESAMPLES_BESIDE = 2000
+# The official metric uses all resamples. The others use fewer, which saves seconds.
+_OTHER_RESAMPLES = 2000
 _CLASS_RESAMPLES = 1000
 _DECIMALS = 6
 
 Interval = tuple[float, float]
-MEAN = -1  # where the mean of the questions stands: behind them
+MEAN = -1  # index of the mean of the questions, after the questions themselves
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """The figures of each question and, at `MEAN`, of the mean of the questions that have gold answers.
+    """Values of each question and, at index `MEAN`, of the mean of the questions that have gold answers.
 
-    `values[metric]` is `[question + 1]`, NaN where nothing is known; `intervals[metric]` is as long, or empty. A
-    baseline that lacks a question has no mean. `clusters` is `[question + 1]`, those that hold a gold answer; of the
-    mean, all that were drawn.
+    `values[metric]` is `[question + 1]`, NaN where nothing is known; `intervals[metric]` has the same length, or is
+    missing without a bootstrap. A baseline that lacks a question has no mean. `clusters` is `[question + 1]`: the
+    number of clusters with a gold answer.
     """
 
     values: Mapping[str, Numbers]
     intervals: Mapping[str, Sequence[Interval]]
     clusters: Sequence[int]
 
-    def of(self, question_id: int) -> dict[str, Any]:
-        """The fields of `Figures` for one question, or for the mean: `MEAN`."""
-        values = {name: values[question_id] for name, values in self.values.items()}
-        figures = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
+    def of(self, index: int) -> dict[str, Any]:
+        """The fields of `MetricValues` for one question, or for the mean with index `MEAN`."""
+        values = {name: values[index] for name, values in self.values.items()}
+        known = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
         intervals = {
-            name: each[question_id]
-            if name == "mcc" and not figures[name]
-            else share_interval(each[question_id], self.clusters[question_id])
+            # 0 is not the least value of a correlation, so the rule of three does not apply there.
+            name: each[index]
+            if name == "mcc" and not known[name]
+            else share_interval(each[index], self.clusters[index])
             for name, each in self.intervals.items()
-            if figures[name] is not None
+            if known[name] is not None
         }
-        baselines: dict[str, Any] = {"majority": None, "linear": None}
-        return baselines | figures | {"interval": intervals.get("exact_set"), "intervals": intervals}
+        baselines: dict[str, Any] = {"majority": None, "classical": None}
+        return baselines | known | {"interval": intervals.get("exact_set"), "intervals": intervals}
 
 
-def estimate(tables: Mapping[str, Numbers], pairs: PairTable, draws: Draws | None) -> Estimates:
-    """Means of `tables` (by metric, `[image, question]`) and what is counted over the classes of `pairs`.
+def estimate(tables: Mapping[str, Numbers], pairs: PairTable, bootstrap: Bootstrap | None) -> Estimates:
+    """Estimate the means of `tables` (by metric, `[image, question]`), macro-F1 and MCC.
 
-    Without `draws` there are no samples. The first table has all of them, the others the first 2,000, macro-F1 and MCC
-    the first 1,000.
+    The first table uses all resamples, the others the first 2,000, macro-F1 and MCC the first 1,000.
     """
-    values = {name: mean_per_question(table) for name, table in tables.items()}
-    samples: dict[str, Numbers] = {}
-    questions = next(iter(tables.values())).shape[1]
-    if draws is not None:
-        first, *others = tables
-        samples[first] = draws.means(tables[first])
-        beside = draws.means(np.concatenate([tables[name] for name in others], axis=1), _RESAMPLES_BESIDE)
-        samples |= dict(zip(others, np.split(beside, len(others), axis=1), strict=True))
-    drawn = np.ones((len(pairs.image_ids), 1), dtype=np.uint8)  # each image once, then as often as it was drawn
-    if draws is not None:
-        drawn = np.concatenate([drawn, draws.times_of_images(_CLASS_RESAMPLES)], axis=1)
-    # The narrowest numbers that hold what is gold and what is given, added: narrow ones are summed faster.
-    drawn = drawn.astype(np.min_scalar_type(2 * int(drawn.sum(axis=0).max())))
-    measured = {name: np.full((drawn.shape[1], questions), np.nan) for name in CLASS_METRICS}
-    for question_id, (couples, codes, rows) in pairs.by_question.items():
-        labels = class_labels(*zip(*couples, strict=True))
-        counts = class_counts(*labels, sums_by_label(codes, drawn, len(couples), rows))
-        measured["macro_f1"][:, question_id], measured["mcc"][:, question_id] = macro_f1(counts), matthews(counts)
-    values |= {name: measured[name][0] for name in CLASS_METRICS}
-    clusters = []
-    if draws is not None:
-        for name, least in (("macro_f1", 0.0), ("mcc", -1.0)):
-            samples[name] = _centred(measured[name][1:], values[name], least)
-        known = ~np.isnan(tables["exact_set"])
-        clusters = [len(np.unique(draws.clusters[own])) for own in known.T] + [draws.count]
     asked = list(pairs.by_question)
+    class_samples = _class_samples(pairs, bootstrap, next(iter(tables.values())).shape[1])
+    values = {name: mean_per_question(table) for name, table in tables.items()}
+    values |= {name: samples[0] for name, samples in class_samples.items()}
+    samples: dict[str, Numbers] = {}
+    clusters: list[int] = []
+    if bootstrap is not None:
+        for index, (name, table) in enumerate(tables.items()):
+            samples[name] = bootstrap.means(table, _OTHER_RESAMPLES if index else None)
+        for name, least in (("macro_f1", 0.0), ("mcc", -1.0)):
+            samples[name] = _without_bias(class_samples[name][1:], values[name], least)
+        known = ~np.isnan(tables["exact_set"])
+        clusters = [len(np.unique(bootstrap.clusters[own])) for own in known.T] + [bootstrap.num_clusters]
     return Estimates(
         {name: np.append(each, each[asked].mean()) for name, each in values.items()},
         {name: intervals_with_mean(each, asked) for name, each in samples.items()},
@@ -97,9 +84,24 @@ def estimate(tables: Mapping[str, Numbers], pairs: PairTable, draws: Draws | Non
     )
 
 
-def _centred(samples: Numbers, values: Numbers, least: float) -> Numbers:
-    """Samples without the bias of the bootstrap: a resample lacks rare classes, which are the hard ones."""
-    return np.clip(samples + values - mean_of_known(samples.T), least, 1.0)
+def _class_samples(pairs: PairTable, bootstrap: Bootstrap | None, questions: int) -> dict[str, Numbers]:
+    """Macro-F1 and MCC, `[1 + resample, question]`: of the images themselves, then of the resamples."""
+    resamples = 0 if bootstrap is None else min(bootstrap.resamples, _CLASS_RESAMPLES)
+    samples = {name: np.full((1 + resamples, questions), np.nan) for name in CLASS_METRICS}
+    for question_id, (outcomes, outcome_of_pair, rows) in pairs.by_question.items():
+        one_hot = np.zeros((len(pairs.image_ids), len(outcomes)))
+        one_hot[rows, outcome_of_pair] = 1.0
+        weights = one_hot.sum(axis=0, keepdims=True)
+        if bootstrap is not None:
+            weights = np.concatenate([weights, bootstrap.sums(one_hot, resamples)])
+        counts = class_counts(*class_labels(*zip(*outcomes, strict=True)), weights)
+        samples["macro_f1"][:, question_id], samples["mcc"][:, question_id] = macro_f1(counts), matthews(counts)
+    return samples
+
+
+def _without_bias(samples: Numbers, values: Numbers, least: float) -> Numbers:
+    """Samples shifted to the mean `values`: resamples lack some rare classes, which are the difficult ones."""
+    return np.clip(samples + values - mean_of_known(samples, axis=0), least, 1.0)
 
 
 def rounded(value: float) -> float:
@@ -107,25 +109,21 @@ def rounded(value: float) -> float:
 
 
 def interval_of(samples: Numbers) -> Interval:
-    """The middle 95% of samples of one figure, NaN apart."""
-    return intervals_of(samples[:, None])[0]
-
-
-def intervals_of(samples: Numbers) -> list[Interval]:
-    """The same for each column of `[resample, figure]`."""
-    return [(rounded(low), rounded(high)) for low, high in intervals95(samples)]
+    """The middle 95% of `samples` [resample] without NaN, rounded."""
+    low, high = interval95(samples)
+    return rounded(low), rounded(high)
 
 
 def intervals_with_mean(samples: Numbers, asked: Sequence[int]) -> list[Interval]:
-    """Those of each question of `[resample, question]` and, at `MEAN`, of the mean of the questions `asked`."""
-    return intervals_of(np.column_stack([samples, mean_of_known(samples[:, asked])]))
+    """Intervals of `samples` [resample, question] by question and, at `MEAN`, of the mean of the questions `asked`."""
+    return [interval_of(column) for column in (*samples.T, mean_of_known(samples[:, asked]))]
 
 
 def share_interval(interval: Interval, clusters: int) -> Interval:
-    """The interval of a share of `clusters` that were drawn, 0 to 1, which no sample can be wrong about.
+    """The interval of a share, 0 to 1, of `clusters`; one of no width at 0 or 1 is widened by the rule of three.
 
-    Where all is right, or nothing, resamples of it know no other case: there the rule of three holds, that what was
-    never seen in n draws is rarer than 3 / n (Hanley and Lippman-Hand 1983).
+    Resamples of a sample without mistakes have none either. An event not seen in n clusters has a rate below 3 / n
+    with 95% confidence (Hanley and Lippman-Hand 1983).
     """
     low, high = interval
     unseen = rounded(min(1.0, 3 / clusters))

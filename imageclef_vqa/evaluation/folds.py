@@ -1,4 +1,4 @@
-"""A fold that was scored, with all that a report, or a plot, shows of it."""
+"""A scored fold with everything that a report or a plot shows of it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imageclef_vqa.evaluation.display import SYSTEMS
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.scores import FoldScore
-from imageclef_vqa.evaluation.words import SYSTEMS
 
-HEADINGS = {"val": "Validation images", "test": "Test images", "gold": "Against the gold answers named"}
+HEADINGS = {"val": "Validation images", "test": "Test images", "gold": "Images of --gold"}
 
 
 @dataclass(frozen=True)
 class ReportFold:
-    """One fold with its score, the answers that were scored and, where known, their probabilities.
+    """One fold: its score, the scored answers and, where known, their probabilities.
 
-    `images` are the files by id, for those who draw thumbnails; `records` the places of the images in their gt.json,
-    which name those whose ids are not the organisers'.
+    `images` are the image files by id, for thumbnails. `records` are the indices of the images in their gt.json, which
+    identify images without an official id.
     """
 
     name: str

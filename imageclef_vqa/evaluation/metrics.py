@@ -1,7 +1,7 @@
-"""How well given answers fit gold ones, pair by pair and question by question.
+"""Metrics of given answers against gold answers, per (image, question) pair and per question.
 
-`exact_set` is the competition's measure as far as it is known: a pair of image and question is right if both answers
-are one set of exact strings, and a missing pair is wrong. The others stand beside it.
+`exact_set` is the competition's metric, as far as it is known: a pair is right if both answers are the same set of
+exact strings. A missing pair is wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,16 @@ from imageclef_vqa.editions import QUESTIONS, as_set
 
 Answers = tuple[str, ...]
 PairAnswers = Mapping[tuple[str, int], Answers]  # (image id, question id) → answers
-Couple = tuple[int, Answers, Answers]  # question id, given, gold
+Outcome = tuple[int, Answers, Answers]  # question id, given, gold
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
-T = TypeVar("T", bound=np.number)
 
 PAIR_METRICS = ("exact_set", "exact_ordered", "folded_set", "first_answer", "precision", "recall", "f1")
 CLASS_METRICS = ("macro_f1", "mcc")
 
 
 class Forms(NamedTuple):
-    """An answer in the forms in which it is compared: in order, as the set, as the set without case."""
+    """One answer as an ordered list, as a set, and as a set without case."""
 
     stripped: Answers
     members: frozenset[str]
@@ -37,177 +36,160 @@ class Forms(NamedTuple):
 
 @lru_cache(maxsize=1 << 16)
 def forms(answers: Answers) -> Forms:
-    """The forms of one answer, which many pairs share."""
+    """The forms in which an answer is compared; cached, because many pairs have the same answer."""
     stripped, own = tuple(answer.strip() for answer in answers), as_set(answers)
     return Forms(stripped, own, frozenset(answer.casefold() for answer in own))
 
 
 def members(answers: Answers) -> frozenset[str]:
-    """`as_set`, which is asked for the same answers many times."""
+    """`as_set`, cached."""
     return forms(answers).members
 
 
 def measure(given: Answers, gold: Answers) -> tuple[float, ...]:
-    """The value of each of `PAIR_METRICS`, 0 to 1, for one pair.
+    """The value of each of `PAIR_METRICS` for one pair, 0 to 1.
 
-    `exact_ordered` also asks for the gold's order, `folded_set` forgives case, `first_answer` is what the first given
-    answer alone would have been worth; precision, recall and F1 are over the members of the two sets, as
-    scikit-learn's `average="samples"` has them; two empty sets agree in all.
+    `exact_ordered` requires the order of the gold answer, `folded_set` ignores case, `first_answer` scores only the
+    first given answer. Precision, recall and F1 compare the members of the two sets, as scikit-learn's
+    `average="samples"`; two empty sets have the value 1.
     """
-    (ordered, one, folded), (ordered_gold, other, folded_gold) = forms(given), forms(gold)
-    shared = len(one & other)
+    (ordered, own, folded), (ordered_gold, own_gold, folded_gold) = forms(given), forms(gold)
+    shared = len(own & own_gold)
     return (
-        float(one == other),
+        float(own == own_gold),
         float(ordered == ordered_gold),
         float(folded == folded_gold),
-        float(frozenset(ordered[:1]) == other),
-        shared / len(one) if one else float(not other),
-        shared / len(other) if other else float(not one),
-        2 * shared / (len(one) + len(other)) if one or other else 1.0,
+        float(frozenset(ordered[:1]) == own_gold),
+        shared / len(own) if own else float(not own_gold),
+        shared / len(own_gold) if own_gold else float(not own),
+        2 * shared / (len(own) + len(own_gold)) if own or own_gold else 1.0,
     )
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Every gold pair with what was given, each couple of answers to a question held once: pairs are many, couples few.
+    """All gold pairs with the given answers. Pairs are many and distinct outcomes few, so each is measured once.
 
-    `couples` are (question, given, gold), in the order in which each first comes, and `values[metric, couple]` is how
-    well they fit. `rows`, `questions` and `codes` are `[pair]`: its image, its question, its couple.
+    `outcomes` are the distinct (question, given, gold), in order of appearance; `values` is `[metric, outcome]`.
+    `rows`, `questions` and `outcome_of_pair` are `[pair]`: the indices of its image, question and outcome.
     """
 
     image_ids: tuple[str, ...]
-    couples: tuple[Couple, ...]
+    outcomes: tuple[Outcome, ...]
     values: Numbers
     rows: Labels
     questions: Labels
-    codes: Labels
+    outcome_of_pair: Labels
 
     def of(self, metric: str) -> Numbers:
-        """One metric as `[image, question]`; NaN where a question has no gold answer."""
-        return self.spread(self.values[PAIR_METRICS.index(metric)])
+        """One metric, `[image, question]`; NaN where an image has no gold answer to a question."""
+        return self.as_table(self.values[PAIR_METRICS.index(metric)])
 
-    def spread(self, values: Sequence[float] | Numbers) -> Numbers:
-        """A value for each couple, as `[image, question]`; NaN where a question has no gold answer."""
+    def as_table(self, values: Sequence[float] | Numbers) -> Numbers:
+        """One value per outcome as `[image, question]`; NaN where an image has no gold answer to a question."""
         table = np.full((len(self.image_ids), len(QUESTIONS)), np.nan)
-        table[self.rows, self.questions] = np.asarray(values, dtype=np.float64)[self.codes]
+        table[self.rows, self.questions] = np.asarray(values, dtype=np.float64)[self.outcome_of_pair]
         return table
 
     @cached_property
     def by_question(self) -> dict[int, QuestionPairs]:
-        """The pairs of each question that has gold answers, by its id."""
-        parts, asked = {}, np.array([question_id for question_id, _, _ in self.couples], dtype=np.int64)
-        for question_id in np.unique(asked).tolist():
-            own, there = asked == question_id, self.questions == question_id
-            couples = [self.couples[code][1:] for code in np.flatnonzero(own).tolist()]
-            parts[question_id] = QuestionPairs(couples, (np.cumsum(own) - 1)[self.codes[there]], self.rows[there])
+        """The pairs of each question that has gold answers, by id."""
+        parts, question_of_outcome = {}, np.array([question_id for question_id, _, _ in self.outcomes], dtype=np.int64)
+        for question_id in np.unique(question_of_outcome).tolist():
+            own, there = question_of_outcome == question_id, self.questions == question_id
+            outcomes = [self.outcomes[index][1:] for index in np.flatnonzero(own).tolist()]
+            outcome_of_pair = (np.cumsum(own) - 1)[self.outcome_of_pair[there]]
+            parts[question_id] = QuestionPairs(outcomes, outcome_of_pair, self.rows[there])
         return parts
 
 
 class QuestionPairs(NamedTuple):
-    """The (given, gold) of one question, each once; `codes` and `rows` are `[pair]`: which of them it is, its image."""
+    """The distinct (given, gold) of one question; `outcome_of_pair` and `rows` are `[pair]`: indices as above."""
 
-    couples: list[tuple[Answers, Answers]]
-    codes: Labels
+    outcomes: list[tuple[Answers, Answers]]
+    outcome_of_pair: Labels
     rows: Labels
 
     @property
     def counts(self) -> dict[tuple[Answers, Answers], int]:
-        """How often each couple comes."""
-        return dict(zip(self.couples, np.bincount(self.codes).tolist(), strict=True))
+        """How many pairs have each outcome."""
+        return dict(zip(self.outcomes, np.bincount(self.outcome_of_pair).tolist(), strict=True))
 
 
 def tabulate(given: PairAnswers, gold: PairAnswers) -> PairTable:
-    """Measure every gold pair; a pair that was not given counts as answered by nothing, others are ignored."""
+    """Measure every gold pair. A pair that is not given counts as the empty answer; pairs without gold are ignored."""
     row_of: dict[str, int] = {}
-    code_of: dict[Couple, int] = {}
+    index_of: dict[Outcome, int] = {}
     rows = [row_of.setdefault(image_id, len(row_of)) for image_id, _ in gold]
-    codes = [
-        code_of.setdefault((pair[1], tuple(given.get(pair, ())), tuple(answers)), len(code_of))
+    outcome_of_pair = [
+        index_of.setdefault((pair[1], tuple(given.get(pair, ())), tuple(answers)), len(index_of))
         for pair, answers in gold.items()
     ]
-    values = np.array([measure(one, other) for _, one, other in code_of], dtype=np.float64)
+    values = np.array([measure(own, own_gold) for _, own, own_gold in index_of], dtype=np.float64)
     return PairTable(
         image_ids=tuple(row_of),
-        couples=tuple(code_of),
-        values=values.reshape(len(code_of), len(PAIR_METRICS)).T,
+        outcomes=tuple(index_of),
+        values=values.reshape(len(index_of), len(PAIR_METRICS)).T,
         rows=np.array(rows, dtype=np.int64),
         questions=np.array([question_id for _, question_id in gold], dtype=np.int64),
-        codes=np.array(codes, dtype=np.int64),
+        outcome_of_pair=np.array(outcome_of_pair, dtype=np.int64),
     )
+
+
+def ratio(numerator: Numbers, denominator: Numbers, undefined: float = np.nan) -> Numbers:
+    """`numerator / denominator`, of one shape; `undefined` where the denominator is not positive."""
+    return np.divide(
+        numerator, denominator, out=np.full(np.shape(denominator), undefined), where=np.asarray(denominator > 0)
+    )
+
+
+def mean_of_known(values: Numbers, axis: int = -1) -> Numbers:
+    """Mean over one axis without NaN; NaN if all are NaN."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis))
 
 
 def mean_per_question(table: Numbers) -> Numbers:
     """`[image, question]` → `[question]`; NaN for a question without gold answers."""
-    known = ~np.isnan(table)
-    counts = known.sum(axis=0)
-    sums = np.where(known, table, 0.0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return mean_of_known(table, axis=0)
 
 
-def class_labels(answers: Sequence[Answers], others: Sequence[Answers]) -> tuple[Labels, Labels]:
-    """A number from 0 for each distinct set of either sequence: each is a class, and no answer is one, too."""
-    place: dict[frozenset[str], int] = {}
+def class_labels(given: Sequence[Answers], gold: Sequence[Answers]) -> tuple[Labels, Labels]:
+    """The class of each answer, numbered from 0: every distinct set is a class, and so is the empty answer."""
+    number: dict[frozenset[str], int] = {}
     first, second = (
-        np.array([place.setdefault(members(each), len(place)) for each in sequence], dtype=np.int64)
-        for sequence in (answers, others)
+        np.array([number.setdefault(members(each), len(number)) for each in answers], dtype=np.int64)
+        for answers in (given, gold)
     )
     return first, second
 
 
-def class_counts(given: Labels, gold: Labels, weights: NDArray[T]) -> NDArray[T]:
-    """`[3, class, resample]`: the weight of what is both, gold, and given, of whole `weights` `[couple, resample]`."""
-    classes, right = int(max(given.max(), gold.max())) + 1, given == gold
-    return np.stack(
-        [
-            sums_by_label(gold[right], weights[right], classes),
-            sums_by_label(gold, weights, classes),
-            sums_by_label(given, weights, classes),
-        ]
-    )
+def class_counts(given: Labels, gold: Labels, weights: Numbers) -> Numbers:
+    """Confusion counts per class, `[3, resample, class]`: true positives, gold, given.
 
-
-def sums_by_label(labels: Labels, values: NDArray[T], count: int, rows: Labels | None = None) -> NDArray[T]:
-    """`[label, column]`: for each of `count` labels, the sum of the rows of `values` that have it.
-
-    `labels` belong to the rows of `values`, or to the `rows` of it that are named. Sums are of the type of `values`,
-    which has to hold them.
+    `given` and `gold` are classes, `[outcome]`; `weights` is `[resample, outcome]`.
     """
-    sizes, order = np.bincount(labels, minlength=count), np.argsort(labels, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    rows = order if rows is None else rows[order]
-    sums = np.zeros((count, values.shape[1]), dtype=values.dtype)
-    for size in np.unique(sizes[sizes > 0]):  # labels of like size at once: there are few sizes, whatever the labels
-        alike = np.flatnonzero(sizes == size)
-        sums[alike] = values[rows[starts[alike, None] + np.arange(size)]].sum(axis=1, dtype=values.dtype)
-    return sums
+    one_hot = np.eye(int(max(given.max(), gold.max())) + 1)
+    is_given, is_gold = one_hot[given], one_hot[gold]
+    return np.stack([weights @ each for each in (is_given * is_gold, is_gold, is_given)])
 
 
-def macro_f1(counts: NDArray[T]) -> Numbers:
-    """`class_counts` → `[resample]`: mean F1 over all classes, given or gold; NaN without any.
+def macro_f1(counts: Numbers) -> Numbers:
+    """Mean F1 over the classes that are gold or given, `[resample]`, from `class_counts`; NaN without any.
 
-    As scikit-learn's `f1_score(average="macro")` has it.
-    """
-    both, total = counts[0], counts[1] + counts[2]
-    classes = np.count_nonzero(total, axis=0)
-    np.maximum(total, 1, out=total)  # where it is 0, so is the other
-    scores = 2 * np.divide(both, total, dtype=np.float64).sum(axis=0)
-    return np.divide(scores, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
-
-
-def matthews(counts: NDArray[T]) -> Numbers:
-    """`class_counts` → `[resample]`: Matthews' correlation for many classes (Gorodkin 2004); NaN without any.
-
-    0 where it is not defined, as scikit-learn's `matthews_corrcoef` has it.
+    Equal to scikit-learn's `f1_score(average="macro")`.
     """
     both, gold, given = counts
-    total = gold.sum(axis=0, dtype=np.float64)
-    covariance = both.sum(axis=0) * total - _products(gold, given)
-    spread = np.sqrt((total**2 - _products(gold, gold)) * (total**2 - _products(given, given)))
-    defined = np.divide(covariance, spread, out=np.zeros(spread.shape), where=spread > 0)
-    return np.where(total > 0, defined, np.nan)
+    return mean_of_known(ratio(2 * both, gold + given))
 
 
-def _products(one: NDArray[Any], other: NDArray[Any]) -> Numbers:
-    """Two tables `[class, resample]`, multiplied and summed over the classes; exact, as narrow numbers are not."""
-    products: Numbers = np.einsum("cr,cr->r", one, other, dtype=np.float64)
-    return products
+def matthews(counts: Numbers) -> Numbers:
+    """Matthews correlation coefficient of several classes (Gorodkin 2004), `[resample]`, from `class_counts`.
+
+    NaN without any pair; 0 where it is undefined, as in scikit-learn's `matthews_corrcoef`.
+    """
+    both, gold, given = counts
+    total = gold.sum(axis=-1)
+    covariance = both.sum(axis=-1) * total - (gold * given).sum(axis=-1)
+    variances = (total**2 - (gold**2).sum(axis=-1)) * (total**2 - (given**2).sum(axis=-1))
+    return np.where(total > 0, ratio(covariance, np.sqrt(variances), undefined=0.0), np.nan)

@@ -1,4 +1,4 @@
-"""Which mistakes are made: what is taken for what, and which members of a set are missed or made up."""
+"""Confusion matrices of the answers, and precision and recall of the members of sets."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from imageclef_vqa.evaluation.metrics import Answers, PairAnswers, members
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts[gold, given]` of one question over `classes`, sets by frequency; `()` is no answer.
+    """`counts[gold][given]` of one question over `classes`, which are sets in order of frequency; `()` is no answer.
 
-    `others` classes, the rarest, are counted as one, which stands last; 0 where all are there.
+    The `others` rarest classes are merged into one more row and column, the last; 0 if there are none. `wrong` is the
+    number of wrong pairs, which includes confusions among the others.
     """
 
     question_id: int
     classes: tuple[Answers, ...]
     counts: tuple[tuple[int, ...], ...]
     others: int
+    wrong: int
 
 
 @dataclass(frozen=True)
 class MemberScore:
-    """How one member of a question's sets is found: it is in `gold` answers, in `given` ones, in `both` of a pair."""
+    """How often one member of a question's sets is in `gold` answers, in `given` answers, and in `both` of a pair."""
 
     member: str
     gold: int
@@ -57,35 +59,35 @@ def _confusion(question_id: int, pairs: Counter[tuple[Answers, Answers]], most: 
     ranked = sorted(frequency, key=lambda answers: (-frequency[answers], answers))
     shown = ranked if len(ranked) <= most + 1 else ranked[:most]
     others = len(ranked) - len(shown)
-    place = {answers: at for at, answers in enumerate(shown)}
+    index = {answers: at for at, answers in enumerate(shown)}
     size = len(shown) + bool(others)
     counts = [[0] * size for _ in range(size)]
     for (gold, given), count in pairs.items():
-        counts[place.get(gold, size - 1)][place.get(given, size - 1)] += count
-    return Confusion(question_id, tuple(shown), tuple(map(tuple, counts)), others)
+        counts[index.get(gold, size - 1)][index.get(given, size - 1)] += count
+    wrong = sum(count for (gold, given), count in pairs.items() if gold != given)
+    return Confusion(question_id, tuple(shown), tuple(map(tuple, counts)), others, wrong)
 
 
 def member_scores(given: PairAnswers, gold: PairAnswers) -> dict[int, list[MemberScore]]:
-    """For each question whose gold answers are ever sets of several, its members, the most frequent first."""
-    seen: dict[int, tuple[Counter[str], Counter[str], Counter[str]]] = {}
-    several = {question_id for (_, question_id), answers in gold.items() if len(members(answers)) > 1}
-    for pair, answers in gold.items():
-        if pair[1] in several:
-            mine, theirs = members(given.get(pair, ())), members(answers)
-            for counter, found in zip(
-                seen.setdefault(pair[1], (Counter(), Counter(), Counter())), (theirs, mine, mine & theirs), strict=True
-            ):
-                counter.update(found)
-    return {
-        question_id: [
-            MemberScore(member, golds[member], givens[member], both[member])
-            for member in sorted({*golds, *givens}, key=lambda member: (-golds[member], -givens[member], member))
+    """The members of each question with a gold answer of several members, the most frequent first."""
+    several = sorted({question_id for (_, question_id), answers in gold.items() if len(members(answers)) > 1})
+    scores = {}
+    for question_id in several:
+        in_gold, in_given, in_both = Counter[str](), Counter[str](), Counter[str]()
+        for pair, answers in gold.items():
+            if pair[1] == question_id:
+                own, own_gold = members(given.get(pair, ())), members(answers)
+                in_gold.update(own_gold)
+                in_given.update(own)
+                in_both.update(own & own_gold)
+        ranked = sorted({*in_gold, *in_given}, key=lambda member: (-in_gold[member], -in_given[member], member))
+        scores[question_id] = [
+            MemberScore(member, in_gold[member], in_given[member], in_both[member]) for member in ranked
         ]
-        for question_id, (golds, givens, both) in sorted(seen.items())
-    }
+    return scores
 
 
 def canonical(question_id: int, answers: Answers) -> Answers:
-    """A set in the order of the question bank, then of the alphabet, for people to read."""
+    """The members of an answer in the order of the question bank, then alphabetically."""
     order = {member: at for at, member in enumerate(QUESTIONS[question_id].known)}
     return tuple(sorted(members(answers), key=lambda member: (order.get(member, len(order)), member)))

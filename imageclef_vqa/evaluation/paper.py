@@ -1,4 +1,4 @@
-"""The figures that the paper reports, question by question, to stand beside ours.
+"""The paper's results, for comparison with ours.
 
 Source: Wang et al., "Adapting Pre-Trained Visual and Language Models for Medical Image Question Answering", team
 wsq4747, CLEF 2023.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Accuracy of each question in order of id, and the global figure that the paper gives."""
+    """Accuracy of each question, by id, and the global accuracy that the paper gives."""
 
     name: str
     about: str
@@ -20,8 +20,8 @@ class PaperTable:
     overall: float
 
 
-# After the ResNet34 experts for the questions 16 and 17 (0.784 and 0.852 before). The text says 0.9305; the mean of
-# the table is 0.9297, and 0.9106 before the experts.
+# With the ResNet34 experts for questions 16 and 17 (0.784 and 0.852 without). The text gives 0.9305; the mean of the
+# table is 0.9297, and 0.9106 without the experts.
 TABLE_3 = PaperTable(
     name="Table 3",
     about="its validation images, a random tenth, with experts for size and type",
@@ -42,12 +42,20 @@ TABLE_5 = PaperTable(
     overall=0.7396,
 )
 
+# Parameters of the whole model, by the name of our preset: Table 2.
+PARAMETERS: Mapping[str, float] = {
+    "vit-l-t5-base": 715e6,
+    "vit-g-t5-base": 1.4e9,
+    "vit-g-t5-3b": 4.2e9,
+    "vit-g-glm-6b": 7.2e9,
+}
+
 
 @dataclass(frozen=True)
 class Model:
-    """A point of Figure 2: `parameters` of all parts, exact-set accuracy on validation images, `frozen` vision or not.
+    """A point of Figure 2: number of `parameters`, exact-set accuracy on validation images, vision `frozen` or not.
 
-    `interval` is 95%; None where only a figure was published.
+    `interval` is the 95% interval; None for the paper's models.
     """
 
     name: str
@@ -57,14 +65,8 @@ class Model:
     interval: tuple[float, float] | None = None
 
 
-# Parameters of all parts, by our presets: Table 2.
-PARAMETERS: Mapping[str, float] = {
-    "vit-l-t5-base": 715e6,
-    "vit-g-t5-base": 1.4e9,
-    "vit-g-t5-3b": 4.2e9,
-    "vit-g-glm-6b": 7.2e9,
-}
-# An asterisk is frozen vision. The row of 0.9105, "submitted", has one, while section 2.3 says that vit-g was trained.
+# An asterisk marks frozen vision. The submitted model (0.9105) has one, although section 2.3 says that vit-g was
+# trained.
 TABLE_2 = (
     Model("vit-l* + t5-base", PARAMETERS["vit-l-t5-base"], 0.5227, frozen=True),
     Model("vit-l + t5-base", PARAMETERS["vit-l-t5-base"], 0.6048, frozen=False),
@@ -76,5 +78,5 @@ TABLE_2 = (
     Model("vit-g + GLM-6b", PARAMETERS["vit-g-glm-6b"], 0.9317, frozen=False),
 )
 
-# The paper's counterpart of each of our folds.
+# The table of the paper for each of our folds.
 COUNTERPARTS: Mapping[str, PaperTable] = {"val": TABLE_3, "test": TABLE_5}

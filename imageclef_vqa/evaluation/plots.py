@@ -1,4 +1,4 @@
-"""Plots for papers and slides, as PNG and SVG. The same scores give the same bytes."""
+"""Plots for papers and slides, as PNG and SVG. Equal scores give equal bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from io import BytesIO
 from typing import Any
 
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.evaluation.calibration import calibrate
+from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.compare import Comparison
+from imageclef_vqa.evaluation.display import points
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import TABLE_2, Model
-from imageclef_vqa.evaluation.words import points
 
 _INK, _MINE, _BAR, _BASE, _FROZEN, _TRAINED = "#1d2328", "#0b7285", "#85b8c2", "#a9b0b8", "#3b6fb6", "#b35c00"
 _STYLE = {
@@ -20,7 +20,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": _BASE,
-    "svg.hashsalt": "medvqa",  # else every drawing has ids of its own
+    "svg.hashsalt": "medvqa",  # without it, the ids in an SVG are random
     "svg.fonttype": "none",
 }
 _KINDS: Mapping[str, dict[str, Any]] = {"png": {"metadata": {"Software": None}}, "svg": {"metadata": {"Date": None}}}
@@ -29,12 +29,16 @@ _KINDS: Mapping[str, dict[str, Any]] = {"png": {"metadata": {"Software": None}},
 def draw_plots(
     folds: Sequence[ReportFold], models: Sequence[Model], compared: Mapping[str, Sequence[Comparison]]
 ) -> dict[str, bytes]:
-    """File name → content: accuracy and calibration of each fold, Figure 2, and a plot for each comparison."""
-    plots: dict[str, tuple[tuple[float, float], Callable[[Any], None]]] = {}
+    """File name → content of a plot.
+
+    Accuracy and calibration of each fold, Figure 2 if there are `models`, and each comparison, by fold.
+    """
+    plots: dict[str, tuple[tuple[float, float], Callable[[Any], None]]] = {}  # name → size in inches, drawing
     for fold in folds:
         plots[f"accuracy-{fold.name}"] = (6.5, 5.5), partial(_accuracy, fold=fold)
-        if calibrate(fold.given, fold.gold, fold.probabilities, fold.groups, resamples=0) is not None:
-            plots[f"calibration-{fold.name}"] = (4.0, 4.0), partial(_calibration, fold=fold)
+        if (calibration := calibrate(fold.given, fold.gold, fold.probabilities, fold.groups)) is not None:
+            draw = partial(_calibration, calibration=calibration, heading=fold.heading.lower())
+            plots[f"calibration-{fold.name}"] = (4.0, 4.0), draw
     if models:
         plots["accuracy-parameters"] = (6.0, 4.0), partial(_figure_2, models=models)
     for name, comparisons in compared.items():
@@ -43,11 +47,11 @@ def draw_plots(
     return {
         f"{name}.{kind}": content
         for name, (size, draw) in plots.items()
-        for kind, content in _drawn(size, draw).items()
+        for kind, content in _render(size, draw).items()
     }
 
 
-def _drawn(size: tuple[float, float], draw: Callable[[Any], None]) -> dict[str, bytes]:
+def _render(size: tuple[float, float], draw: Callable[[Any], None]) -> dict[str, bytes]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -72,21 +76,18 @@ def _accuracy(axes: Any, fold: ReportFold) -> None:
         if each.interval is not None:
             axes.plot(each.interval, (row, row), color=_INK, linewidth=1)
     _question_axis(axes, [each.id for each in asked])
-    axes.set(xlim=(0, 1), xlabel=f"exact sets, {fold.heading.lower()}; mean {fold.score.overall.exact_set:.3f}")
+    axes.set(xlim=(0, 1), xlabel=f"exact-set accuracy, {fold.heading.lower()}; mean {fold.score.overall.exact_set:.3f}")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
-def _calibration(axes: Any, fold: ReportFold) -> None:
-    found = calibrate(fold.given, fold.gold, fold.probabilities, fold.groups)
-    if found is None:
-        return
+def _calibration(axes: Any, calibration: Calibration, heading: str) -> None:
     axes.plot((0, 1), (0, 1), "--", color=_BASE, linewidth=1)
-    for each in found.bins:
+    for each in calibration.bins:
         if each.interval is not None:
             axes.plot((each.confidence, each.confidence), each.interval, color=_INK, linewidth=1)
-    axes.plot([each.confidence for each in found.bins], [each.accuracy for each in found.bins], "o-", color=_MINE)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability given", ylabel="share right", aspect="equal")
-    axes.set_title(f"{fold.heading.lower()}, error {found.error:.3f}", fontsize=9)
+    axes.plot(*zip(*((each.confidence, each.accuracy) for each in calibration.bins), strict=True), "o-", color=_MINE)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability", ylabel="accuracy", aspect="equal")
+    axes.set_title(f"{heading}, expected calibration error {calibration.error:.3f}", fontsize=9)
 
 
 def _figure_2(axes: Any, models: Sequence[Model]) -> None:
@@ -100,7 +101,7 @@ def _figure_2(axes: Any, models: Sequence[Model]) -> None:
             axes.plot((model.parameters, model.parameters), model.interval, color=_INK, linewidth=1)
         axes.plot(model.parameters, model.accuracy, "D", color=_MINE)
         axes.annotate(model.name, (model.parameters, model.accuracy), xytext=(8, -3), textcoords="offset points")
-    axes.set(xscale="log", ylim=(None, 1), xlabel="parameters", ylabel="exact sets, validation images")
+    axes.set(xscale="log", ylim=(None, 1), xlabel="parameters", ylabel="exact-set accuracy, validation images")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
 
@@ -110,12 +111,12 @@ def _difference(axes: Any, comparison: Comparison) -> None:
     for row, each in enumerate(asked):
         if each.interval is not None:
             axes.plot([100 * bound for bound in each.interval], (row, row), color=_INK, linewidth=1)
-        sure = each.p_holm < 0.05
-        axes.plot(100 * each.difference, row, "o", color=_MINE, markerfacecolor=_MINE if sure else "white")
+        significant = each.p_holm < 0.05
+        axes.plot(100 * each.difference, row, "o", color=_MINE, markerfacecolor=_MINE if significant else "white")
     _question_axis(axes, [each.id for each in asked])
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1), max(high, 1))
-    axes.set_xlabel(f"points gained, mean {points(comparison.overall.difference)} (filled: p < 0.05)")
+    axes.set_xlabel(f"difference in points, mean {points(comparison.overall.difference)} (filled: p < 0.05)")
     axes.set_title(comparison.name, fontsize=9, parse_math=False)
 
 

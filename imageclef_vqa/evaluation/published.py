@@ -1,7 +1,7 @@
-"""Published figures: a file with the accuracy of each question, such as a column of a paper's table.
+"""Published accuracies: a file with the accuracy of each question, such as a column of a paper's table.
 
-As CSV, `id,accuracy` (or `question,accuracy`, with the question's text); as JSON, a list of such objects, or an object
-that has one under `questions`, as `medvqa score --json` prints it. `exact_set` may stand for `accuracy`.
+CSV: `id,accuracy`, or `question,accuracy` with the question's text. JSON: a list of objects with these keys, or an
+object with such a list under `questions`, as `medvqa score --json` prints. `exact_set` is a synonym of `accuracy`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = ("accuracy", "exact_set")
 
 
 class PublishedQuestion(BaseModel):
-    """One question's accuracy. No answers are known, so no interval either."""
+    """The accuracy of one question. There is no interval, because the answers are not known."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class PublishedQuestion(BaseModel):
 
 
 class PublishedGlobal(BaseModel):
-    """The plain mean of the questions that the file holds."""
+    """The plain mean of the questions in the file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class PublishedGlobal(BaseModel):
 
 
 class Published(BaseModel):
-    """The figures of a per-question file, in the shape of a score."""
+    """Published accuracies in the shape of a score."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,10 +52,11 @@ class Published(BaseModel):
 
 
 def read_published(path: Path) -> Published | None:
-    """The figures in `path`; None if it is no per-question file, but perhaps a run.
+    """The accuracies in `path`; None if it has another format, such as that of a run.
 
     Raises:
-        DataError: everything that is wrong in a file that has such columns.
+        DataError: the file has the columns but invalid entries; all of them are listed.
+        MedvqaError: the file cannot be read.
     """
     rows = _rows(path) if path.suffix.lower() in (".csv", ".json") else None
     if rows is None:
@@ -67,16 +68,18 @@ def read_published(path: Path) -> Published | None:
         question_id, accuracy = _question(row), _accuracy(row)
         if question_id is None:
             named = str(row.get("id", row.get("question", "")))
-            problems.append(f"{where}: {named[:80]!r} is no question: ids are 0 to {len(QUESTIONS) - 1}")
+            problems.append(f"{where}: {named[:80]!r} is not a question: ids are 0 to {len(QUESTIONS) - 1}")
         elif question_id in found:
-            problems.append(f"{where}: question {question_id} stands there twice")
+            problems.append(f"{where}: question {question_id} appears twice")
         elif accuracy is None:
             given = next((row[name] for name in _NAMES if name in row), "")
-            problems.append(f"{where}: question {question_id}: accuracy is {given!r:.40}, not 0 to 1")
+            problems.append(
+                f"{where}: question {question_id}: accuracy is {given!r:.40}; it must be a number from 0 to 1"
+            )
         else:
             found[question_id] = accuracy
     if problems or not found:
-        raise DataError(problems[:20] or [f"{path}: no question in it"], remedy="a line per question: id,accuracy")
+        raise DataError(problems[:20] or [f"{path}: no questions"], remedy="write one line per question: id,accuracy")
     return Published(
         overall=PublishedGlobal(exact_set=rounded(sum(found.values()) / len(found))),
         questions=tuple(
@@ -89,7 +92,7 @@ def read_published(path: Path) -> Published | None:
 
 
 def _rows(path: Path) -> list[dict[str, Any]] | None:
-    """Entries with a question and an accuracy, under lower-case names; None if the file is of another kind."""
+    """The entries, with lower-case keys; None if the file has another format."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
@@ -100,19 +103,13 @@ def _rows(path: Path) -> list[dict[str, Any]] | None:
         return None
     if len(content) > _LARGEST:
         return None
-    rows: Any = None
-    if path.suffix.lower() == ".csv":
-        try:
-            rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        except csv.Error:
-            return None
-    elif path.suffix.lower() == ".json":
-        try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        if isinstance(rows, dict):
-            rows = rows.get("questions")
+    try:
+        is_csv = path.suffix.lower() == ".csv"
+        rows: Any = list(csv.DictReader(io.StringIO(text, newline=""))) if is_csv else json.loads(text)
+    except (csv.Error, ValueError, RecursionError):
+        return None
+    if isinstance(rows, dict):
+        rows = rows.get("questions")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         return None
     rows = [{str(name).strip().lower(): value for name, value in row.items()} for row in rows]

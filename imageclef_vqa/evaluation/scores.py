@@ -1,4 +1,4 @@
-"""The score of one set of answers: global, per question, with intervals and with what its form costs."""
+"""The score of one set of answers: overall and per question, with intervals and formatting losses."""
 
 from __future__ import annotations
 
@@ -10,20 +10,30 @@ from pydantic import BaseModel, ConfigDict, Field
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.estimates import MEAN, Interval, estimate, rounded
-from imageclef_vqa.evaluation.form import FormCost, form_costs
-from imageclef_vqa.evaluation.metrics import PAIR_METRICS, Answers, PairAnswers, mean_per_question, members, tabulate
+from imageclef_vqa.evaluation.formatting_loss import FormattingLoss, formatting_losses
+from imageclef_vqa.evaluation.metrics import (
+    PAIR_METRICS,
+    Answers,
+    Numbers,
+    PairAnswers,
+    PairTable,
+    mean_of_known,
+    mean_per_question,
+    members,
+    tabulate,
+)
 from imageclef_vqa.evaluation.slices import Slice, score_slices
-from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Draws, clusters_of, mean_of_known
+from imageclef_vqa.evaluation.uncertainty import RESAMPLES, Bootstrap, clusters_of
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Figures(_Frozen):
-    """All figures of one question or, as plain means over the questions that have gold answers, of all.
+class MetricValues(_Frozen):
+    """Every metric of one question or, as the plain mean over the questions that have gold answers, of all.
 
-    `interval` is that of `exact_set`, 95%; None where all images are one cluster. `intervals` has one for each figure.
+    `interval` is the 95% interval of `exact_set`, None if all images are one cluster; `intervals` is by metric.
     """
 
     exact_set: float
@@ -37,39 +47,39 @@ class Figures(_Frozen):
     macro_f1: float
     mcc: float
     majority: float | None
-    linear: float | None
+    classical: float | None
     intervals: dict[str, Interval]
 
 
-class _Asked(_Frozen):
+class _QuestionFields(_Frozen):
     id: int
     question: str
     n: int
 
 
-class QuestionScore(Figures, _Asked):
-    """The figures of one question over `n` images.
+class QuestionScore(MetricValues, _QuestionFields):
+    """The metrics of one question over `n` images.
 
-    `majority` is the exact-set accuracy of the commonest training answer, `linear` that of the linear expert.
+    `majority` is the exact-set accuracy of the most frequent training answer, `classical` that of the classical expert.
     """
 
 
-class GlobalScore(Figures):
-    """Plain means over the questions; `form_cost` is how much `exact_set` the answers' form takes away, at most."""
+class GlobalScore(MetricValues):
+    """Plain means over the questions; `formatting_loss` is the accuracy lost to formatting, at most."""
 
-    form_cost: float
+    formatting_loss: float
 
 
 class Score(_Frozen):
-    """Everything said about one set of answers.
+    """The score of one set of answers.
 
     `missing` gold pairs count as wrong, `extra` pairs are ignored. `clusters` is the number of near-duplicate groups
-    that the bootstrap drew; None where none are known and it drew images.
+    that the bootstrap draws; None if no groups are known and it draws images.
     """
 
     overall: GlobalScore = Field(serialization_alias="global")
     questions: tuple[QuestionScore, ...]
-    form: tuple[FormCost, ...]
+    formatting: tuple[FormattingLoss, ...]
     slices: tuple[Slice, ...]
     images: int
     clusters: int | None
@@ -83,10 +93,10 @@ class Score(_Frozen):
 
 
 class FoldScore(Score):
-    """One fold: the score of its final answers, and of BLIP-2 alone where routing came after it.
+    """The score of a fold's final answers, with that of BLIP-2 if the final answers are routed.
 
-    `seen` images are recognised as pictures or examinations that the model was trained on; `exact_set_unseen` is the
-    global figure without them. None where nobody could look.
+    `seen` is the number of images that are, or resemble, training images; `exact_set_unseen` is the overall accuracy
+    without them. Both are None if the training images are not known.
     """
 
     answered_by: str
@@ -100,61 +110,67 @@ def score_answers(
     gold: PairAnswers,
     *,
     majority: Sequence[Answers] | None = None,
-    linear: PairAnswers | None = None,
+    classical: PairAnswers | None = None,
     groups: Mapping[str, int] | None = None,
     heights: Mapping[str, int] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    draws: Draws | None = None,
+    bootstrap: Bootstrap | None = None,
 ) -> Score:
     """Score `given` against `gold`.
 
     Args:
-        majority: the commonest training answer of each of the 18 questions, for the baseline.
-        linear: the linear expert's answers; a question that it leaves out has no such figure.
-        groups: image id → near-duplicate group, which the bootstrap draws as one.
-        heights: image id → pixels, for the slices.
-        draws: those of another score of the same gold answers, in place of new ones.
+        majority: the most frequent training answer to each question, by id, for the baseline.
+        classical: the classical expert's answers; it has no accuracy for a question without any.
+        groups: image id → near-duplicate group; the bootstrap draws whole groups.
+        heights: image id → height in pixels, for the slices.
+        bootstrap: the resamples of another score of the same gold answers, to be used again.
 
     Raises:
-        MedvqaError: there is no gold answer at all.
+        MedvqaError: there are no gold answers.
     """
     if not gold:
         raise MedvqaError("there are no gold answers to score against", remedy="check that gt.json holds Labels")
-    table = tabulate(given, gold)
-    draws = draws or Draws(clusters_of(table.image_ids, groups), seed, resamples)
-    tables = {metric: table.of(metric) for metric in PAIR_METRICS}
-    if majority is not None:
-        tables["majority"] = table.spread(
-            [float(members(majority[question_id]) == members(answers)) for question_id, _, answers in table.couples]
-        )
-    if linear is not None:
-        answered = {question_id for _, question_id in linear}
-        ranked = tabulate(linear, gold).of("exact_set")
-        tables["linear"] = np.where([question.id in answered for question in QUESTIONS], ranked, np.nan)
-    drawn = draws if draws.count > 1 else None
-    estimates = estimate(tables, table, drawn)
-    asked = list(table.by_question)
-    form = [cost for question_id in asked for cost in form_costs(question_id, table.by_question[question_id].counts)]
+    pairs = tabulate(given, gold)
+    bootstrap = bootstrap or Bootstrap(clusters_of(pairs.image_ids, groups), seed, resamples)
+    usable = bootstrap if bootstrap.num_clusters > 1 else None
+    tables = {metric: pairs.of(metric) for metric in PAIR_METRICS} | _baselines(pairs, gold, majority, classical)
+    estimates = estimate(tables, pairs, usable)
+    asked = pairs.by_question
+    losses = [loss for question_id, own in asked.items() for loss in formatting_losses(question_id, own.counts)]
+    lost = rounded(sum(loss.points for loss in losses) / len(asked))
     return Score(
-        overall=GlobalScore(form_cost=rounded(sum(cost.points for cost in form) / len(asked)), **estimates.of(MEAN)),
+        overall=GlobalScore(formatting_loss=lost, **estimates.of(MEAN)),
         questions=tuple(
             QuestionScore(
-                id=question_id,
-                question=QUESTIONS[question_id].text,
-                n=len(table.by_question[question_id].rows),
-                **estimates.of(question_id),
+                id=question_id, question=QUESTIONS[question_id].text, n=len(own.rows), **estimates.of(question_id)
             )
-            for question_id in asked
+            for question_id, own in asked.items()
         ),
-        form=tuple(sorted(form, key=lambda cost: -cost.points)),
-        slices=score_slices(tables["exact_set"], table, gold, heights, drawn),
-        images=len(table.image_ids),
-        clusters=None if groups is None else draws.count,
-        resamples=draws.resamples,
+        formatting=tuple(sorted(losses, key=lambda loss: -loss.points)),
+        slices=score_slices(tables["exact_set"], pairs, gold, heights, usable),
+        images=len(pairs.image_ids),
+        clusters=None if groups is None else bootstrap.num_clusters,
+        resamples=bootstrap.resamples,
         missing=len(gold.keys() - given.keys()),
         extra=len(given.keys() - gold.keys()),
     )
+
+
+def _baselines(
+    pairs: PairTable, gold: PairAnswers, majority: Sequence[Answers] | None, classical: PairAnswers | None
+) -> dict[str, Numbers]:
+    """Exact-set accuracy of the baselines that are known, `[image, question]`."""
+    tables = {}
+    if majority is not None:
+        tables["majority"] = pairs.as_table(
+            [float(members(majority[question_id]) == members(answers)) for question_id, _, answers in pairs.outcomes]
+        )
+    if classical is not None:
+        answered = {question_id for _, question_id in classical}
+        right = tabulate(classical, gold).of("exact_set")
+        tables["classical"] = np.where([question.id in answered for question in QUESTIONS], right, np.nan)
+    return tables
 
 
 def score_fold(
@@ -165,17 +181,22 @@ def score_fold(
     *,
     majority: Sequence[Answers] | None,
     groups: Mapping[str, int] | None,
-    linear: PairAnswers | None = None,
+    classical: PairAnswers | None = None,
     heights: Mapping[str, int] | None = None,
     seen: Collection[str] | None = None,
     seed: int = 0,
 ) -> FoldScore:
-    """Score the final answers of a fold and, if they were routed, BLIP-2's own beside them; `seen` are image ids."""
-    draws = Draws(clusters_of(list(dict.fromkeys(image_id for image_id, _ in gold)), groups), seed) if gold else None
+    """Score the final answers of a fold and, if they are routed, BLIP-2's own answers; `seen` are image ids.
+
+    Raises:
+        MedvqaError: there are no gold answers.
+    """
+    image_ids = list(dict.fromkeys(image_id for image_id, _ in gold))
+    bootstrap = Bootstrap(clusters_of(image_ids, groups), seed) if gold else None
 
     def score(answers: PairAnswers) -> Score:
         return score_answers(
-            answers, gold, majority=majority, linear=linear, groups=groups, heights=heights, draws=draws
+            answers, gold, majority=majority, classical=classical, groups=groups, heights=heights, bootstrap=bootstrap
         )
 
     unseen = {pair: answers for pair, answers in gold.items() if pair[0] not in seen} if seen else None
@@ -183,11 +204,11 @@ def score_fold(
         **dict(score(final)),
         answered_by=answered_by,
         blip2=None if blip2 is None else score(blip2),
-        seen=None if seen is None else len({image_id for image_id, _ in gold if image_id in seen}),
+        seen=None if seen is None else sum(image_id in seen for image_id in image_ids),
         exact_set_unseen=rounded(global_accuracy(final, unseen)) if unseen else None,
     )
 
 
 def global_accuracy(given: PairAnswers, gold: PairAnswers) -> float:
-    """The global figure alone: exact sets, mean of the questions that have gold answers."""
+    """Exact-set accuracy: the plain mean over the questions that have gold answers."""
     return float(mean_of_known(mean_per_question(tabulate(given, gold).of("exact_set"))))

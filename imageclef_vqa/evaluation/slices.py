@@ -1,4 +1,4 @@
-"""Where a model is weak: its accuracy on parts of the images, beside the same questions on all of them."""
+"""Accuracy on slices of the images, compared with the same questions over all images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import question_that
-from imageclef_vqa.evaluation.estimates import intervals_of, rounded, share_interval
-from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers, PairTable, mean_per_question, members
-from imageclef_vqa.evaluation.uncertainty import Draws, distinct_columns
+from imageclef_vqa.evaluation.estimates import Interval, interval_of, rounded, share_interval
+from imageclef_vqa.evaluation.metrics import (
+    Numbers,
+    PairAnswers,
+    PairTable,
+    mean_per_question,
+    members,
+    ratio,
+)
+from imageclef_vqa.evaluation.uncertainty import Bootstrap
 
 _PROCEDURE = question_that("kind", "procedure").id
 _POLYPS = question_that("count", "polyp").id
 _ABNORMALITIES = question_that("presence", "abnormality").id
 _LONGEST = 4
-_RESAMPLES = 1000  # of the draws: there are some twenty slices, each of all questions
+_RESAMPLES = 1000
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")
 _PREFIX = 5
 
@@ -26,9 +33,9 @@ Mask = NDArray[np.bool_]
 
 
 class Slice(BaseModel):
-    """Exact-set accuracy of one part of the pairs, and its `gap` to what these questions reach over all images.
+    """Exact-set accuracy of one slice, and its `gap` to the accuracy of the same questions over all images.
 
-    Both intervals are 95%; None where all images are one cluster.
+    Both intervals are 95%; None if all images of the slice are one cluster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,17 +44,17 @@ class Slice(BaseModel):
     name: str
     images: int
     exact_set: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     gap: float
-    gap_interval: tuple[float, float] | None
+    gap_interval: Interval | None
 
     @property
-    def surely_worse(self) -> bool:
+    def significantly_worse(self) -> bool:
         return self.gap_interval is not None and self.gap_interval[1] < 0
 
 
 def batch_of(image_id: str) -> str | None:
-    """The batch that an id of the organisers' starts with; None for any other id, which may hold a person's name."""
+    """The batch, which an official id starts with; None for any other id, which may contain a person's name."""
     return image_id[:_PREFIX] if _OFFICIAL_ID.fullmatch(image_id) else None
 
 
@@ -56,90 +63,85 @@ def score_slices(
     table: PairTable,
     gold: PairAnswers,
     heights: Mapping[str, int] | None,
-    draws: Draws | None,
+    bootstrap: Bootstrap | None,
 ) -> tuple[Slice, ...]:
-    """Every slice with a gold answer, by trait; `right` is `[image, question]` of `table`, NaN without a gold answer.
+    """Score every slice that has a gold answer and does not hold all of them.
 
-    `heights` in pixels are those of the paper's Table 1.
+    Args:
+        right: exact-set accuracy, `[image, question]` of `table`, NaN without a gold answer.
+        heights: image id → height in pixels, for the classes of the paper's Table 1.
     """
-    masks = {
-        key: mask & ~np.isnan(right)
-        for key, mask in _masks(table, gold, heights or {}).items()
-        if (mask & ~np.isnan(right)).any() and not (mask | np.isnan(right)).all()
-    }
-    if not masks:
-        return ()
-    everywhere = mean_per_question(right)
-    intervals = None
-    if draws is not None:
-        own, gaps = _sample(list(masks.values()), right, draws)
-        intervals = list(zip(intervals_of(own), intervals_of(gaps), strict=True))
+    known = ~np.isnan(right)
     slices = []
-    for index, ((by, name), mask) in enumerate(masks.items()):
-        accuracy, expected = right[mask].mean(), (mask.sum(axis=0) * np.nan_to_num(everywhere)).sum() / mask.sum()
-        images = mask.any(axis=1)
-        clusters = 0 if draws is None else len(np.unique(draws.clusters[images]))
-        interval, gap_interval = intervals[index] if intervals and clusters > 1 else (None, None)
-        slices.append(
-            Slice(
-                by=by,
-                name=name,
-                images=int(images.sum()),
-                exact_set=rounded(accuracy),
-                interval=share_interval(interval, clusters) if interval else None,
-                gap=rounded(accuracy - expected),
-                gap_interval=gap_interval,
-            )
-        )
+    for (by, name), mask in _masks(table, gold, heights or {}).items():
+        own = mask & known
+        if own.any() and (known & ~mask).any():
+            slices.append(_score_slice(by, name, own, right, bootstrap))
     return tuple(slices)
 
 
-def _sample(masks: Sequence[Mask], right: Numbers, draws: Draws) -> tuple[Numbers, Numbers]:
-    """Accuracy of each slice and its gap, `[resample, slice]`; NaN where none of it was drawn."""
-    questions = right.shape[1]
-    known, hit = ~np.isnan(right), np.nan_to_num(right)
-    hits = draws.sums(np.stack([np.where(mask, hit, 0.0).sum(axis=1) for mask in masks], axis=1), _RESAMPLES)
-    asked = np.concatenate([*masks, known], axis=1)
-    first, place = distinct_columns(asked)  # a mask of whole images is one column, where all questions have answers
-    sizes, rights = np.split(draws.sums(np.concatenate([asked[:, first], hit], axis=1), _RESAMPLES), [len(first)], 1)
-    asked, totals = np.split(sizes[:, place], [questions * len(masks)], axis=1)
-    accuracy = np.divide(rights, totals, out=np.zeros(totals.shape), where=totals > 0)
-    asked = asked.reshape(-1, len(masks), questions)
-    expected, sizes = (asked * accuracy[:, None]).sum(axis=2), asked.sum(axis=2)
-    there = sizes > 0
-    own = np.divide(hits, sizes, out=np.full(sizes.shape, np.nan), where=there)
-    return own, own - np.divide(expected, sizes, out=np.zeros(sizes.shape), where=there)
+def _score_slice(by: str, name: str, mask: Mask, right: Numbers, bootstrap: Bootstrap | None) -> Slice:
+    images = mask.any(axis=1)
+    expected = (mask.sum(axis=0) * np.nan_to_num(mean_per_question(right))).sum() / mask.sum()
+    interval = gap_interval = None
+    if bootstrap is not None and (clusters := len(np.unique(bootstrap.clusters[images]))) > 1:
+        accuracy, gap = _sample(mask, right, bootstrap)
+        interval, gap_interval = share_interval(interval_of(accuracy), clusters), interval_of(gap)
+    return Slice(
+        by=by,
+        name=name,
+        images=int(images.sum()),
+        exact_set=rounded(right[mask].mean()),
+        interval=interval,
+        gap=rounded(right[mask].mean() - expected),
+        gap_interval=gap_interval,
+    )
+
+
+def _sample(mask: Mask, right: Numbers, bootstrap: Bootstrap) -> tuple[Numbers, Numbers]:
+    """Accuracy of a slice and its gap, `[resample]` each; NaN where nothing of the slice was drawn."""
+    hits = np.where(mask, right, 0.0).sum(axis=1, keepdims=True)
+    sizes = bootstrap.sums(mask, _RESAMPLES)
+    everywhere = np.nan_to_num(bootstrap.means(right, _RESAMPLES))
+    own = ratio(bootstrap.sums(hits, _RESAMPLES)[:, 0], sizes.sum(axis=1))
+    return own, own - ratio((sizes * everywhere).sum(axis=1), sizes.sum(axis=1))
 
 
 def worst_slices(slices: Sequence[Slice], most: int = 3) -> list[Slice]:
-    """Those that are surely worse than the rest of their questions, the worst first."""
-    return sorted((each for each in slices if each.surely_worse), key=lambda each: each.gap)[:most]
+    """The slices that are significantly worse than their questions over all images, the worst first."""
+    return sorted((each for each in slices if each.significantly_worse), key=lambda each: each.gap)[:most]
 
 
 def _masks(table: PairTable, gold: PairAnswers, heights: Mapping[str, int]) -> dict[tuple[str, str], Mask]:
     """(trait, value) → mask `[image, question]`."""
-    traits: dict[tuple[str, str], list[int]] = {}
+    rows: dict[tuple[str, str], list[int]] = {}
     for row, image_id in enumerate(table.image_ids):
-        batch, height = batch_of(image_id), heights.get(image_id)
-        procedure = gold.get((image_id, _PROCEDURE), ())
-        if batch is not None:
-            traits.setdefault(("batch", batch), []).append(row)
-        if height is not None:
-            size = "under 500 px" if height < 500 else "500 to 1,000 px" if height <= 1000 else "over 1,000 px"
-            traits.setdefault(("image height", size), []).append(row)
-        if len(procedure) == 1:
-            traits.setdefault(("procedure", procedure[0]), []).append(row)
-        if (polyps := _has_polyps(image_id, gold)) is not None:
-            traits.setdefault(("polyps", "present" if polyps else "absent"), []).append(row)
-    lengths = table.spread([min(len(members(answers)), _LONGEST) for _, _, answers in table.couples])
+        for trait in _traits(image_id, gold, heights.get(image_id)):
+            rows.setdefault(trait, []).append(row)
+    lengths = table.as_table([min(len(members(answers)), _LONGEST) for _, _, answers in table.outcomes])
     masks: dict[tuple[str, str], Mask] = {}
-    for key in sorted(traits):
-        masks[key] = np.zeros(lengths.shape, dtype=bool)
-        masks[key][traits[key]] = True
+    for trait in sorted(rows):
+        masks[trait] = np.zeros(lengths.shape, dtype=bool)
+        masks[trait][rows[trait]] = True
     for length in range(1, _LONGEST + 1):
         name = f"{length} or more" if length == _LONGEST else str(length)
         masks["answer length", name] = lengths == length
     return masks
+
+
+def _traits(image_id: str, gold: PairAnswers, height: int | None) -> list[tuple[str, str]]:
+    """The (trait, value) that an image has."""
+    traits = []
+    if (batch := batch_of(image_id)) is not None:
+        traits.append(("batch", batch))
+    if height is not None:
+        size = "under 500 px" if height < 500 else "500 to 1,000 px" if height <= 1000 else "over 1,000 px"
+        traits.append(("image height", size))
+    if len(procedure := gold.get((image_id, _PROCEDURE), ())) == 1:
+        traits.append(("procedure", procedure[0]))
+    if (polyps := _has_polyps(image_id, gold)) is not None:
+        traits.append(("polyps", "present" if polyps else "absent"))
+    return traits
 
 
 def _has_polyps(image_id: str, gold: PairAnswers) -> bool | None:

@@ -1,4 +1,4 @@
-"""Scores as a person reads them in a terminal."""
+"""Scores and comparisons as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from rich.table import Table
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
+from imageclef_vqa.evaluation.display import (
+    METRICS,
+    NONE,
+    accuracy_table,
+    decimal,
+    interval_text,
+    p_text,
+    points,
+    points_interval,
+)
 from imageclef_vqa.evaluation.published import Published
-from imageclef_vqa.evaluation.scores import FoldScore, QuestionScore, Score
-from imageclef_vqa.evaluation.words import METRICS, NONE, SYSTEMS, figure, form_cells, interval_text, points
+from imageclef_vqa.evaluation.scores import Score
+from imageclef_vqa.evaluation.summary import formatting_cells
 
 
 class QuestionCell:
-    """A question by number and text; in a column too narrow for the longest of them, all by number and topic."""
+    """A question by id and text; in a column too narrow for the longest text, all questions by id and label."""
 
     _longest = max(len(question.text) for question in QUESTIONS) + 3
 
@@ -33,106 +43,80 @@ class QuestionCell:
 
 
 def score_table(title: str, score: Score) -> Table:
-    """One row per question, the mean last. A question without gold answers shows dashes."""
-    fold = score if isinstance(score, FoldScore) else None
-    alone = fold.blip2 if fold else None
-    overall = score.overall
-    table = question_table(title, _drawn(score.images, score.clusters, score.resamples))
+    """One row per question, then the mean. A question without gold answers has dashes."""
+    accuracies = accuracy_table(score)
+    table = question_table(title, _method(score.images, score.clusters, score.resamples))
     add_numbers(table, "n", "")
-    add_numbers(table, "majority", figure(overall.majority))
-    linear = any(question.linear is not None for question in score.questions)
-    if linear:
-        add_numbers(table, "linear", figure(overall.linear))
-    if alone is not None:
-        add_numbers(table, SYSTEMS["blip2"].replace(" ", "\n"), figure(alone.overall.exact_set))
-    name = SYSTEMS.get(fold.answered_by, fold.answered_by).replace(" ", "\n") if fold else "exact set"
-    add_numbers(table, name, figure(overall.exact_set), style="bold")
-    add_numbers(table, "95% interval", interval_text(overall.interval))
-    for question in QUESTIONS:
-        mine = score.question(question.id)
-        table.add_row(
-            QuestionCell(question.id),
-            str(mine.n) if mine else NONE,
-            figure(mine.majority if mine else None),
-            *([figure(mine.linear if mine else None)] if linear else []),
-            *([figure(_exact(alone.question(question.id)))] if alone is not None else []),
-            figure(_exact(mine)),
-            interval_text(mine.interval if mine else None),
-        )
+    for name, mean in zip(accuracies.headings, accuracies.mean, strict=True):
+        add_numbers(table, name, decimal(mean), style="bold" if name == accuracies.headings[-1] else None)
+    add_numbers(table, "95% interval", interval_text(score.overall.interval))
+    for question_id, row in accuracies.rows.items():
+        own = score.question(question_id)
+        numbers = (str(own.n) if own else NONE, *map(decimal, row), interval_text(own.interval if own else None))
+        table.add_row(QuestionCell(question_id), *numbers)
     return table
 
 
 def metrics_table(score: Score) -> Table:
-    """The global figure by every metric, with its interval."""
-    table = Table(
-        box=SIMPLE_HEAD, padding=(0, 2, 0, 0), title="The same answers by other measures", title_justify="left"
-    )
-    for heading in ("measure", "mean", "95% interval"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right", no_wrap=True)
+    """The mean of the questions by every metric, with its interval."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), title="All metrics", title_justify="left")
+    for heading in ("metric", "mean", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
     for name, text in METRICS.items():
-        table.add_row(text, figure(getattr(score.overall, name)), interval_text(score.overall.intervals.get(name)))
+        table.add_row(text, decimal(getattr(score.overall, name)), interval_text(score.overall.intervals.get(name)))
     return table
 
 
-def form_table(score: Score) -> Table:
-    """What the form costs, question by question, the dearest fault first, of which there is an example below."""
-    dearest = score.form[0]
-    example = f"question {dearest.question_id}, for example: {form_cells(dearest, score)[-1]}"
-    table = question_table("What the form of the answers costs", example, footer=False)
+def formatting_table(score: Score) -> Table:
+    """The formatting losses by question, the largest first, with an example of it below."""
+    largest = score.formatting[0]
+    example = f"question {largest.question_id}, for example: {formatting_cells(largest, score)[-1]}"
+    table = question_table("Points lost to formatting", example, footer=False)
     table.add_column("fault", no_wrap=True)
     add_numbers(table, "points")
     add_numbers(table, "of the\nmean")
-    for cost in score.form:
-        fault, _, own, of_mean, _ = form_cells(cost, score)
-        table.add_row(QuestionCell(cost.question_id), fault, own, of_mean)
+    for loss in score.formatting:
+        fault, _, own, of_mean, _ = formatting_cells(loss, score)
+        table.add_row(QuestionCell(loss.question_id), fault, own, of_mean)
     return table
 
 
 def published_table(title: str, published: Published) -> Table:
-    """The accuracy of each question as somebody published it."""
-    table = question_table(title, "published figures: no answers, so no intervals")
+    """Published accuracies by question."""
+    table = question_table(title, "published accuracies: no intervals, because the answers are not known")
     add_numbers(table, "accuracy", f"{published.overall.exact_set:.4f}", style="bold")
     for question in published.questions:
         table.add_row(QuestionCell(question.id), f"{question.exact_set:.4f}")
     return table
 
 
-def comparison_table(title: str, all_of_them: Comparisons, comparison: Comparison) -> Table:
-    """One set of answers beside the baseline, question by question; differences in points."""
+def comparison_table(title: str, comparisons: Comparisons, comparison: Comparison) -> Table:
+    """One system compared with the baseline, question by question; differences in points."""
     overall = comparison.overall
-    table = question_table(title, _drawn(all_of_them.images, all_of_them.clusters, all_of_them.resamples))
-    add_numbers(table, "A", figure(overall.baseline))
-    add_numbers(table, "B", figure(overall.exact_set))
+    table = question_table(title, _method(comparisons.images, comparisons.clusters, comparisons.resamples))
+    add_numbers(table, "A", decimal(overall.baseline))
+    add_numbers(table, "B", decimal(overall.exact_set))
     add_numbers(table, "B − A", points(overall.difference), style="bold")
-    add_numbers(table, "95% interval", _points_interval(overall.interval))
+    add_numbers(table, "95% interval", points_interval(overall.interval))
     add_numbers(table, "+/−", "")
     add_numbers(table, "p (Holm)", "")
     for question in comparison.questions:
         table.add_row(
             QuestionCell(question.id),
-            figure(question.baseline),
-            figure(question.exact_set),
+            decimal(question.baseline),
+            decimal(question.exact_set),
             points(question.difference),
-            _points_interval(question.interval),
+            points_interval(question.interval),
             f"{question.gained}/{question.lost}",
             p_text(question.p_holm),
         )
     return table
 
 
-def p_text(p: float) -> str:
-    """A p-value with three decimals."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _points_interval(interval: tuple[float, float] | None) -> str:
-    return NONE if interval is None else f"{points(interval[0])} to {points(interval[1])}"
-
-
 def question_table(title: str, caption: str = "", footer: bool = True) -> Table:
-    """A table whose first column holds a `QuestionCell` in each row, and the word for their mean in its foot."""
+    """A table with a `QuestionCell` in the first column of each row and, in its footer, the mean of the questions."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_footer=footer)
-    table.expand = True  # the questions give way where a terminal is narrow, the figures never
+    table.expand = True  # in a narrow terminal the question column shrinks, the numbers do not
     table.title, table.caption = title, caption or None
     table.title_justify = table.caption_justify = "left"
     table.add_column("question", "mean of questions", ratio=1, no_wrap=True, overflow="ellipsis")
@@ -140,14 +124,10 @@ def question_table(title: str, caption: str = "", footer: bool = True) -> Table:
 
 
 def add_numbers(table: Table, heading: str, footer: str = "", style: str | None = None) -> None:
-    """A column of figures, which never give way."""
+    """Add a column of numbers, which does not shrink."""
     table.add_column(heading, footer, justify="right", no_wrap=True, style=style)
 
 
-def _exact(score: QuestionScore | None) -> float | None:
-    return None if score is None else score.exact_set
-
-
-def _drawn(images: int, clusters: int | None, resamples: int) -> str:
-    drawn = f", {clusters:,} groups of near-duplicates" if clusters else ""
-    return f"exact sets; {images:,} images{drawn}; {resamples:,} resamples"
+def _method(images: int, clusters: int | None, resamples: int) -> str:
+    groups = f", {clusters:,} groups of near-duplicates" if clusters else ""
+    return f"exact set; {images:,} images{groups}; {resamples:,} bootstrap resamples"

@@ -16,7 +16,7 @@ from imageclef_vqa.experts.training import NAME, ExpertConfig, Head, forward, ne
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.planning import expert_shortage_explained
-from imageclef_vqa.training.checkpoint import fingerprint
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 _CANDIDATES = 5

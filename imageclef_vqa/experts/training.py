@@ -35,7 +35,7 @@ from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.progress import track
-from imageclef_vqa.training.checkpoint import fingerprint
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
 
 NAME = "resnet34"

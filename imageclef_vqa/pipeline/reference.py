@@ -20,8 +20,7 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
 from imageclef_vqa.pipeline.gather import Answers, answers_of, read_gold, saved_vocabulary
-from imageclef_vqa.submission import Source, is_outdated
-from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.submission import Source, images_of, is_outdated
 from imageclef_vqa.workspace import Workspace
 
 _PREDICTIONS = ("*/routed/{}.jsonl", "*/predictions/{}.jsonl")

@@ -77,7 +77,7 @@ def _fold(
     given: Answers,
     answered_by: str,
     alone: Answers | None,
-    linear: Answers | None,
+    classical: Answers | None,
     probabilities: dict[tuple[str, int], float],
 ) -> ReportFold:
     score = score_fold(
@@ -86,7 +86,7 @@ def _fold(
         alone,
         gold.answers,
         majority=gold.majority,
-        linear=linear,
+        classical=classical,
         groups=gold.groups,
         heights=gold.heights,
         seen=gold.trained,
@@ -104,12 +104,12 @@ def _fold(
 
 
 def _floor(workspace: Workspace, gold: Gold) -> Answers | None:
-    """The linear expert's answers to these images; None if they were made for another fold."""
+    """The classical expert's answers to these images; None if they were made for another fold."""
     path = workspace.floor(gold.name)
     if path is None:
         return None
-    linear = answers_of(read_predictions(path))
-    return linear if gold.image_ids <= {image_id for image_id, _ in linear} else None
+    classical = answers_of(read_predictions(path))
+    return classical if gold.image_ids <= {image_id for image_id, _ in classical} else None
 
 
 def compare_sources(workspace: Workspace, sources: Sequence[str], gold_file: Path | None) -> dict[str, Comparisons]:
@@ -145,4 +145,4 @@ def _before_and_after(workspace: Workspace, fold: str) -> list[tuple[str, Answer
     plain, routed = workspace.predictions(fold), workspace.routed(fold)
     if not (plain.exists() and routed.exists()):
         return []
-    return [("BLIP-2 alone", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]
+    return [("BLIP-2", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]

@@ -11,8 +11,7 @@ import typer
 from imageclef_vqa.cli.console import print_json
 from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.submission import compare, list_hash, other_versions, read_manifest
-from imageclef_vqa.submission.manifest import Manifest
+from imageclef_vqa.submission import Manifest, compare_manifest, list_hash, other_versions, read_manifest
 from imageclef_vqa.workspace import Workspace
 
 
@@ -31,7 +30,7 @@ def compare_with_manifest(workspace: Workspace, run: Path, predictions: Path | N
             fingerprints[name] = dataset.fingerprint
             if name == "test":
                 fingerprints["test list"] = list_hash([example.image_id for example in dataset.examples])
-    compared = compare(manifest, run, workspace.root, fingerprints, predictions, _scores(workspace, manifest))
+    compared = compare_manifest(manifest, run, workspace.root, fingerprints, predictions, _scores(workspace, manifest))
     others = other_versions(manifest)
     changed = [each for each in compared if not each.same]
     if as_json:

@@ -1,7 +1,8 @@
-"""What a stage was trained from, and the names of the files in its folder; Paddle is not imported here."""
+"""What a stage was trained from, and the names of the files in its folder; free of Paddle."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,16 @@ CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"
 LOG = "log.jsonl"
 CURVES = "loss.png"
-_UNIMPORTANT = {"version", "weights_folder"}  # to whether an unfinished run may go on
+_IGNORED = {"version", "weights_folder"}  # an unfinished stage can be resumed though these differ
+
+
+def fingerprint(*parts: str) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of `parts`."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 class StageConfig(BaseModel):
-    """What a stage was trained from; a run goes on only with all of it unchanged."""
+    """What a stage was trained from. An unfinished stage is resumed only if none of it has changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,17 +41,17 @@ class StageConfig(BaseModel):
     fold: int
     data: str
     training_images: str
-    weights_folder: str | None = None  # where those of a preset that comes without were found
-    weights: dict[str, str]  # the SHA-256 of each file it starts from, the frozen ones included
+    weights_folder: str | None = None  # None: the weights in the package
+    weights: dict[str, str]  # SHA-256 of each file that the stage starts from, the frozen weights included
     version: str = __version__
 
     def starting_point(self) -> Preset:
-        """The preset, with its weights where they were found."""
+        """The preset with its folder of weights."""
         return choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
 
     def differences(self, other: StageConfig) -> list[str]:
-        """`recipe.epochs: 20 there, 30 here`, one line for each field that differs."""
-        mine, others = _flat(self.model_dump(exclude=_UNIMPORTANT)), _flat(other.model_dump(exclude=_UNIMPORTANT))
+        """One line for each field that differs, such as `recipe.epochs: 20 there, 30 here`."""
+        mine, others = _flat(self.model_dump(exclude=_IGNORED)), _flat(other.model_dump(exclude=_IGNORED))
         names = [name for name in mine | others if mine.get(name) != others.get(name)]
         return [f"{name}: {mine.get(name, 'none')} there, {others.get(name, 'none')} here" for name in names]
 

@@ -1,4 +1,4 @@
-"""`loss.png`: the log of a stage to look at, a panel for each loss and one for accuracy."""
+"""`loss.png`: the curves of a stage's log, a panel for each loss and one for accuracy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from imageclef_vqa.files import atomic_write
 
 Records = Sequence[Mapping[str, Any]]
 
-# Of a step or an epoch's end, but no loss.
-_ASIDE = {"step", "loss", "norm", "rate", "skipped", "images", "epoch", "score", "best", "seconds"}
+# Keys of a log line that are not losses.
+_OTHER = {"step", "loss", "norm", "rate", "skipped", "images", "epoch", "score", "best", "seconds"}
 _GREY, _TRAINING, _VALIDATION = "#c3c8cd", "#0b7285", "#b35c00"
-_MOST_POINTS = 2000  # of a line: more are not told apart at this size
+_MAX_POINTS = 2000  # per curve; more cannot be seen at this size
 
 
 def draw_curves(records: Records, path: Path, title: str) -> None:
-    """Draw the lines of a log; nothing where no epoch has ended yet.
+    """Draw the lines of a log into the PNG file `path`; nothing is drawn before the first epoch has ended.
 
     Raises:
         MedvqaError: the file cannot be written.
     """
     epochs = [each for each in records if "epoch" in each]
-    names = [name for name in (epochs[-1] if epochs else {}) if name not in _ASIDE]
+    names = [name for name in (epochs[-1] if epochs else {}) if name not in _OTHER]
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in names))
     if not panels:
         return
-    # Not through pyplot, which would look for a screen.
+    # Not through pyplot, which needs a display.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -45,14 +45,14 @@ def draw_curves(records: Records, path: Path, title: str) -> None:
 
 
 def _panel(axes: Any, name: str, steps: Records, epochs: Records) -> None:
-    """One loss of each step, its means over epochs, and that of the validation images; the best epoch is marked."""
+    """One loss per step, its mean per epoch, its validation value per epoch, and a mark at the best epoch."""
     done = [each for each in steps if name in each]
-    done = done[:: 1 + len(done) // _MOST_POINTS]
+    done = done[:: 1 + len(done) // _MAX_POINTS]
     if done:
         axes.plot([each["step"] for each in done], [each[name] for each in done], color=_GREY, linewidth=0.8)
-    for key, colour, said in ((name, _TRAINING, "training"), (f"val_{name}", _VALIDATION, "validation")):
-        if known := [each for each in epochs if key in each]:
-            axes.plot([each["step"] for each in known], [each[key] for each in known], ".-", color=colour, label=said)
+    for key, colour, label in ((name, _TRAINING, "training"), (f"val_{name}", _VALIDATION, "validation")):
+        if found := [each for each in epochs if key in each]:
+            axes.plot([each["step"] for each in found], [each[key] for each in found], ".-", color=colour, label=label)
     if best := [each["step"] for each in epochs if each.get("best")]:
         axes.axvline(best[-1], color=_VALIDATION, linewidth=0.8, linestyle=":", label="best epoch")
     if skipped := [each["step"] for each in steps if "skipped" in each]:

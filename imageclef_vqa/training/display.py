@@ -1,4 +1,4 @@
-"""What people look at while a stage trains; silent where standard error is no terminal."""
+"""The display while a stage trains; nothing is shown where standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _RECENT = 20  # steps over which speed is measured
 
 
 class TrainingDisplay:
-    """A bar over all steps, and under it losses, speed and memory."""
+    """A progress bar over all steps, and below it losses, speed and memory."""
 
     def __init__(self, name: str, epochs: int, per_epoch: int, *, shown: bool) -> None:
         console = Console(stderr=True)
         self._bar = progress_display()
         self._task = self._bar.add_task(name, total=epochs * per_epoch)
-        self._below, self._name, self._epochs = Text(), name, epochs
+        self._status, self._name, self._epochs = Text(), name, epochs
         self._recent: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], maxlen=_RECENT)
         self._live = (
-            Live(Group(self._bar, self._below), console=console, transient=True, refresh_per_second=4)
+            Live(Group(self._bar, self._status), console=console, transient=True, refresh_per_second=4)
             if shown and console.is_terminal
             else None
         )
@@ -44,18 +44,18 @@ class TrainingDisplay:
         if self._live:
             self._live.stop()
 
-    def show(self, at: TrainerState, parts: Mapping[str, float], *, images: int, pairs: int) -> None:
-        """After a step of so many images and pairs."""
+    def show(self, state: TrainerState, parts: Mapping[str, float], *, images: int, pairs: int) -> None:
+        """Update the display after a step of `images` images and `pairs` pairs with the losses `parts`."""
         if not self._live:
             return
         self._recent.append((time.monotonic(), images, pairs))
         took = self._recent[-1][0] - self._recent[0][0]
-        seen, asked = (sum(each[place] for each in list(self._recent)[1:]) for place in (1, 2))
+        seen, asked = (sum(each[column] for each in list(self._recent)[1:]) for column in (1, 2))
         losses = " + ".join(f"{name} {value:.3f}" for name, value in parts.items())
         lines = [
             f"  loss {sum(parts.values()):.3f}" + (f" = {losses}" if len(parts) > 1 else ""),
             f"  {seen / took:.1f} images/s, {asked / took:.0f} pairs/s, {devices.memory_in_use() / 2**30:.1f} GB",
         ]
-        self._below.plain = "\n".join(lines)
-        description = f"{self._name} epoch {min(at.epoch + 1, self._epochs)}/{self._epochs}"
-        self._bar.update(self._task, completed=at.total, description=description)
+        self._status.plain = "\n".join(lines)
+        description = f"{self._name} epoch {min(state.epoch + 1, self._epochs)}/{self._epochs}"
+        self._bar.update(self._task, completed=state.total, description=description)

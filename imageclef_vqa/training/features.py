@@ -1,12 +1,12 @@
-"""What frozen vision sees in each picture, kept on disk: made once, for every fold, run and stage that asks.
+"""A cache of the frozen vision encoder's features on disk, shared by all folds, runs and stages.
 
 features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
-features-<vision>.jsonl  a line per row: its place, the hash of the pixels, the hash of the row
+features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
-<vision> is a hash of the vision part's sizes and weights. A row counts only if it has its line and its hash is right:
-what was cut short is gone on with, and what is damaged is made again.
+<vision> is a hash of the encoder's sizes and weights. A row is used only if it has a line and the right hash: a file
+that was cut short is continued, and damaged rows are computed again.
 
-i images, p patches, d width of the vision part.
+i images, p patches, d width of the vision encoder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer, normalise
 from imageclef_vqa.progress import track
 
-_METHOD = "float32, rounded to fp16, 1"  # part of the key: features made in another way are others
-_AT_ONCE = 8
+_METHOD = "float32, rounded to fp16, 1"  # part of the key; change it when features are computed differently
+_BATCH = 8
 
 
 @paddle.no_grad()
 def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
-    """What frozen vision sees in pixels [i, h, w, 3], rounded to fp16: fp16 [i, 1 + p, d]. Kept or not, it is this.
+    """The frozen encoder's features of pixels uint8 [i, h, w, 3], rounded to fp16: [i, 1 + p, d].
+
+    They are the same with and without the cache.
 
     Raises:
         MedvqaError: a feature is not finite in fp16.
@@ -50,7 +52,7 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
 
 
 class FeatureStore:
-    """The features of one vision part in `folder`."""
+    """The features of one vision encoder in `folder`."""
 
     def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
@@ -62,28 +64,28 @@ class FeatureStore:
         self._index = self._file.with_suffix(".jsonl")
 
     def of(self, pixels: np.ndarray) -> Features:
-        """The features of pixels [i, h, w, 3]; those that are not there yet, or damaged, are made.
+        """The features of pixels uint8 [i, h, w, 3]; missing or damaged ones are computed and stored.
 
         Raises:
             MedvqaError: the files cannot be written.
         """
-        keys = [hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest() for picture in pixels]
+        keys = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in pixels]
         with self._for_writing() as (file, index):
-            places = self._sound(keys)
-            missing = [number for number, key in enumerate(keys) if key not in places]
-            missing = list({keys[number]: number for number in missing}.values())  # pictures may be alike
+            rows = self._valid_rows(keys)
+            missing = [number for number, key in enumerate(keys) if key not in rows]
+            missing = list({keys[number]: number for number in missing}.values())  # images may be identical
             row = file.tell() // self._bytes
-            starts = range(0, len(missing), _AT_ONCE)
-            for start in track(starts, "vision, once for all", len(starts)):
-                numbers = missing[start : start + _AT_ONCE]
+            starts = range(0, len(missing), _BATCH)
+            for start in track(starts, "vision features", len(starts)):
+                numbers = missing[start : start + _BATCH]
                 for number, made in zip(numbers, rounded_features(self._vision, pixels[numbers]).numpy(), strict=True):
                     file.write(made.data)
                     file.flush()
                     line = {"row": row, "pixels": keys[number], "sha256": hashlib.sha256(made.data).hexdigest()}
                     index.write(json.dumps(line) + "\n")
                     index.flush()
-                    places[keys[number]], row = row, row + 1
-        return Features(self._mapped(), np.array([places[key] for key in keys], dtype="int64"))
+                    rows[keys[number]], row = row, row + 1
+        return Features(self._mapped(), np.array([rows[key] for key in keys], dtype="int64"))
 
     @property
     def _bytes(self) -> int:
@@ -95,24 +97,24 @@ class FeatureStore:
             return np.zeros((0, *self._row), "float16")  # an empty file cannot be mapped
         return np.memmap(self._file, "float16", "r", shape=(rows, *self._row))
 
-    def _sound(self, keys: list[str]) -> dict[str, int]:
-        """Where the features of these pixels lie, as far as they are there and whole."""
+    def _valid_rows(self, keys: list[str]) -> dict[str, int]:
+        """The rows of the features of these pixels that are there and intact."""
         rows, wanted = self._mapped(), set(keys)
-        places: dict[str, int] = {}
+        found: dict[str, int] = {}
         for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
                 row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # cut short, or damaged
-            there = key in wanted and type(row) is int and 0 <= row < len(rows)
-            if there and hashlib.sha256(rows[row].data).hexdigest() == digest:
-                places[key] = row
-        return places
+            exists = key in wanted and type(row) is int and 0 <= row < len(rows)
+            if exists and hashlib.sha256(rows[row].data).hexdigest() == digest:
+                found[key] = row
+        return found
 
     @contextmanager
     def _for_writing(self) -> Iterator[tuple]:
-        """Both files, open at the end of their last whole entry, and locked: others wait, then find what was made."""
+        """Both files, locked and open after their last complete entry; other processes wait for the lock."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab") as file, self._index.open("a", encoding="utf-8") as index:
@@ -125,19 +127,19 @@ class FeatureStore:
         except OSError as error:
             raise MedvqaError(
                 f"cannot write {self._file}: {error.strerror or error}",
-                remedy="make room and go on, or use --no-cache-features; what was written is kept",
+                remedy="free some space and run again, or use --no-cache-features; what was written is kept",
             ) from error
 
 
 class Features:
-    """Features of a fold's images in the fold's order, read from the disk as they are asked for."""
+    """Features of a fold's images in the fold's order, read from disk on access; `index` [i] has their rows."""
 
-    def __init__(self, rows: np.ndarray, places: np.ndarray) -> None:
-        self._rows, self._places = rows, places
+    def __init__(self, rows: np.ndarray, index: np.ndarray) -> None:
+        self._rows, self._index = rows, index
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._index)
 
     def __getitem__(self, images: np.ndarray) -> np.ndarray:
-        """fp16 [i, 1 + p, d] of the images at these places."""
-        return np.asarray(self._rows[self._places[images]])
+        """fp16 [i, 1 + p, d] of the images with these indices."""
+        return np.asarray(self._rows[self._index[images]])

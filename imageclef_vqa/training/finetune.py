@@ -1,10 +1,9 @@
-"""`medvqa finetune`: from a workspace with data and a split to a trained stage."""
+"""`medvqa finetune`: train one stage of BLIP-2, or resume it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,30 @@ import paddle
 
 from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
-from imageclef_vqa.checkpoints.layers import load_weights
-from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
-from imageclef_vqa.editions import QUESTIONS, learn_vocabulary
-from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sha256, sole_writer
-from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
+from imageclef_vqa.devices import Precision
+from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig, fingerprint
+from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
-from imageclef_vqa.training.run import Fold, Run
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
+from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
 from imageclef_vqa.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What was done: the stage's folder, its last line of the log, and how long this call took.
+    """The result of a stage: its folder, the last line of its log that ends an epoch, and what this call did.
 
-    `trained` is false where a finished stage was found that was made from just this.
+    `trained` is False if the stage was already finished; `seconds` is the time of this call; `first` is True in the
+    process that prints, of `processes`.
     """
 
     folder: Path
@@ -46,7 +44,7 @@ class Finetuned:
     seconds: float
     trained: bool = True
     processes: int = 1
-    first: bool = True  # of the processes: the one that talks
+    first: bool = True
 
 
 def finetune(
@@ -60,123 +58,152 @@ def finetune(
     fresh: bool = False,
     notify: Callable[[str], None],
 ) -> Finetuned:
-    """Train stage `number` of the workspace's run, going on where an unfinished one stopped.
+    """Train stage `number` of the workspace's run, or resume it.
 
     Raises:
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
-    started = time.monotonic()
-    device = paddle.get_device()
-    # Not a part of the recipe where it is left open: a run may go on upon a device that has another.
-    precision = devices.best_precision(device) if recipe.precision == "auto" else recipe.precision
-    if precision != "fp32" and device == "cpu":
-        raise UsageError(
-            f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision does nothing there"
-        )
-    if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
-        raise UsageError(
-            f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs a query of its own, and "
-            f"{preset.name} has {preset.qformer.queries}",
-            remedy="--word-weight 0 learns from the answers alone",
-        )
-    folder = workspace.stage(number)
-    stage = Stage(folder, workspace.shown(folder))
+    check_options(preset, recipe)
     processes = Processes.start()
-    writing = sole_writer(workspace.run_folder) if processes.first else nullcontext()
-
-    def workload() -> Workload:
-        recomputing = replace(preset, vision=replace(preset.vision, recompute=recipe.recompute))
-        bits = stored_bits(preset.folder / LANGUAGE)
-        return recipe.workload(recomputing, number, precision=precision, devices=processes.count, language_bits=bits)
-
-    kept = f"the last state that was saved in {stage.shown} is whole; with other options, --fresh starts over"
-    # What is drawn at the start and how tensors are named must not depend on what the process did before.
-    with writing, paddle.utils.unique_name.guard(), shortage_explained(workload, kept), processes.loss_explained():
-        paddle.seed(seed)
+    with processes.session(workspace.run_folder):
         with processes.first_goes_ahead():
             dataset = read_dataset(workspace.development, cache=workspace.cache)
             split = read_split(workspace.split_file, dataset)
         if fold >= split.folds:
             raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
-        train_set, val_set = dataset.subset(split.train(fold)), dataset.subset(split.val(fold))
-        if recipe.train_on == "all":
-            train_set, val_set = dataset, dataset.subset([])
-        vocabulary = learn_vocabulary(train_set.labels())
-        model, tokenizer = load_pretrained(preset)
-        if number == 1:
-            heads, tokenizer = load_heads(preset)
-        model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
-        sources = {file.name: sha256(file) for file in pretrained_files(preset)}
-        training_images = fingerprint(*(example.image_id for example in train_set.examples))
-        if number == 2:
-            qformer = _adopt_qformer(model, workspace, training_images)
-            sources |= {f"stage 1's {qformer.name}": sha256(qformer)}
-        config = StageConfig(
-            preset=preset.name,
-            stage=number,
+        job = StageJob(
+            number=number,
+            preset=preset,
             recipe=recipe,
             seed=seed,
+            fresh=fresh,
+            workspace=workspace,
+            dataset=dataset,
+            train=dataset.subset(split.train(fold)),
+            val=dataset.subset(split.val(fold)),
             fold=fold,
-            data=dataset.fingerprint,
-            training_images=training_images,
-            weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
-            weights=sources,
+            processes=processes,
+            notify=notify,
         )
-        finished = stage.finished and not fresh and not stage.config().differences(config)
-        resumed = not finished and stage.goes_on(config, fresh=fresh)
-        processes.wait()  # until all have seen what the first one is about to change
-        if finished:
-            stage.clear_leftovers()
-            return Finetuned(
-                folder, stage.last_epoch(), False, time.monotonic() - started, trained=False, first=processes.first
-            )
-        if processes.first:
-            if resumed:
-                notify(f"{stage.go_on()} (--fresh starts over)")
-            else:
-                stage.begin(config, vocabulary)
-            several = f"{processes.count} processes, " if processes.count > 1 else ""
-            images = f"{len(train_set.examples)} images to learn from, {len(val_set.examples)} to validate on"
-            notify(f"stage {number} of {preset.name} on {device}, {several}{precision}: {images}")
-            if recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
-                notify("no npu-smi names this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
-        processes.wait()
-
-        def fold_of(part: Dataset, *, augment: bool) -> Fold:
-            with processes.first_goes_ahead():
-                pixels = load_pixels(part, preset.vision.image_size, workspace.cache)
-            table = PairTable(part, vocabulary, tokenizer, longest=recipe.answer_tokens, augment=augment)
-            return Fold(part, pixels, table)
-
-        keep = recipe.freeze_vision and recipe.cache_features
-        features = FeatureStore(workspace.cache, model.vision, preset.vision) if keep else None
-        train_fold, val_fold = fold_of(train_set, augment=recipe.augment), fold_of(val_set, augment=False)
-        computed = recipe.model_copy(update={"precision": precision})
-        run = Run(stage, model, computed, train_fold, val_fold, seed, features, processes, notify)
-        trained = learn_representation(run, heads) if number == 1 else learn_to_answer(run)
-        if processes.first:
-            stage.finish(trained)
-            stage.draw()
-        processes.wait()
-    took = time.monotonic() - started
-    return Finetuned(folder, stage.last_epoch(), resumed, took, processes=processes.count, first=processes.first)
+        return train_stage(job)
 
 
-def _adopt_qformer(model: Blip2, workspace: Workspace, training_images: str) -> Path:
-    """Start stage 2 from the Q-Former of stage 1; returns the file that it came from.
+def check_options(preset: Preset, recipe: Recipe) -> Precision:
+    """The precision of matrix products on this device.
+
+    It is not part of the recipe where that says "auto": a stage can be resumed on a device with another precision.
 
     Raises:
-        MissingStepError: there is no finished stage 1.
-        MedvqaError: it learnt from other images: it may have seen those that validate now.
+        UsageError: the device or the preset cannot do what the recipe asks for.
     """
-    folder = workspace.stage(1)
-    stage = Stage(folder, workspace.shown(folder))
-    tensors = stage.trained(1)
-    if stage.config().training_images != training_images:
-        raise MedvqaError(
-            f"{stage.shown} was trained on another split than {workspace.shown(workspace.split_file)}",
-            remedy="`medvqa finetune --stage 1` trains it on this one",
+    device = paddle.get_device()
+    precision = devices.best_precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision != "fp32" and device == "cpu":
+        raise UsageError(
+            f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision has no effect there"
         )
-    own = {name.removeprefix("qformer."): tensor for name, tensor in tensors.items()}
-    load_weights(model.qformer, own, str(folder / MODEL))
-    return folder / MODEL
+    if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
+        raise UsageError(
+            f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs its own query, and "
+            f"{preset.name} has {preset.qformer.queries}",
+            remedy="--word-weight 0 trains on the answers only",
+        )
+    return precision
+
+
+def train_stage(job: StageJob) -> Finetuned:
+    """Train a stage. An unfinished one is resumed; a finished one made from the same things is returned as it is.
+
+    Raises:
+        MedvqaError: an earlier stage or an unfinished run do not fit; a loss is not finite.
+    """
+    started, precision = time.monotonic(), check_options(job.preset, job.recipe)
+    if job.recipe.train_on == "all":
+        job = replace(job, train=job.dataset, val=job.dataset.subset([]))
+    if not job.processes.first:
+        job = replace(job, notify=lambda _message: None)
+    stage, processes = job.stage, job.processes
+    kept = f"the last state that was saved in {stage.shown} is intact; with other options, --fresh starts over"
+    # Random numbers and the names of tensors must not depend on what the process did before.
+    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
+        paddle.seed(job.seed)
+        start = load_start(job)
+        finished = stage.finished and not job.fresh and not stage.config().differences(start.config)
+        resumed = not finished and stage.can_resume(start.config, fresh=job.fresh)
+        processes.barrier()  # all have read what the first process may now change
+        if finished:
+            stage.clear_leftovers()
+        else:
+            if processes.first:
+                _open(job, start, resumed)
+                _announce(job, precision)
+            processes.barrier()
+            _run(_context(job, precision, start), start)
+    return Finetuned(
+        stage.folder,
+        stage.last_epoch(),
+        resumed,
+        time.monotonic() - started,
+        trained=not finished,
+        processes=processes.count,
+        first=processes.first,
+    )
+
+
+def _workload(job: StageJob, precision: Precision) -> Workload:
+    """What `medvqa plan` would plan for this stage; it is shown when memory runs out."""
+    preset = replace(job.preset, vision=replace(job.preset.vision, recompute=job.recipe.recompute))
+    bits = stored_bits(preset.folder / LANGUAGE)
+    return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
+
+
+def _open(job: StageJob, start: StartingPoint, resumed: bool) -> None:
+    """Prepare the stage's folder for the first step, or for the step after the saved state."""
+    if not resumed:
+        job.stage.start(start.config, start.vocabulary)
+        return
+    state = job.stage.resume()
+    where = f"after step {state.total} (epoch {state.epoch + 1})"
+    job.notify(f"resuming the unfinished run in {job.stage.shown}, {where}; --fresh starts over")
+
+
+def _announce(job: StageJob, precision: Precision) -> None:
+    device, count = paddle.get_device(), job.processes.count
+    several = f"{count} processes, " if count > 1 else ""
+    images = f"{len(job.train.examples)} training images, {len(job.val.examples)} validation images"
+    job.notify(f"stage {job.number} of {job.preset.name} on {device}, {several}{precision}: {images}")
+    if job.recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
+        job.notify("npu-smi does not name this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
+
+
+def _context(job: StageJob, precision: Precision, start: StartingPoint) -> StageContext:
+    """The stage with the pixels and pairs of its two folds."""
+    recipe, vision, cache = job.recipe, job.preset.vision, job.workspace.cache
+
+    def fold(part: Dataset, *, augment: bool) -> FoldData:
+        with job.processes.first_goes_ahead():
+            pixels = load_pixels(part, vision.image_size, cache)
+        table = PairTable(part, start.vocabulary, start.tokenizer, longest=recipe.answer_tokens, augment=augment)
+        return FoldData(part, pixels, table)
+
+    cached = recipe.freeze_vision and recipe.cache_features
+    return StageContext(
+        job.stage,
+        start.model,
+        recipe.model_copy(update={"precision": precision}),
+        train=fold(job.train, augment=recipe.augment),
+        val=fold(job.val, augment=False),
+        seed=job.seed,
+        features=FeatureStore(cache, start.model.vision, vision) if cached else None,
+        processes=job.processes,
+        notify=job.notify,
+    )
+
+
+def _run(context: StageContext, start: StartingPoint) -> None:
+    """Train, then write the trained tensors and the curves."""
+    trained = learn_to_answer(context) if start.heads is None else learn_representation(context, start.heads)
+    if context.processes.first:
+        context.stage.finish(trained)
+        context.stage.draw()
+    context.processes.barrier()

@@ -1,4 +1,4 @@
-"""What was trained in a workspace, read from what the stages left; Paddle is not imported here."""
+"""The training history of a run, read from the files of its stages; free of Paddle."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from imageclef_vqa.training.log import Log
 
 @dataclass(frozen=True)
 class StageHistory:
-    """One stage of a run, finished or not: `epoch` of `epochs` whole ones are done.
+    """One stage of a run, finished or not, with `epoch` of `epochs` completed.
 
-    `best` is the best epoch's validation score: in stage 1 the sum of the losses, the lower the better; in stage 2 the
-    share of exact sets, mean over questions. None where nothing was validated. `changed` is in seconds
-    since 1970.
+    `best` is the best epoch's validation score: in stage 1 the sum of the losses (lower is better), in stage 2 the
+    share of exact sets, averaged over questions; None without validation. `seconds` is the training time, `changed` the
+    time of the last change in seconds since 1970.
     """
 
     stage: int
@@ -36,7 +36,7 @@ class StageHistory:
 
 
 def read_history(folder: Path) -> StageHistory | None:
-    """The history of the stage in `folder`; None if there is none.
+    """The history of the stage in `folder`; None if there is no stage.
 
     Raises:
         MedvqaError: its `config.json` is damaged.
@@ -47,12 +47,12 @@ def read_history(folder: Path) -> StageHistory | None:
         return None
     except (OSError, ValidationError) as error:
         raise MedvqaError(
-            f"{folder / CONFIG} is damaged", remedy="`medvqa finetune --fresh` trains the stage anew"
+            f"{folder / CONFIG} is damaged", remedy="`medvqa finetune --fresh` trains the stage again"
         ) from error
     records = Log(folder / LOG).records()
     epochs = [each for each in records if "epoch" in each]
     last = epochs[-1] if epochs else {}
-    # `best` marks each epoch that was the best one until then.
+    # `best` marks each epoch that was the best so far.
     best: dict[str, Any] = next((each for each in reversed(epochs) if each.get("best")), {})
     score = best.get("score")
     newest = [path for path in (folder / MODEL, folder / LOG, folder / CONFIG) if path.exists()]

@@ -1,6 +1,6 @@
-"""Patches of a fold's images, kept where nothing that makes them changes.
+"""The vision encoder's output for a fold's images, cached where nothing that it depends on changes.
 
-i images, p patches, d width of the vision part.
+i images, p patches, d width of the vision encoder.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from paddle import Tensor
 
 from imageclef_vqa.data.augmentation import PLAIN
 from imageclef_vqa.models.vision import normalise
+from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import rounded_features
 from imageclef_vqa.training.pairs import Batch
-from imageclef_vqa.training.run import Fold, Run
 
 
 class Patches:
-    """The patches of a fold's images: from pixels at each call, or kept once for all.
+    """The patches of a fold's images, from the cache or computed at each call.
 
-    Frozen vision's are rounded to fp16 either way, so that keeping them changes no loss.
+    Those of a frozen encoder are rounded to fp16 in both cases, so the cache changes no loss.
     """
 
-    def __init__(self, run: Run, fold: Fold) -> None:
-        self._vision, self._pixels, self._frozen = run.model.vision, fold.pixels, run.recipe.freeze_vision
-        self._kept = run.features.of(fold.pixels) if run.features is not None else None
+    def __init__(self, context: StageContext, fold: FoldData) -> None:
+        self._vision, self._pixels, self._frozen = context.model.vision, fold.pixels, context.recipe.freeze_vision
+        self._cached = context.features.of(fold.pixels) if context.features is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Patches [i, 1 + p, d] of a batch's images, each in its view.
+        """Patches [i, 1 + p, d] of a batch's images, each changed as its view says.
 
         Raises:
-            ValueError: a view changes its picture, but features are kept.
+            ValueError: a view changes its image, but the features are cached.
         """
-        if self._kept is not None:
+        if self._cached is not None:
             if any(view != PLAIN for view in batch.views):
-                raise ValueError("kept features are those of pictures as they are")
-            return paddle.to_tensor(self._kept[batch.images]).astype("float32")
+                raise ValueError("cached features belong to unchanged images")
+            return paddle.to_tensor(self._cached[batch.images]).astype("float32")
         pixels = np.stack(
             [view.apply(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)]
         )

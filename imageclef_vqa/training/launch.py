@@ -1,6 +1,6 @@
-"""`medvqa finetune --devices 0,1,…`: the same command once per device, watched until all have ended.
+"""`medvqa finetune --devices 0,1,…`: one process per device, watched until all have ended.
 
-Paddle is not imported here: each process imports it with its own environment, that of `paddle.distributed.launch`.
+Free of Paddle: each process imports it with an environment like that of `paddle.distributed.launch`.
 """
 
 from __future__ import annotations
@@ -18,73 +18,73 @@ from typing import IO
 from imageclef_vqa.errors import MedvqaError
 
 _POLL = 0.1  # seconds
-_GRACE = 10.0  # seconds that the others have to end by themselves
+_GRACE = 10.0  # seconds in which the first process may end by itself after another one has failed
 
 
 def launched() -> bool:
-    """Whether this process is one of several that train together."""
+    """Whether this process was started by `launch` or by `paddle.distributed.launch`."""
     return "PADDLE_TRAINER_ID" in os.environ
 
 
 def launch(arguments: Sequence[str], devices: Sequence[str]) -> int:
-    """Run `medvqa` with `arguments` on each device, by its number; returns the exit code of the first process.
+    """Run `medvqa` with `arguments` on each device (a number); returns the exit code of the first process.
 
-    What the first process prints is printed; what another says is shown if it fails on its own.
+    The output of the first process is printed, that of another one only if it fails and the first does not.
 
     Raises:
-        MedvqaError: a process ended in another way than by itself; the others were ended.
+        MedvqaError: a process was killed by a signal, or one other than the first failed; all others were ended.
     """
     processes: list[subprocess.Popen] = []
-    voices: list[IO[str]] = []
+    outputs: list[IO[str]] = []
     ports = _free_ports(len(devices))
     try:
         for rank in range(len(devices)):
-            voices.append(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115 (closed below)
+            outputs.append(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115 (closed below)
             command = [sys.executable, "-m", "imageclef_vqa", *arguments]
-            out, err = (None, None) if rank == 0 else (subprocess.DEVNULL, voices[rank])
+            out, err = (None, None) if rank == 0 else (subprocess.DEVNULL, outputs[rank])
             processes.append(subprocess.Popen(command, env=_environment(rank, devices, ports), stdout=out, stderr=err))
-        return _watch(processes, voices, devices)
+        return _watch(processes, outputs, devices)
     finally:
         for process in processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        for voice in voices:
-            voice.close()
+        for output in outputs:
+            output.close()
 
 
-def _watch(processes: list[subprocess.Popen], voices: list[IO[str]], devices: Sequence[str]) -> int:
+def _watch(processes: list[subprocess.Popen], outputs: list[IO[str]], devices: Sequence[str]) -> int:
     while all(code in (None, 0) for code in (process.poll() for process in processes)):
         if all(process.poll() == 0 for process in processes):
             return 0
         time.sleep(_POLL)
     codes = {rank: code for rank, process in enumerate(processes) if (code := process.poll())}
-    rank = min(codes, key=lambda rank: codes[rank] > 0)  # who was ended by force is why others failed
+    rank = min(codes, key=lambda rank: codes[rank] > 0)  # a killed process comes first: it is why others failed
     code = codes[rank]
     if code < 0:
         _end(processes)
         raise MedvqaError(
-            f"process {rank + 1} of {len(devices)} (device {devices[rank]}) was ended by {_signal(-code)}; "
+            f"process {rank + 1} of {len(devices)} (device {devices[rank]}) was killed by {_signal(-code)}; "
             "the others were ended too",
-            remedy="the same command goes on from the last saved state, on as many devices as you like",
+            remedy="the same command resumes from the last saved state, on any number of devices",
         )
-    # It has failed and said why; the first process tells the user, unless it waits for one that is gone.
+    # The first process reports the error, unless it waits for a process that has ended.
     deadline = time.monotonic() + _GRACE
     while processes[0].poll() is None and time.monotonic() < deadline:
         time.sleep(_POLL)
     _end(processes)
     if processes[0].returncode > 0:
         return int(processes[0].returncode)
-    voices[rank].seek(0)
+    outputs[rank].seek(0)
     raise MedvqaError(
         f"process {rank + 1} of {len(devices)} (device {devices[rank]}) failed; the others were ended:\n"
-        f"{voices[rank].read()[-2000:].strip()}"
+        f"{outputs[rank].read()[-2000:].strip()}"
     )
 
 
 def _end(processes: list[subprocess.Popen]) -> None:
     for process in processes:
-        process.kill()  # nothing needs to be tidied: every file is written whole or not at all
+        process.kill()  # safe at any time: every file is written atomically
         process.wait()
 
 
@@ -96,7 +96,7 @@ def _signal(number: int) -> str:
 
 
 def _environment(rank: int, devices: Sequence[str], ports: Sequence[int]) -> dict[str, str]:
-    """What `paddle.distributed.launch` would set."""
+    """The environment that `paddle.distributed.launch` would set."""
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     return os.environ | {
         "PADDLE_TRAINER_ID": str(rank),

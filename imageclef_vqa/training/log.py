@@ -1,10 +1,11 @@
-"""`log.jsonl`, the truth about a stage: what the display showed, and what is drawn from it later.
+"""`log.jsonl`, a stage's log, from which its curves are drawn.
 
 {"step": 7, "loss": …, "answers": …, "norm": …, "rate": …}           a step, counted over all epochs
-{"step": 8, "skipped": "the loss is nan", "images": […]}             a step that moved nothing
+{"step": 8, "skipped": "the loss is nan", "images": […]}             a step that changed no weight
 {"step": 27, "epoch": 1, "answers": …, "val_answers": …, "score": …, "best": true, "seconds": …}   an epoch's end
 
-A value that is not finite is null: JSON has no other word for it.
+Losses by name: `itc`, `itm`, `itg` in stage 1, `answers` and `words` in stage 2. Numbers that are not finite are null,
+because JSON cannot write them.
 """
 
 from __future__ import annotations
@@ -22,35 +23,35 @@ from imageclef_vqa.files import write_text
 
 
 class Log:
-    """The log at `path`; its numbers also go to `curves`, if given, for VisualDL, where that is installed."""
+    """The log at `path`; its numbers also go to the folder `curves` for VisualDL, if that is given and installed."""
 
     def __init__(self, path: Path, curves: Path | None = None) -> None:
         self.path, self._curves = path, curves
         self._writer: Any = None
 
     def records(self) -> list[dict[str, Any]]:
-        """Every whole line."""
+        """All complete lines."""
         found = []
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError):  # a line that was being written when the process was killed
+                with contextlib.suppress(ValueError):  # a line that a killed process did not complete
                     record = json.loads(line)
                     found += [record] if isinstance(record, dict) and type(record.get("step")) is int else []
         return found
 
-    def begin(self) -> None:
-        """Forget what an earlier run wrote."""
+    def start(self) -> None:
+        """Remove what an earlier run wrote."""
         self.path.unlink(missing_ok=True)
         self._open_curves([])
 
-    def go_on(self, step: int, epochs: int) -> None:
-        """Forget what came after `step` and after the end of `epochs` epochs: it will be done again."""
+    def resume(self, step: int, epochs: int) -> None:
+        """Remove what came after `step` and after the end of `epochs` epochs: it will be done again."""
         kept = [each for each in self.records() if each["step"] <= step and each.get("epoch", 0) <= epochs]
         write_text(self.path, "".join(json.dumps(each) + "\n" for each in kept))
         self._open_curves(kept)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Write a line.
+        """Append a line.
 
         Raises:
             MedvqaError: it cannot be written.
@@ -62,7 +63,7 @@ class Log:
         except OSError as error:
             raise MedvqaError(
                 f"cannot write {self.path}: {error.strerror}",
-                remedy="make room; the same command goes on from the last saved state",
+                remedy="free some space; the same command resumes from the last saved state",
             ) from error
         self._draw(rounded)
 

@@ -1,6 +1,6 @@
-"""From labels to token ids: what of an image is asked and answered, and batches of it.
+"""From labels to token ids: the pairs of image and question, and batches of them.
 
-n pairs of image and question, t question tokens, a answer tokens.
+i images, n pairs of image and question, t question tokens, a answer tokens.
 """
 
 from __future__ import annotations
@@ -18,48 +18,47 @@ from imageclef_vqa.models.language import Tokenizer
 
 
 def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
-    """Token ids [n, what `widen` makes of the longest], filled up with the pad token."""
+    """Token ids [n, width], filled up with the pad token; width is `widen(length of the longest sequence)`."""
     width = widen(max(map(len, sequences)))
     return np.array([ids + [Tokenizer.pad] * (width - len(ids)) for ids in sequences], dtype="int64")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One question of one image: its id, and its answer as the vocabulary's canonical set, as the tokens to say it,
-    and as the tokens of its members alone; `whole` unless members were dropped to keep it short."""
+    """One question about one image, with its answer."""
 
     question_id: int
-    answer: tuple[str, ...]
-    tokens: list[int]
-    members: list[int]
-    whole: bool = True
+    answer: tuple[str, ...]  # in the vocabulary's canonical order
+    tokens: list[int]  # of the answer, separators and end included
+    members: list[int]  # tokens of the answer's members, without separators and end
+    complete: bool = True  # False: members were dropped to keep the answer short
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images by their place in the data set, each in one view, and n pairs that point into them."""
+    """Images by their index in the data set, each in one view, and n pairs that refer to them."""
 
     images: np.ndarray  # [i]
     image_of_pair: np.ndarray  # [n]
-    pairs: list[Pair]  # what is true of the image in its view
+    pairs: list[Pair]  # [n], true of the image in its view
     views: tuple[View, ...]  # [i]
 
-    def part(self, places: np.ndarray) -> Batch:
-        """The images at these places, in this order, with their pairs."""
-        if len(places) == len(self.images):
+    def part(self, indices: np.ndarray) -> Batch:
+        """The images with these indices in the batch, in this order, with their pairs."""
+        if len(indices) == len(self.images):
             return self
         return PairTable.batch(
-            self.images[places],
-            [[self.pairs[pair] for pair in np.flatnonzero(self.image_of_pair == place)] for place in places],
-            [self.views[place] for place in places],
+            self.images[indices],
+            [[self.pairs[pair] for pair in np.flatnonzero(self.image_of_pair == index)] for index in indices],
+            [self.views[index] for index in indices],
         )
 
 
 class PairTable:
-    """All pairs of a data set, image by image, answers that the vocabulary cannot say left out.
+    """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    Answers longer than `longest` tokens (0: any) lose members at the end until they fit. With `augment` every epoch
-    sees images in random views, with the answers that are true there.
+    Answers longer than `longest` tokens (0: no limit) lose members at the end until they fit. With `augment`, every
+    epoch shows images in random views, with the answers that are true there.
     """
 
     def __init__(
@@ -69,22 +68,22 @@ class PairTable:
         self._topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
         self._vocabulary, self._tokenizer, self._longest, self._augment = vocabulary, tokenizer, longest, augment
         self.of_image: list[list[Pair]] = []
-        self.unsayable = Counter[int]()  # pairs left out, by question
+        self.unanswerable = Counter[int]()  # pairs left out, by question
         for example in dataset.examples:
             pairs = []
             for question_id, answers in example.answers.items():
                 try:
                     pairs.append(self._pair(question_id, answers))
                 except KeyError:
-                    self.unsayable[question_id] += 1
+                    self.unanswerable[question_id] += 1
             self.of_image.append(pairs)
         self.answered = np.array([image for image, pairs in enumerate(self.of_image) if pairs], dtype="int64")
 
-    def seen(self, image: int, view: View) -> list[Pair]:
+    def pairs_in(self, view: View, image: int) -> list[Pair]:
         """The pairs of an image in a view.
 
         Raises:
-            KeyError: the vocabulary cannot say what is true there.
+            KeyError: an answer that is true in this view is not in the vocabulary.
         """
         if view.turn == 0:
             return self.of_image[image]
@@ -97,26 +96,27 @@ class PairTable:
         ]
 
     def _pair(self, question_id: int, answers: tuple[str, ...]) -> Pair:
-        whole = answer = self._vocabulary[question_id].canonical(answers)
+        full = answer = self._vocabulary[question_id].canonical(answers)
         tokens = self._tokenizer.encode_answer(answer)
         while self._longest and len(tokens) > self._longest and len(answer) > 1:
             answer = answer[:-1]
             tokens = self._tokenizer.encode_answer(answer)
         members = [token for member in answer for token in self._tokenizer.encode(member)]
-        return Pair(question_id, answer, tokens, members, answer == whole)
+        return Pair(question_id, answer, tokens, members, answer == full)
 
     def statement(self, pair: Pair) -> list[int]:
-        """The words of the statement that answers a pair's question: what it is about, and the answer's members."""
+        """Token ids of a statement that answers the pair's question: its topic, then the answer's members."""
         return self._topics[pair.question_id] + pair.members
 
     def epoch(self, batch: int, questions: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Every image that has pairs once, in random order, each with at most `questions` of them."""
+        """Every image with pairs once, in random order, each with at most `questions` of its pairs."""
         order = rng.permutation(self.answered)
         for start in range(0, len(order), batch):
             images = order[start : start + batch]
             views = [self._draw_view(image, rng) if self._augment else PLAIN for image in images]
             drawn = [
-                self._draw(self.seen(image, view), questions, rng) for image, view in zip(images, views, strict=True)
+                self._draw(self.pairs_in(view, image), questions, rng)
+                for image, view in zip(images, views, strict=True)
             ]
             yield self.batch(images, drawn, views)
 
@@ -127,21 +127,22 @@ class PairTable:
             yield self.batch(images, [self.of_image[image] for image in images])
 
     def batches(self, batch: int) -> int:
-        """How many batches an epoch has."""
+        """The number of batches per epoch."""
         return -(-len(self.answered) // batch)
 
     @staticmethod
     def batch(images: np.ndarray, pairs: Sequence[list[Pair]], views: Sequence[View] | None = None) -> Batch:
-        """The batch of these images, each with its list of pairs, and as it is where no views are given."""
+        """The batch of these images, each with its pairs; without `views`, the images are unchanged."""
         counts = [len(of_image) for of_image in pairs]
-        seen = tuple(views) if views is not None else (PLAIN,) * len(images)
-        return Batch(images, np.repeat(np.arange(len(images)), counts), [pair for each in pairs for pair in each], seen)
+        shown = tuple(views) if views is not None else (PLAIN,) * len(images)
+        flat = [pair for of_image in pairs for pair in of_image]
+        return Batch(images, np.repeat(np.arange(len(images)), counts), flat, shown)
 
     def _draw_view(self, image: int, rng: np.random.Generator) -> View:
         view = draw_view([pair.question_id for pair in self.of_image[image]], rng)
         try:
-            self.seen(image, view)
-        except KeyError:  # a place has no name there
+            self.pairs_in(view, image)
+        except KeyError:  # a location has no name there
             return replace(view, turn=0)
         return view
 
@@ -149,4 +150,4 @@ class PairTable:
     def _draw(pairs: list[Pair], questions: int, rng: np.random.Generator) -> list[Pair]:
         if len(pairs) <= questions:
             return pairs
-        return [pairs[place] for place in sorted(rng.choice(len(pairs), questions, replace=False))]
+        return [pairs[index] for index in sorted(rng.choice(len(pairs), questions, replace=False))]

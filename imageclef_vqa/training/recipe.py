@@ -33,7 +33,9 @@ def _panel(name: str) -> dict[str, JsonValue]:
     return {"panel": name}
 
 
-MODEL, DATA, OPTIMISATION, MEMORY = map(_panel, ("Model", "Data", "Optimisation", "Memory and speed"))
+MODEL, DATA, OPTIMISATION, MEMORY, DEVICES = map(
+    _panel, ("Model", "Data", "Optimisation", "Memory and speed", "Devices")
+)
 
 
 class Recipe(BaseModel):
@@ -151,7 +153,7 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
         description="Precision of matrix products; auto: the best that the device has. Trained weights stay in fp32.",
-        json_schema_extra=MEMORY,
+        json_schema_extra=DEVICES,
     )
     accumulate: int = Field(
         default=1,

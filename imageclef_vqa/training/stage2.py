@@ -1,7 +1,9 @@
 """Stage 2, generative fine-tuning: the frozen language model answers from visual tokens (paper, section 2.3).
 
-Projection and Q-Former learn, and vision where the recipe says so, from the log-probability of the answer's tokens.
+Trained are projection and Q-Former, and vision if the recipe says so, by the log-probability of the answers' tokens.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
+
+i images, n pairs, q queries, w width of the language model.
 """
 
 from __future__ import annotations
@@ -17,21 +19,21 @@ from imageclef_vqa.devices import bucketed
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory
+from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.images import Patches
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
 from imageclef_vqa.training.parallel import Shard
-from imageclef_vqa.training.run import Run
 
-# Answers of at most so many tokens (one value and the end) are read apart from longer sets, which would pad them.
+# Answers of at most this many tokens (one value and the end) are computed apart from longer ones, which would pad them.
 SHORT = 2
 
 
-def learns(*, vision: bool) -> dict[str, bool]:
-    """What learns: a pattern of names → whether; every parameter is covered by exactly one line."""
+def trainable(*, vision: bool) -> dict[str, bool]:
+    """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
     return {
         r"vision\..*": vision,
-        # The Q-Former's words and its perceptrons for text speak in stage 1 alone.
+        # The Q-Former reads text only in stage 1.
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
         r"projection\..*": True,
@@ -39,56 +41,57 @@ def learns(*, vision: bool) -> dict[str, bool]:
     }
 
 
-def learn_to_answer(run: Run) -> dict[str, Tensor]:
+def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
-    model, recipe = run.model, run.recipe
-    train_patches, val_patches = Patches(run, run.train), Patches(run, run.val)
+    model, recipe, pairs = context.model, context.recipe, context.train.pairs
+    train_patches, val_patches = Patches(context, context.train), Patches(context, context.val)
 
-    def losses(share: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(shard: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
-        batch = share.own
-        visual = model.encode_patches(train_patches(batch))
+        visual = model.encode_patches(train_patches(shard.own))
         parts = {}
         if recipe.answer_weight:
-            parts["answers"] = share.pairs * recipe.answer_weight * answer_loss(model, visual, batch, run.train.pairs)
+            parts["answers"] = shard.pair_weight * recipe.answer_weight * answer_loss(model, visual, shard.own, pairs)
         if recipe.word_weight:
-            parts["words"] = share.pairs * recipe.word_weight * word_loss(model, visual, batch, run.train.pairs)
+            parts["words"] = shard.pair_weight * recipe.word_weight * word_loss(model, visual, shard.own, pairs)
         return parts
 
-    def validate() -> dict[str, float]:
-        model.eval()
-        loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
-        with paddle.no_grad():
-            for batch in run.processes.own(run.val.pairs.all(-(-recipe.batch // recipe.accumulate))):
-                visual = model.encode_patches(val_patches(batch))
-                for pair, log_prob, greedy in _answers(model, visual, batch, run.val.pairs):
-                    loss -= log_prob
-                    right[pair.question_id] += greedy and pair.whole
-                    asked[pair.question_id] += 1
-        loss, *counts = run.processes.sum([loss, *right, *asked])
-        right, asked = np.split(np.array(counts), 2)
-        said = asked.sum()
-        for question_id, count in run.val.pairs.unsayable.items():
-            asked[question_id] += count  # what training never answers cannot be answered right
-        if not said:
-            return {}
-        return {"val_answers": loss / said, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
-
     train(
-        run,
+        context,
         model,
-        learns(vision=not recipe.freeze_vision),
+        trainable(vision=not recipe.freeze_vision),
         losses,
         questions=recipe.questions,
-        validate=validate,
+        validate=lambda: _validate(context, val_patches),
         score=lambda found: found["val_exact"],
     )
     return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
+def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
+    """Loss per pair, and the share of exact sets averaged over questions; empty without validation images."""
+    model, recipe, pairs = context.model, context.recipe, context.val.pairs
+    model.eval()
+    loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
+    with paddle.no_grad():
+        for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
+            for pair, log_prob, greedy in _answers(model, model.encode_patches(patches(batch)), batch, pairs):
+                loss -= log_prob
+                right[pair.question_id] += greedy and pair.complete
+                asked[pair.question_id] += 1
+    loss, *counts = context.processes.sum([loss, *right, *asked])
+    right, asked = np.split(np.array(counts), 2)
+    answered = asked.sum()
+    if not answered:
+        return {}
+    for question_id, count in pairs.unanswerable.items():
+        asked[question_id] += count  # an answer outside the vocabulary counts as wrong
+    return {"val_answers": loss / answered, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
+
+
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
-    """Negative log-probability of the answers, summed over tokens, mean over pairs; `visual` [i, q, w]."""
+    """Negative log-probability of the answers, summed over tokens, averaged over pairs; `visual` [i, q, w] → []."""
     total = paddle.zeros([])
     for _, memory, answer in _by_length(model, visual, batch, table):
         log_probs = model.language.answer_log_probs(memory, answer)
@@ -97,28 +100,28 @@ def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) ->
 
 
 def _answers(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Iterator[tuple[Pair, float, bool]]:
-    """Each pair with the log-probability of its answer, and whether greedy decoding would say exactly this answer."""
-    for places, memory, answer in _by_length(model, visual, batch, table):
+    """Each pair, the log-probability of its answer, and whether greedy decoding would give exactly this answer."""
+    for indices, memory, answer in _by_length(model, visual, batch, table):
         logits, padding = model.language.answer_logits(memory, answer).astype("float32"), answer == 0
         log_probs = -nn.functional.cross_entropy(logits, answer, reduction="none").squeeze(-1)
         sums = (log_probs * (~padding).astype("float32")).sum(axis=1).numpy()
         greedy = ((logits.argmax(axis=-1) == answer) | padding).all(axis=1).numpy()
-        for place, log_prob, right in zip(places, sums, greedy, strict=False):  # without the rows that follow
-            yield batch.pairs[place], float(log_prob), bool(right)
+        for index, log_prob, right in zip(indices, sums, greedy, strict=False):  # without the filling rows
+            yield batch.pairs[index], float(log_prob), bool(right)
 
 
 def _by_length(
     model: Blip2, visual: Tensor, batch: Batch, table: PairTable
 ) -> Iterator[tuple[np.ndarray, Memory, Tensor]]:
-    """Short answers and longer ones: places of the pairs, the language model's reading of them, answer tokens.
+    """First short answers, then longer ones: indices of the pairs, the language model's memory, answer tokens.
 
-    On an NPU, rows follow that repeat the first pair with no answer: so that few shapes are seen there.
+    On an NPU, rows that repeat the first pair without an answer are appended, so that few shapes are compiled.
     """
     lengths = np.array([len(pair.tokens) for pair in batch.pairs])
-    for places in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
-        if len(places):
-            more = bucketed(len(places)) - len(places)
-            rows = np.append(places, np.repeat(places[:1], more))
+    for indices in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
+        if len(indices):
+            more = bucketed(len(indices)) - len(indices)
+            rows = np.append(indices, np.repeat(indices[:1], more))
             question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
             memory = model.read(
                 visual,
@@ -126,15 +129,15 @@ def _by_length(
                 paddle.to_tensor(question),
                 paddle.to_tensor((question != 0).astype("int64")),
             )
-            answers = [batch.pairs[place].tokens for place in places] + [[]] * more
-            yield places, memory, paddle.to_tensor(pad(answers, bucketed))
+            answers = [batch.pairs[index].tokens for index in indices] + [[]] * more
+            yield indices, memory, paddle.to_tensor(pad(answers, bucketed))
 
 
 def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
-    """How far visual token q is from the words of the statement that answers question q: mean square, [i, q, w] → [].
+    """Mean squared distance of visual token q from the embedded words of the answer to question q: [i, q, w] → [].
 
-    Only for a language model that reads a statement as the sum of its words (`tiny_language`). What cannot be told
-    from the image becomes the mean of the possible sums, which that model reads as doubt.
+    Only for a language model that reads a statement as the sum of its words (`synthetic.tiny_language`). Where the
+    image does not show the answer, the token becomes the mean of the possible sums, which that model reads as doubt.
     """
     words = np.zeros((len(batch.pairs), model.language.vocabulary), "float32")
     for row, pair in zip(words, batch.pairs, strict=True):

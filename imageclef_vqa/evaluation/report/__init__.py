@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else. Everything that came from a file is escaped."""
+"""The report: one self-contained HTML file. All text from files is escaped."""
 
 from imageclef_vqa.evaluation.report.page import render_report
 

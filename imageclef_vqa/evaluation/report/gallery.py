@@ -1,4 +1,4 @@
-"""The gallery: every image with its answers, in a form that the page's script shows and filters."""
+"""The gallery: every image with its answers, as data and filters for the script of the page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.evaluation.display import answers_text
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.metrics import Answers, members
 from imageclef_vqa.evaluation.slices import batch_of
-from imageclef_vqa.evaluation.words import answers_text
 
-_CONFIDENCES = (
+_PROBABILITIES = (
     ("", "any"),
     ("0.95-1", "0.95 and more"),
     ("0.8-0.95", "0.8 to 0.95"),
@@ -23,72 +23,74 @@ _CONFIDENCES = (
 
 
 def image_name(image_id: str, record: int | None) -> str:
-    """An official id; else the image's place in gt.json: any other id is a file name, which may name a patient."""
+    """An official id; otherwise the image's record in gt.json, because other ids may contain a patient's name."""
     if batch_of(image_id) is not None:
         return image_id
     return "image without an official id" if record is None else f"record {record} of gt.json"
 
 
 def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -> str:
-    """JSON that can stand in a script element: images, each with rows of question, gold, given, per mille, wrong.
+    """JSON for a script element.
 
-    Answers are numbers of strings; -1 is no answer, or no probability.
+    `images` are lists of fold index, name, thumbnail in base64, and rows. A row is question id, gold and given answers
+    as indices of `answers` (-1: no answer), probability in thousandths (-1: none), and 1 if the answer is wrong.
     """
-    strings: dict[str, int] = {}
+    index_of: dict[str, int] = {}
 
-    def number(answers: Answers) -> int:
-        return strings.setdefault(answers_text(answers), len(strings)) if answers else -1
+    def index(answers: Answers) -> int:
+        return index_of.setdefault(answers_text(answers), len(index_of)) if answers else -1
 
     images = []
-    for at, fold in enumerate(folds):
+    for number, fold in enumerate(folds):
         rows: dict[str, list[list[int]]] = {}
         for (image_id, question_id), gold in fold.gold.items():
             pair = (image_id, question_id)
             given, probability = fold.given.get(pair, ()), fold.probabilities.get(pair)
-            share = -1 if probability is None else round(1000 * probability)
+            thousandths = -1 if probability is None else round(1000 * probability)
             wrong = int(members(tuple(given)) != members(tuple(gold)))
-            rows.setdefault(image_id, []).append([question_id, number(gold), number(given), share, wrong])
+            rows.setdefault(image_id, []).append([question_id, index(gold), index(given), thousandths, wrong])
         for image_id, found in rows.items():
             name = image_name(image_id, fold.records.get(image_id))
-            picture = base64.b64encode(thumbnails.get(image_id, b"")).decode()
-            images.append([at, name, picture, sorted(found)])
+            thumbnail = base64.b64encode(thumbnails.get(image_id, b"")).decode()
+            images.append([number, name, thumbnail, sorted(found)])
     content = {
         "folds": [fold.heading for fold in folds],
         "questions": [question.text for question in QUESTIONS],
-        "answers": list(strings),
+        "answers": list(index_of),
         "images": images,
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    # Within a script element nothing is escaped: what could end it, or start a comment, is spelt another way.
+    # HTML entities do not work in a script element; JSON escapes keep the text from ending it or starting a comment.
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -> str:
-    """The filters, and the places that the script fills."""
-    count = len({image_id for fold in folds for image_id, _ in fold.gold})
-    bare = count - len({image_id for fold in folds for image_id, _ in fold.gold if image_id in thumbnails})
-    without = f" {bare:,} of {count:,} images stand without their picture." if bare else ""
-    questions = "".join(
-        f'<option value="{question.id}">{question.id}. {escape(question.text)}</option>' for question in QUESTIONS
-    )
-    places = "".join(f'<option value="{at}">{escape(fold.heading)}</option>' for at, fold in enumerate(folds))
-    confidences = "".join(f'<option value="{value}">{text}</option>' for value, text in _CONFIDENCES)
-    return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Every image, every mistake</h2>
-<p>The surest mistakes come first. Each image opens to all its answers.{without}</p>
-<noscript><p>The gallery needs scripts, which this browser does not run.</p></noscript>
+    """The filters, and the empty elements that the script fills."""
+    image_ids = {image_id for fold in folds for image_id, _ in fold.gold}
+    without = len(image_ids - thumbnails.keys())
+    note = f" {without:,} of {len(image_ids):,} images have no thumbnail here." if without else ""
+    questions = [("", "all"), *((str(each.id), f"{each.id}. {each.text}") for each in QUESTIONS)]
+    images = [("", "all"), *((str(number), fold.heading) for number, fold in enumerate(folds))]
+    orders = [("sure", "most probable first"), ("unsure", "least probable first"), ("many", "most answers first")]
+    return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Images and answers</h2>
+<p>Mistakes with the highest probability come first. Each image expands to all its answers.{note}</p>
+<noscript><p>The gallery needs JavaScript, which this browser does not run.</p></noscript>
 <form id="filters" aria-label="Filters of the gallery" autocomplete="off" hidden>
-<label>Images <select id="f-fold"><option value="">all</option>{places}</select></label>
-<label>Answers <select id="f-kind"><option value="wrong">wrong</option><option value="right">right</option>
-<option value="all">all</option></select></label>
-<label>Question <select id="f-question"><option value="">all</option>{questions}</select></label>
-<label>Answer holds <input id="f-answer" type="search" list="known" placeholder="gold or given"></label>
-<label>Probability <select id="f-confidence">{confidences}</select></label>
-<label>Order <select id="f-order"><option value="sure">surest first</option><option value="unsure">least sure
-first</option><option value="many">most mistakes first</option></select></label>
-<button type="reset">Clear</button>
+{_select("Images", "f-fold", images)}
+{_select("Answers", "f-kind", [("wrong", "wrong"), ("right", "right"), ("all", "all")])}
+{_select("Question", "f-question", questions)}
+<label>Answer contains <input id="f-answer" type="search" list="known" placeholder="gold or given"></label>
+{_select("Probability", "f-confidence", _PROBABILITIES)}
+{_select("Order", "f-order", orders)}
+<button type="reset">Reset</button>
 <datalist id="known"></datalist>
 </form>
 <p id="count" role="status" aria-live="polite"></p>
 <ol id="cards"></ol>
 <button id="more" type="button" hidden>Show more</button>
 </section>"""
+
+
+def _select(label: str, element_id: str, options: Sequence[tuple[str, str]]) -> str:
+    content = "".join(f'<option value="{value}">{escape(text)}</option>' for value, text in options)
+    return f'<label>{label} <select id="{element_id}">{content}</select></label>'

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from html import escape
-
-from imageclef_vqa.editions import QUESTIONS, same_answer
+from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.evaluation.display import decimal
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.mistakes import Confusion, confusions, member_scores
-from imageclef_vqa.evaluation.report.html import Column, answers_html, details, row, table
-from imageclef_vqa.evaluation.words import figure
+from imageclef_vqa.evaluation.report.html import Column, answers_html, details, plain_table, row, table
 
 _SHADES = 5
 
 
 def confusion_sections(given: PairAnswers, gold: PairAnswers) -> str:
-    """A matrix per question, closed until it is asked for."""
-    return "".join(
-        details(
-            f"{each.question_id}. {QUESTIONS[each.question_id].text}",
-            f"{_wrong(each, given, gold):,} wrong",
-            _matrix(each),
-        )
+    """A collapsed matrix per question."""
+    parts = [
+        details(f"{each.question_id}. {QUESTIONS[each.question_id].text}", f"{each.wrong:,} wrong", _matrix(each))
         for each in confusions(given, gold)
-    )
-
-
-def _wrong(confusion: Confusion, given: PairAnswers, gold: PairAnswers) -> int:
-    """Two of the `others` may be confused, so the matrix alone does not know."""
-    asked = (pair for pair in gold if pair[1] == confusion.question_id)
-    return sum(not same_answer(given.get(pair, ()), gold[pair]) for pair in asked)
+    ]
+    return f"<h3>Confusion matrices</h3>{''.join(parts)}"
 
 
 def _matrix(confusion: Confusion) -> str:
     names = [answers_html(answers) for answers in confusion.classes]
     if confusion.others:
         names.append(f"<i>{confusion.others} rarer answers</i>")
-    head = "".join(
+    head = '<th scope="col">gold</th>' + "".join(
         f'<th scope="col" class="number" aria-label="given {number}">{number}</th>'
         for number in range(1, len(names) + 1)
     )
@@ -47,12 +36,8 @@ def _matrix(confusion: Confusion) -> str:
             for at, count in enumerate(counts)
         )
         rows.append(f'<tr><th scope="row"><span class="soft">{index + 1}</span> {name}</th>{cells}</tr>')
-    caption = f"Question {confusion.question_id}: gold answers down, given answers across, by the same numbers."
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="matrix">'
-        f'<caption>{escape(caption)}</caption><thead><tr><th scope="col">gold</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    caption = f"Question {confusion.question_id}: gold answers in rows, given answers in columns of the same numbers."
+    return plain_table(caption, head, rows, css_class="matrix")
 
 
 def _shade(count: int, total: int, *, right: bool) -> str:
@@ -62,7 +47,7 @@ def _shade(count: int, total: int, *, right: bool) -> str:
 
 
 def member_sections(given: PairAnswers, gold: PairAnswers) -> str:
-    """Precision and recall of each member of the questions whose answers are sets."""
+    """Precision and recall of each member, by question with sets as answers."""
     columns: list[Column] = [("member", "text"), ("in gold", "number"), ("given", "number")]
     columns += [("precision", "number"), ("recall", "number")]
     parts = []
@@ -71,10 +56,10 @@ def member_sections(given: PairAnswers, gold: PairAnswers) -> str:
             row(
                 columns,
                 answers_html((each.member,)),
-                [f"{each.gold:,}", f"{each.given:,}", figure(each.precision), figure(each.recall)],
+                [f"{each.gold:,}", f"{each.given:,}", decimal(each.precision), decimal(each.recall)],
             )
             for each in members
         ]
         found = table(f"Members of the answers to question {question_id}.", columns, rows)
         parts.append(details(f"{question_id}. {QUESTIONS[question_id].text}", f"{len(members)} members", found))
-    return f"<h3>Members of sets, one by one</h3>{''.join(parts)}" if parts else ""
+    return f"<h3>Precision and recall of set members</h3>{''.join(parts)}" if parts else ""

@@ -1,4 +1,4 @@
-"""The whole page: it holds all it shows, and its own content policy forbids it to load or send anything."""
+"""The report page. It contains everything it shows, and its content policy forbids it to load or send anything."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib import resources
 
+from imageclef_vqa.evaluation.display import SYSTEMS, decimal, interval_text
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import TABLE_2, Model
 from imageclef_vqa.evaluation.report.drawings import accuracy_by_parameters, parameters_text
 from imageclef_vqa.evaluation.report.fold import fold_section
 from imageclef_vqa.evaluation.report.gallery import gallery_data, gallery_section
 from imageclef_vqa.evaluation.report.html import Column, details, row, table
-from imageclef_vqa.evaluation.report.script import SCRIPT
-from imageclef_vqa.evaluation.report.style import STYLE
-from imageclef_vqa.evaluation.words import SYSTEMS, figure, interval_text
 
 
 def render_report(
@@ -25,19 +24,25 @@ def render_report(
     thumbnails: Mapping[str, bytes] | None = None,
     models: Sequence[Model] = (),
 ) -> str:
-    """The page.
+    """The report as one HTML file.
 
     Args:
-        thumbnails: image id → a small JPEG without anything but pixels.
+        run: name in the title.
+        folds: at least one.
+        thumbnails: image id → a small JPEG without metadata.
         models: the runs of the workspace, for Figure 2.
     """
     title = f"MEDVQA-GI: run {run}"
     pictures = thumbnails or {}
     links = [(fold.name, fold.heading) for fold in folds]
-    links += [("models", "Accuracy and size")] * bool(models) + [("gallery", "Every image, every mistake")]
+    links += [("models", "Accuracy and model size")] * bool(models) + [("gallery", "Images and answers")]
     contents = "".join(f'<li><a href="#{escape(name)}">{escape(text)}</a></li>' for name, text in links)
+    style, script = (
+        resources.files("imageclef_vqa.evaluation.report").joinpath(name).read_text(encoding="utf-8")
+        for name in ("report.css", "report.js")
+    )
     policy = (
-        f"default-src 'none'; script-src 'sha256-{_digest(SCRIPT)}'; style-src 'sha256-{_digest(STYLE)}'; "
+        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     return f"""<!DOCTYPE html>
@@ -49,14 +54,14 @@ def render_report(
 <meta name="referrer" content="no-referrer">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
-<style>{STYLE}</style>
+<style>{style}</style>
 </head>
 <body>
-<a class="skip" href="#content">Skip to the figures</a>
+<a class="skip" href="#content">Skip to the scores</a>
 <header>
 <h1>{escape(title)}</h1>
-<p class="soft">A pair of image and question is right if the answers are one set of exact strings. The global figure is
-the plain mean of the questions that have gold answers.</p>
+<p class="soft">An answer is right if it is the same set of exact strings as the gold answer. The score is the
+plain mean of the questions that have gold answers.</p>
 <ul class="tiles">{"".join(map(_tile, folds))}</ul>
 <nav aria-label="Contents"><ul>{contents}</ul></nav>
 </header>
@@ -65,11 +70,11 @@ the plain mean of the questions that have gold answers.</p>
 {_models(models) if models else ""}
 {gallery_section(folds, pictures)}
 </main>
-<footer><p>Intervals are 95%, from {folds[0].score.resamples:,} bootstrap resamples (fewer for the measures beside the
-first, and for slices) in which near-duplicate images are drawn together. Nothing on this page was loaded from
-elsewhere; thumbnails are too small to read what is written in a picture, and carry nothing but pixels.</p></footer>
+<footer><p>Intervals are 95%, from {folds[0].score.resamples:,} bootstrap resamples of groups of near-duplicate images
+(fewer for slices and for metrics other than the official one). This page loads nothing from elsewhere. Thumbnails are
+too small to read text in an image, and contain no metadata.</p></footer>
 <script type="application/json" id="data">{gallery_data(folds, pictures)}</script>
-<script>{SCRIPT}</script>
+<script>{script}</script>
 </body>
 </html>
 """
@@ -80,16 +85,16 @@ def _digest(text: str) -> str:
 
 
 def _tile(fold: ReportFold) -> str:
-    overall, alone = fold.score.overall, fold.score.blip2
-    beside = [] if alone is None else [f"{SYSTEMS['blip2']} {figure(alone.overall.exact_set)}"]
-    if overall.linear is not None:
-        beside.append(f"linear expert {figure(overall.linear)}")
+    overall, blip2 = fold.score.overall, fold.score.blip2
+    beside = [] if blip2 is None else [f"{SYSTEMS['blip2']} {decimal(blip2.overall.exact_set)}"]
+    if overall.classical is not None:
+        beside.append(f"classical expert {decimal(overall.classical)}")
     if overall.majority is not None:
-        beside.append(f"majority answer {figure(overall.majority)}")
+        beside.append(f"majority answer {decimal(overall.majority)}")
     beside.append(f"{fold.score.images:,} images")
     return (
         f'<li class="tile"><a href="#{escape(fold.name)}">{escape(fold.heading)}</a>, {escape(fold.system)}'
-        f"<strong>{figure(overall.exact_set)}</strong>"
+        f"<strong>{decimal(overall.exact_set)}</strong>"
         f"95% interval {interval_text(overall.interval)}<br>"
         f'<span class="soft">{"; ".join(beside)}</span></li>'
     )
@@ -98,6 +103,7 @@ def _tile(fold: ReportFold) -> str:
 def _models(models: Sequence[Model]) -> str:
     columns: list[Column] = [("model", "text"), ("vision", "text"), ("parameters", "number"), ("accuracy", "number")]
     columns.append(("95% interval", "number"))
+    named = [(f"paper: {model.name}", model) for model in TABLE_2] + [(f"run {model.name}", model) for model in models]
     rows = [
         row(
             columns,
@@ -109,20 +115,17 @@ def _models(models: Sequence[Model]) -> str:
                 interval_text(model.interval),
             ],
         )
-        for name, model in (
-            *((f"paper: {model.name}", model) for model in TABLE_2),
-            *((f"run {model.name}", model) for model in models),
-        )
+        for name, model in named
     ]
-    about = "Figure 2: accuracy against parameters, the paper's models and the runs of this workspace; figures below"
+    label = "Figure 2: accuracy against parameters, the paper's models and the runs of this workspace"
     return (
-        '<section id="models" aria-labelledby="models-h"><h2 id="models-h">Accuracy and size</h2>'
-        "<p>Figure 2 of the paper with the runs of this workspace, BLIP-2 alone. Validation images differ from the "
-        "paper's, so only the pattern compares.</p>"
+        '<section id="models" aria-labelledby="models-h"><h2 id="models-h">Accuracy and model size</h2>'
+        "<p>Figure 2 of the paper with the runs of this workspace, without routing. The validation images differ from "
+        "the paper's, so compare the pattern and not single values.</p>"
         '<p><span class="frozen-text">● paper, vision frozen</span> &ensp; '
         '<span class="trained-text">● paper, vision trained</span> &ensp; '
         '<span class="ours-text">◆ these runs</span></p>'
-        f"<figure>{accuracy_by_parameters(TABLE_2, models, about)}</figure>"
+        f"<figure>{accuracy_by_parameters(TABLE_2, models, label)}</figure>"
         + details(
             "The figure as a table", f"{len(rows)} models", table("Table 2 of the paper and these runs.", columns, rows)
         )

@@ -1,11 +1,10 @@
-"""Make what the `tiny` preset starts from again: `python -m imageclef_vqa.synthetic.tiny_vision FOLDER`,
-where FOLDER is what `tiny_language` wrote.
+"""Train the initial weights of the `tiny` preset: `python -m imageclef_vqa.pretraining.tiny_vision FOLDER`.
 
-The paper starts from a BLIP-2 that has seen natural images; this one has seen rendered ones. Vision, Q-Former and
-projection learn to say the words of each scene's answers to the frozen language model that `tiny_language` made. No
-photograph is involved, and no scene of `medvqa demo`, whose seeds are others.
+FOLDER is the one that `tiny_language` wrote to. The paper starts from a BLIP-2 that was trained on natural images; this
+one is trained on rendered scenes. Vision, Q-Former and projection learn to pass the words of each scene's answers to
+the frozen language model of `tiny_language`. The scenes have other seeds than those of `medvqa demo`.
 
-Writes a file for each of the three. About 15 minutes on two cores.
+Writes one file for each of the three parts. Takes about 15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from imageclef_vqa.training.recipe import Recipe
 
 SCENES = 12_000
 HELD_OUT = 200
-SEED = 20230918  # of scenes 0, 1, 2, …: [SEED, number]
+SEED = 20230918  # scene n has the seed [SEED, n]
 RECIPE = Recipe(
     epochs=5,
     batch=16,
@@ -41,22 +40,23 @@ SIZE = PRESETS["tiny"].vision.image_size
 
 
 def draw(number: int) -> tuple[Example, np.ndarray]:
-    """Scene `number` with its answers, and its picture [h, w, 3]."""
+    """The answers of scene `number`, and its image [h, w, 3]."""
     scene = sample_scene(np.random.default_rng([SEED, number]))
-    picture = render_scene(scene, size=SIZE).resize((SIZE, SIZE))
-    return Example(f"scene{number}", Path(), scene.answers(), "", SIZE, SIZE), np.asarray(picture)
+    image = render_scene(scene, size=SIZE).resize((SIZE, SIZE))
+    return Example(f"scene{number}", Path(), scene.answers(), "", SIZE, SIZE), np.asarray(image)
 
 
 def main(folder: Path) -> None:
+    """Render the scenes and train on them."""
     with ProcessPoolExecutor() as pool:
-        examples, pictures = zip(*pool.map(draw, range(SCENES + HELD_OUT), chunksize=100), strict=True)
+        examples, images = zip(*pool.map(draw, range(SCENES + HELD_OUT), chunksize=100), strict=True)
     devices.prepare("cpu", seed=SEED)
 
     from imageclef_vqa.checkpoints.layers import save_weights
     from imageclef_vqa.checkpoints.pretrained import START, load_pretrained
     from imageclef_vqa.training.checkpoint import Stage
+    from imageclef_vqa.training.context import FoldData, StageContext
     from imageclef_vqa.training.pairs import PairTable
-    from imageclef_vqa.training.run import Fold, Run
     from imageclef_vqa.training.stage2 import learn_to_answer
 
     for name in START:
@@ -65,14 +65,14 @@ def main(folder: Path) -> None:
     dataset = Dataset(folder, examples, (), "")
     vocabulary = learn_vocabulary(dataset.labels())
 
-    def fold(places: slice) -> Fold:
-        part = Dataset(folder, examples[places], (), "")
-        return Fold(part, np.stack(pictures[places]), PairTable(part, vocabulary, tokenizer))
+    def fold(scenes: slice) -> FoldData:
+        part = Dataset(folder, examples[scenes], (), "")
+        return FoldData(part, np.stack(images[scenes]), PairTable(part, vocabulary, tokenizer))
 
     stage = Stage(folder / "tiny_vision", "tiny_vision")
     stage.folder.mkdir(parents=True, exist_ok=True)
-    run = Run(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
-    tensors = learn_to_answer(run)
+    context = StageContext(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
+    tensors = learn_to_answer(context)
     for name in START:
         part = name.removesuffix("safetensors")
         save_weights(folder / name, {n.removeprefix(part): t for n, t in tensors.items() if n.startswith(part)})

@@ -1,9 +1,9 @@
-"""What the organisers' own checker would say of a run, and how little that proves.
+"""What the organisers' own checker would say of a run, and what it misses.
 
-Its rules, re-stated from the script that the organisers published in 2023 (`verify_task_1_submission.py`): it takes
-the first id of the list, asks that its records have the three keys and that their ids are the 18 questions (those of
-the segmentation task may be there, too), each once, and returns. It tests the id list against itself, looks at no
-other image and at no answer, ends with exit code 0 whatever it finds, and with a traceback where JSON is not as meant.
+The rules are those of the script that the organisers published in 2023 (`verify_task_1_submission.py`). It takes the
+first id of the list, requires the three keys in its records and each of the 18 question ids once (ids of the
+segmentation task are allowed), and ends. It looks at no other image and no answer, and compares the id list only with
+itself. Its exit code is always 0, except that unexpected JSON ends in a traceback.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_IDS
 from imageclef_vqa.submission.findings import Finding, printable
-from imageclef_vqa.submission.records import COLUMNS, PairAnswers, arrange
+from imageclef_vqa.submission.run import COLUMNS, PairAnswers, arrange
 
-_NO_JSON = "it reads JSON alone, and ends with a traceback on anything else"
+_NOT_JSON = "it reads only JSON and ends with a traceback on anything else"
 
 
 class Verdict(BaseModel):
-    """What their checker says, and the checks of ours whose errors it misses."""
+    """What the organisers' checker says, and the checks of ours whose errors it misses."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,18 +39,21 @@ class Verdict(BaseModel):
 def organisers_verdict(
     content: Any, image_ids: Sequence[str], findings: Sequence[Finding], *, instead: PairAnswers | None = None
 ) -> Verdict:
-    """Their verdict on a run, and what of `findings` it misses.
+    """The verdict of the organisers' checker.
 
     Args:
-        content: the run's JSON as it was loaded; None if it is no JSON.
-        instead: where it is none, its answers, for what they would say of those as JSON.
+        content: the JSON of the run; None if it is not JSON.
+        image_ids: the test list.
+        findings: of our checks.
+        instead: the answers of a run that is not JSON, to judge as JSON.
     """
     if content is None and instead:
         first = {pair: answers for pair, answers in instead.items() if pair[0] in image_ids[:1]}
-        then = organisers_verdict(arrange(first, []), image_ids, findings)
-        blind = f", and miss {', '.join(then.missed)}" if then.missed else ""
-        would = f"accept{blind}" if then.accepts else "refuse, too"
-        return Verdict(accepts=False, says=f"{_NO_JSON}; the same answers as JSON it would {would}", missed=then.missed)
+        as_json = organisers_verdict(arrange(first, []), image_ids, findings)
+        misses = f", and miss {', '.join(as_json.missed)}" if as_json.missed else ""
+        would = f"accept{misses}" if as_json.accepts else "refuse, too"
+        says = f"{_NOT_JSON}; the same answers as JSON it would {would}"
+        return Verdict(accepts=False, says=says, missed=as_json.missed)
     try:
         fault = _fault(content, image_ids)
     except (KeyError, TypeError, IndexError) as error:
@@ -58,13 +61,13 @@ def organisers_verdict(
     if fault:
         return Verdict(accepts=False, says=printable(fault), missed=())
     missed = dict.fromkeys(found.check for found in findings if found.severity == "error")
-    looked = f"looks at 1 image of {len(image_ids):,} and at no answer"
-    return Verdict(accepts=True, says=looked, missed=tuple(missed))
+    says = f"looks at 1 image of {len(image_ids):,} and at no answer"
+    return Verdict(accepts=True, says=says, missed=tuple(missed))
 
 
 def _fault(content: Any, image_ids: Sequence[str]) -> str | None:
     if content is None:
-        return _NO_JSON
+        return _NOT_JSON
     if not image_ids:
         return None
     image_id = image_ids[0]

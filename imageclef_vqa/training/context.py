@@ -1,4 +1,4 @@
-"""What a stage works with: the model, the recipe, the two folds as pictures and pairs, and who works at it."""
+"""What a stage trains with: model, recipe, the images and pairs of both folds, and the processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from imageclef_vqa.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Fold:
-    """Images of one fold: pixels uint8 [i, h, w, 3] and pairs, in the order of the data set's examples."""
+class FoldData:
+    """The images of one fold: pixels uint8 [i, h, w, 3] and pairs, in the order of the data set's examples."""
 
     dataset: Dataset
     pixels: np.ndarray
@@ -27,25 +27,20 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One stage under way; `features` where frozen vision's are to be kept."""
+class StageContext:
+    """Everything that a stage's functions share; `features` is None unless vision's features are cached."""
 
     stage: Stage
     model: Blip2
     recipe: Recipe
-    train: Fold
-    val: Fold
+    train: FoldData
+    val: FoldData
     seed: int
     features: FeatureStore | None = None
     processes: Processes = field(default_factory=Processes)
-    tell: Callable[[str], None] = lambda _message: None
+    notify: Callable[[str], None] = lambda _message: None
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Write a line of the log, if this is the process that writes."""
+        """Write a line to the stage's log, in the first process only."""
         if self.processes.first:
             self.stage.log.add(record)
-
-    def notify(self, message: str) -> None:
-        """Tell the user, if this is the process that talks."""
-        if self.processes.first:
-            self.tell(message)

@@ -1,4 +1,4 @@
-"""Predictions as files hold them, made from ranked answers, from free text, or from the training labels alone."""
+"""Records of predictions, from ranked answers, from free text, or from the training labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imageclef_vqa.inference.ranked import Answers, Ranked, members
 
 _CANDIDATES = 5
 PRIOR = "training prior"
-AGREEMENT = "a rule between questions, learnt from the training labels"
+CONSISTENCY = "a rule between questions, learnt from the training labels"
 
 
 def from_ranked(
@@ -20,7 +20,7 @@ def from_ranked(
     vocabulary: Vocabulary,
     model: str,
 ) -> list[Prediction]:
-    """One record per question: `given` answers, which were `likely` before rules between questions had their say."""
+    """One record per question with the answers `given`; `likely` are those before consistency rules were applied."""
     return [
         Prediction(
             image_id=image_id,
@@ -32,14 +32,14 @@ def from_ranked(
             model=model,
             trained=vocabulary[question].trained,
             replaced=None if given[question] == likely[question] else likely[question],
-            reason=None if given[question] == likely[question] else AGREEMENT,
+            reason=None if given[question] == likely[question] else CONSISTENCY,
         )
         for question, each in enumerate(ranked)
     ]
 
 
-def from_free_text(image_id: str, said: Sequence[Ranked], vocabulary: Vocabulary, model: str) -> list[Prediction]:
-    """One record per question, of what the model said in its own words: one string, whether allowed or not."""
+def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabulary, model: str) -> list[Prediction]:
+    """One record per question with the model's free text, which may be outside the vocabulary."""
     return [
         Prediction(
             image_id=image_id,
@@ -49,12 +49,12 @@ def from_free_text(image_id: str, said: Sequence[Ranked], vocabulary: Vocabulary
             model=f"{model}, free",
             trained=vocabulary[question].trained,
         )
-        for question, ((answers, probability),) in enumerate(said)
+        for question, ((answers, probability),) in enumerate(texts)
     ]
 
 
 def from_prior(image_id: str, vocabulary: Vocabulary) -> list[Prediction]:
-    """One record per question, without a look at the image: the training labels' answers by frequency."""
+    """One record per question for an image that cannot be read: the answers of the training labels by frequency."""
     records = []
     for entry in vocabulary.questions:
         total = sum(count for _, count in entry.sets)

@@ -1,0 +1,59 @@
+"""`medvqa import`: another data set in the files of this task, and the images that it shares with the workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageclef_vqa.data.kvasir import read_kvasir, write_dataset
+from imageclef_vqa.data.overlap import shared_pictures
+from imageclef_vqa.data.reading import image_files
+from imageclef_vqa.files import write_json
+from imageclef_vqa.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ImportedDataset:
+    """The folder that was written, what is in it, and `overlaps`: data set of the workspace → image of the folder →
+    the image there that shows the same, with its similarity."""
+
+    folder: Path
+    images: int
+    answers: int
+    oddities: list[str]
+    overlaps: dict[str, dict[str, Any]]
+
+
+def import_kvasir(
+    table: str | Path, images: str | Path, out: str | Path | None = None, workspace: str | Path = "."
+) -> ImportedDataset:
+    """Write Kvasir-VQA as a data set of this task to `out`, by default the development set or a folder beside it.
+
+    Raises:
+        DataError: the table or the images cannot be used.
+    """
+    at = Workspace.at(Path(workspace))
+    target = at.root / "data/kvasir-vqa" if at.development.exists() else at.development
+    if out is not None:
+        target = Path(out)
+    imported = read_kvasir(Path(table), Path(images))
+    write_dataset(imported, target)
+    overlaps = _overlaps(at, target, imported.images)
+    write_json(target / "overlap.json", overlaps)
+    answers = sum(map(len, imported.answers.values()))
+    return ImportedDataset(target, len(imported.images), answers, imported.oddities.lines(), overlaps)
+
+
+def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    ids = list(images)
+    found: dict[str, dict[str, Any]] = {}
+    for folder in (workspace.development, workspace.test):
+        if not (folder / "images").is_dir() or folder == target:
+            continue
+        theirs = image_files(folder / "images")
+        shared = shared_pictures(list(images.values()), theirs, workspace.cache if workspace.work.is_dir() else None)
+        found[workspace.shown(folder)] = {
+            ids[one]: {"image": theirs[other].stem, "similarity": value} for one, (other, value) in shared.items()
+        }
+    return found
