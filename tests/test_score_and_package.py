@@ -153,7 +153,7 @@ def test_compare_takes_files_names_of_runs_or_a_run_before_and_after_routing(wor
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--compare", "main"], "--compare wants two or more"),
+        (["--compare", "main"], "--compare needs two or more"),
         (["--compare", "main", "absent"], "absent: neither a file nor a run"),
         (["run.csv", "other.csv"], "--compare sets them side by side"),
         (["--json", "--csv"], "one format at a time"),
@@ -223,7 +223,7 @@ def test_published_figures_have_no_report_and_no_plots(tmp_path, monkeypatch, op
     Path("table.csv").write_text("id,accuracy\n0,0.5\n")
     result = medvqa("score", "table.csv", option, "there")
     assert result.exit_code == 2
-    assert "table.csv: published figures, without the answers" in result.output
+    assert "table.csv holds published figures, without the answers" in result.output
     assert not Path("there").exists()
 
 
@@ -284,10 +284,10 @@ def test_the_manifest_holds_the_scores_of_these_predictions_or_none(workspace):
 def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(workspace):
     medvqa("score")
     Path("work/main/scores.json").write_text("{")
-    assert "scores.json is damaged\n`medvqa score` makes it anew" in medvqa("package").output
+    assert "scores.json is damaged\n`medvqa score` writes it again" in medvqa("package").output
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
-    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` makes it anew" in medvqa("score").output
+    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` trains the stage again" in medvqa("score").output
 
 
 def test_a_run_that_cannot_be_written_is_said_so(workspace):
@@ -494,12 +494,12 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     assert (same.exit_code, same.stdout.count(": the same")) == (0, 10)
     for path, what in (
         ("run.csv", "run run.csv"),
-        ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
-        ("work/main/stage2/config.json", "recipe work/main/stage2/config.json"),
-        ("work/main/experts/classical/model.safetensors", "model work/main/experts/classical/model.safetensors"),
-        ("work/main/calibration.json", "calibration work/main/calibration.json"),
-        ("work/split.json", "split work/split.json"),
-        ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
+        ("work/main/stage2/model.safetensors", "input work/main/stage2/model.safetensors"),
+        ("work/main/stage2/config.json", "input work/main/stage2/config.json"),
+        ("work/main/experts/classical/model.safetensors", "input work/main/experts/classical/model.safetensors"),
+        ("work/main/calibration.json", "input work/main/calibration.json"),
+        ("work/split.json", "input work/split.json"),
+        ("work/main/routed/test.jsonl", "input work/main/routed/test.jsonl"),
         (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
         (f"data/test/images/{TEST[0]}.jpg", "data test"),
         ("data/development/gt.json", "data development"),
@@ -522,7 +522,8 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
         Path(path).write_bytes(kept)
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
-    assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+    changed = [(each["name"], each["now"]) for each in compared if not each["same"]]
+    assert changed == [("work/main/stage2/model.safetensors", None)]
 
 
 def test_verify_names_scores_that_are_not_those_of_the_manifest_and_other_versions(workspace):
@@ -548,7 +549,7 @@ def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(w
     medvqa("score")
     assert medvqa("package", "--predictions", str(elsewhere)).exit_code == 0
     assert read_manifest()["scores"] is None  # they are of the run's own answers
-    assert "predictions mine.jsonl" in medvqa("package", "--verify", "run.csv").output
+    assert "input mine.jsonl" in medvqa("package", "--verify", "run.csv").output
     assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0
     medvqa("package", "--out", "run.json")
     assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0  # has its own still

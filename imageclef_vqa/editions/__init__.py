@@ -17,7 +17,6 @@ from imageclef_vqa.editions.records import (
     GtRecord,
     Label,
     Prediction,
-    SubmittedAnswer,
     candidates_of,
     gt_record,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "Prediction",
     "Question",
     "QuestionVocabulary",
-    "SubmittedAnswer",
     "Vocabulary",
     "as_set",
     "candidates_of",

@@ -1,11 +1,11 @@
-"""Records of files, checked field by field: labels, predictions, submissions."""
+"""Records of files, checked field by field: labels and predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, with_config
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict  # Pydantic needs this one before Python 3.12
 
@@ -92,21 +92,6 @@ class Prediction(_Record):
     prior: bool = False
     replaced: tuple[NonEmpty, ...] | None = None
     reason: str | None = None
-
-
-class SubmittedAnswer(_Record):
-    """One answer of a submission in the organisers' format."""
-
-    QuestionID: QuestionId
-    Question: Text
-    Answer: Annotated[list[NonEmpty], Field(min_length=1), AfterValidator(_distinct)]
-
-    @model_validator(mode="after")
-    def _check_spelling(self) -> SubmittedAnswer:
-        expected = QUESTIONS[self.QuestionID].text
-        if self.Question != expected:
-            raise ValueError(f"question {self.QuestionID} is spelt {expected!r} in the data, not {self.Question!r}")
-        return self
 
 
 def candidates_of(prediction: Prediction) -> tuple[Candidate, ...]:

@@ -27,6 +27,15 @@ class Reply:
     members: dict[str, float]
     trained: bool
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The likeliest answer: a set of strings in canonical order."""
+        return self.ranked[0][0]
+
+    @property
+    def probability(self) -> float:
+        return self.ranked[0][1]
+
 
 @dataclass(frozen=True)
 class Replies:
@@ -37,15 +46,21 @@ class Replies:
     calibration: Calibration | None
 
 
-def ask_ensemble(ensemble: Ensemble, image: Path, questions: Sequence[Question] = QUESTIONS) -> Replies:
-    """The answers to `questions` about the picture in the file `image`, as `medvqa predict` would rank them.
+def ask_ensemble(
+    ensemble: Ensemble, answerers: Sequence[Answerer], image: Path, questions: Sequence[Question] = QUESTIONS
+) -> Replies:
+    """The answers to `questions` about the image in the file `image`, as `medvqa predict` would rank them.
+
+    `answerers` has one for each run of the ensemble.
 
     Raises:
-        DataError: the file cannot be read, or is no picture.
-        MedvqaError: the weights of a run are not there, or do not fit.
+        DataError: the file cannot be read, or is not an image.
     """
     pixels = {size: read_pixels(image, size)[None] for size in {run.preset.vision.image_size for run in ensemble.runs}}
-    of_runs = [Answerer.of_run(run.workspace).rank(pixels[run.preset.vision.image_size])[0] for run in ensemble.runs]
+    of_runs = [
+        answerer.rank(pixels[run.preset.vision.image_size])[0]
+        for run, answerer in zip(ensemble.runs, answerers, strict=True)
+    ]
     calibration = read_calibration(ensemble.workspace.calibration, ensemble.calibration_key(augment=False))
     replies = []
     for question in questions:

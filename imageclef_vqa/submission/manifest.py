@@ -172,7 +172,7 @@ def compare_manifest(
     for name, then in manifest.inputs.items():
         path = predictions if predictions is not None and predictions.name == name else root / name
         now = sha256(path) if is_beneath(name) and path.is_file() else None
-        items.append(ManifestItem(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
+        items.append(ManifestItem(what="input", name=printable(name), then=then, now=now))
     if manifest.scores is not None:
         now = None if scores is None else _json_hash(scores)
         items.append(ManifestItem(what="scores", name="scores.json", then=_json_hash(manifest.scores), now=now))
@@ -200,16 +200,3 @@ def _hash(content: bytes) -> str:
 
 def _json_hash(content: Any) -> str:
     return _hash(json.dumps(content, sort_keys=True).encode())
-
-
-def _role(path: PurePosixPath) -> str:
-    roles = {
-        "split.json": "split",
-        "config.json": "recipe",
-        "vocabulary.json": "vocabulary",
-        "expert.json": "expert",
-        "calibration.json": "calibration",
-        "log.jsonl": "log",
-    }
-    suffixes = {".safetensors": "model", ".jsonl": "predictions"}
-    return roles.get(path.name) or suffixes.get(path.suffix, "file")

@@ -22,7 +22,7 @@ from imageclef_vqa.synthetic.geometry import (
     view_mask,
 )
 from imageclef_vqa.synthetic.instruments import instrument_mask
-from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Instrument, Landmark, Polyp, Resection, View
+from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Instrument, Landmark, Polyp, Resection, Viewport
 
 Colour = tuple[float, float, float]
 
@@ -52,7 +52,7 @@ class Scene:
 
     batch: str
     procedure: str
-    view: View
+    view: Viewport
     camera: Camera
     mucosa: Colour
     lumen: tuple[float, float]

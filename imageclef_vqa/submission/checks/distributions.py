@@ -23,18 +23,16 @@ from imageclef_vqa.submission.checks.counts import (
 from imageclef_vqa.submission.findings import Finding, Severity, error, finding, shown, warning
 from imageclef_vqa.submission.run import Answers, RunAnswers
 
+_FEW = 20  # images, answers or labels; from fewer nothing is concluded
 _ARITY_RATIO = 1.5  # of the mean numbers of values
 _SEVERAL = 1.5  # mean number of values in the labels of a question that asks for several
-_JUDGED_FROM = 20  # labels of several values or one, to judge by
 _ALONE_FROM = 50  # labels of a value that stands alone; after fewer it may still get company
 _SETS_FROM = 400  # labels of a question that takes a set; fewer may lack the large sets
 _CONSTANT_FROM = 10  # images; fewer can have one answer by chance
-_BLIND_FROM = 20  # images
 _USUAL = 0.95  # share of the training labels; one answer throughout is then expected
 _MOST_BROKEN = 2  # questions; test images of another kind change more
 _DRIFT = 0.001  # p-value, corrected for the number of questions
 _FAR_FROM_TRAINING, _FAR_FROM_VALIDATION = 0.25, 0.15  # distances
-_SWAP_FROM = 20  # answers, in the run and in training
 _SWAP_DISTANCE = 0.25  # images of another kind move one of two questions as far, hardly ever both
 
 Given = list[tuple[str, Answers]]  # (image id, answers) of one question
@@ -72,7 +70,7 @@ def _always_one(entry: QuestionVocabulary, given: Given) -> bool:
             labels[len(members)] += count
     sizes = [len(answers) for _, answers in given if alone.isdisjoint(answers)]
     total = labels.total()
-    if not sizes or max(sizes) > 1 or total < _JUDGED_FROM:
+    if not sizes or max(sizes) > 1 or total < _FEW:
         return False
     if sum(size * count for size, count in labels.items()) < _SEVERAL * total:
         return False
@@ -99,9 +97,7 @@ def _too_many(question_id: int, entry: QuestionVocabulary, given: Given) -> Iter
 def _wrong_company(question_id: int, entry: QuestionVocabulary, given: Given) -> Iterator[Finding]:
     if not entry.takes_a_set:
         return
-    labels: Counter[str] = Counter()
-    for members, count in entry.sets:
-        labels.update(dict.fromkeys(members, count))
+    labels = Counter(member for members, count in entry.sets for member in members for _ in range(count))
     alone = {member for member, others in entry.companions.items() if not others and labels[member] >= _ALONE_FROM}
     wrong = [f"{image_id}: {shown(answers)}" for image_id, answers in given if len(answers) > 1 and alone & {*answers}]
     if wrong:
@@ -115,14 +111,16 @@ def check_constant(run: RunAnswers) -> Iterator[Finding]:
     constant = [question_id for question_id, each in counts.items() if len(each.given) == 1]
     answer = {question_id: shown(run.by_question[question_id][0][1]) for question_id in constant}
     images = len(run.by_image)
-    if len(constant) == len(counts) > len(QUESTIONS) // 2 and images >= _BLIND_FROM:
+    if len(constant) == len(counts) > len(QUESTIONS) // 2 and images >= _FEW:
         lines = [f"question {question_id}: {answer[question_id]}" for question_id in constant]
         message = f"every question is answered alike for all {images:,} images, whatever they show"
         yield error("constant", lines, message, "check whether these are default answers instead of predictions")
         return
     unusual = [question_id for question_id in constant if _is_unusual(counts[question_id])]
     broken = [question_id for question_id in unusual if _is_broken(counts[question_id])]
-    drifting = [q for q, each in counts.items() if q not in constant and _drift(each) < _DRIFT]
+    drifting = [
+        q for q, each in counts.items() if q not in constant and homogeneity(each.given, each.validation) < _DRIFT
+    ]
     other_images = len(broken) > _MOST_BROKEN or 2 * len(drifting) >= len(counts)
     for question_id in unusual:
         given, labels, validation = counts[question_id]
@@ -185,15 +183,9 @@ def _drifted(question_id: int, given: Counts, other: Counts, name: str, p: float
     return warning("drift", lines, message, "check whether the test images differ or the answers slipped")
 
 
-def _drift(counts: QuestionCounts) -> float:
-    return homogeneity(counts.given, counts.validation)
-
-
 def check_swaps(run: RunAnswers) -> Iterator[Finding]:
     """Pairs of questions far from their own labels and at most half as far from each other's."""
-    counts = {
-        q: each for q, each in count_answers(run).items() if min(each.given.total(), each.labels.total()) >= _SWAP_FROM
-    }
+    counts = {q: each for q, each in count_answers(run).items() if min(each.given.total(), each.labels.total()) >= _FEW}
     own = {q: distance(each.given, each.labels) for q, each in counts.items()}
     for one, other in combinations([q for q in counts if own[q] >= _SWAP_DISTANCE], 2):
         if all(distance(counts[a].given, counts[b].labels) <= own[a] / 2 for a, b in ((one, other), (other, one))):

@@ -183,34 +183,29 @@ def _whole_images(answers: PairAnswers) -> Counter[tuple[tuple[int, tuple[str, .
 
 def _rearranged(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
     """Questions that have the predicted answers, but of other images or of another question."""
+    ours = _columns(answers)
     for each in agreements:
+        theirs = _columns(each.source.answers)
         questions = sorted({question_id for _, question_id in each.changed})
-        lines = _rearrangements(questions, _columns(answers), _columns(each.source.answers))
-        if len(lines) == len(questions) and (len(lines) >= _SLIPPED or any("to question" in line for line in lines)):
-            asked = counted(len(lines), "question is", "questions are")
+        origins = {}
+        for one in questions:
+            if other := [other for other in questions if other != one and theirs[other] == ours[one]]:
+                origins[one] = f"the answers to question {other[0]}"
+            elif Counter(ours[one].values()) == Counter(theirs[one].values()):
+                origins[one] = "those of other images"
+        exchanged = any("to question" in origin for origin in origins.values())
+        if len(origins) == len(questions) and (exchanged or len(questions) >= _SLIPPED):
+            asked = counted(len(questions), "question is", "questions are")
             message = f"{asked} answered as in {each.source.name}, but with the answers in other places"
-            return error("altered", lines, message, _CHANGED)
+            return error(
+                "altered", [f"question {q}, with {origin}" for q, origin in origins.items()], message, _CHANGED
+            )
     return None
 
 
-_Columns = Mapping[int, Mapping[str, frozenset[str]]]  # question id → image id → answers
-
-
-def _columns(answers: PairAnswers) -> _Columns:
+def _columns(answers: PairAnswers) -> dict[int, dict[str, frozenset[str]]]:
+    """Question id → image id → answers."""
     columns: dict[int, dict[str, frozenset[str]]] = {}
     for (image_id, question_id), given in answers.items():
         columns.setdefault(question_id, {})[image_id] = as_set(given)
     return columns
-
-
-def _rearrangements(questions: Sequence[int], ours: _Columns, predicted: _Columns) -> list[str]:
-    """What happened to each of `questions`, as far as it can be explained."""
-    lines = []
-    for question_id in questions:
-        mine = ours[question_id]
-        exchanged = [other for other in questions if other != question_id and predicted.get(other) == mine]
-        if exchanged:
-            lines.append(f"question {question_id}, with the answers to question {exchanged[0]}")
-        elif Counter(mine.values()) == Counter(predicted.get(question_id, {}).values()):
-            lines.append(f"question {question_id}, with those of other images")
-    return lines

@@ -89,7 +89,7 @@ class ParsedRun:
             return
         lines = [printable(fault.line) for fault in self.faults]
         checks = {fault.check for fault in self.faults}
-        raise DataError(shortened(lines), remedy=FAULTS[checks.pop()][2] if len(checks) == 1 else None)
+        raise DataError(shortened(lines), remedy=FAULTS[checks.pop()][1] if len(checks) == 1 else None)
 
     def findings(self) -> list[Finding]:
         """The faults, one finding for each check, and the notes."""
@@ -98,8 +98,9 @@ class ParsedRun:
             lines.setdefault(check, []).append(line)
         found = []
         for check, those in lines.items():
-            one, many, remedy = FAULTS[check]
-            found.append(error(check, self._relative(those), counted(len(those), one, many), remedy))
+            what, remedy = FAULTS[check]
+            times = f", {len(those):,} times" * (len(those) > 1)
+            found.append(error(check, self._relative(those), what + times, remedy))
         return found + self.notes
 
     def as_lists(self) -> dict[Pair, Answers]:
@@ -191,51 +192,37 @@ def cell_answers(cell: str) -> Answers | str:
         return cell
 
 
-# check → what one fault is, what several are, the remedy
-FAULTS: dict[str, tuple[str, str, str]] = {
+# check → what is wrong, the remedy
+FAULTS: dict[str, tuple[str, str]] = {
     "archive": (
-        "fault of the archive",
-        "faults of the archive",
+        "the archive is unsafe, damaged or ambiguous",
         "a run's archive holds one .json or .csv file in task1/, nothing else: `medvqa package --team NAME` writes it",
     ),
     "syntax": (
-        "error of syntax",
-        "errors of syntax",
+        "wrong syntax",
         "the file may be cut off or edited by hand: write it with `medvqa package` or a JSON or CSV library",
     ),
-    "text": ("part is not UTF-8 text", "parts are not UTF-8 text", "save the file as UTF-8 without a byte order mark"),
+    "text": ("not UTF-8 text", "save the file as UTF-8 without a byte order mark"),
     "structure": (
-        "part has the wrong structure",
-        "parts have the wrong structure",
+        "wrong structure",
         "a run is {image id: [{QuestionID, Question, Answer}, …], …}, or a CSV of ImageID,QuestionID,Question,Answer",
     ),
-    "columns": (
-        "header is not that of a run",
-        "headers are not those of a run",
-        "the first row is ImageID,QuestionID,Question,Answer, separated by commas",
-    ),
-    "cells": (
-        "row has too many or too few columns",
-        "rows have too many or too few columns",
-        "quote cells that hold a comma or a line break; the file may also be cut off",
-    ),
-    "image-id": ("row has no image id", "rows have no image id", "an id is the image's file name without .jpg"),
+    "columns": ("wrong header", "the first row is ImageID,QuestionID,Question,Answer, separated by commas"),
+    "cells": ("wrong number of columns", "quote cells that hold a comma or a line break; the file may be cut off"),
+    "image-id": ("an image id is missing", "an id is the image's file name without .jpg"),
     "question-id": (
-        "row names no question",
-        "rows name no question",
+        "a number or text of no question",
         f"questions are numbered 0 to {len(QUESTIONS) - 1}; later editions name them by their text",
     ),
     "question-text": (
-        "row has the text of another question",
-        "rows have the text of another question",
-        "write each number with the text of its question, as the data spell it",
+        "the text of another question",
+        "write each number with the text of its question, as in the data",
     ),
     "answer-form": (
-        "answer has the wrong form",
-        "answers have the wrong form",
+        "an answer in the wrong form",
         'write an answer as a list of strings, numbers too: ["3"]; in later editions as one string',
     ),
-    "duplicate": ("repeated answer or key", "repeated answers or keys", "answer each image and question once"),
-    "size": ("limit is exceeded", "limits are exceeded", "a run of 1,938 images takes 4 MiB as JSON"),
-    "kind": ("file type is not that of a run", "file types are not those of a run", "runs are .csv, .json or .zip"),
+    "duplicate": ("a repeated answer or key", "answer each image and question once"),
+    "size": ("too large", "a run of 1,938 images takes 4 MiB as JSON"),
+    "kind": ("not a run's file type", "a run is a .csv, .json or .zip file"),
 }
