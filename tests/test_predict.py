@@ -170,7 +170,8 @@ def test_extensions_in_any_case_are_answered_and_skipped_files_are_named(root, t
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id: letters, digits")]
+    ("names", "message"),
+    [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id; an id has only letters, digits")],
 )
 def test_ambiguous_or_invalid_image_names_are_reported_and_nothing_is_written(root, tmp_path, names, message):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"

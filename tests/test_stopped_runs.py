@@ -16,9 +16,9 @@ from imageclef_vqa.checkpoints.layers import read_weights, save_weights
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop
-from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -33,7 +33,7 @@ from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training import clock, loop
-from imageclef_vqa.training.finetune import finetune
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
 clock.SAVE_EVERY, clock.SAVE_SHARE = 0.0, float("inf")

@@ -21,9 +21,9 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2
-from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
