@@ -266,7 +266,7 @@ def test_a_card_that_is_not_there_is_told_with_those_that_are(tmp_path, plugin):
     done = medvqa(["predict --device npu:7"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 1
     assert "no device npu:7 here" in done.stderr
-    assert "--device npu:0 or npu:1 would do" in done.stderr
+    assert "use --device npu:0 or npu:1" in done.stderr
 
 
 def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin):

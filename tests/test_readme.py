@@ -22,9 +22,7 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 BLOCKS_OF: dict[str, list[str]] = defaultdict(list)
 for kind, block in BLOCKS:
     BLOCKS_OF[kind].append(block)
-SHELL = [
-    line.removeprefix("$ ") for kind in ("sh", "console") for each in BLOCKS_OF[kind] for line in each.splitlines()
-]
+SHELL = [line.removeprefix("$ ") for each in (*BLOCKS_OF["sh"], *BLOCKS_OF["console"]) for line in each.splitlines()]
 PAPER = (ROOT / "examples" / "paper" / "README.md").read_text(encoding="utf-8")
 QUOTED = [line.split("#")[0].strip("` ") for line in re.findall(r"^medvqa .*$|`medvqa [^`]*`", PAPER, flags=re.M)]
 TYPED = sorted({part.split("#")[0].strip() for line in SHELL for part in re.findall(r"medvqa [^&|]*", line)})
