@@ -1,3 +1,51 @@
-"""From the MEDVQA-GI files to a submission that is accepted and scored as meant."""
+"""From the MEDVQA-GI files to a submission that is accepted and scored as meant.
+
+    import imageclef_vqa as vqa
+
+    vqa.score("run.csv", gold="data/test/gt.json").mean
+    vqa.load_model(".").ask("data/test/images/X.jpg", "size of the polyp")[0].answers
+
+The functions do what the commands of the same names do. They take paths as `str` or `Path`, return typed results, raise
+`MedvqaError` where a command would exit with a message, and print nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from imageclef_vqa.errors import MedvqaError
+
+if TYPE_CHECKING:
+    from imageclef_vqa.pipeline.ask import load_model
+    from imageclef_vqa.pipeline.check import check
+    from imageclef_vqa.pipeline.development import load_dataset
+    from imageclef_vqa.pipeline.finetune import finetune
+    from imageclef_vqa.pipeline.package import package
+    from imageclef_vqa.pipeline.predict import predict
+    from imageclef_vqa.pipeline.route import route
+    from imageclef_vqa.pipeline.score import score
+    from imageclef_vqa.pipeline.split import split
 
 __version__ = "0.1.0"
+__all__ = [
+    "MedvqaError",
+    "check",
+    "finetune",
+    "load_dataset",
+    "load_model",
+    "package",
+    "predict",
+    "route",
+    "score",
+    "split",
+]
+
+
+_MODULES = {"load_dataset": "development", "load_model": "ask"}  # of pipeline; the others are called as their module
+
+
+def __getattr__(name: str) -> object:
+    """A function of the pipeline, imported when it is first asked for: `medvqa --help` needs none of them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"imageclef_vqa.pipeline.{_MODULES.get(name, name)}")
+    return getattr(module, name)

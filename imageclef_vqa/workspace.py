@@ -59,7 +59,7 @@ class Workspace:
     edition: str = "gi-2023"
 
     @classmethod
-    def at(cls, root: Path, run: str = "main") -> Workspace:
+    def at(cls, root: str | Path, run: str = "main") -> Workspace:
         """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data are, and of which edition.
 
         Raises:
@@ -67,6 +67,7 @@ class Workspace:
         """
         if not _RUN_NAME.fullmatch(run):
             raise UsageError(f"--run {run!r}: a name of letters, digits, '.', '_' and '-', at most 64")
+        root = Path(root)
         places = read_settings(root).get("data", {})
         if unknown := sorted(set(places) - {"development", "test", "edition"}):
             known = "development, test and edition"

@@ -1,4 +1,4 @@
-"""A data set of a few noisy pictures, right in every respect, for tests to spoil."""
+"""A small correct data set of noise images, which tests then damage."""
 
 from __future__ import annotations
 
@@ -9,26 +9,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS, gt_record
 
 
 def picture(seed: int, width: int = 96, height: int = 80) -> Image.Image:
-    """Smooth noise: no two seeds look alike."""
+    """Smooth noise; different seeds give different images."""
     coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def record(image_id: str, **answers: list[str]) -> dict[str, Any]:
-    """A record with all 18 questions; `q5=["Red"]` gives another answer than the first one known."""
-    rows = [
-        {
-            "Question": question.text,
-            "AnswerType": question.answer_type,
-            "Answer": answers.get(f"q{question.id}", [question.known[0]]),
-        }
-        for question in QUESTIONS
-    ]
-    return {"ImageID": image_id, "Labels": rows}
+    """A record with all questions. Answers are the first known ones; `q5=["Red"]` gives another answer."""
+    return dict(gt_record(image_id, {q.id: answers.get(f"q{q.id}", [q.known[0]]) for q in QUESTIONS}))
 
 
 def write_labels(folder: Path, records: Any) -> None:
@@ -36,7 +28,7 @@ def write_labels(folder: Path, records: Any) -> None:
 
 
 def write_dataset(folder: Path, count: int = 3) -> list[dict[str, Any]]:
-    """`count` pictures `image0`, `image1`, … with their records, which are returned."""
+    """Write `count` images `image0`, `image1`, … and return their records."""
     (folder / "images").mkdir(parents=True)
     records = []
     for number in range(count):

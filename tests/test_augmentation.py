@@ -27,7 +27,7 @@ def picture_of(cells):
 
 
 @given(st.integers(0, TURNS - 1), st.sets(st.sampled_from(sorted(NINE)), min_size=1), st.sampled_from(LOCATIONS))
-def test_places_in_the_answers_turn_with_the_picture(turn, places, question_id):
+def test_locations_in_the_answers_turn_with_the_image(turn, places, question_id):
     spelt = {name.replace("Lower-right", "Lower-rigth") if question_id == 15 else name for name in places}
     view = View(turn=turn)
     seen = view.apply(picture_of(NINE[name] for name in places))
@@ -36,21 +36,21 @@ def test_places_in_the_answers_turn_with_the_picture(turn, places, question_id):
     np.testing.assert_array_equal(seen, picture_of(NINE[name.replace("rigth", "right")] for name in said))
 
 
-def test_a_mirrored_picture_swaps_left_and_right():
+def test_mirroring_swaps_left_and_right():
     mirrored = View(turn=1)
     assert mirrored.answers(10, ("Upper-left", "Center"), QUESTIONS[10].known) == ("Upper-right", "Center")
     assert mirrored.answers(10, ("Not relevant",), QUESTIONS[10].known) == ("Not relevant",)
     assert mirrored.answers(5, ("Pink",), QUESTIONS[5].known) == ("Pink",)
 
 
-def test_a_place_without_a_name_in_the_training_labels_forbids_the_turn():
+def test_a_location_without_a_name_in_the_vocabulary_forbids_the_turn():
     with pytest.raises(KeyError):
         View(turn=1).answers(10, ("Upper-left",), ("Upper-left", "Center"))
 
 
 @settings(max_examples=300)
 @given(st.sets(st.integers(0, 17), min_size=1), st.integers(0, 2**32 - 1))
-def test_what_is_asked_of_a_picture_decides_what_may_be_done_to_it(asked, seed):
+def test_the_questions_decide_which_changes_are_allowed(asked, seed):
     view = draw_view(asked, np.random.default_rng(seed))
     assert (view.jitter == PLAIN.jitter) == bool(asked & COLOURS)
     # Locations, sizes, counts, kinds, text, boxes, and what is there at all.
@@ -62,7 +62,7 @@ def test_what_is_asked_of_a_picture_decides_what_may_be_done_to_it(asked, seed):
     assert max(left, top) + side <= 1 + 1e-9
 
 
-def test_what_is_asked_of_one_picture_does_not_change_what_happens_to_the_next():
+def test_the_questions_of_one_image_do_not_affect_the_view_of_the_next():
     def second(asked):
         rng = np.random.default_rng(4)
         draw_view(asked, rng)

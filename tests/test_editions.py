@@ -2,11 +2,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imageclef_vqa.editions import EDITIONS, GI_2023, GI_2025, QUESTIONS, find_question, learn_vocabulary
+from imageclef_vqa.editions import (
+    EDITIONS,
+    GI_2023,
+    GI_2025,
+    QUESTIONS,
+    find_edition,
+    find_question,
+    learn_vocabulary,
+)
+from imageclef_vqa.errors import UsageError
+
+
+def test_an_edition_is_found_by_its_name_and_an_unknown_one_is_a_usage_error_that_lists_them():
+    assert find_edition("gi-2025") is GI_2025
+    with pytest.raises(UsageError, match="no edition 'gi-1999'; the editions are gi-2023, gi-2025"):
+        find_edition("gi-1999")
 
 
 @pytest.mark.parametrize("edition", EDITIONS.values(), ids=EDITIONS)
-def test_every_question_is_found_by_the_text_that_the_edition_gives_it(edition):
+def test_the_default_run_file_has_a_format(edition):
+    assert "." + edition.run_file.rpartition(".")[2] in edition.run_formats
+    assert edition.team_zip is None or ".zip" in edition.run_formats
+
+
+@pytest.mark.parametrize("edition", EDITIONS.values(), ids=EDITIONS)
+def test_every_question_is_found_by_its_text_in_each_edition(edition):
     for question in QUESTIONS:
         assert edition.find(edition.question(question)) is question
         assert edition.find(question.text) is question
@@ -45,7 +66,7 @@ def test_later_editions_ask_for_all_that_are_present():
 
 
 @given(st.integers(0, 17), st.data())
-def test_what_was_read_from_a_later_edition_is_spelt_there_as_it_was(question_id, data):
+def test_answers_of_a_later_edition_survive_reading_and_spelling(question_id, data):
     known = GI_2025.spell(question_id, QUESTIONS[question_id].known)
     answers = data.draw(st.lists(st.sampled_from(known) | st.just("hemorrhoids"), min_size=1, unique=True))
     assert GI_2025.spell(question_id, GI_2025.read(question_id, answers)) == tuple(sorted(answers))
@@ -60,7 +81,7 @@ def test_a_vocabulary_keeps_its_counts_in_another_spelling():
 
 
 @pytest.mark.parametrize("name", ["us_clef2023_medvqa.zip", "A-1_b_clef2023_medvqa.zip"])
-def test_a_teams_zip_is_known_by_its_name(name):
+def test_the_team_is_read_from_the_name_of_its_zip(name):
     assert GI_2023.team(name) == name.removesuffix("_clef2023_medvqa.zip")
     for other in (f"x/{name}", name.upper(), "_clef2023_medvqa.zip", "my team_clef2023_medvqa.zip", "run.zip"):
         assert GI_2023.team(other) is None

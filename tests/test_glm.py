@@ -96,7 +96,7 @@ def test_rows_share_their_pairs_prefix_and_keep_what_each_has_said(glm):
     rows = paddle.to_tensor([2, 0, 0])
     _, memory = glm.step(memory.rows(rows), paddle.to_tensor([33, 30, 31]))
     logits, memory = glm.step(memory.rows(paddle.to_tensor([1, 2])), paddle.to_tensor([40, 41]))
-    assert memory.prefix[0][0].shape[1] == 4
+    assert memory.prefix_kv[0][0].shape[1] == 4
     said = paddle.to_tensor([[30, 40, 50], [31, 41, 50]])
     whole = glm.answer_logits(read(glm).rows(paddle.to_tensor([0, 0])), said)
     np.testing.assert_allclose(logits, whole[:, 2], atol=1e-5)
@@ -167,5 +167,5 @@ def test_text_becomes_the_tokens_of_paddlenlps_tokenizer(ice_text, text, images)
 def test_a_tokenizer_of_another_model_is_refused():
     from imageclef_vqa.models.presets import TINY_WEIGHTS
 
-    with pytest.raises(MedvqaError, match="no tokenizer of ChatGLM"):
+    with pytest.raises(MedvqaError, match="not a tokenizer of ChatGLM"):
         GLMTokenizer(TINY_WEIGHTS / "spiece.model", 85)

@@ -13,19 +13,19 @@ def rules(labels):
     }
 
 
-def test_what_labels_hold_to_without_exception_is_learnt_with_its_counts():
+def test_an_implication_without_exception_is_learnt_with_its_counts():
     found = rules([POLYP] * 30 + [NONE] * 50)
     assert found[8, "0", 17, ("Not relevant",)] == (50, 50)
     assert found[17, "Paris is", 8, ("1",)] == (30, 30)
 
 
-def test_one_exception_in_fifty_is_one_too_many_and_one_in_two_hundred_is_not():
+def test_one_exception_in_fifty_is_too_many_and_one_in_two_hundred_is_not():
     odd = {**NONE, 17: ("Paris is",)}
     assert (8, "0", 17, ("Not relevant",)) not in rules([POLYP] * 50 + [NONE] * 49 + [odd])
     assert rules([POLYP] * 50 + [NONE] * 199 + [odd])[8, "0", 17, ("Not relevant",)] == (199, 200)
 
 
-def test_few_images_and_what_nearly_all_answer_alike_imply_nothing():
+def test_few_images_and_nearly_constant_answers_imply_nothing():
     assert rules([POLYP] * 19 + [NONE] * 19) == {}
     text = [
         {0: ("Colonoscopy",) if n % 2 else ("Gastroscopy",), 4: ("Yes",) if n < 149 else ("No",)} for n in range(150)
@@ -40,7 +40,7 @@ def test_the_members_of_a_set_imply_and_whole_sets_are_implied():
     assert found[9, "2", 14, ("Metal clip", "Tube")] == (40, 40)
 
 
-def test_an_image_that_breaks_a_rule_is_told_which_and_one_that_lacks_an_answer_is_not():
+def test_contradictions_are_listed_and_a_missing_answer_is_none():
     learnt = learn_implications([POLYP] * 30 + [NONE] * 50)
     broken = contradictions({**NONE, 17: ("Paris is",)}, learnt)
     assert "question 8 '0' → question 17 'Not relevant' (50 of 50)" in map(str, broken)

@@ -57,12 +57,15 @@ def test_questions_and_answers_come_out_in_the_spelling_of_2023(workspace):
         "k1": {16: ("< 5mm",), 5: ("Not relevant",)},
         "k2": {13: ("a landmark of its own",)},
     }
-    assert "1 × question that 2023 does not ask, left out: 'Does this image contain any finding?'" in result.output
-    assert "1 × second, other answer to question 16, left out (e.g. k1)" in result.output
+    assert (
+        "1 × question that is not in the edition of 2023, ignored: 'Does this image contain any finding?'"
+        in result.output
+    )
+    assert "1 × second, different answer to question 16, ignored (e.g. k1)" in result.output
     assert "Next: `medvqa split`" in result.output
 
 
-def test_images_that_the_2023_sets_hold_are_found_by_what_they_show(workspace):
+def test_images_of_the_2023_sets_are_found_by_their_content(workspace):
     write_dataset(Path("data/development"), count=2)
     shown = picture(1).resize((72, 60), Image.Resampling.BICUBIC)
     (workspace / "data/test/images").mkdir(parents=True)
@@ -77,7 +80,7 @@ def test_images_that_the_2023_sets_hold_are_found_by_what_they_show(workspace):
     assert overlap["k0"]["similarity"] > 0.9
 
 
-def test_both_sides_of_the_overlap_are_said(workspace):
+def test_the_overlap_with_both_sets_is_reported(workspace):
     write_dataset(Path("data/development"), count=1)
     (workspace / "data/test/images").mkdir(parents=True)
     picture(99).save("data/test/images/t0.jpg")
@@ -98,7 +101,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_table_that_is_none_is_told_so_and_nothing_is_written(workspace, message):
+def test_an_invalid_table_is_refused_and_nothing_is_written(workspace, message):
     write_table(*BAD[message])
     result = kvasir()
     assert result.exit_code == 1
@@ -106,12 +109,12 @@ def test_a_table_that_is_none_is_told_so_and_nothing_is_written(workspace, messa
     assert not Path("data").exists()
 
 
-def test_what_is_there_already_is_not_overwritten(workspace):
+def test_an_existing_folder_is_not_overwritten(workspace):
     write_table()
     assert kvasir("--out", "set").exit_code == 0
     before = Path("set/gt.json").read_bytes()
     result = kvasir("--out", "set")
-    assert (result.exit_code, "set is there already" in result.output) == (1, True)
+    assert (result.exit_code, "set already exists" in result.output) == (1, True)
     assert Path("set/gt.json").read_bytes() == before
     Path("k.csv").unlink()
     assert "k.csv: cannot be read" in kvasir("--out", "other").output

@@ -71,10 +71,10 @@ def test_when_writing_no_token_sees_a_later_one_and_each_sees_what_the_queries_r
 
 
 def test_when_matching_all_see_all(qformer, patches):
-    looked, changed = qformer.encode_image(patches), TEXT.clone()
-    queries, states = qformer.read_both(looked, TEXT, MASK)
+    cross_kv, changed = qformer.encode_image(patches), TEXT.clone()
+    queries, states = qformer.read_both(cross_kv, TEXT, MASK)
     changed[0, 3] = 50
-    other_queries, other_states = qformer.read_both(looked, changed, MASK)
+    other_queries, other_states = qformer.read_both(cross_kv, changed, MASK)
     assert not np.allclose(queries[0], other_queries[0])
     assert not np.allclose(states[0, 0], other_states[0, 0])
     assert not np.allclose(states, qformer.read_both(qformer.encode_image(patches * 2), TEXT, MASK)[1])
@@ -92,8 +92,8 @@ def test_text_beside_queries_is_one_sequence_with_them(qformer, patches):
         for layer in qformer.layers:
             both = paddle.concat([queries, states], axis=1)
             both = layer.self_attention(both, layer.self_attention.keys_and_values(both), paddle.to_tensor(visible))
-            looked = layer.cross_attention and layer.cross_attention.keys_and_values(patches)
-            queries, states = layer.read(both[:, :q], looked), layer.text_mlp(both[:, q:])
+            cross_kv = layer.cross_attention and layer.cross_attention.keys_and_values(patches)
+            queries, states = layer.read(both[:, :q], cross_kv), layer.text_mlp(both[:, q:])
         if causal:
             np.testing.assert_allclose(qformer(patches), queries, atol=1e-5)
             np.testing.assert_allclose(write(qformer, patches)[0], states[0], atol=1e-5)

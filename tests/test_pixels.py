@@ -40,7 +40,7 @@ def test_the_cache_gives_the_same_pixels_and_cannot_be_written(dataset: Dataset,
         assert not mapped.flags.writeable
 
 
-def test_a_cache_that_does_not_fit_is_made_anew(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_cache_of_the_wrong_shape_or_type_is_replaced(dataset: Dataset, tmp_path: Path) -> None:
     before = np.array(load_pixels(dataset, 32, tmp_path))
     (store,) = tmp_path.glob("pixels-*.npy")
     for damaged in (b"", store.read_bytes()[:500]):
@@ -50,9 +50,7 @@ def test_a_cache_that_does_not_fit_is_made_anew(dataset: Dataset, tmp_path: Path
     assert (load_pixels(dataset, 32, tmp_path) == before).all()
 
 
-def test_an_image_that_changed_since_it_was_read_is_an_error_and_leaves_no_cache(
-    dataset: Dataset, tmp_path: Path
-) -> None:
+def test_an_image_that_changed_since_it_was_read_is_an_error_without_a_cache(dataset: Dataset, tmp_path: Path) -> None:
     picture(50).save(dataset.examples[1].image)
     with pytest.raises(DataError, match=r"image1\.jpg: has changed since the data set was read"):
         load_pixels(dataset, 32, tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""`medvqa predict`: whatever averages, repairs, stops or divides the work, the answers are what they should be."""
+"""`medvqa predict`: averaged, repaired, interrupted or on several devices, the answers are right."""
 
 import json
 import os
@@ -16,13 +16,12 @@ from typer.testing import CliRunner
 
 from imageclef_vqa import environment
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import Dataset, read_dataset, read_split
+from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
 from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
-from imageclef_vqa.inference import predict as predicting
-from imageclef_vqa.inference import sharding
+from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import NOTHING
+from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.workspace import Workspace
@@ -112,7 +111,7 @@ def test_an_ensemble_has_the_mean_of_its_runs_probabilities(root):
 def test_augmented_answers_are_the_mean_over_the_views(root):
     workspace = Workspace.at(root, "one")
     augmented, plain = predicted(root, "--augment"), predicted(root)
-    pixels = predicting.read_pictures(root / "data/test/images", root / "none").readable
+    pixels = read_pictures(root / "data/test/images", root / "none").readable
     from imageclef_vqa.data import load_pixels
 
     pixels = load_pixels(pixels, 128, None)
@@ -154,11 +153,11 @@ def test_ids_choose_images_and_their_order(root, tmp_path):
 
 def test_a_batch_has_no_more_images_than_the_model_reads_at_once():
     """Which is what a kill may cost."""
-    assert predicting.images_in_batch(find_preset("tiny")) == 32
-    assert predicting.images_in_batch(find_preset("vit-g-glm-6b")) == 2
+    assert answering.images_in_batch(find_preset("tiny")) == 32
+    assert answering.images_in_batch(find_preset("vit-g-glm-6b")) == 2
 
 
-def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root, tmp_path):
+def test_extensions_in_any_case_are_answered_and_skipped_files_are_named(root, tmp_path):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
     (folder / "more").mkdir(parents=True)
     for name in ("a.JPG", "b.png", "c.Jpeg.PNG"):
@@ -171,21 +170,22 @@ def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root
 
 
 @pytest.mark.parametrize(
-    ("names", "told"), [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id: letters, digits")]
+    ("names", "message"),
+    [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id; an id has only letters, digits")],
 )
-def test_names_that_cannot_tell_pictures_apart_are_told_and_nothing_is_written(root, tmp_path, names, told):
+def test_ambiguous_or_invalid_image_names_are_reported_and_nothing_is_written(root, tmp_path, names, message):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
     folder.mkdir()
     for name in names:
         picture(1).save(folder / name)
     done = predict(root, "--images", folder, "--out", out)
     assert done.exit_code == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert not out.exists()
 
 
 @pytest.mark.parametrize("ids", ["image200\nimage999\n", "image200\n../image201\n", "image200\nimage200\n", ""])
-def test_ids_that_name_no_picture_are_told_and_nothing_is_written(root, tmp_path, ids):
+def test_ids_without_an_image_are_reported_and_nothing_is_written(root, tmp_path, ids):
     (tmp_path / "ids.txt").write_text(ids)
     out = tmp_path / "some.jsonl"
     done = predict(root, "--images", root / "data/test/images", "--ids", tmp_path / "ids.txt", "--out", out)
@@ -269,9 +269,9 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
     assert predicted(root) == before, "what was fitted to another model counts for nothing"
 
 
-def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_them(root, monkeypatch):
+def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monkeypatch):
     def generate(self, pixels):
-        return [[(((NOTHING if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
+        return [[(((NO_ANSWER if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
 
     monkeypatch.setattr(Answerer, "generate", generate)
     done = predict(root, "--decode", "free")
@@ -288,14 +288,14 @@ def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_the
     assert not (root / "run.csv").exists()
 
 
-@pytest.mark.parametrize("share", [0, 1])
-def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_path, monkeypatch, share):
-    dataset = predicting.read_pictures(root / "data/test/images", tmp_path / "none").readable
+@pytest.mark.parametrize("shard", [0, 1])
+def test_a_device_answers_its_own_shard_of_the_batches_and_no_other(root, tmp_path, monkeypatch, shard):
+    dataset = read_pictures(root / "data/test/images", tmp_path / "none").readable
     journal = Journal(tmp_path / "journal", "key", len(dataset), 2)
     monkeypatch.setattr(Answerer, "rank", lambda self, pixels, augmented: [[] for _ in pixels])
-    task = sharding.Task("predict", dataset, journal, 128, freely=False, augmented=False)
-    sharding._answer_share(Workspace.at(root, "one"), [task], share, 2)
-    assert journal.missing == [number for number in range(4) if number % 2 != share]
+    task = sharding.Task("predict", dataset, journal, 128, free=False, augment=False)
+    sharding._answer_shard(Workspace.at(root, "one"), [task], shard, 2)
+    assert journal.missing == [number for number in range(4) if number % 2 != shard]
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,14 @@ def test_a_device_answers_its_own_share_of_the_batches_and_no_other(root, tmp_pa
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "finetune --stage 1"])
-def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(command, words):
+def test_invalid_devices_are_a_usage_error(command, words):
     result = CliRunner().invoke(app, [*command.split(), "--device", "cpu", *words])
     assert result.exit_code == 2
     assert "--devices" in result.output
 
 
 def test_two_devices_answer_as_one(root, monkeypatch):
-    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
     alone, shared = predicted(root), predicted(root, "--devices", "0,1")
     for mine, theirs in zip(alone, shared, strict=True):
         assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
@@ -344,7 +344,7 @@ def test_two_devices_answer_as_one(root, monkeypatch):
         ([], 2, 1e9, 1),
     ],
 )
-def test_the_cpu_has_as_many_processes_as_pay(tmp_path, monkeypatch, images, cores, planned, processes):
+def test_the_cpu_has_as_many_processes_as_save_time(tmp_path, monkeypatch, images, cores, planned, processes):
     monkeypatch.setattr(environment, "cores", lambda: cores)
     monkeypatch.setattr(environment, "machine_memory", lambda: 16e9)
     tasks = [
@@ -370,25 +370,25 @@ def test_finetune_takes_no_names_in_devices():
     assert "finetune wants numbers" in result.output
 
 
-def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_one(root, monkeypatch):
+def test_the_cpu_has_several_processes_unless_devices_name_one(root, monkeypatch):
     asked = []
-    monkeypatch.setattr(predicting, "processes_that_pay", lambda tasks, planned: 2)
-    monkeypatch.setattr(predicting, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
+    monkeypatch.setattr(answering, "processes_that_pay", lambda tasks, planned: 2)
+    monkeypatch.setattr(answering, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
     for words in ((), ("--devices", "cpu")):
         predict(root, "--fold", "test", *words)
     assert asked == [("cpu", "cpu"), ("cpu",)]
 
 
-def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, monkeypatch):
-    monkeypatch.setattr(predicting, "IMAGES_AT_ONCE", 2)
+def test_a_killed_process_is_reported_and_the_same_command_resumes(root, monkeypatch):
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
     path = Workspace.at(root, "one").predictions("test")
     path.unlink(missing_ok=True)
     with monkeypatch.context() as while_killed:
         while_killed.setattr(sharding, "_work", killed)
         result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
     assert result.exit_code == 1
-    assert "cpu failed: it ended with -9" in result.output
-    assert "the same command goes on from there; if memory ran out, in one process: --devices 0" in result.output
+    assert "cpu failed: it ended with code -9" in result.output
+    assert "the same command resumes from there; if memory ran out, use one process: --devices 0" in result.output
     assert not path.exists()
     assert len(predicted(root, "--devices", "cpu,cpu")) == TEST * len(QUESTIONS)
 
@@ -397,7 +397,7 @@ def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
+def test_cores_are_limited_by_mkl_num_threads(monkeypatch):
     there = len(os.sched_getaffinity(0))
     for told, cores in (("1", 1), ("1000", there), ("0", there), ("many", there), ("", there)):
         monkeypatch.setenv("MKL_NUM_THREADS", told)
@@ -409,7 +409,7 @@ def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
 @pytest.mark.parametrize(
     ("limit", "least"), [("1000000\n", True), ("max\n", False), (f"{2**62}\n", False), (None, False)]
 )
-def test_memory_is_the_machines_or_less_in_a_container_with_a_limit(tmp_path, monkeypatch, limit, least):
+def test_memory_is_limited_by_the_container(tmp_path, monkeypatch, limit, least):
     file = tmp_path / "memory.max"
     if limit is not None:
         file.write_text(limit)
@@ -424,10 +424,11 @@ import json, os, random, signal, sys
 from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
-from imageclef_vqa.inference import predict as predicting
+from imageclef_vqa.inference import answering
+from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.workspace import Workspace
 
-predicting.IMAGES_AT_ONCE = 2
+answering.IMAGES_AT_ONCE = 2
 place = Workspace.at(Path(sys.argv[1]), "one")
 path = place.predictions("test")
 touched = 0
@@ -448,7 +449,7 @@ def killed_at(point):
 
         sys.addaudithook(count)
         try:
-            predicting.predict([place], folds=["test"], notify=lambda message: None)
+            predict([place], folds=["test"], notify=lambda message: None)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -467,7 +468,7 @@ print(json.dumps({"kept": kept, "wrong": wrong, "same": path.read_bytes() == exp
 """
 
 
-def test_a_prediction_that_is_killed_anywhere_goes_on_to_the_same_file_with_no_pair_twice(root):
+def test_a_prediction_killed_anywhere_resumes_to_the_same_file_with_no_pair_twice(root):
     done = subprocess.run([sys.executable, "-c", KILLER, str(root)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""What follows from ranked answers alone: the best set, the members' probabilities, a temperature, joint answers."""
+"""Computed from ranked answers: the best set, probabilities of members, the temperature, consistent answers."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageclef_vqa.editions import Implication
-from imageclef_vqa.inference.calibration import Judged, calibrate, temper
+from imageclef_vqa.inference.calibration import LabelledPair, apply_temperature, calibrate
 from imageclef_vqa.inference.consistency import Consistency
 from imageclef_vqa.inference.ranked import best, mean, members, rank
 
@@ -34,47 +34,47 @@ def test_the_mean_takes_a_set_for_the_same_in_whatever_order():
 def test_a_temperature_bends_probabilities_and_keeps_their_order(weights, temperature):
     shares = np.array(weights) / sum(weights)
     ranked = rank({(str(index),): float(share) for index, share in enumerate(shares)})
-    bent = temper(ranked, temperature)
+    bent = apply_temperature(ranked, temperature)
     assert [answers for answers, _ in bent] == [answers for answers, _ in ranked]
     powers = np.array([p for _, p in ranked]) ** (1 / temperature)
     assert [p for _, p in bent] == pytest.approx(list(powers / powers.sum()))
 
 
-def judged(rng, bend, count=3000):
+def labelled(rng, bend, count=3000):
     """Pairs of two answers whose probability is too sure (`bend` > 1) or not sure enough."""
     for number in range(count):
         true = rng.uniform(0.5, 0.99)
         said = true**bend / (true**bend + (1 - true) ** bend)
         right = rng.random() < true
-        yield Judged(((("Yes",), said), (("No",), 1 - said)), ("Yes",) if right else ("No",), number // 3)
+        yield LabelledPair(((("Yes",), said), (("No",), 1 - said)), ("Yes",) if right else ("No",), number // 3)
 
 
 @pytest.mark.parametrize("bend", [0.5, 2.0])
 def test_the_temperature_undoes_what_was_too_sure_or_not_sure_enough(bend):
-    found = calibrate(judged(np.random.default_rng(0), bend), "a model")
+    found = calibrate(labelled(np.random.default_rng(0), bend), "a model")
     assert found.temperature == pytest.approx(bend, rel=0.15)
     assert found.error[1] < 0.5 * found.error[0]
-    assert found.surprise[1] < found.surprise[0]
+    assert found.nll[1] < found.nll[0]
     assert (found.model, found.pairs) == ("a model", 3000)
 
 
-def test_honest_probabilities_are_left_nearly_alone():
-    found = calibrate(judged(np.random.default_rng(1), 1.0), "a model")
+def test_calibrated_probabilities_hardly_change():
+    found = calibrate(labelled(np.random.default_rng(1), 1.0), "a model")
     assert found.temperature == pytest.approx(1, abs=0.1)
 
 
-def test_what_other_images_do_not_bear_out_changes_nothing():
+def test_a_temperature_that_does_not_help_on_other_images_is_not_used():
     rng = np.random.default_rng(2)
-    found = calibrate([each for seed in range(4) for each in judged(rng, 1.0, count=6)], "a model")
-    plain = calibrate(judged(np.random.default_rng(3), 1.0, count=4), "a model")
+    found = calibrate([each for seed in range(4) for each in labelled(rng, 1.0, count=6)], "a model")
+    plain = calibrate(labelled(np.random.default_rng(3), 1.0, count=4), "a model")
     for each in (found, plain):
-        assert each.surprise[1] <= each.surprise[0]
-        assert each.temperature == 1.0 or each.surprise[1] < each.surprise[0]
+        assert each.nll[1] <= each.nll[0]
+        assert each.temperature == 1.0 or each.nll[1] < each.nll[0]
 
 
-def test_near_duplicates_do_not_judge_the_temperature_that_they_fitted():
-    """All pairs in one group: there are no others to judge them by, so nothing is believed."""
-    pairs = [each._replace(group=7) for each in judged(np.random.default_rng(0), 2.0)]
+def test_a_temperature_is_not_evaluated_on_near_duplicates_of_the_pairs_that_it_was_fitted_to():
+    """All pairs are in one group, so there are no other pairs to fit a temperature to."""
+    pairs = [each._replace(group=7) for each in labelled(np.random.default_rng(0), 2.0)]
     assert calibrate(pairs, "a model").temperature == 1.0
 
 
@@ -97,7 +97,7 @@ def test_a_repair_is_the_likeliest_joint_answer_that_keeps_every_rule():
     assert consistency.repair(likely, CANDIDATES) == [("No",), ("Not relevant",), ("Red",)]
 
 
-def test_what_breaks_no_rule_stays_though_another_answer_is_likelier():
+def test_answers_that_break_no_rule_stay_though_others_are_likelier():
     given_ = [("Yes",), ("Small",), ("Pink",)]
     assert Consistency(RULES).repair(given_, CANDIDATES) == given_
     assert Consistency(()).repair([ranked[0][0] for ranked in CANDIDATES], CANDIDATES) == [
@@ -107,6 +107,6 @@ def test_what_breaks_no_rule_stays_though_another_answer_is_likelier():
     ]
 
 
-def test_where_nothing_keeps_the_rules_the_answers_stay():
+def test_without_a_consistent_combination_the_answers_stay():
     only = (((("No",), 1.0),), ((("Small",), 1.0),), ((("Red",), 1.0),))
     assert Consistency(RULES).repair([("No",), ("Small",), ("Red",)], only) == [("No",), ("Small",), ("Red",)]

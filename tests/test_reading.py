@@ -35,7 +35,7 @@ def spoil(folder: Path, number: int, row: int, **fields: object) -> None:
     write_labels(folder, records)
 
 
-def test_a_right_data_set_is_read_in_its_order_without_a_word(folder: Path) -> None:
+def test_a_correct_data_set_is_read_in_its_order_without_warnings(folder: Path) -> None:
     dataset = read_dataset(folder)
     assert [example.image_id for example in dataset.examples] == ["image0", "image1", "image2"]
     assert dataset.warnings == ()
@@ -44,13 +44,13 @@ def test_a_right_data_set_is_read_in_its_order_without_a_word(folder: Path) -> N
     assert first.answers[5] == ("Red",)
 
 
-def test_an_answer_that_is_a_number_is_told_with_record_id_and_question(folder: Path) -> None:
+def test_an_answer_that_is_a_number_is_reported_with_record_id_and_question(folder: Path) -> None:
     spoil(folder, 1, 9, Answer=[3])
     (line,) = problems(folder)
     assert line == "gt.json, image 2 (image1), question 9: answer is 3, a number; answers are lists of strings"
 
 
-def test_all_problems_of_labels_and_images_are_told_at_once(folder: Path) -> None:
+def test_all_problems_of_labels_and_images_are_reported_together(folder: Path) -> None:
     spoil(folder, 0, 4, Answer="Yes")
     (folder / "images" / "image0.jpg").write_bytes(b"")
     (folder / "images" / "image1.jpg").unlink()
@@ -70,14 +70,14 @@ def test_all_problems_of_labels_and_images_are_told_at_once(folder: Path) -> Non
         (b"\xff\xfe\xfa", "gt.json: not JSON"),
         (b"[" * 200_000, "gt.json: not JSON: recursion limit"),
         (b"[" + b"9" * 10_000 + b"]", "gt.json: not JSON"),
-        (b'{"a": 1}', "gt.json: an object at the top, where a list of images belongs"),
+        (b'{"a": 1}', "gt.json: an object at the top, but a list of images is expected"),
         (b"NaN", "gt.json: NaN, a number at the top"),
-        (b"[]", "gt.json: the list is empty"),
-        (b"[3]", "gt.json, image 1: 3, a number, where an object with fields belongs"),
+        (b"[]", "gt.json: the list of images is empty"),
+        (b"[3]", "gt.json, image 1: 3, a number, but an object is expected"),
         (b'[{"ImageID": "a"}]', "gt.json, image 1 (a): Labels is missing"),
         (b'[{"ImageID": 7, "Labels": []}]', "gt.json, image 1: ImageID is 7, a number"),
         (b'[{"ImageID": "a", "Labels": {}}]', "gt.json, image 1 (a): Labels is an object; it is a list"),
-        (b'[{"ImageID": "a", "Labels": [null]}]', "gt.json, image 1 (a), row 1: null, where an object"),
+        (b'[{"ImageID": "a", "Labels": [null]}]', "gt.json, image 1 (a), row 1: null, but an object"),
         (b'[{"ImageID": "a", "Labels": [], "x": 1}]', "gt.json, image 1 (a): unknown field 'x'"),
         (b'[{"ImageID": "../a", "Labels": []}]', 'gt.json, image 1 (../a): ImageID is "../a", a string; an id is'),
     ],
@@ -88,7 +88,7 @@ def test_labels_of_the_wrong_shape_are_refused(folder: Path, content: bytes, mes
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_labels_are_read_in_whatever_encoding_json_may_have(folder: Path, encoding: str) -> None:
+def test_labels_are_read_in_every_encoding_of_json(folder: Path, encoding: str) -> None:
     plain = read_dataset(folder).gold()
     (folder / "gt.json").write_text((folder / "gt.json").read_text(encoding="utf-8"), encoding=encoding)
     assert read_dataset(folder).gold() == plain
@@ -108,13 +108,13 @@ json_values = st.recursive(
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=json_values)
-def test_whatever_json_the_labels_hold_only_a_data_error_comes_of_it(folder: Path, content: object) -> None:
+def test_any_json_in_place_of_labels_raises_only_a_data_error(folder: Path, content: object) -> None:
     write_labels(folder, content)
     with pytest.raises(DataError):
         read_dataset(folder)
 
 
-def test_no_labels_at_all_says_where_they_belong(tmp_path: Path) -> None:
+def test_missing_labels_are_reported_with_their_path(tmp_path: Path) -> None:
     assert problems(tmp_path) == ("images: there is no such folder",)
     (tmp_path / "images").mkdir()
     assert problems(tmp_path) == ("gt.json: there is no such file",)
@@ -127,7 +127,7 @@ def test_an_image_named_twice_is_an_error(folder: Path) -> None:
 
 def test_a_question_answered_twice_is_an_error_under_an_alias_too(folder: Path) -> None:
     spoil(folder, 0, 0, Question="How many instruments are in the image?")
-    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice; an image answers each once",)
+    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice",)
 
 
 def test_a_truncated_image_is_an_error_the_second_time_as_well(folder: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_only_unknown_questions_are_an_error(folder: Path) -> None:
     assert problems(folder) == ("gt.json: no image has an answer to any of the 18 questions of the task",)
 
 
-def test_what_is_merely_odd_is_counted_and_named(folder: Path) -> None:
+def test_harmless_oddities_are_counted_with_an_example(folder: Path) -> None:
     first, second, third = json.loads((folder / "gt.json").read_text())
     first["Labels"].append(
         {
@@ -191,10 +191,10 @@ def test_what_is_merely_odd_is_counted_and_named(folder: Path) -> None:
     picture(9).save(folder / "images" / "stray.jpg")
     dataset = read_dataset(folder)
     assert set(dataset.warnings) == {
-        "1 × segmentation row, left out (e.g. image0)",
+        "1 × segmentation row, ignored (e.g. image0)",
         "1 × unknown question 'Is it cancer?', ignored (e.g. image0)",
         "1 × unknown answer type 'Prose' (e.g. image0)",
-        "1 × empty answer to question 9, left out (e.g. image1)",
+        "1 × empty answer to question 9, ignored (e.g. image1)",
         "1 × missing question 1 (Have all polyps been removed?) (e.g. image2)",
         "1 × image file without a record (e.g. stray.jpg)",
         "1 × pair of byte-identical images with conflicting answers (e.g. image0 and image1)",
@@ -203,7 +203,7 @@ def test_what_is_merely_odd_is_counted_and_named(folder: Path) -> None:
     assert len(dataset.examples[0].answers) == 18
 
 
-def test_another_extension_will_do_where_it_stands_alone(folder: Path) -> None:
+def test_another_extension_is_used_if_there_is_no_jpg(folder: Path) -> None:
     (folder / "images" / "image1.jpg").unlink()
     picture(1).save(folder / "images" / "image1.png")
     picture(2).save(folder / "images" / "image2.png")
@@ -225,7 +225,7 @@ def test_the_fingerprint_follows_the_content_and_not_the_order(folder: Path) -> 
     assert read_dataset(folder).fingerprint != before
 
 
-def test_a_damaged_cache_is_made_anew(folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_replaced(folder: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     before = read_dataset(folder, cache=cache)
     (store,) = cache.iterdir()
@@ -242,7 +242,7 @@ def test_the_second_reading_decodes_nothing(folder: Path, tmp_path: Path, monkey
     assert read_dataset(folder, cache=tmp_path / "cache") == before
 
 
-def test_an_image_that_changed_is_read_again_in_spite_of_the_cache(folder: Path, tmp_path: Path) -> None:
+def test_a_changed_image_is_read_again_despite_the_cache(folder: Path, tmp_path: Path) -> None:
     before = read_dataset(folder, cache=tmp_path / "cache")
     picture(77).save(folder / "images" / "image1.jpg")
     after = read_dataset(folder, cache=tmp_path / "cache")
@@ -262,7 +262,7 @@ def test_test_images_come_from_the_id_list_and_their_labels_are_never_read(folde
     assert all(not example.answers for example in dataset.examples)
 
 
-def test_faults_in_the_id_list_are_told_by_their_place(folder: Path) -> None:
+def test_faults_in_the_id_list_are_reported_with_their_number(folder: Path) -> None:
     (folder / "test_image_ids.txt").write_text("image0\n../image1\nimage0\ngone\n")
     assert problems(folder, labelled=False) == (
         "test_image_ids.txt, image 2: '../image1' is no id; an id has only letters, digits, and . _ -",

@@ -15,14 +15,14 @@ from imageclef_vqa.data.reading import read_dataset
 from imageclef_vqa.data.split import Certificate, Split
 from imageclef_vqa.editions import QUESTIONS, Prediction, read_predictions, write_predictions
 from imageclef_vqa.models.presets import PRESETS
-from imageclef_vqa.submission import check_source, read_run
-from imageclef_vqa.submission.sources import Source
+from imageclef_vqa.submission import Source, check_source, read_run
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.recipe import Recipe
 
 DEVELOPMENT = [f"dev{number:02}" for number in range(12)]
 TEST = [f"test{number:02}" for number in range(11, -1, -1)]  # the list's own order, not the alphabet's
 UNLABELLED = 6
+MANIFEST = Path("run.csv.manifest.json")
 
 
 def gold(image_id, question):
@@ -153,7 +153,7 @@ def test_compare_takes_files_names_of_runs_or_a_run_before_and_after_routing(wor
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--compare", "main"], "--compare wants two or more"),
+        (["--compare", "main"], "--compare needs two or more"),
         (["--compare", "main", "absent"], "absent: neither a file nor a run"),
         (["run.csv", "other.csv"], "--compare sets them side by side"),
         (["--json", "--csv"], "one format at a time"),
@@ -223,7 +223,7 @@ def test_published_figures_have_no_report_and_no_plots(tmp_path, monkeypatch, op
     Path("table.csv").write_text("id,accuracy\n0,0.5\n")
     result = medvqa("score", "table.csv", option, "there")
     assert result.exit_code == 2
-    assert "table.csv: published figures, without the answers" in result.output
+    assert "table.csv holds published figures, without the answers" in result.output
     assert not Path("there").exists()
 
 
@@ -254,13 +254,17 @@ def test_the_linear_floor_stands_beside_the_majority_where_it_covers_the_images(
     assert "linear" in medvqa("score").stdout
 
 
+def read_manifest():
+    return json.loads(MANIFEST.read_text())
+
+
 def test_package_writes_the_test_images_in_the_lists_order_with_a_manifest(workspace):
     result = medvqa("package", "--out", "run.csv")
     assert result.exit_code == 0, result.output
     assert "run.csv: 216 answers to 12 test images" in result.stdout
     assert "training never answers 1 of the 18 questions (6: " in result.stdout
     assert list(dict.fromkeys(image_id for image_id, _ in read_run(Path("run.csv")))) == TEST
-    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest = read_manifest()
     assert (manifest["seed"], manifest["command"]) == (7, "medvqa package --out run.csv --run main")
     assert "work/main/routed/test.jsonl" in manifest["inputs"]
     assert str(workspace) not in json.dumps(manifest)
@@ -268,22 +272,22 @@ def test_package_writes_the_test_images_in_the_lists_order_with_a_manifest(works
 
 def test_the_manifest_holds_the_scores_of_these_predictions_or_none(workspace):
     medvqa("package")
-    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None
+    assert read_manifest()["scores"] is None
     medvqa("score")
     medvqa("package")
-    assert json.loads(Path("run.manifest.json").read_text())["scores"]["folds"]["test"]["global"]["exact_set"] == 1.0
+    assert read_manifest()["scores"]["folds"]["test"]["global"]["exact_set"] == 1.0
     os.utime("work/main/scores.json", (0, 0))
     medvqa("package")
-    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None
+    assert read_manifest()["scores"] is None
 
 
 def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(workspace):
     medvqa("score")
     Path("work/main/scores.json").write_text("{")
-    assert "scores.json is damaged\n`medvqa score` makes it anew" in medvqa("package").output
+    assert "scores.json is damaged\n`medvqa score` writes it again" in medvqa("package").output
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
-    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` makes it anew" in medvqa("score").output
+    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` trains the stage again" in medvqa("score").output
 
 
 def test_a_run_that_cannot_be_written_is_said_so(workspace):
@@ -312,7 +316,7 @@ def test_an_error_leaves_the_old_run_as_it_was_unless_forced(workspace):
     assert json.loads(refused.stdout)["run"] is None
     assert medvqa("package", "--out", "run.csv", "--force").exit_code == 0
     assert len(read_run(Path("run.csv"))) == 11 * 18
-    findings = json.loads(Path("run.manifest.json").read_text())["findings"]
+    findings = read_manifest()["findings"]
     assert findings[0]["check"] == "missing-image"
 
 
@@ -353,7 +357,7 @@ def test_a_run_that_was_changed_after_it_was_written_is_known_by_its_manifest(wo
     Path("run.csv").write_text(text.replace(",Yes\n", ",No\n", 1))
     code, findings = check("run.csv")
     assert (code, findings["altered"]["severity"]) == (1, "error")
-    assert "run.manifest.json describes" in findings["altered"]["message"]
+    assert "run.csv.manifest.json describes" in findings["altered"]["message"]
 
 
 def test_a_changed_copy_is_known_by_the_predictions_that_the_rest_comes_from(workspace):
@@ -454,7 +458,7 @@ def test_check_warns_of_a_run_whose_predictions_or_model_were_made_anew(workspac
         assert (code, findings["stale"]["severity"]) == (0, "warning")
         assert "work/main/routed/test.jsonl is older than the model" in findings["stale"]["message"]
     predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold("dev00", q))
-    assert "was made anew since the run was written" in check("run.csv")[1]["stale"]["message"]
+    assert "was written again after the run" in check("run.csv")[1]["stale"]["message"]
 
 
 def test_the_manifest_names_the_models_of_the_run_that_the_predictions_lie_in(workspace):
@@ -466,7 +470,7 @@ def test_the_manifest_names_the_models_of_the_run_that_the_predictions_lie_in(wo
 
     def models(*words):
         assert medvqa("package", *words).exit_code == 0
-        manifest = json.loads(Path("run.manifest.json").read_text())
+        manifest = read_manifest()
         return manifest["command"], [name.split("/")[1] for name in manifest["inputs"] if "model" in name]
 
     file = "work/a/predictions/test.jsonl"
@@ -490,12 +494,12 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     assert (same.exit_code, same.stdout.count(": the same")) == (0, 10)
     for path, what in (
         ("run.csv", "run run.csv"),
-        ("work/main/stage2/model.safetensors", "model work/main/stage2/model.safetensors"),
-        ("work/main/stage2/config.json", "recipe work/main/stage2/config.json"),
-        ("work/main/experts/linear/model.safetensors", "model work/main/experts/linear/model.safetensors"),
-        ("work/main/calibration.json", "calibration work/main/calibration.json"),
-        ("work/split.json", "split work/split.json"),
-        ("work/main/routed/test.jsonl", "predictions work/main/routed/test.jsonl"),
+        ("work/main/stage2/model.safetensors", "input work/main/stage2/model.safetensors"),
+        ("work/main/stage2/config.json", "input work/main/stage2/config.json"),
+        ("work/main/experts/linear/model.safetensors", "input work/main/experts/linear/model.safetensors"),
+        ("work/main/calibration.json", "input work/main/calibration.json"),
+        ("work/split.json", "input work/split.json"),
+        ("work/main/routed/test.jsonl", "input work/main/routed/test.jsonl"),
         (f"data/development/images/{DEVELOPMENT[0]}.jpg", "data development"),
         (f"data/test/images/{TEST[0]}.jpg", "data test"),
         ("data/development/gt.json", "data development"),
@@ -518,24 +522,25 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
         Path(path).write_bytes(kept)
     Path("work/main/stage2/model.safetensors").unlink()
     compared = json.loads(medvqa("package", "--verify", "run.csv", "--json").stdout)["compared"]
-    assert [(each["what"], each["now"]) for each in compared if not each["same"]] == [("model", None)]
+    changed = [(each["name"], each["now"]) for each in compared if not each["same"]]
+    assert changed == [("work/main/stage2/model.safetensors", None)]
 
 
 def test_verify_names_scores_that_are_not_those_of_the_manifest_and_other_versions(workspace):
     medvqa("score")
     medvqa("package", "--out", "run.csv")
     assert "scores scores.json: the same" in medvqa("package", "--verify", "run.csv").stdout
-    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest = read_manifest()
     manifest["versions"]["numpy"] = "0.1"
-    Path("run.manifest.json").write_text(json.dumps(manifest))
+    MANIFEST.write_text(json.dumps(manifest))
     verified = medvqa("package", "--verify", "run.csv")
     assert (verified.exit_code, "numpy was 0.1, here it is" in verified.stdout) == (0, True)
     manifest["scores"]["folds"]["test"]["global"]["exact_set"] = 0.99
-    Path("run.manifest.json").write_text(json.dumps(manifest))
+    MANIFEST.write_text(json.dumps(manifest))
     verified = medvqa("package", "--verify", "run.csv")
     assert (verified.exit_code, "scores scores.json: " in verified.stdout) == (1, True)
     Path("work/main/scores.json").unlink()
-    assert "it is not there" in medvqa("package", "--verify", "run.csv").stdout
+    assert "it does not exist now" in medvqa("package", "--verify", "run.csv").stdout
 
 
 def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(workspace, tmp_path_factory):
@@ -543,12 +548,14 @@ def test_verify_knows_predictions_from_elsewhere_and_a_manifest_of_another_run(w
     predict(elsewhere, TEST)
     medvqa("score")
     assert medvqa("package", "--predictions", str(elsewhere)).exit_code == 0
-    assert json.loads(Path("run.manifest.json").read_text())["scores"] is None  # they are of the run's own answers
-    assert "predictions mine.jsonl" in medvqa("package", "--verify", "run.csv").output
+    assert read_manifest()["scores"] is None  # they are of the run's own answers
+    assert "input mine.jsonl" in medvqa("package", "--verify", "run.csv").output
     assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0
     medvqa("package", "--out", "run.json")
+    assert medvqa("package", "--verify", "run.csv", "--predictions", str(elsewhere)).exit_code == 0  # has its own still
+    MANIFEST.write_bytes(Path("run.json.manifest.json").read_bytes())
     refused = medvqa("package", "--verify", "run.csv")
-    assert (refused.exit_code, "run.manifest.json describes run.json, not run.csv" in refused.output) == (1, True)
+    assert (refused.exit_code, "run.csv.manifest.json describes run.json, not run.csv" in refused.output) == (1, True)
 
 
 def test_package_says_what_the_organisers_checker_would(workspace):
@@ -562,15 +569,15 @@ def test_package_says_what_the_organisers_checker_would(workspace):
 
 def test_a_manifest_from_outside_reads_nothing_outside_the_workspace(workspace):
     medvqa("package", "--out", "run.csv")
-    manifest = json.loads(Path("run.manifest.json").read_text())
+    manifest = read_manifest()
     manifest["inputs"] = {"/etc/hostname": "0", "../run.csv": "0", "work/split.json\x1b[2J": "0"}
-    Path("run.manifest.json").write_text(json.dumps(manifest))
+    MANIFEST.write_text(json.dumps(manifest))
     result = medvqa("package", "--verify", "run.csv")
-    assert result.stdout.count("it is not there") == 3
+    assert result.stdout.count("it does not exist now") == 3
     assert "\x1b" not in result.stdout
-    Path("run.manifest.json").write_text("{")
-    assert "run.manifest.json is damaged" in medvqa("package", "--verify", "run.csv").output
-    Path("run.manifest.json").unlink()
+    MANIFEST.write_text("{")
+    assert "run.csv.manifest.json is damaged" in medvqa("package", "--verify", "run.csv").output
+    MANIFEST.unlink()
     assert "`medvqa package` makes one" in medvqa("package", "--verify", "run.csv").output
 
 

@@ -53,13 +53,13 @@ def scene_of(image_id: str) -> str:
     return image_id.split("scene")[1]
 
 
-def test_frames_of_one_scene_are_one_group_and_strangers_are_not(dataset: Dataset) -> None:
+def test_frames_of_one_scene_are_one_group_and_other_scenes_are_not_in_it(dataset: Dataset) -> None:
     groups = make_split(dataset, val=0.1).groups
     assert len({(scene_of(image_id), group) for image_id, group in groups.items()}) == SCENES
     assert len(set(groups.values())) == SCENES
 
 
-def test_a_split_by_group_leaks_nothing_and_tells_what_a_plain_one_would(dataset: Dataset) -> None:
+def test_a_split_by_group_has_no_leaks_and_counts_those_of_a_plain_split(dataset: Dataset) -> None:
     grouped = make_split(dataset, val=0.25)
     assert not {*map(scene_of, grouped.val())} & {*map(scene_of, grouped.train())}
     assert grouped.certificate.leaked_pairs == 0
@@ -71,7 +71,7 @@ def test_a_split_by_group_leaks_nothing_and_tells_what_a_plain_one_would(dataset
     assert grouped.certificate.largest_group == FRAMES
 
 
-def test_folds_share_out_all_images_and_stratify_the_answers(dataset: Dataset) -> None:
+def test_folds_hold_all_images_and_stratify_the_answers(dataset: Dataset) -> None:
     split = make_split(dataset, folds=3)
     assert sorted(image_id for fold in split.validation for image_id in fold) == sorted(split.groups)
     for fold in range(3):
@@ -80,7 +80,7 @@ def test_folds_share_out_all_images_and_stratify_the_answers(dataset: Dataset) -
         assert len({dataset.gold()[image_id, 5] for image_id in split.val(fold)}) == 4
 
 
-def test_the_order_of_records_and_labels_has_no_say(dataset: Dataset, folder: Path, tmp_path: Path) -> None:
+def test_the_order_of_records_and_labels_does_not_matter(dataset: Dataset, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images").symlink_to(folder / "data" / "development" / "images")
     records = json.loads((folder / "data" / "development" / "gt.json").read_text())
     for entry in records:
@@ -90,14 +90,14 @@ def test_the_order_of_records_and_labels_has_no_say(dataset: Dataset, folder: Pa
         assert make_split(read_dataset(tmp_path), **options) == make_split(dataset, **options)  # type: ignore[arg-type]
 
 
-def test_the_seed_decides_and_nothing_else(dataset: Dataset) -> None:
+def test_only_the_seed_changes_the_split(dataset: Dataset) -> None:
     for by in ("group", "image"):
         drawn = [make_split(dataset, val=0.25, by=by, seed=seed).val() for seed in (0, 0, 1, 2)]  # type: ignore[arg-type]
         assert drawn[0] == drawn[1]
         assert len(set(drawn)) > 1
 
 
-def test_a_plain_split_takes_just_the_share(dataset: Dataset) -> None:
+def test_a_plain_split_holds_out_exactly_the_share(dataset: Dataset) -> None:
     assert len(make_split(dataset, val=0.1, by="image").val()) == 4
     assert [len(fold) for fold in make_split(dataset, folds=5, by="image").validation] == [7, 7, 8, 7, 7]
 
@@ -121,14 +121,14 @@ def test_every_label_gets_its_share_in_every_fold() -> None:
     assert np.abs(np.bincount(fold) - 60).max() <= 2
 
 
-def test_a_chain_of_chance_resemblances_does_not_swallow_the_set_but_true_copies_stay() -> None:
+def test_a_chain_of_uncertain_links_does_not_join_the_whole_set_but_copies_stay_together() -> None:
     chain = [Link(i, i + 1, 0.65, "text") for i in range(99)]
     assert np.bincount(group_images(chain, 100)).max() == 20
     copies = [Link(i, i + 1, 0.99, "picture") for i in range(99)]
     assert np.bincount(group_images(copies, 100)).max() == 100
 
 
-def test_a_date_that_few_share_links_and_the_text_of_the_machine_does_not(tmp_path: Path) -> None:
+def test_a_date_links_images_and_the_text_of_the_processor_does_not(tmp_path: Path) -> None:
     paths = []
     for number, date in enumerate(("11/03/2013", "24/08/2014", "11/03/2013", "30/10/2012", "05/09/2015", "27/12/2016")):
         image = picture(number, 320, 256).point(lambda value: value // 3)
@@ -154,7 +154,7 @@ def test_a_split_comes_back_from_its_file_as_it_was(dataset: Dataset, tmp_path: 
     assert read_split(tmp_path / "split.json", dataset) == split
 
 
-def test_a_split_that_is_missing_damaged_or_of_other_data_is_told_apart(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_missing_a_damaged_and_an_outdated_split_have_different_errors(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     with pytest.raises(MissingStepError, match="medvqa split"):
         read_split(path, dataset)
@@ -191,7 +191,7 @@ def test_the_command_writes_the_same_bytes_each_time_and_shows_what_it_did(folde
     assert (folder / "work" / "split.json").read_bytes() == first
 
 
-def test_json_is_all_that_is_printed_when_asked_for(folder: Path) -> None:
+def test_with_json_only_json_is_printed(folder: Path) -> None:
     code, output = run(folder, "--folds", "3", "--json")
     assert code == 0
     told = json.loads(output)
@@ -210,7 +210,7 @@ def test_json_is_all_that_is_printed_when_asked_for(folder: Path) -> None:
         (["--folds", "1"], "--folds 1: at least 2"),
     ],
 )
-def test_options_that_make_no_sense_are_usage_errors(folder: Path, options: list[str], message: str) -> None:
+def test_invalid_options_are_usage_errors(folder: Path, options: list[str], message: str) -> None:
     code, output = run(folder, *options)
     assert (code, message in output) == (2, True), output
 

@@ -12,28 +12,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from imageclef_vqa import files
 from imageclef_vqa.editions import GI_2025, QUESTIONS, learn_vocabulary
 from imageclef_vqa.errors import DataError, MedvqaError, UsageError
 from imageclef_vqa.submission import (
-    Run,
-    Submission,
-    archives,
+    RunAnswers,
+    arrange,
     check_run,
     hashes,
-    is_team_zip,
     make_manifest,
     manifest_path,
+    parse_run,
     read_run,
     team_zip,
     write_run,
-    writers,
 )
-from imageclef_vqa.submission.readers import as_lists, examine, parse_run
-from imageclef_vqa.submission.records import arrange
-from imageclef_vqa.submission.writers import RENDERERS
+from imageclef_vqa.submission.formats import WRITERS, as_strings, csv_format, zip_format
 
 IDS = [f"cl8k2u1pm1dw70832{number:08d}" for number in range(12)]
 COLOURS, PLACES = ("Pink", "Red", "White"), ("Center", "Upper-left", "Upper-right")
@@ -63,7 +58,14 @@ def answers():
 
 
 def check(run, ids=IDS, vocabulary=VOCABULARY):
-    return check_run(Run(run, ids, vocabulary))
+    return check_run(RunAnswers(run, ids, vocabulary))
+
+
+def answers_in(content, suffix):
+    """The answers of a run file; faults are raised."""
+    parsed = parse_run(content, "run", suffix)
+    parsed.refuse()
+    return parsed.answers
 
 
 def only(findings):
@@ -107,7 +109,7 @@ def test_each_error_is_found_wherever_it_stands(name):
 @pytest.mark.parametrize(
     "start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "  =", "\u200b@", "\ufeff+"]
 )
-def test_what_a_spreadsheet_would_run_is_an_error_though_the_vocabulary_held_it(start):
+def test_a_spreadsheets_formula_is_an_error_even_in_the_vocabulary(start):
     vocabulary = learn_vocabulary([*labels(), (0, (f"{start}1",))])
     assert "formula" in {f.check for f in check(with_answer(0, f"{start}1"), vocabulary=vocabulary)}
     assert "formula" not in {f.check for f in check(with_answer(16, "< 5mm"))}
@@ -137,19 +139,16 @@ def test_an_untrained_question_is_a_warning():
     assert "6: What color is the anatomical landmark?" in str(only(check(answers(), vocabulary=vocabulary)))
 
 
-def test_an_id_that_could_leave_a_folder_breaks_the_contract():
+def test_an_id_that_could_leave_a_folder_is_an_error():
     bad = "../etc"
     run = {(bad if image_id == IDS[0] else image_id, q): given for (image_id, q), given in answers().items()}
     assert only(check(run, ids=[bad, *IDS[1:]])).check == "record"
 
 
-def test_a_submission_needs_all_questions_in_order():
-    layout = arrange(answers(), IDS)
-    assert len(Submission.model_validate(layout).root) == 12
-    with pytest.raises(ValidationError, match="each once, in order"):
-        Submission.model_validate(layout | {IDS[3]: layout[IDS[3]][::-1]})
-    with pytest.raises(ValidationError, match="instrumnets"):
-        Submission.model_validate(layout | {IDS[3]: [{**layout[IDS[3]][9], "Question": "How many instruments?"}]})
+def test_a_run_needs_all_questions_of_an_image_in_order():
+    shuffled = sorted(answers(), key=lambda pair: (IDS.index(pair[0]), -pair[1] if pair[0] == IDS[3] else pair[1]))
+    finding = only(check({pair: answers()[pair] for pair in shuffled}))
+    assert (finding.check, finding.examples) == ("question-order", (IDS[3],))
 
 
 def test_images_stand_in_the_order_of_the_list_and_questions_by_id(tmp_path):
@@ -190,16 +189,16 @@ pairs = st.tuples(st.sampled_from(IDS), st.integers(0, 17))
 
 @given(st.dictionaries(pairs, cells, min_size=1, max_size=20))
 def test_every_format_reads_back_what_was_written(run):
-    for suffix, render in RENDERERS.items():
-        assert parse_run(render(arrange(run, IDS)), "run", suffix) == run
+    for name in ("csv", "json", "zip"):
+        assert answers_in(WRITERS[name](arrange(run, IDS)), f".{name}") == run
 
 
 @given(st.dictionaries(pairs, cells, min_size=1, max_size=20))
 def test_answers_as_strings_and_later_editions_read_back_too(run):
-    for suffix in (".json", ".zip"):
-        reading = examine(RENDERERS[suffix](writers.as_strings(arrange(run, IDS))), "run", suffix)
-        assert (reading.form, as_lists(reading)) == ("string", run)
-    later = examine(writers.render_predictions(arrange(run, IDS, GI_2025)), "run", ".json", GI_2025)
+    for name in ("json", "zip"):
+        parsed = parse_run(WRITERS[name](as_strings(arrange(run, IDS))), "run", f".{name}")
+        assert (parsed.form, parsed.as_lists()) == ("string", run)
+    later = parse_run(WRITERS["predictions"](arrange(run, IDS, GI_2025)), "run", ".json", GI_2025)
     assert (later.faults, later.answers) == ([], run)
 
 
@@ -207,8 +206,8 @@ def test_answers_as_strings_and_later_editions_read_back_too(run):
 def test_the_order_of_answers_in_memory_does_not_change_a_file(run, random):
     shuffled = list(run.items())
     random.shuffle(shuffled)
-    for render in RENDERERS.values():
-        assert render(arrange(dict(shuffled), IDS)) == render(arrange(run, IDS))
+    for write in WRITERS.values():
+        assert write(arrange(dict(shuffled), IDS)) == write(arrange(run, IDS))
 
 
 def test_a_full_disk_leaves_the_old_run_whole(tmp_path):
@@ -228,7 +227,7 @@ def test_a_full_disk_leaves_the_old_run_whole(tmp_path):
         "except MedvqaError as error: print(error)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(writers.__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(files.__file__).parents[1])
     assert "cannot write" in done.stdout, done.stderr
     assert (tmp_path / "run.csv").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["run.csv"]
@@ -271,7 +270,7 @@ def test_a_kill_while_writing_leaves_the_old_run_whole(tmp_path, step):
         "write_run(run, answers, [])\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run.csv")]
-    done = subprocess.run(command, capture_output=True, cwd=Path(writers.__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, cwd=Path(files.__file__).parents[1])
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert (tmp_path / "run.csv").read_bytes() == before
     write_run(tmp_path / "run.csv", without((IDS[11], 17)), IDS)  # what the kill left behind hinders nobody
@@ -294,20 +293,20 @@ def before(function):
     return stopped
 fsync = os.fsync
 for name in ("fsync", "chmod", "replace", "unlink", "open"): setattr(os, name, before(getattr(os, name)))
-try: write_together({place / "run.csv": b"new", place / "run.manifest.json": b"of new"})
+try: write_together({place / "run.csv": b"new", place / "run.csv.manifest.json": b"of new"})
 except MedvqaError as error: print(error)
 """
 
 
 @pytest.mark.parametrize("how", ["stop", "full"])
-def test_wherever_writing_ends_run_and_manifest_are_of_one_run(tmp_path, how):
-    run, manifest = tmp_path / "run.csv", tmp_path / "run.manifest.json"
+def test_wherever_writing_is_interrupted_run_and_manifest_belong_together(tmp_path, how):
+    run, manifest = tmp_path / "run.csv", tmp_path / "run.csv.manifest.json"
     seen = set()
     for left in range(12):
         run.write_bytes(b"old")
         manifest.write_bytes(b"of old")
         command = [sys.executable, "-c", STOPPED, str(tmp_path), how, str(left)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(writers.__file__).parents[2])
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(files.__file__).parents[1])
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         beside = manifest.read_bytes() if manifest.exists() else None
         assert beside in (b"of " + run.read_bytes(), None)
@@ -318,21 +317,21 @@ def test_wherever_writing_ends_run_and_manifest_are_of_one_run(tmp_path, how):
     assert ((-signal.SIGKILL if how == "stop" else 0), b"old") in seen
 
 
-def test_a_run_that_the_disk_holds_otherwise_leaves_the_old_one_and_its_manifest(tmp_path, monkeypatch):
-    for name in ("run.csv", "run.manifest.json"):
+def test_a_run_that_reads_back_differently_from_disk_leaves_the_old_run_and_manifest(tmp_path, monkeypatch):
+    for name in ("run.csv", "run.csv.manifest.json"):
         (tmp_path / name).write_text("old")
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"something else")
     with pytest.raises(MedvqaError, match="does not hold what was written to it"):
-        files.write_together({tmp_path / "run.csv": b"new", tmp_path / "run.manifest.json": b"new"})
-    assert [(tmp_path / name).read_text() for name in ("run.csv", "run.manifest.json")] == ["old", "old"]
+        files.write_together({tmp_path / "run.csv": b"new", tmp_path / "run.csv.manifest.json": b"new"})
+    assert [(tmp_path / name).read_text() for name in ("run.csv", "run.csv.manifest.json")] == ["old", "old"]
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):
+def test_a_run_that_does_not_read_back_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "run.csv"
     path.write_text("the old run")
-    monkeypatch.setitem(writers.RENDERERS, ".csv", lambda layout: writers.render_csv(layout)[:-20])
-    with pytest.raises(MedvqaError, match="would not read back"):
+    monkeypatch.setitem(WRITERS, "csv", lambda layout: csv_format.write(layout)[:-20])
+    with pytest.raises(MedvqaError, match="does not read back"):
         write_run(path, answers(), IDS)
     assert path.read_text() == "the old run"
 
@@ -363,9 +362,9 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("content", BAD_CSV, ids=list(BAD_CSV.values()))
-def test_a_csv_that_is_no_run_is_refused_with_its_row(content):
+def test_an_invalid_csv_is_refused_with_its_row(content):
     with pytest.raises(DataError) as refusal:
-        parse_run(content, "run", ".csv")
+        answers_in(content, ".csv")
     assert BAD_CSV[content] in str(refusal.value)
 
 
@@ -391,24 +390,24 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("content", BAD_JSON, ids=list(BAD_JSON.values()))
-def test_a_json_that_is_no_run_is_refused_with_its_place(content):
+def test_an_invalid_json_is_refused_with_its_location(content):
     with pytest.raises(DataError) as refusal:
-        parse_run(content.encode(), "run", ".json")
+        answers_in(content.encode(), ".json")
     assert BAD_JSON[content] in str(refusal.value)
 
 
 def test_all_faults_of_a_file_come_at_once():
     with pytest.raises(DataError) as refusal:
-        parse_run((HEADER + "a,x,y,z\n" * 30).encode(), "run", ".csv")
+        answers_in((HEADER + "a,x,y,z\n" * 30).encode(), ".csv")
     assert len(refusal.value.problems) == 21
     assert refusal.value.problems[-1] == "… and 10 more"
 
 
 def test_a_byte_order_mark_an_alias_and_a_bare_string_are_read():
     run = "ImageID,QuestionID,Question,Answer\na,9,How many instruments are in the image?,1\n\n"
-    assert parse_run(run.encode("utf-8-sig"), "run", ".csv") == {("a", 9): ("1",)}
+    assert answers_in(run.encode("utf-8-sig"), ".csv") == {("a", 9): ("1",)}
     joined = image_with('"Answer": "Pink; Red"')
-    assert parse_run(joined.encode(), "run", ".json") == {("a", 4): ("Pink; Red",)}
+    assert answers_in(joined.encode(), ".json") == {("a", 4): ("Pink; Red",)}
 
 
 def packed(path, members, **options):
@@ -440,14 +439,14 @@ BAD_ZIPS = {
 
 
 @pytest.mark.parametrize("message", BAD_ZIPS)
-def test_an_archive_that_is_no_run_is_refused_by_name(tmp_path, message):
+def test_an_invalid_archive_is_refused_with_the_reason(tmp_path, message):
     with pytest.raises(DataError) as refusal:
         read_run(packed(tmp_path / "run.zip", BAD_ZIPS[message]))
     assert message in str(refusal.value)
 
 
 def test_a_bomb_is_refused_whatever_its_header_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "LARGEST", 10_000)
+    monkeypatch.setattr(zip_format, "LARGEST", 10_000)
     bomb = packed(tmp_path / "run.zip", {"task1/run.json": "[" * 1_000_000})
     with pytest.raises(DataError, match="too large for a run"):
         read_run(bomb)
@@ -458,27 +457,25 @@ def test_a_bomb_is_refused_whatever_its_header_says(tmp_path, monkeypatch):
 
 
 @given(st.binary(max_size=300))
-def test_whatever_the_bytes_a_file_is_read_or_refused(content):
+def test_any_bytes_are_read_or_refused(content):
     for suffix in (".csv", ".json", ".zip"):
         for prefix in (b"", HEADER.encode(), b"PK\x03\x04"):
             with suppress(DataError):
-                parse_run(prefix + content, "run", suffix)
+                answers_in(prefix + content, suffix)
 
 
-def test_a_sound_archive_and_its_run_read_alike(tmp_path):
+def test_a_run_in_an_archive_reads_as_the_run(tmp_path):
     write_run(tmp_path / "run.zip", answers(), IDS)
     assert read_run(tmp_path / "run.zip") == answers()
 
 
 def test_a_teams_zip_is_named_as_the_organisers_ask():
     assert team_zip("wsq4747") == "wsq4747_clef2023_medvqa.zip"
-    assert is_team_zip(Path("out/wsq4747_clef2023_medvqa.zip"))
-    assert not is_team_zip(Path("run.zip"))
     with pytest.raises(UsageError, match="letters, digits"):
         team_zip("../team")
 
 
-def test_the_manifest_tells_the_run_from_any_other_and_no_path_of_the_machine(tmp_path):
+def test_the_manifest_has_the_hash_of_the_run_and_no_path_of_the_machine(tmp_path):
     run, inside = tmp_path / "run.csv", tmp_path / "work" / "split.json"
     write_run(run, answers(), IDS)
     inside.parent.mkdir()
@@ -500,7 +497,7 @@ def test_the_manifest_tells_the_run_from_any_other_and_no_path_of_the_machine(tm
         )
 
     before = manifest()
-    assert manifest_path(run) == tmp_path / "run.manifest.json"
+    assert manifest_path(run) == tmp_path / "run.csv.manifest.json"
     assert list(before["inputs"]) == ["work/split.json"]
     assert before["findings"][0]["check"] == "missing-answer"
     assert str(tmp_path) not in json.dumps(before)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
+from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.synthetic import Scene, render_scene, sample_scene, write_synthetic_dataset
 from imageclef_vqa.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS
@@ -91,7 +91,7 @@ def test_a_polyp_is_drawn_in_the_cells_that_the_answer_names(batch: str) -> None
     assert checked > 20
 
 
-def test_a_bigger_size_answer_means_a_bigger_polyp_in_the_picture() -> None:
+def test_a_larger_size_in_the_answer_means_a_larger_polyp_in_the_image() -> None:
     areas = defaultdict(list)
     for scene in scenes(90, POLYPS):
         if len(scene.polyps) == 1 and scene.polyps[0].kind == "is" and scene.polyps[0].colours == ("Pink",):
@@ -175,7 +175,7 @@ def test_a_frame_keeps_the_examination(seed: int) -> None:
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.5
 
 
-def test_a_scene_renders_to_the_same_pixels_at_the_size_that_was_asked_for() -> None:
+def test_a_scene_renders_to_the_same_pixels_at_the_requested_size() -> None:
     for scene in scenes(4):
         for size in (64, 256):
             picture = render_scene(scene, size)
@@ -220,7 +220,7 @@ def test_the_layout_is_the_official_one(written: Path) -> None:
     assert {path.name for path in (written / "test").iterdir()} == {"gt.json", "images", "test_image_ids.txt"}
 
 
-def test_every_image_has_all_questions_once_and_opens(written: Path) -> None:
+def test_every_image_opens_and_answers_every_question_once(written: Path) -> None:
     for fold in ("development", "test"):
         for entry in records(written / fold):
             rows = [row for row in entry["Labels"] if row["AnswerType"] != SEGMENTATION_TYPE]
@@ -296,7 +296,7 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(tmp_path:
     assert digests(tmp_path / "one") != digests(tmp_path / "other")
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
     with pytest.raises(MedvqaError, match="is not empty"):
         write_synthetic_dataset(tmp_path, images=4, test=2, seed=0)

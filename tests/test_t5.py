@@ -12,13 +12,13 @@ from small_models import GLM
 from imageclef_vqa.checkpoints import language as loading
 from imageclef_vqa.checkpoints.language import (
     load_language,
-    shrink_language,
 )
 from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
 from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.shrink import shrink_language
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.models.configs import T5Config
-from imageclef_vqa.models.language.t5 import _add
+from imageclef_vqa.models.language.t5_layers import add
 
 SIZES = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
 MODELS = {
@@ -66,9 +66,9 @@ def test_answers_and_gradients_are_paddlenlps(t5):
         ).logits
 
     found = []
-    for notify in (by_paddlenlp, lambda visual: t5.answer_logits(read(t5, visual), ANSWER)):
+    for logits_of in (by_paddlenlp, lambda visual: t5.answer_logits(read(t5, visual), ANSWER)):
         visual = paddle.to_tensor(VISUAL.numpy(), stop_gradient=False)
-        logits = notify(visual)
+        logits = logits_of(visual)
         (logits * paddle.arange(logits.size).reshape(logits.shape).cos()).sum().backward()
         found.append((logits.numpy(), visual.grad.numpy()))
     for mine, expected in zip(*found, strict=True):
@@ -79,9 +79,9 @@ def test_rows_share_what_their_pair_has_and_keep_what_each_has_said(t5):
     """Answers of pairs 2, 0, 0 and 1, in this order; then two of them, of pairs that are no neighbours."""
     _, memory = t5.step(read(t5), paddle.full([3], t5.start, dtype="int64"))
     _, memory = t5.step(memory.rows(paddle.to_tensor([2, 0, 0, 1])), paddle.to_tensor([33, 30, 31, 32]))
-    assert len(memory.read[0][0]) == 3, "one for each pair, not for each row"
+    assert len(memory.cross_kv[0][0]) == 3, "one for each pair, not for each row"
     logits, memory = t5.step(memory.rows(paddle.to_tensor([2, 2, 0])), paddle.to_tensor([40, 41, 42]))
-    assert len(memory.read[0][0]) == 2, "pairs without a row are let go"
+    assert len(memory.cross_kv[0][0]) == 2, "pairs without a row are forgotten"
     said = paddle.to_tensor([[31, 40, 50], [31, 41, 50], [33, 42, 50]])
     whole = t5.answer_logits(read(t5).rows(paddle.to_tensor([0, 0, 2])), said)
     np.testing.assert_allclose(logits, whole[:, 2], atol=1e-4)
@@ -120,6 +120,6 @@ def test_a_head_of_stored_weights_gives_the_logits_of_its_words_alone(sizes, bit
 
 def test_what_fp16_cannot_hold_stops_at_the_largest_number_that_it_can():
     more = paddle.to_tensor(np.array([np.inf, -np.inf, 2.0], "float16"))
-    total = _add(paddle.ones([3]), more)
+    total = add(paddle.ones([3]), more)
     assert total.dtype == paddle.float32
     assert total.tolist() == [65505.0, -65503.0, 3.0]

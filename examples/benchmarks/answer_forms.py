@@ -23,10 +23,10 @@ from imageclef_vqa import devices
 
 devices.prepare("cpu", seed=0)
 
-from imageclef_vqa.data import Dataset, load_pixels, read_dataset  # noqa: E402  (after the environment is set)
+from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split  # noqa: E402  (after the environment is set)
 from imageclef_vqa.evaluation import score_answers  # noqa: E402
 from imageclef_vqa.inference import answerer as answering  # noqa: E402
-from imageclef_vqa.inference.predict import IMAGES_AT_ONCE  # noqa: E402
+from imageclef_vqa.inference.answering import IMAGES_AT_ONCE  # noqa: E402
 from imageclef_vqa.inference.ranked import Answers, Ranked, best  # noqa: E402
 from imageclef_vqa.inference.runs import read_ensemble  # noqa: E402
 from imageclef_vqa.workspace import Workspace  # noqa: E402
@@ -75,8 +75,9 @@ def ways(answerer: answering.Answerer, dataset: Dataset, workspace: Workspace, s
 def main(root: Path) -> None:
     workspace = Workspace.at(root)
     ensemble = read_ensemble([workspace])
-    development, split = ensemble.development()
-    folds = {"validation": (development.subset(split.val(ensemble.runs[0].config.fold)), split.groups)}
+    development = read_dataset(workspace.development, cache=workspace.cache)
+    split = read_split(workspace.split_file, development)
+    folds = {"validation": (development.subset(split.val(ensemble.fold)), split.groups)}
     if (workspace.test / "gt.json").exists():
         folds["test"] = (read_dataset(workspace.test, cache=workspace.cache), None)
     answerer, size = answering.Answerer.of_run(workspace), ensemble.runs[0].preset.vision.image_size

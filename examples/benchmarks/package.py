@@ -15,8 +15,7 @@ from pathlib import Path
 from random import Random
 
 from imageclef_vqa.editions import QUESTIONS, learn_implications, learn_vocabulary
-from imageclef_vqa.submission import Run, check_run, in_order, write_run
-from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.submission import RunAnswers, check_run, images_of, in_order, write_run
 
 IMAGES, LABELLED, VALIDATION = 1938, 2000, 200
 
@@ -37,7 +36,7 @@ def main() -> None:
     labels, answers, validation = draw("dev", LABELLED), draw("test", IMAGES), draw("val", VALIDATION)
     image_ids = [f"test{number:020}" for number in range(IMAGES)]
     started = time.process_time()
-    run = Run(
+    run = RunAnswers(
         in_order(answers, image_ids),
         image_ids,
         learn_vocabulary((question_id, given) for (_, question_id), given in labels.items()),

@@ -54,7 +54,7 @@ def ours(preset: Preset, threads: int) -> Side:
 
     from imageclef_vqa.checkpoints.pretrained import load_pretrained
     from imageclef_vqa.inference.answerer import Answerer
-    from imageclef_vqa.inference.predict import IMAGES_AT_ONCE
+    from imageclef_vqa.inference.answering import IMAGES_AT_ONCE
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.language import Tokenizer
 

@@ -29,21 +29,11 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Ask a trained run about one image: the answer, its alternatives, and their probabilities."""
-    from imageclef_vqa import devices
     from imageclef_vqa.cli.console import note, print_json, print_table
-    from imageclef_vqa.data import read_pixels
-    from imageclef_vqa.editions import QUESTIONS, choose_question
-    from imageclef_vqa.workspace import Workspace
+    from imageclef_vqa.pipeline.ask import check_picture, load_model
 
-    questions = QUESTIONS if question is None else (choose_question(question),)
-    places = [Workspace.at(workspace, name) for name in run or ["main"]]
-    read_pixels(image, 1)  # a mistake is told before Paddle is loaded, which takes seconds
-    devices.prepare(device, seed=0)
-
-    from imageclef_vqa.inference.ask import ask_ensemble
-    from imageclef_vqa.inference.runs import read_ensemble
-
-    replies = ask_ensemble(read_ensemble(places), image, questions)
+    check_picture(image, question)
+    replies = load_model(workspace, run or ["main"], device=device).replies(image, question)
     if as_json:
         print_json(_as_json(image, replies))
         return

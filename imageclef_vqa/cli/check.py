@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.workspace import Workspace
-
-if TYPE_CHECKING:
-    from imageclef_vqa.editions import Edition
-    from imageclef_vqa.pipeline.reference import Known
-    from imageclef_vqa.submission import Finding
-    from imageclef_vqa.submission.reading import Reading
 
 
 def check(
@@ -32,85 +25,41 @@ def check(
             show_default="that of data/development",
         ),
     ] = None,
-    edition_name: EditionOption = None,
+    edition: EditionOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
 ) -> None:
     """Check a run file for everything that would get it rejected or scored wrongly."""
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
-    from imageclef_vqa.editions import find_edition
-    from imageclef_vqa.pipeline.reference import known
-    from imageclef_vqa.submission import check_name, errors_in, examine, organisers_verdict, read_bytes
 
-    place = Workspace.at(workspace, run)
-    edition = find_edition(edition_name or place.edition)
-    content = read_bytes(file)
-    facts = known(place, edition, development, ids)
-    reading = examine(content, str(file), file.suffix.lower(), edition)
-    found = [*check_name(file, edition), *reading.findings(), *_of_answers(place, file, reading, facts, edition)]
-    findings = sorted(found, key=lambda each: each.severity)
-    images = list(dict.fromkeys(image_id for image_id, _ in reading.answers))
-    verdict = None
-    if edition.has_checker:
-        verdict = organisers_verdict(reading.content, facts.image_ids or images, findings, instead=reading.answers)
-    errors = errors_in(findings)
+    done = vqa.check(file, ids=ids, development=development, edition=edition, workspace=workspace, run=run)
     if as_json:
         print_json(
             {
                 "file": str(file),
-                "images": len(images),
-                "answers": len(reading.answers),
-                "errors": errors,
-                "labels": facts.learnt_from,
-                "ids": facts.listed_in,
-                "findings": [finding.model_dump() for finding in findings],
-                "organisers": None if verdict is None else verdict.model_dump(),
+                "images": done.images,
+                "answers": done.answers,
+                "errors": done.errors,
+                "labels": done.labels,
+                "ids": done.ids,
+                "findings": [finding.model_dump() for finding in done.findings],
+                "organisers": None if done.verdict is None else done.verdict.model_dump(),
             }
         )
     else:
-        print_findings(findings)
-        for line in _unchecked(facts):
-            typer.secho(line, dim=True)
-        if verdict is not None:
-            typer.echo(wrapped(str(verdict)))
-    if errors:
-        raise MedvqaError(f"{file}: {errors} error{'s' * (errors > 1)}", remedy="mend them and check again")
+        print_findings(done.findings)
+        if done.labels is None:
+            typer.secho(
+                "No labels here: answers were compared with those the edition is known for (--development).", dim=True
+            )
+        if done.ids is None:
+            typer.secho("No id list here: whether all images are answered was not checked (--ids).", dim=True)
+        if done.verdict is not None:
+            typer.echo(wrapped(str(done.verdict)))
+    if done.errors:
+        raise MedvqaError(f"{file}: {done.errors} error{'s' * (done.errors > 1)}", remedy="mend them and check again")
     if not as_json:
-        typer.echo(f"{file}: {len(reading.answers):,} answers to {len(images):,} images, no error.")
-
-
-def _of_answers(workspace: Workspace, file: Path, reading: Reading, facts: Known, edition: Edition) -> list[Finding]:
-    """What is found in the answers; nothing where the file holds none."""
-    from imageclef_vqa.editions import learn_vocabulary
-    from imageclef_vqa.pipeline.reference import predicted
-    from imageclef_vqa.submission import Run, as_lists, check_manifest, check_run, check_source
-
-    answers = as_lists(reading)
-    if not answers:
-        return []
-    given = Run(
-        answers,
-        list(dict.fromkeys(image_id for image_id, _ in answers)) if facts.image_ids is None else facts.image_ids,
-        facts.vocabulary,
-        edition.vocabulary(learn_vocabulary([])),
-        spellings=facts.spellings,
-        implications=facts.implications,
-        validation=facts.validation,
-        listed=facts.image_ids is not None,
-        faulty=frozenset(reading.faulty),
-    )
-    packaged = check_manifest(file, workspace.root)
-    altered = packaged if packaged is not None else check_source(answers, predicted(workspace, edition))
-    return [*check_run(given), *altered]
-
-
-def _unchecked(facts: Known) -> list[str]:
-    """What could not be checked for want of data."""
-    lines = []
-    if facts.learnt_from is None:
-        lines.append("No labels here: answers were held against those the competition is known for (--development).")
-    if facts.image_ids is None:
-        lines.append("No id list here: whether all images are there was not checked (--ids).")
-    return lines
+        typer.echo(f"{file}: {done.answers:,} answers to {done.images:,} images, no error.")

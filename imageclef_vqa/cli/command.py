@@ -32,7 +32,7 @@ PANELS: dict[str, dict[str, str]] = {
         "Devices": "device seed",
     },
     "score": {"Output": "report plots as_json as_csv as_markdown"},
-    "package": {"Output": "out team answer_form edition_name force as_json"},
+    "package": {"Output": "out team answer_form edition force as_json"},
     "plan": {
         "Model": "preset image_size language_bits freeze_vision",
         "Work": "stage images batch accumulate questions epochs precision recompute",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,10 @@ from imageclef_vqa.cli.options import (
     as_typed,
 )
 from imageclef_vqa.cli.recipe_options import with_recipe_options
+from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.training.finetune import Finetuned
 
 _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
 
@@ -56,52 +61,63 @@ def finetune(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
-    from imageclef_vqa.checkpoints.folder import choose_preset
-    from imageclef_vqa.cli.console import print_json, wrapped
-    from imageclef_vqa.devices import parse_devices, prepare
+    import imageclef_vqa as vqa
+    from imageclef_vqa.cli.console import print_json
+    from imageclef_vqa.devices import device_in_use, parse_devices
     from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.pipeline.finetune import choose_model
     from imageclef_vqa.training.launch import launch, launched
-    from imageclef_vqa.training.recipe import choose_recipe
-    from imageclef_vqa.workspace import Workspace
 
-    place = Workspace.at(workspace, run)
-    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=changes)
-    model = choose_preset(name, weights)
-    _ = model.folder  # complains before Paddle is imported, which takes seconds
     if devices is not None and not launched():
         numbers = parse_devices(devices, device)
         if not all(number.isdigit() for number in numbers):
             raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
+        choose_model(stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
-    on = prepare(device, seed=seed)
-
-    from imageclef_vqa.training.finetune import finetune as train_stage
-
-    def notify(message: str) -> None:
-        typer.echo(message, err=True)
-
-    done = train_stage(place, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+    done = vqa.finetune(
+        workspace,
+        stage=stage,
+        preset=preset,
+        weights=weights,
+        recipe=recipe,
+        overrides=changes,
+        fold=fold,
+        fresh=fresh,
+        device=device,
+        seed=seed,
+        run=run,
+        notify=functools.partial(typer.echo, err=True),
+    )
     if not done.first:
         return
     if as_json:
-        print_json(
-            {
-                "stage": stage,
-                "folder": str(done.folder),
-                "device": on,
-                "trained": done.trained,
-                "seconds": round(done.seconds, 1),
-                "processes": done.processes,
-                "resumed": done.resumed,
-                **{name: value for name, value in done.last.items() if name != "seconds"},
-            }
-        )
+        print_json(_as_json(stage, done, device_in_use()))
     else:
-        figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
-        losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        several = f"{done.processes} processes on {on}" if done.processes > 1 else on
-        took = "already trained, --fresh trains it anew"
-        if done.trained:
-            took = f"{done.last.get('epoch', 0)} epochs on {several} in {done.seconds:.0f} s"
-        typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
-        typer.echo(f"{place.shown(done.folder)}; next: `medvqa {'finetune --stage 2' if stage == 1 else 'predict'}`")
+        _print(stage, done, device_in_use(), Workspace.at(workspace, run))
+
+
+def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "folder": str(done.folder),
+        "device": device,
+        "trained": done.trained,
+        "seconds": round(done.seconds, 1),
+        "processes": done.processes,
+        "resumed": done.resumed,
+        **{name: value for name, value in done.last.items() if name != "seconds"},
+    }
+
+
+def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
+    from imageclef_vqa.cli.console import wrapped
+
+    figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    on = f"{done.processes} processes on {device}" if done.processes > 1 else device
+    took = "already trained; --fresh trains it again"
+    if done.trained:
+        took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
+    typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
+    following = "finetune --stage 2" if stage == 1 else "predict"
+    typer.echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.errors import shortened
+from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.predict import Predicted
 
 _SHOWN = 5
 
@@ -54,65 +59,63 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
+    import imageclef_vqa as vqa
     from imageclef_vqa.cli.console import note, print_json
-    from imageclef_vqa.devices import parse_devices, prepare
-    from imageclef_vqa.editions import QUESTIONS
-    from imageclef_vqa.errors import UsageError, shortened
-    from imageclef_vqa.inference.sharding import device_names
-    from imageclef_vqa.workspace import Workspace
 
-    places = [Workspace.at(workspace, name) for name in run or ["main"]]
-    if (images is None) != (out is None) or (ids and images is None) or (images and fold):
-        raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
-    several = [] if devices is None else parse_devices(devices, device)
-    on = prepare(device, seed=0)
-
-    from imageclef_vqa.inference.predict import PredictOptions, predict_images
-    from imageclef_vqa.inference.predict import predict as answer_folds
-
-    manner = PredictOptions(
+    done = vqa.predict(
+        workspace,
+        folds=fold or (),
+        images=images,
+        ids=ids,
+        out=out,
         decode=decode,
         optimise=optimise,
         augment=augment,
         consistent=consistent,
         on_bad_image=on_bad_image,
+        device=device,
+        devices=devices,
+        run=run or ["main"],
+        notify=note,
     )
-    manner.check(len(places))
-    names = device_names(on, several)
-    if images is not None and out is not None:
-        done = predict_images(places, images, ids, out, manner=manner, devices=names, notify=note)
-    else:
-        done = answer_folds(places, folds=fold or (), manner=manner, devices=names, notify=note)
     if as_json:
-        files = {name: str(path) for name, path in done.files.items()}
-        print_json(
-            {
-                "run": done.run,
-                "files": files,
-                "images": done.images,
-                "untrained": done.untrained,
-                "unreadable": done.unreadable,
-                "passed_over": done.passed_over,
-                "calibration": done.calibration.model_dump() if done.calibration else None,
-                "rules": [str(rule) for rule in done.rules],
-                "repaired": done.repaired,
-                "empty": done.empty,
-                "seconds": done.seconds,
-            }
-        )
+        print_json(_as_json(done))
         return
+    _print(done, Workspace.at(workspace), into_workspace=images is None)
+
+
+def _as_json(done: Predicted) -> dict[str, Any]:
+    return {
+        "run": done.run,
+        "files": {name: str(path) for name, path in done.files.items()},
+        "images": done.images,
+        "untrained": done.untrained,
+        "unreadable": done.unreadable,
+        "passed_over": done.passed_over,
+        "calibration": done.calibration.model_dump() if done.calibration else None,
+        "rules": [str(rule) for rule in done.rules],
+        "repaired": done.repaired,
+        "empty": done.empty,
+        "seconds": done.seconds,
+    }
+
+
+def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> None:
     for rule in done.rules:
         typer.echo(f"rule: {rule}")
     if done.rules:
         typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
-        typer.echo(f"{name}: {done.images[name]} images, all {len(QUESTIONS)} questions → {places[0].shown(path)}")
+        typer.echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
     if done.empty:
-        typer.echo(f"{done.empty} answers said nothing and stand as '(no answer)', which `medvqa package` refuses")
+        typer.echo(
+            f"{done.empty} answers said nothing and are written as '(no answer)', which `medvqa package` refuses"
+        )
     for fault in done.unreadable.values():
         typer.echo(f"answered by the training prior: {fault}")
     if done.passed_over:
-        typer.echo(f"not answered, for pictures are .jpg and .png: {', '.join(shortened(done.passed_over, _SHOWN))}")
+        names = ", ".join(shortened(done.passed_over, _SHOWN))
+        typer.echo(f"not answered, because pictures are .jpg or .png: {names}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
         typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")
@@ -120,4 +123,4 @@ def predict(
         before, after = done.calibration.error
         typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
     of_run = "" if done.run == "main" else f" --run {done.run}"
-    typer.echo(f"{done.seconds:.0f} s" + ("" if images else f"; next: `medvqa route{of_run}`"))
+    typer.echo(f"{done.seconds:.0f} s" + (f"; next: `medvqa route{of_run}`" if into_workspace else ""))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
-
-if TYPE_CHECKING:
-    from imageclef_vqa.workspace import Workspace
-
+from imageclef_vqa.workspace import Workspace
 
 Policy = Literal["evidence", "paper"]
 
@@ -55,25 +52,33 @@ def route(
     as_json: JsonOption = False,
 ) -> None:
     """Replace answers where an expert, or its blend with BLIP-2, is better."""
+    import imageclef_vqa as vqa
     from imageclef_vqa import routing
     from imageclef_vqa.cli.console import note, print_json, print_table
-    from imageclef_vqa.workspace import Workspace
+    from imageclef_vqa.pipeline.route import default_experts, parse_questions
 
     if train_only and apply_only:
         raise UsageError("--train-only and --apply-only exclude each other")
-    place = Workspace.at(workspace, run)
-    default = ",".join(map(str, routing.PAPER_QUESTIONS)) if policy == "paper" else "all"
-    asked = _ids(default if questions is None else questions)
-    names = list(expert or _default_experts(place, policy, weights))
-    for each in (place, *(routing.runs_of_other_folds(place) if folds else ())):
-        if routing.LINEAR in names:
-            routing.answer_linear(each, train=not apply_only, notify=note)
-        if routing.RESNET34 in names:
-            _answer_resnet34(each, asked, weights, shared, epochs, device, seed, not apply_only)
-    if train_only:
+    at = Workspace.at(workspace, run)
+    names = expert or default_experts(at, policy, weights)
+    done = vqa.route(
+        workspace,
+        policy=policy,
+        questions=None if questions is None else parse_questions(questions),
+        experts=names,
+        weights=weights,
+        shared=shared,
+        epochs=epochs,
+        folds=folds,
+        train="only" if train_only else "never" if apply_only else "if needed",
+        device=device,
+        run=run,
+        seed=seed,
+        notify=note,
+    )
+    if done is None:
         print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
         return
-    done = routing.route(place, policy=policy, questions=asked, experts=names, folds=folds, seed=seed)
     if as_json:
         print_json(routing.as_json(done))
         return
@@ -81,48 +86,5 @@ def route(
     for line in routing.summary_lines(done):
         typer.echo(line)
     for fold, path in done.files.items():
-        typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {place.shown(path)}")
+        typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {at.shown(path)}")
     typer.echo("next: `medvqa score`")
-
-
-def _default_experts(workspace: Workspace, policy: Policy, weights: Path | None) -> list[str]:
-    if policy == "paper":
-        return ["resnet34"]
-    there = weights is not None or (workspace.expert("resnet34") / "val.jsonl").exists()
-    return ["linear", "resnet34"] if there else ["linear"]
-
-
-def _answer_resnet34(
-    workspace: Workspace,
-    questions: list[int],
-    weights: Path | None,
-    shared: bool,
-    epochs: int | None,
-    device: str,
-    seed: int,
-    train: bool,
-) -> None:
-    """Train the ResNet34 experts of a run, or go on with them, and let them answer its images."""
-    from imageclef_vqa import devices
-    from imageclef_vqa.cli.console import note
-
-    devices.prepare(device, seed=seed)
-
-    from imageclef_vqa.experts.answering import answer_with_experts
-    from imageclef_vqa.experts.training import train_experts
-
-    if train:
-        train_experts(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=note)
-    answer_with_experts(workspace, notify=note)
-
-
-def _ids(text: str) -> list[int]:
-    from imageclef_vqa.editions import QUESTIONS
-
-    known = {str(question.id): question.id for question in QUESTIONS}
-    if text == "all":
-        return list(known.values())
-    ids = [part.strip() for part in text.split(",")]
-    if unknown := [part for part in ids if part not in known]:
-        raise UsageError(f"--questions {text}: {unknown[0]!r} is no question", remedy="ids from 0 to 17, or all")
-    return sorted({known[part] for part in ids})

@@ -52,47 +52,33 @@ def score(
     ] = False,
 ) -> None:
     """Compare answers with the gold answers, question by question, and write the report."""
-    from imageclef_vqa.pipeline.reporting import write_plots, write_report, write_scores
-    from imageclef_vqa.pipeline.scoring import compare_sources, score_file, score_run
+    import imageclef_vqa as vqa
+    from imageclef_vqa.pipeline.compare import compare as compare_sources
+    from imageclef_vqa.pipeline.report import write_plots
 
     given = files or []
     formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]
-    _check(given, gold, compare, report, formats)
-    place = Workspace.at(workspace, run)
-    results: Mapping[str, Result]
+    _check(given, compare, report, formats)
+    at = Workspace.at(workspace, run)
     if compare:
-        results = compared = compare_sources(place, given, gold)
-        write_plots(plots, place, [], compared)
-        _print(results, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
+        compared = compare_sources(given, gold=gold, workspace=workspace, run=run)
+        if plots is not None:
+            write_plots(plots, at, compared=compared)
+        _print(compared, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
-    if given:
-        fold, published = score_file(place, Path(given[0]), gold)
-        folds = [fold] if fold is not None else []
-        if fold is None and (report or plots):
-            raise UsageError(f"{given[0]}: published figures, without the answers that a report or plots would show")
-        answer = published if fold is None else fold.score
-        results = {given[0]: answer} if answer is not None else {}
-        if report is not None:
-            write_report(report, place, Path(given[0]).name, folds)  # folders may name a person
-    else:
-        folds = score_run(place)
-        results = {each.name: each.score for each in folds}
-        write_scores(place, folds)
-        write_report(report or place.report, place, run, folds)
-    write_plots(plots, place, folds)
-    _print(results, formats, flat=bool(given))
-    if not given and not formats:
-        shown = place.shown(report or place.report)
-        typer.echo(f"{shown} shows this with every mistake. Next: medvqa package --out run.csv")
+    file = given[0] if given else None
+    done = vqa.score(file, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
+    results = {file: next(iter(done.results.values()))} if file is not None else done.results
+    _print(results, formats, flat=file is not None)
+    if file is None and not formats:
+        typer.echo(f"{at.shown(report or at.report)} shows this with every mistake. Next: medvqa package --out run.csv")
 
 
-def _check(files: list[str], gold: Path | None, compare: bool, report: Path | None, formats: list[str]) -> None:
+def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:
     if len(formats) > 1:
         raise UsageError(f"--{' and --'.join(formats)}: one format at a time")
     if len(files) > 1 and not compare:
         raise UsageError(f"{len(files)} files: --compare sets them side by side")
-    if gold is not None and not files:
-        raise UsageError("--gold goes with a FILE to score: medvqa score run.csv --gold gt.json")
     if compare and report is not None:
         raise UsageError("--report is for one set of answers; --compare prints, and --plots draws")
 

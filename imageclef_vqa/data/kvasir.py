@@ -1,7 +1,7 @@
-"""Kvasir-VQA (Gautam et al. 2024) as a data set of this task: its CSV and images become `gt.json` and `images/`.
+"""Import of Kvasir-VQA (Gautam et al. 2024): its CSV and images become a `gt.json` and `images/`.
 
 The CSV has one row per image and question: `source,question,answer,img_id`. Questions and answers are those of 2023 in
-later spelling, which `editions` translates back.
+the spelling of later editions; they are translated back.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
-from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set
+from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError, MedvqaError, shortened
 from imageclef_vqa.files import folder_beside, write_json
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
-_REMEDY = "a CSV of source,question,answer,img_id and a folder of <img_id>.jpg, as Kvasir-VQA has them"
+_REMEDY = "give a CSV with source,question,answer,img_id and a folder with <img_id>.jpg, as in Kvasir-VQA"
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Answers by image and question in the spelling of 2023, each image's file, and what was odd in the CSV."""
+    """Answers by image and question in the spelling of 2023, the file of each image, and oddities of the CSV."""
 
     answers: dict[str, dict[int, tuple[str, ...]]]
     images: dict[str, Path]
@@ -38,10 +37,10 @@ class Imported:
 
 
 def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Imported:
-    """Read `table`, a CSV in the layout of Kvasir-VQA, whose images lie in `images`.
+    """Read `table`, a CSV in the layout of Kvasir-VQA, whose images are in `images`.
 
     Raises:
-        DataError: everything that makes it no such table, each with its row; images that are not there.
+        DataError: all problems of the table, each with its row, and missing images.
     """
     imported = Imported({}, {}, Oddities())
     problems: list[str] = []
@@ -52,7 +51,7 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
             try:
                 check.validate_python(image_id)
             except ValidationError:
-                problems.append(f"{where}: img_id is {image_id[:80]!r}; an id is a file name, and no path")
+                problems.append(f"{where}: img_id is {image_id[:80]!r}; an id is a file name, not a path")
                 continue
             path = image_file(images, image_id)
             if path is None:
@@ -61,7 +60,9 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
             imported.images[image_id], imported.answers[image_id] = path, {}
         question = edition.find(row["question"])
         if question is None:
-            imported.oddities.add(f"question that 2023 does not ask, left out: {row['question'][:80]!r}", image_id)
+            imported.oddities.add(
+                f"question that is not in the edition of 2023, ignored: {row['question'][:80]!r}", image_id
+            )
             continue
         _add(imported, image_id, question, row["answer"], edition)
     if not problems and not any(imported.answers.values()):
@@ -72,26 +73,32 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
 
 
 def write_dataset(imported: Imported, folder: Path) -> None:
-    """Make `folder` a data set in the organisers' layout, whole or not at all; images are linked where they can be.
+    """Write a data set in the organisers' layout to `folder`, completely or not at all.
+
+    Images are hard links where the file system allows it, and copies elsewhere.
 
     Raises:
-        MedvqaError: `folder` is there already, or cannot be written.
+        MedvqaError: `folder` exists and is not empty, or cannot be written.
     """
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise MedvqaError(f"{folder} is there already", remedy="name a new folder: --out FOLDER")
+        raise MedvqaError(f"{folder} already exists", remedy="choose a new folder: --out FOLDER")
     try:
         with folder_beside(folder) as part:
             (part / "images").mkdir()
-            for image_id, source in track(imported.images.items(), "taking images", len(imported.images)):
-                _take(source, part / "images" / f"{image_id}{source.suffix}")
-            write_json(part / "gt.json", [_record(*each) for each in imported.answers.items()], indent=None)
+            for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
+                _link(source, part / "images" / f"{image_id}{source.suffix}")
+            records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
+            write_json(part / "gt.json", records, indent=None)
             part.chmod(0o755)
             os.replace(part, folder)
     except OSError as error:
-        raise MedvqaError(f"cannot write {folder}: {error.strerror or error}", remedy="name another: --out") from error
+        raise MedvqaError(
+            f"cannot write {folder}: {error.strerror or error}", remedy="choose another: --out FOLDER"
+        ) from error
 
 
 def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row with a text that locates it; unusable rows are added to `problems`."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -111,29 +118,17 @@ def _add(imported: Imported, image_id: str, question: Question, text: str, editi
     given = edition.read(question.id, (part.strip() for part in text.split(";") if part.strip()))
     answers = imported.answers[image_id]
     if not given:
-        imported.oddities.add(f"empty answer to question {question.id}, left out", image_id)
+        imported.oddities.add(f"empty answer to question {question.id}, ignored", image_id)
     elif question.id in answers:
         same = as_set(answers[question.id]) == as_set(given)
-        kind = "repeated row" if same else f"second, other answer to question {question.id}, left out"
+        kind = "repeated row" if same else f"second, different answer to question {question.id}, ignored"
         imported.oddities.add(kind, image_id)
     else:
         answers[question.id] = given
 
 
-def _take(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     try:
         os.link(source.resolve(), target)
-    except OSError:  # another disk, or a file system without links
+    except OSError:  # another disk, or a file system without hard links
         shutil.copyfile(source, target)
-
-
-def _record(image_id: str, answers: dict[int, tuple[str, ...]]) -> dict[str, Any]:
-    rows = [
-        {
-            "Question": QUESTIONS[question_id].text,
-            "AnswerType": QUESTIONS[question_id].answer_type,
-            "Answer": list(answers[question_id]),
-        }
-        for question_id in sorted(answers)
-    ]
-    return {"ImageID": image_id, "Labels": rows}

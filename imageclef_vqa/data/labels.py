@@ -1,4 +1,4 @@
-"""Reading `gt.json`: every problem told in one line with its record, everything merely odd counted."""
+"""Reading `gt.json`: each problem is one line that names its record; harmless oddities are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
 from imageclef_vqa.errors import DataError
 
-_REMEDY = "take the organisers' file as it is, or mend these records"
+_REMEDY = "use the organisers' file unchanged, or correct these records"
 _RECORD = TypeAdapter(GtRecord)
 _ANSWER_TYPES = {question.answer_type for question in QUESTIONS}
 _SHOWN_CHARACTERS = 40
@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass
 class Oddities:
-    """What can be used all the same: counted by kind, with the first image that has it."""
+    """Harmless oddities: how many of each kind, and the first image with it."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
@@ -38,42 +38,51 @@ class Oddities:
 
 @dataclass(frozen=True)
 class Labels:
-    """Answers by image, in the file's order, with all that was wrong or odd about them."""
+    """Labels in the order of their file.
+
+    Attributes:
+        answers: image id → question id → answers, without empty ones.
+        problems: what makes the file unusable, one line each.
+        oddities: what does not.
+        records: image id → number of its record in the file, from 1.
+    """
 
     answers: dict[str, dict[int, tuple[str, ...]]]
     problems: list[str]
     oddities: Oddities
-    records: dict[str, int]  # image id → place of its record, counted from 1
+    records: dict[str, int]
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file from outside.
+    """The content of a JSON file in any encoding of Unicode.
 
     Raises:
         DataError: there is no such file, or it is not JSON.
     """
     try:
         content = path.read_bytes()
-        return from_json(content.decode(json.detect_encoding(content)))  # Windows may have written UTF-16
+        return from_json(content.decode(json.detect_encoding(content)))  # Windows programs may write UTF-16
     except FileNotFoundError as error:
         raise DataError([f"{path}: there is no such file"], remedy="unpack the organisers' files there") from error
     except OSError as error:
         raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
-    except ValueError as error:  # syntax, encoding, numbers without end, lists without end in each other
-        raise DataError([f"{path}: not JSON: {error}"], remedy="the file may be incomplete: fetch it again") from error
+    except ValueError as error:  # syntax, encoding, huge numbers, deep nesting
+        raise DataError(
+            [f"{path}: not JSON: {error}"], remedy="the file may be incomplete: download it again"
+        ) from error
 
 
 def read_labels(path: Path) -> Labels:
-    """The labels in `path`.
+    """The labels in `path`. Problems within records are returned, so that they can be reported with those of images.
 
     Raises:
-        DataError: it is no list of records; faults within records are returned, to be told with those of the images.
+        DataError: the file is not a list of records.
     """
     content = read_json(path)
     if not isinstance(content, list):
-        raise DataError([f"{path}: {_shown(content)} at the top, where a list of images belongs"], remedy=_REMEDY)
+        raise DataError([f"{path}: {_shown(content)} at the top, but a list of images is expected"], remedy=_REMEDY)
     if not content:
-        raise DataError([f"{path}: the list is empty: no image to learn from"], remedy=_REMEDY)
+        raise DataError([f"{path}: the list of images is empty"], remedy=_REMEDY)
     labels = Labels({}, [], Oddities(), {})
     for number, raw in enumerate(content, start=1):
         image_id = raw.get("ImageID") if isinstance(raw, dict) else None
@@ -82,10 +91,10 @@ def read_labels(path: Path) -> Labels:
         try:
             record = _RECORD.validate_python(kept)
         except ValidationError as error:
-            labels.problems.extend(_complaints(where, kept, error))
+            labels.problems.extend(_problems(where, kept, error))
             if any(fault["loc"][:1] in {(), ("ImageID",)} for fault in error.errors()):
                 continue
-            record = {"ImageID": kept["ImageID"], "Labels": []}  # its image is looked at all the same
+            record = {"ImageID": kept["ImageID"], "Labels": []}  # its image is checked nevertheless
         image_id = record["ImageID"]
         if image_id in labels.records:
             labels.problems.append(f"{where}: the same image is already record {labels.records[image_id]}")
@@ -98,17 +107,18 @@ def read_labels(path: Path) -> Labels:
 
 
 def _without_segmentation(raw: Any, oddities: Oddities) -> Any:
-    """The record without its rows for the segmentation task, whose answer is a bare string."""
+    """The record without the rows of the segmentation task, whose answers are strings and not lists."""
     if not isinstance(raw, dict) or not isinstance(raw.get("Labels"), list):
         return raw
     rows = [row for row in raw["Labels"] if not (isinstance(row, dict) and row.get("AnswerType") == SEGMENTATION_TYPE)]
     for _ in range(len(raw["Labels"]) - len(rows)):
-        oddities.add("segmentation row, left out", str(raw.get("ImageID")))
+        oddities.add("segmentation row, ignored", str(raw.get("ImageID")))
     return {**raw, "Labels": rows}
 
 
 def _answers(where: str, record: GtRecord, labels: Labels) -> dict[int, tuple[str, ...]]:
-    image_id, answers = record["ImageID"], dict[int, tuple[str, ...]]()  # those that are empty as (), for a while
+    """The answers of a record by question id, without empty ones; problems and oddities are added to `labels`."""
+    image_id, answers = record["ImageID"], dict[int, tuple[str, ...]]()
     for label in record["Labels"]:
         text, answer_type, answer = label["Question"], label["AnswerType"], label["Answer"]
         question = find_question(text)
@@ -118,19 +128,19 @@ def _answers(where: str, record: GtRecord, labels: Labels) -> dict[int, tuple[st
         if answer_type not in _ANSWER_TYPES:
             labels.oddities.add(f"unknown answer type {answer_type[:80]!r}", image_id)
         if question.id in answers:
-            labels.problems.append(f"{where}, question {question.id}: answered twice; an image answers each once")
+            labels.problems.append(f"{where}, question {question.id}: answered twice")
             continue
         given = answers[question.id] = tuple(filter(str.strip, answer))
         if not given or len(given) < len(answer):
-            labels.oddities.add(f"empty answer to question {question.id}, left out", image_id)
-    if len(answers) < len(QUESTIONS):
-        for question in QUESTIONS:
-            if question.id not in answers:
-                labels.oddities.add(f"missing question {question.id} ({question.text})", image_id)
-    return answers if all(answers.values()) else {key: given for key, given in answers.items() if given}
+            labels.oddities.add(f"empty answer to question {question.id}, ignored", image_id)
+    for question in QUESTIONS:
+        if question.id not in answers:
+            labels.oddities.add(f"missing question {question.id} ({question.text})", image_id)
+    return {question_id: given for question_id, given in answers.items() if given}
 
 
-def _complaints(where: str, raw: Any, error: ValidationError) -> Iterator[str]:
+def _problems(where: str, raw: Any, error: ValidationError) -> Iterator[str]:
+    """One line for each fault of a record."""
     for fault in error.errors(include_url=False, include_context=False):
         location: Sequence[int | str] = fault["loc"]
         at, value = where, _shown(fault["input"])
@@ -144,23 +154,25 @@ def _complaints(where: str, raw: Any, error: ValidationError) -> Iterator[str]:
         elif name == "Answer":
             yield f"{at}: answer is {value}; answers are lists of strings"
         elif name == "ImageID":
-            yield f"{at}: ImageID is {value}; an id is a file name without its extension, and no path"
+            yield f"{at}: ImageID is {value}; an id is a file name without its extension, not a path"
         elif name == "Labels" and len(location) == 1:
             yield f"{at}: Labels is {value}; it is a list of questions with answers"
         elif name in {"Question", "AnswerType"}:
             yield f"{at}: {name} is {value}; it is a string"
         else:
-            yield f"{at}: {value}, where an object with fields belongs"
+            yield f"{at}: {value}, but an object is expected"
 
 
 def _question(row: Any, number: int) -> str:
+    """The question of a row; if it is unknown, the number of the row."""
     text = row.get("Question") if isinstance(row, dict) else None
     question = find_question(text) if isinstance(text, str) else None
     return f"question {question.id}" if question else f"row {number + 1}"
 
 
 def _shown(value: Any) -> str:
-    kinds = {bool: "a truth value", int: "a number", float: "a number", str: "a string", list: "a list"}
+    """A JSON value with its type."""
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
     kind = "null" if value is None else kinds.get(type(value), "an object")
     if isinstance(value, (list, dict)) or value is None:
         return kind

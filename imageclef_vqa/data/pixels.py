@@ -1,4 +1,4 @@
-"""Decoded pixels: a file is opened once, not once per epoch."""
+"""Decoded pixels of a data set: each file is decoded once, not once per epoch."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
 from imageclef_vqa.errors import DataError
 from imageclef_vqa.files import atomic_write
 
-_METHOD = "bicubic square RGB, 1"  # part of the key: another way to decode is another cache
+_METHOD = "bicubic square RGB, 1"  # part of the cache key: change it if decoding changes
 
 
 def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
     """Pixels [i, size, size, 3], uint8 RGB, of all images, in the order of `dataset.examples`.
 
-    Images are resized to a square without cropping (BLIP-2, bicubic). With a `cache` the array is memory-mapped
-    read-only from a file there; a file that does not fit these images is made anew.
+    Images are resized to a square without cropping (BLIP-2, bicubic). With a `cache`, the array is memory-mapped
+    read-only from a file there; a damaged file is replaced.
 
     Raises:
-        DataError: an image cannot be decoded, or is not the one that was read before.
+        DataError: an image cannot be decoded, or has changed since the data set was read.
     """
     shape = (len(dataset), size, size, 3)
     if cache is None:
@@ -44,10 +44,10 @@ def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
 
 
 def read_pixels(path: Path, size: int) -> np.ndarray:
-    """Pixels [size, size, 3], uint8 RGB, of one picture, whatever its name; nothing is kept.
+    """Pixels [size, size, 3], uint8 RGB, of one image file with any name, without a cache.
 
     Raises:
-        DataError: it cannot be read, or is no picture.
+        DataError: it cannot be read, or is no image.
     """
     try:
         with warnings.catch_warnings():
@@ -60,6 +60,7 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The cached pixels; None if there are none, or they have another shape."""
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -76,7 +77,7 @@ def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:
         else:
             yield image
     if problems:
-        raise DataError(problems, remedy="`medvqa split` reads the data set anew and tells what is wrong with it")
+        raise DataError(problems, remedy="`medvqa split` checks the data set again and lists its problems")
 
 
 def _decode(example: Example, size: int) -> np.ndarray | ImageError:

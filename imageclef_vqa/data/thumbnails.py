@@ -1,4 +1,4 @@
-"""Small copies of images for a page that people show each other: pixels alone, and a bound on all of them together."""
+"""Small copies of images for a report that people share: without metadata, and with a limit on their total size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 
 from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
 
-# Longer side in pixels, and bytes that such a picture takes on average. None is large enough to read burnt-in text.
+# Longer side in pixels, and average bytes per thumbnail. All are too small to read burnt-in text.
 _SIZES = ((144, 4000), (112, 2700), (88, 1900))
 _QUALITY = 68
 
 
 def make_thumbnails(images: Mapping[str, Path], budget: int) -> dict[str, bytes]:
-    """A JPEG for each of `images` (image id → file), smaller where there are many, `budget` bytes in all at most.
+    """Image id → JPEG, for `images` (image id → file), with at most `budget` bytes in all; more images are smaller.
 
-    Nothing but pixels is copied: no EXIF, comment, profile or embedded preview. Images that cannot be read, and the
-    last ones beyond the budget, are left out.
+    Only pixels are copied: no EXIF, comment, profile or embedded preview. Unreadable images are left out, and so are
+    the last ones if the budget is used up.
     """
     side = next((side for side, size in _SIZES if size * len(images) <= budget), _SIZES[-1][0])
     thumbnails: dict[str, bytes] = {}
@@ -39,7 +39,7 @@ def _thumbnail(path: Path, side: int) -> bytes | None:
     except (OSError, ImageError):
         return None
     small.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
-    # Pillow writes a JPEG's own comment into its copy: only a new image forgets everything but its pixels.
+    # Pillow copies the comment of a JPEG: only a new image has nothing but pixels.
     bare = Image.frombytes("RGB", small.size, small.tobytes())
     with BytesIO() as file:
         bare.save(file, "JPEG", quality=_QUALITY, optimize=True)

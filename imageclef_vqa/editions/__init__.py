@@ -12,7 +12,14 @@ from imageclef_vqa.editions.questions import (
     SEGMENTATION_TYPE,
     Question,
 )
-from imageclef_vqa.editions.records import Candidate, GtRecord, Label, Prediction, SubmittedAnswer, candidates_of
+from imageclef_vqa.editions.records import (
+    Candidate,
+    GtRecord,
+    Label,
+    Prediction,
+    candidates_of,
+    gt_record,
+)
 from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
 
 __all__ = [
@@ -31,7 +38,6 @@ __all__ = [
     "Prediction",
     "Question",
     "QuestionVocabulary",
-    "SubmittedAnswer",
     "Vocabulary",
     "as_set",
     "candidates_of",
@@ -39,6 +45,7 @@ __all__ = [
     "contradictions",
     "find_edition",
     "find_question",
+    "gt_record",
     "join_answers",
     "learn_implications",
     "learn_vocabulary",

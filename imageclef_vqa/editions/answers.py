@@ -1,7 +1,6 @@
-"""Answers are sets: comparing them, and writing a set in one canonical form.
+"""Answers are sets of exact strings: comparing them, and writing a set as one string.
 
-The competition compares an answer as a set of exact strings (`facts`: exact match as sets, inferred); this module is
-the only place that knows how.
+The organisers do not say how they compare answers; exact match of sets is inferred from the published scores.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ SEPARATOR = "; "
 
 
 def as_set(answers: Iterable[str]) -> frozenset[str]:
-    """The members of an answer, surrounding white space apart."""
+    """The members of an answer without surrounding white space."""
     return frozenset(answer.strip() for answer in answers)
 
 
 def same_answer(given: Iterable[str], gold: Iterable[str]) -> bool:
-    """Whether two answers are one set of exact strings: order and repeats do not count, case does."""
+    """Whether two answers are the same set: case counts, but order and repetitions do not."""
     return as_set(given) == as_set(gold)
 
 
 def join_answers(answers: Iterable[str]) -> str:
-    """One cell of text for a list of answers: `Pink; Red`, or a JSON list where that could not be read back.
+    """A list of answers as one string: `Pink; Red`, or a JSON list if that would be ambiguous.
 
-    `split_answers` is its inverse for every list of strings.
+    `split_answers` is the inverse for every list of strings.
     """
     answers = list(answers)
     text = SEPARATOR.join(answers)
@@ -33,10 +32,10 @@ def join_answers(answers: Iterable[str]) -> str:
 
 
 def split_answers(text: str) -> list[str]:
-    """The answers in one cell of text, as `join_answers` writes them.
+    """The list of answers that `join_answers` wrote.
 
     Raises:
-        ValueError: the cell starts like a JSON list of strings but is none.
+        ValueError: the text starts like a JSON list, but is no list of strings.
     """
     if not text.startswith("["):
         return text.split(SEPARATOR)

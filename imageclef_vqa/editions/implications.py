@@ -1,12 +1,13 @@
-"""What one answer says of another: implications that the training labels hold to almost without exception.
+"""Implications between answers, learnt from the training labels.
 
-"No polyp" means that there is no polyp to measure; nobody wrote that down, but the labels show it. An implication is
-kept if it is near-certain *and* far beyond what the frequency of its conclusion explains, so that a question nearly
-always answered alike implies nothing by that.
+If the answer is "no polyp", there is no size of a polyp: no document says so, but the labels show it. An implication
+is kept if it nearly always holds *and* does so far more often than the frequency of its conclusion explains. A
+question that nearly always has the same answer therefore gives no implications.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
@@ -16,16 +17,16 @@ from imageclef_vqa.editions.answers import as_set
 Answers = tuple[str, ...]
 Image = Mapping[int, Sequence[str]]  # question id → answers
 
-LEAST_SEEN = 20  # images; fewer show no rule
-CERTAIN = 0.99
-_CHANCE = 0.01  # that any rule at all of those tried is a chance one (Bonferroni)
+MIN_IMAGES = 20  # that the premise and the conclusion apply to
+MIN_HELD = 0.99  # of these images
+_SIGNIFICANCE = 0.01  # that any of the tried implications holds by chance (Bonferroni)
 
 
 @dataclass(frozen=True)
 class Implication:
-    """Where the answer to `question` names `answer`, that to `then_question` is the set `then_answer`.
+    """If the answer to `question` has the member `answer`, the answer to `then_question` is the set `then_answer`.
 
-    Both are answered in `seen` training images that name `answer`, and it holds in `held` of them.
+    It applies to `seen` training images: those with the member that answer both questions. It holds in `held` of them.
     """
 
     question: int
@@ -36,11 +37,11 @@ class Implication:
     seen: int
 
     def applies(self, image: Image) -> bool:
-        """Whether the image names the answer, and answers the other question too."""
+        """Whether the image has the member and answers the other question."""
         return self.then_question in image and self.answer in as_set(image.get(self.question, ()))
 
     def contradicted_by(self, image: Image) -> bool:
-        """Whether the implication applies to the answers of one image and does not hold."""
+        """Whether the implication applies to the answers of an image, but does not hold."""
         return self.applies(image) and as_set(image[self.then_question]) != frozenset(self.then_answer)
 
     def __str__(self) -> str:
@@ -52,37 +53,35 @@ class Implication:
 
 
 def learn_implications(labels: Iterable[Image]) -> tuple[Implication, ...]:
-    """The implications that `labels`, the answers of each training image, hold to; the surest first.
+    """The implications that hold in `labels`, the answers of each training image; the most reliable first.
 
-    One is kept where at least `LEAST_SEEN` images show it, at least `CERTAIN` of them hold to it, and the binomial
-    probability that as many would by the conclusion's frequency alone, times the number of pairs tried, is below 1%.
+    An implication is kept if it applies to at least `MIN_IMAGES` images, holds in the share `MIN_HELD` of them, and is
+    significant: the binomial probability that it holds in so many images by the frequency of the conclusion, times the
+    number of implications tried, is below 1%.
     """
-    answered: dict[int, int] = {}  # question → bits of the images that answer it
-    named: dict[tuple[int, str], int] = {}
-    given: dict[tuple[int, frozenset[str]], int] = {}
+    answered: defaultdict[int, set[int]] = defaultdict(set)  # question → images
+    with_member: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+    with_set: defaultdict[tuple[int, frozenset[str]], set[int]] = defaultdict(set)
     for index, image in enumerate(labels):
-        bit = 1 << index
         for question, answers in image.items():
-            members = as_set(answers) - {""}
-            if not members:
-                continue
-            answered[question] = answered.get(question, 0) | bit
-            given[question, members] = given.get((question, members), 0) | bit
-            for member in members:
-                named[question, member] = named.get((question, member), 0) | bit
-    reasons = {key: bits for key, bits in named.items() if bits.bit_count() >= LEAST_SEEN}
-    conclusions = {key: bits for key, bits in given.items() if bits.bit_count() >= CERTAIN * LEAST_SEEN}
-    tried = sum(one[0] != other[0] for one in reasons for other in conclusions)
+            if members := as_set(answers) - {""}:
+                answered[question].add(index)
+                with_set[question, members].add(index)
+                for member in members:
+                    with_member[question, member].add(index)
+    premises = {key: images for key, images in with_member.items() if len(images) >= MIN_IMAGES}
+    conclusions = {key: images for key, images in with_set.items() if len(images) >= MIN_HELD * MIN_IMAGES}
+    tried = sum(one[0] != other[0] for one in premises for other in conclusions)
     found = []
-    for (question, answer), reason in reasons.items():
+    for (question, answer), premise in premises.items():
         for (then_question, members), conclusion in conclusions.items():
             if question == then_question:
                 continue
-            seen, held = (reason & answered[then_question]).bit_count(), (reason & conclusion).bit_count()
-            if seen < LEAST_SEEN or held < CERTAIN * seen:
+            seen, held = len(premise & answered[then_question]), len(premise & conclusion)
+            if seen < MIN_IMAGES or held < MIN_HELD * seen:
                 continue
-            share = conclusion.bit_count() / answered[then_question].bit_count()
-            if _at_least(held, seen, share) * tried < _CHANCE:
+            share = len(conclusion) / len(answered[then_question])
+            if _at_least(held, seen, share) * tried < _SIGNIFICANCE:
                 found.append(Implication(question, answer, then_question, tuple(sorted(members)), held, seen))
     return tuple(sorted(found, key=lambda rule: (-rule.held / rule.seen, -rule.seen, str(rule))))
 
@@ -93,5 +92,5 @@ def contradictions(image: Image, implications: Iterable[Implication]) -> list[Im
 
 
 def _at_least(held: int, seen: int, share: float) -> float:
-    """The probability that at least `held` of `seen` draws show what a `share` of all does."""
+    """The binomial probability of at least `held` successes in `seen` draws, each with probability `share`."""
     return sum(comb(seen, k) * share**k * (1 - share) ** (seen - k) for k in range(held, seen + 1))

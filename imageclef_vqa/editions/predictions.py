@@ -13,7 +13,7 @@ from imageclef_vqa.files import write_text
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write `predictions` to `path`, whole or not at all."""
+    """Write `predictions` to `path`, completely or not at all."""
     write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
 
 
@@ -22,10 +22,10 @@ def read_predictions(path: Path) -> list[Prediction]:
 
     Raises:
         MedvqaError: there is no such file.
-        DataError: lines that are no predictions, and pairs of image and question that stand there twice, by line.
+        DataError: lines that are no predictions, and repeated pairs of image and question, each with its line.
     """
     try:
-        # Not splitlines: an answer may hold a character that it takes for the end of a line (U+2028).
+        # Not splitlines: it also splits at characters that an answer may contain (U+2028).
         text = path.read_text(encoding="utf-8")
         lines = text.removesuffix("\n").split("\n") if text else []
     except (OSError, UnicodeDecodeError) as error:
@@ -43,7 +43,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             continue
         pair = (prediction.image_id, prediction.question_id)
         if pair in seen:
-            problems.append(f"{path}, line {number}: {pair[0]}, question {pair[1]} already stands in line {seen[pair]}")
+            problems.append(f"{path}, line {number}: {pair[0]}, question {pair[1]} is already in line {seen[pair]}")
         seen.setdefault(pair, number)
         predictions.append(prediction)
     if problems:

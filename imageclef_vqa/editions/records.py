@@ -1,17 +1,19 @@
-"""The records that files hold, checked field by field: labels, predictions, submissions."""
+"""Records of files, checked field by field: labels and predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator, with_config
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, with_config
 from pydantic.dataclasses import dataclass
-from typing_extensions import TypedDict  # Pydantic wants it on Python before 3.12
+from typing_extensions import TypedDict  # Pydantic needs this one before Python 3.12
 
 from imageclef_vqa.editions.questions import QUESTIONS
 
-# An id is a file name without its extension: anything that could leave the folder is refused here, once for all.
-ImageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+# A file name without its extension. A pattern that no path matches: nothing outside a folder can be named.
+IMAGE_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
 Text = Annotated[str, StringConstraints(strict=True)]
 NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]
@@ -31,7 +33,7 @@ class _Record(BaseModel):
 
 @with_config(ConfigDict(extra="forbid"))
 class Label(TypedDict):
-    """One row of `Labels` in `gt.json`. An answer is a list of strings, numbers too."""
+    """One row of `Labels` in `gt.json`. An answer is a list of strings, even if it is a number."""
 
     Question: Text
     AnswerType: Text
@@ -40,17 +42,26 @@ class Label(TypedDict):
 
 @with_config(ConfigDict(extra="forbid"))
 class GtRecord(TypedDict):
-    """One image of `gt.json`, its labels still unread. A checked dict: there are tens of thousands of labels."""
+    """One image of `gt.json`. A typed dict, because a file has tens of thousands of labels."""
 
     ImageID: ImageId
     Labels: list[Label]
 
 
+def gt_record(image_id: str, answers: Mapping[int, Sequence[str]]) -> GtRecord:
+    """An entry of `gt.json` with the answers by question id, in this order."""
+    labels = [
+        Label(Question=QUESTIONS[q].text, AnswerType=QUESTIONS[q].answer_type, Answer=list(given))
+        for q, given in answers.items()
+    ]
+    return GtRecord(ImageID=image_id, Labels=labels)
+
+
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Candidate:
-    """One answer that was weighed, with its probability among all answers that the question allows.
+    """A possible answer, with its probability among all answers that the question allows.
 
-    A dataclass, in half the memory of a model: a run holds a hundred thousand.
+    A dataclass with slots: a run has a hundred thousand of them, and a model takes twice the memory.
     """
 
     answers: Annotated[tuple[NonEmpty, ...], Field(min_length=1)]
@@ -58,13 +69,16 @@ class Candidate:
 
 
 class Prediction(_Record):
-    """One line of `predictions/<fold>.jsonl`: one image, one question.
+    """One line of `predictions/<fold>.jsonl`: the answer to one question about one image.
 
-    `candidates` are the likeliest answers, best first; `members`, for a question about a set, the probability that each
-    member is in it; `model` names who gave the answer; `trained` is false where the training labels never answer the
-    question; `prior` is true where the image could not be read and the training labels' usual answer stands in.
-    Routing adds `replaced`, the answer it overruled, and `reason`; so does a prediction made to keep the rules between
-    questions.
+    Attributes:
+        candidates: the most probable answers, best first.
+        members: for a question that takes a set, the probability that each member is in it.
+        model: what gave the answer.
+        trained: false if the training labels never answer the question.
+        prior: true if the image could not be read, and the most frequent training answer was given.
+        replaced: the answer that routing or an implication replaced.
+        reason: why it was replaced.
     """
 
     image_id: ImageId
@@ -72,7 +86,7 @@ class Prediction(_Record):
     answers: Annotated[tuple[NonEmpty, ...], Field(min_length=1), AfterValidator(_distinct)]
     probability: Probability
     candidates: tuple[Candidate, ...] = ()
-    members: dict[NonEmpty, Probability] = Field(default_factory=dict)  # a default in braces is copied, slowly
+    members: dict[NonEmpty, Probability] = Field(default_factory=dict)
     model: str
     trained: bool = True
     prior: bool = False
@@ -80,21 +94,6 @@ class Prediction(_Record):
     reason: str | None = None
 
 
-class SubmittedAnswer(_Record):
-    """One answer of a submission, as the organisers ask for it."""
-
-    QuestionID: QuestionId
-    Question: Text
-    Answer: Annotated[list[NonEmpty], Field(min_length=1), AfterValidator(_distinct)]
-
-    @model_validator(mode="after")
-    def _spells_its_question(self) -> SubmittedAnswer:
-        expected = QUESTIONS[self.QuestionID].text
-        if self.Question != expected:
-            raise ValueError(f"question {self.QuestionID} is spelt {expected!r} in the data, here {self.Question!r}")
-        return self
-
-
 def candidates_of(prediction: Prediction) -> tuple[Candidate, ...]:
-    """What was weighed; for a record without that, its answer alone."""
+    """The candidates of a prediction; if it has none, its answer is the only one."""
     return prediction.candidates or (Candidate(answers=prediction.answers, probability=prediction.probability),)

@@ -1,4 +1,4 @@
-"""What may be answered: per question, the strings and the sets that the training labels hold."""
+"""The closed vocabulary: for each question, the strings and the sets that occur in the training labels."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ Answers = tuple[str, ...]
 
 
 class QuestionVocabulary(BaseModel):
-    """The closed vocabulary of one question.
+    """The vocabulary of one question.
 
-    `members` in canonical order: the bank's, then what the bank does not know, by frequency in training.
-    `sets` holds each set seen, canonically ordered, with its count, the most frequent first.
+    Attributes:
+        members: strings in canonical order: that of the bank, then unknown strings by frequency in training.
+        sets: every set of the training labels, in canonical order, with its count; the most frequent first.
+        trained: false if the training labels never answer the question; `members` are then those of the bank.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,17 +32,17 @@ class QuestionVocabulary(BaseModel):
 
     @property
     def majority(self) -> Answers:
-        """The most frequent answer; for a question without training answers, the bank's first."""
+        """The most frequent answer; without training answers, the first one of the bank."""
         return self.sets[0][0] if self.sets else self.members[:1]
 
     @property
     def takes_a_set(self) -> bool:
-        """Whether training ever answers with more than one string."""
+        """Whether any training answer has more than one member."""
         return any(len(members) > 1 for members, _ in self.sets)
 
     @property
     def companions(self) -> Mapping[str, frozenset[str]]:
-        """For each member, those that it was ever seen together with: "Not relevant" has none."""
+        """For each member, the other members of the sets it occurs in; none for "Not relevant"."""
         together: dict[str, set[str]] = {member: set() for member in self.members}
         for members, _ in self.sets:
             for one, other in combinations(members, 2):
@@ -49,10 +51,10 @@ class QuestionVocabulary(BaseModel):
         return {member: frozenset(others) for member, others in together.items()}
 
     def canonical(self, answers: Iterable[str]) -> Answers:
-        """The set in canonical order and spelling, without repeats.
+        """The set in canonical order and spelling, without repetitions.
 
         Raises:
-            KeyError: an answer is not in the vocabulary, in any case.
+            KeyError: an answer is not in the vocabulary, ignoring case.
         """
         spelling = {member.casefold(): index for index, member in enumerate(self.members)}
         return tuple(
@@ -61,7 +63,7 @@ class QuestionVocabulary(BaseModel):
 
 
 class Vocabulary(BaseModel):
-    """The closed vocabulary of all questions, as learnt from one set of training labels."""
+    """The vocabularies of all questions, learnt from one set of training labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,10 +79,10 @@ class Vocabulary(BaseModel):
 
 
 def learn_vocabulary(labels: Iterable[tuple[int, Iterable[str]]]) -> Vocabulary:
-    """The vocabulary of `labels`, pairs of question id and answers, one per labelled image and question.
+    """The vocabulary of `labels`, pairs of question id and answers, one for each labelled image and question.
 
-    Surface forms are kept exactly; where two differ in case alone, the more frequent one stands for both. Empty
-    strings are no answer. A question without any answer gets the bank's known values and is marked untrained.
+    Spellings are kept exactly; of two that differ only in case, the more frequent one is used for both. Empty strings
+    are ignored. A question without any answer gets the known answers of the bank and is marked as untrained.
     """
     seen: list[list[frozenset[str]]] = [[] for _ in QUESTIONS]
     for question_id, answers in labels:

@@ -12,7 +12,7 @@ NONE = "–"
 SYSTEMS = {"blip2": "BLIP-2", "routed": "routed", "file": "exact set"}
 BASELINES = ("majority", "linear")
 METRICS = {
-    "exact_set": "exact set (official metric)",
+    "exact_set": "exact set (official in 2023)",
     "exact_ordered": "exact list, in order",
     "folded_set": "exact set, ignoring case",
     "first_answer": "first answer only",

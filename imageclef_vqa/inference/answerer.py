@@ -1,4 +1,4 @@
-"""A trained BLIP-2 that answers: pixels in, ranked answers to all 18 questions out."""
+"""A trained BLIP-2 that answers: pixels → ranked answers to all questions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import rank_answers, say_freely
+from imageclef_vqa.inference.decoding import generate, rank_answers
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
@@ -25,11 +25,11 @@ from imageclef_vqa.training.checkpoint import MODEL, Stage
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
-_KEPT = "what was answered before is kept"
+_KEPT = "the answers so far are kept"
 
 
 class Answerer:
-    """A model with its tokenizer and what its vocabulary allows, in `longest` tokens (0: any number). i images."""
+    """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
 
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
         self._model, self._tokenizer = model, tokenizer
@@ -58,16 +58,18 @@ class Answerer:
         return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
 
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
-        """The likeliest allowed answers to each question about each image, pixels uint8 [i, h, w, 3]; if `augmented`,
-        by the mean over several views of the image."""
+        """The likeliest allowed answers [image][question] for pixels uint8 [i, h, w, 3].
+
+        If `augmented`, probabilities are averaged over several views of each image.
+        """
         return self._in_parts(pixels, partial(self._rank, augmented=augmented))
 
     def generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
-        """What the model says freely to each question about each image, one string each, allowed or not."""
+        """Free answers [image][question], one string each, which may be outside the vocabulary."""
         return self._in_parts(pixels, self._generate)
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
-        """As many images at a time as `medvqa plan` reckons with."""
+        """Answer as many images at a time as `medvqa plan` assumes."""
         with shortage_explained(partial(_workload, self._model.preset), _KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
@@ -82,7 +84,7 @@ class Answerer:
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
-        return _by_image(say_freely(self._model.language, self._read(pixels), self._tokenizer, pairs))
+        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs))
 
     @paddle.no_grad()
     def _read(self, pixels: np.ndarray) -> Memory:

@@ -1,4 +1,4 @@
-"""`medvqa ask`: what a trained run, or several, would answer about one picture; nothing is written."""
+"""`medvqa ask`: the answers of a trained run, or of several, about one image; nothing is written."""
 
 from __future__ import annotations
 
@@ -9,46 +9,65 @@ from pathlib import Path
 from imageclef_vqa.data import read_pixels
 from imageclef_vqa.editions import QUESTIONS, Question
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.calibration import Calibration, read_calibration, temper
+from imageclef_vqa.inference.calibration import Calibration, apply_temperature, read_calibration
 from imageclef_vqa.inference.ranked import Ranked, mean, members
 from imageclef_vqa.inference.runs import Ensemble
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answers to one question, the likeliest first, each with its calibrated probability; `members` holds the
-    probability that each member is in the answer, where a set is asked for; `trained` is false where training never
-    answers the question."""
+    """The ranked answers to one question, with calibrated probabilities.
+
+    `members` has the probability that the answer contains each member, for questions that take a set; `trained` is
+    False if no training label answers the question.
+    """
 
     question: Question
     ranked: Ranked
     members: dict[str, float]
     trained: bool
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The likeliest answer: a set of strings in canonical order."""
+        return self.ranked[0][0]
+
+    @property
+    def probability(self) -> float:
+        return self.ranked[0][1]
+
 
 @dataclass(frozen=True)
 class Replies:
-    """The replies of `model`, in the order of questions; `calibration` is None if the run was never calibrated."""
+    """The replies of `model`, in the order of the questions; `calibration` is None if the run was never calibrated."""
 
     model: str
     replies: tuple[Reply, ...]
     calibration: Calibration | None
 
 
-def ask_ensemble(ensemble: Ensemble, image: Path, questions: Sequence[Question] = QUESTIONS) -> Replies:
-    """The answers to `questions` about the picture in the file `image`, as `medvqa predict` would rank them.
+def ask_ensemble(
+    ensemble: Ensemble, answerers: Sequence[Answerer], image: Path, questions: Sequence[Question] = QUESTIONS
+) -> Replies:
+    """The answers to `questions` about the image in the file `image`, as `medvqa predict` would rank them.
+
+    `answerers` has one for each run of the ensemble.
 
     Raises:
-        DataError: the file cannot be read, or is no picture.
-        MedvqaError: the weights of a run are not there, or do not fit.
+        DataError: the file cannot be read, or is not an image.
     """
     pixels = {size: read_pixels(image, size)[None] for size in {run.preset.vision.image_size for run in ensemble.runs}}
-    of_runs = [Answerer.of_run(run.place).rank(pixels[run.preset.vision.image_size])[0] for run in ensemble.runs]
-    calibration = read_calibration(ensemble.place.calibration, ensemble.calibrated_as(augment=False))
+    of_runs = [
+        answerer.rank(pixels[run.preset.vision.image_size])[0]
+        for run, answerer in zip(ensemble.runs, answerers, strict=True)
+    ]
+    calibration = read_calibration(ensemble.workspace.calibration, ensemble.calibration_key(augment=False))
     replies = []
     for question in questions:
         lists = [ranked[question.id] for ranked in of_runs]
-        ranked = temper(mean(lists) if len(lists) > 1 else lists[0], calibration.temperature if calibration else 1.0)
+        ranked = apply_temperature(
+            mean(lists) if len(lists) > 1 else lists[0], calibration.temperature if calibration else 1.0
+        )
         entry = ensemble.vocabulary[question.id]
         replies.append(Reply(question, ranked, members(ranked) if entry.takes_a_set else {}, entry.trained))
     return Replies(ensemble.name, tuple(replies), calibration)

@@ -1,6 +1,6 @@
-"""Test-time augmentation that cannot change an answer: the same picture a little darker, lighter, flatter, starker.
+"""Test-time augmentation that changes no answer: small changes of brightness and contrast. Pixels are uint8.
 
-No flip and no crop: "Upper-left" would be another place. No change of hue: colours are asked for. Pixels are uint8.
+Flips and crops would move locations such as "Upper-left", and changes of hue would change colours.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Honest probabilities: one temperature per run, fitted on the validation fold (Guo et al. 2017, temperature scaling).
+"""Temperature scaling (Guo et al. 2017): one temperature per run, fitted on the validation fold.
 
-The temperature bends an answer's probability among all allowed answers, p^(1/T) over its sum, and leaves their order:
-no answer changes. What it does to the expected calibration error is told cross-fitted: every part of the validation
-fold is judged by the temperature of the others, and near-duplicates lie in one part.
+The temperature changes an answer's probability among all allowed answers to p^(1/T), normalised. Their order stays, so
+no answer changes. The effect on the expected calibration error is cross-fitted: each part of the validation fold is
+evaluated with the temperature fitted on the other parts, and near-duplicates are in the same part.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from imageclef_vqa.statistics import expected_calibration_error
 
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
-_LEAST = 1e-6  # the probability of what cannot be said, so that one such label does not decide alone
+_MIN_PROBABILITY = 1e-6  # bounds the loss of a label outside the vocabulary
 
 
 class Calibration(BaseModel):
-    """`work/<run>/calibration.json`: the temperature for the answers of `model`, and what it does, cross-fitted.
+    """`work/<run>/calibration.json`: the temperature for the answers of `model`, and its cross-fitted effect.
 
-    `error` is the expected calibration error of the answers given, `surprise` the mean negative log-probability of the
-    gold answers, each before and after.
+    `error` is the expected calibration error of the chosen answers, `nll` the mean negative log-probability of the gold
+    answers, each before and after.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,58 +38,56 @@ class Calibration(BaseModel):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     pairs: int
     error: tuple[float, float]
-    surprise: tuple[float, float]
+    nll: tuple[float, float]
 
 
-class Judged(NamedTuple):
-    """A pair with gold answers: what was ranked, the gold, and the group of near-duplicates that its image is in."""
+class LabelledPair(NamedTuple):
+    """A pair with its gold answers and the group of near-duplicates of its image."""
 
     ranked: Ranked
     gold: tuple[str, ...]
     group: int
 
 
-def temper(ranked: Ranked, temperature: float) -> Ranked:
-    """The same answers with their probabilities bent by `temperature`, still shares of all allowed answers.
+def apply_temperature(ranked: Ranked, temperature: float) -> Ranked:
+    """The same answers with probabilities scaled by `temperature`, normalised over all allowed answers.
 
-    What is not listed counts as so many answers as likely as the last listed one as make up the missing probability.
+    The probability missing from the list is taken to be that of answers as likely as the last one listed.
     """
     if temperature == 1.0:
         return ranked
-    weights, rest = _bend(np.array([p for _, p in ranked]), np.array([temperature]))
+    weights, rest = _scale(np.array([p for _, p in ranked]), np.array([temperature]))
     total = weights.sum() + rest.sum()
     return tuple((answers, float(p)) for (answers, _), p in zip(ranked, weights[0] / total, strict=True))
 
 
-def calibrate(pairs: Iterable[Judged], model: str) -> Calibration:
-    """The temperature with the least surprise; 1, which changes nothing, where cross-fitting does not bear it out."""
+def calibrate(pairs: Iterable[LabelledPair], model: str) -> Calibration:
+    """The temperature with the smallest NLL, or 1 if that is not better on the other parts (cross-fitting)."""
     pairs = list(pairs)
-    surprise, confidence = map(np.array, zip(*map(_curves, pairs), strict=True))  # [pair, temperature]
+    nll, confidence = map(np.array, zip(*map(_curves, pairs), strict=True))  # [pair, temperature]
     right = np.array([as_set(pair.ranked[0][0]) == as_set(pair.gold) for pair in pairs])
     _, group = np.unique([pair.group for pair in pairs], return_inverse=True)
     part = group % _PARTS
-    chosen = np.array([_smallest(surprise[part != p]) if (part != p).any() else _NEUTRAL for p in range(_PARTS)])[part]
+    chosen = np.array([_smallest(nll[part != p]) if (part != p).any() else _NEUTRAL for p in range(_PARTS)])[part]
     each = np.arange(len(pairs))
-    before, after = surprise[:, _NEUTRAL].mean(), surprise[each, chosen].mean()
+    before, after = nll[:, _NEUTRAL].mean(), nll[each, chosen].mean()
     plain = expected_calibration_error(confidence[:, _NEUTRAL], right)
     if after >= before:
-        return Calibration(
-            model=model, temperature=1.0, pairs=len(pairs), error=(plain, plain), surprise=(before, before)
-        )
+        return Calibration(model=model, temperature=1.0, pairs=len(pairs), error=(plain, plain), nll=(before, before))
     return Calibration(
         model=model,
-        temperature=round(float(_TEMPERATURES[_smallest(surprise)]), 4),
+        temperature=round(float(_TEMPERATURES[_smallest(nll)]), 4),
         pairs=len(pairs),
         error=(plain, expected_calibration_error(confidence[each, chosen], right)),
-        surprise=(before, after),
+        nll=(before, after),
     )
 
 
-_NEUTRAL = len(_TEMPERATURES) // 2  # where the temperature is 1
+_NEUTRAL = len(_TEMPERATURES) // 2  # the index of temperature 1
 
 
 def read_calibration(path: Path, model: str) -> Calibration | None:
-    """The calibration of just this model; None if it was not calibrated.
+    """The calibration of this model; None if it was not calibrated.
 
     Raises:
         MedvqaError: the file is damaged.
@@ -99,7 +97,9 @@ def read_calibration(path: Path, model: str) -> Calibration | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa predict --fold val` makes it anew") from error
+        raise MedvqaError(
+            f"{path} is damaged or was written by another version", remedy="`medvqa predict --fold val` writes it again"
+        ) from error
     return found if found.model == model else None
 
 
@@ -107,12 +107,12 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_text(path, calibration.model_dump_json(indent=2) + "\n")
 
 
-def _smallest(surprise: np.ndarray) -> int:
-    return int(surprise.mean(axis=0).argmin())
+def _smallest(nll: np.ndarray) -> int:
+    return int(nll.mean(axis=0).argmin())
 
 
-def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [t, l] of l listed answers, and of all others together [t], at t temperatures; not yet shares."""
+def _scale(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unnormalised weights at t temperatures: [t, l] of l listed answers, [t] of all others together."""
     rest, last = _rest(probability), max(float(probability[-1]), 1e-30)
     power = 1.0 / temperatures
     weights = np.maximum(probability, 1e-30)[None, :] ** power[:, None]
@@ -122,21 +122,21 @@ def _bend(probability: np.ndarray, temperatures: np.ndarray) -> tuple[np.ndarray
 
 
 def _rest(probability: np.ndarray) -> float:
-    """The probability of what is not listed."""
+    """The probability of all answers that are not listed."""
     rest = 1.0 - float(probability.sum())
-    # Rounding is no answer: bent by a temperature of 4, 1e-16 would be 1e-4.
+    # A rounding error is no answer: with a temperature of 4, 1e-16 would become 1e-4.
     return rest if rest > 1e-12 else 0.0
 
 
-def _curves(pair: Judged) -> tuple[np.ndarray, np.ndarray]:
-    """Surprise at the gold answer, and probability of the given one, at every temperature."""
+def _curves(pair: LabelledPair) -> tuple[np.ndarray, np.ndarray]:
+    """NLL of the gold answer and probability of the likeliest one, at every temperature."""
     probability = np.array([p for _, p in pair.ranked])
-    weights, others = _bend(probability, _TEMPERATURES)
+    weights, others = _scale(probability, _TEMPERATURES)
     total = weights.sum(axis=1) + others
     gold = as_set(pair.gold)
-    place = next((at for at, (answers, _) in enumerate(pair.ranked) if as_set(answers) == gold), None)
-    if place is not None:
-        share = weights[:, place] / total
-    else:  # one of the many that are not listed
+    index = next((i for i, (answers, _) in enumerate(pair.ranked) if as_set(answers) == gold), None)
+    if index is not None:
+        share = weights[:, index] / total
+    else:  # one of the answers that are not listed
         share = others / total / max(1.0, _rest(probability) / max(float(probability[-1]), 1e-30))
-    return -np.log(np.maximum(share, _LEAST)), weights[:, 0] / total
+    return -np.log(np.maximum(share, _MIN_PROBABILITY)), weights[:, 0] / total

@@ -1,7 +1,7 @@
-"""Answers to different questions about one image that agree, by rules learnt from the training labels.
+"""Answers to different questions about one image that keep rules learnt from the training labels.
 
-An image whose answers break a rule gets the likeliest joint answer, among the candidates of all its questions, that
-breaks none. The rules are near-certain implications (`task.implications`); none is written here.
+If the answers to an image break a rule, they are replaced by the likeliest joint answer that breaks none, among the
+candidates of all its questions. The rules are near-certain implications (`editions.implications`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import lru_cache
 from imageclef_vqa.editions import Implication, contradictions
 from imageclef_vqa.inference.ranked import Answers, Ranked
 
-_NODES = 20_000  # of the search for a joint answer
+_MAX_NODES = 20_000  # of the search for a joint answer
 
 
 class Consistency:
-    """Rules between questions, and joint answers that keep them."""
+    """Finds joint answers that keep the rules between questions."""
 
     def __init__(self, rules: Iterable[Implication]) -> None:
         self._between: dict[frozenset[int], list[Implication]] = {}
@@ -26,14 +26,14 @@ class Consistency:
         self._clash = lru_cache(maxsize=1 << 18)(self._contradict)
 
     def holds(self, answers: Sequence[Answers]) -> bool:
-        """Whether an image's answers [question] break no rule."""
+        """Whether the answers [question] to an image break no rule."""
         return not any(self._clash(a, answers[a], b, answers[b]) for a, b in map(sorted, self._between))
 
     def repair(self, answers: Sequence[Answers], candidates: Sequence[Ranked]) -> list[Answers]:
-        """`answers` [question] if they break no rule; else the likeliest joint answer among `candidates` [question]
-        that breaks none. Where the search finds none, `answers` stay.
+        """`answers` [question] if they break no rule, else the likeliest combination of `candidates` [question] that
+        breaks none; `answers` if the search finds none.
 
-        Depth first, surest question first; a branch ends where even the likeliest answers to the rest cannot win.
+        Branch and bound, depth first, from the question with the most certain answer to the least certain one.
         """
         if self.holds(answers):
             return list(answers)
@@ -50,10 +50,10 @@ class Consistency:
                 least, found = cost, [joint[question] for question in range(len(order))]
                 return
             for (given, _), more in zip(candidates[order[depth]], costs[depth], strict=True):
-                if cost + more + rest[depth + 1] >= least or nodes >= _NODES:
+                if cost + more + rest[depth + 1] >= least or nodes >= _MAX_NODES:
                     return
                 nodes += 1
-                if not any(self._clash(*_ordered(order[at], chosen[at], order[depth], given)) for at in range(depth)):
+                if not any(self._clash(*_ordered(order[i], chosen[i], order[depth], given)) for i in range(depth)):
                     chosen.append(given)
                     descend(depth + 1, cost + more)
                     chosen.pop()

@@ -1,9 +1,9 @@
-"""What may be said, token by token: the answers to one question as an automaton over the tokenizer's pieces.
+"""The allowed answers to one question as an automaton over the tokenizer's tokens.
 
-An answer is members in canonical order with separators between and an end. After a member come the end, or another
-member that stands later in the order and was seen in training together with all before it: so no member is repeated,
-"Not relevant" stays alone, and a question that training answers with one string gets one string. Where training kept
-answers short, no member follows that would make one longer.
+An answer is a list of members in canonical order, with separators between them and an end token. A member may be
+followed by the end, or by a later member that training has seen together with all members before it. So no member is
+repeated, "Not relevant" is never combined, and a question that training answers with one string gets one string. Where
+training cut answers to a number of tokens, no answer is longer.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from imageclef_vqa.editions import QuestionVocabulary
 from imageclef_vqa.models.language import Tokenizer
 
 
-class Reading(NamedTuple):
-    """One way to understand what was said: members complete, and the tokens since (separator included)."""
+class Parse(NamedTuple):
+    """One way to parse the tokens so far: complete members, and the tokens after them (separator included)."""
 
     members: tuple[int, ...] = ()
     spelling: tuple[int, ...] = ()
 
 
-# Several readings at once, where one member's spelling begins another's ("Pink", "Pink/Red").
-State = frozenset[Reading]
-START: State = frozenset([Reading()])
+# A state has several parses where one member's spelling is the beginning of another's ("Pink", "Pink/Red").
+State = frozenset[Parse]
+START: State = frozenset([Parse()])
 
 
 class Grammar:
-    """From a state, the tokens that may follow and the state after each; the end leads to the empty state."""
+    """From a state, the allowed tokens and the state after each; the end token leads to the empty state."""
 
     def __init__(self, vocabulary: QuestionVocabulary, tokenizer: Tokenizer, longest: int = 0) -> None:
-        """Answers of several members have at most `longest` tokens, the end included; 0: any number."""
+        """Answers of several members have at most `longest` tokens, the end included; 0: no limit."""
         self._longest = longest
         self._names = vocabulary.members
         self._spellings = [tuple(tokenizer.encode(name)) for name in self._names]
@@ -41,44 +41,44 @@ class Grammar:
         self._end = tokenizer.end
         self.size = len(self._names)
         self.tokens = {self._end, *self._separator, *chain.from_iterable(self._spellings)}
-        place = {name: index for index, name in enumerate(self._names)}
+        index = {name: i for i, name in enumerate(self._names)}
         companions = vocabulary.companions
-        self._companions = [frozenset(place[other] for other in companions[name]) for name in self._names]
-        self._known: dict[State, dict[int, State]] = {}
+        self._companions = [frozenset(index[other] for other in companions[name]) for name in self._names]
+        self._following: dict[State, dict[int, State]] = {}
 
     def following(self, state: State) -> dict[int, State]:
-        """Token → the state after it; never empty, but after the end."""
-        if state not in self._known:
-            reached: defaultdict[int, set[Reading]] = defaultdict(set)
-            for reading in state:
-                for token, after in self._steps(reading):
+        """Token → the state after it; empty only after the end."""
+        if state not in self._following:
+            reached: defaultdict[int, set[Parse]] = defaultdict(set)
+            for parse in state:
+                for token, after in self._steps(parse):
                     reached[token] |= after
-            self._known[state] = {token: frozenset(readings) for token, readings in sorted(reached.items())}
-        return self._known[state]
+            self._following[state] = {token: frozenset(parses) for token, parses in sorted(reached.items())}
+        return self._following[state]
 
-    def answers(self, begun: tuple[int, ...] = ()) -> Iterator[tuple[str, ...]]:
-        """Every answer that may be said, those that begin with `begun` (places in the order of members)."""
-        for member in self._next_members(begun):
-            members = (*begun, member)
+    def answers(self, prefix: tuple[int, ...] = ()) -> Iterator[tuple[str, ...]]:
+        """Every allowed answer that starts with the members `prefix` (indices)."""
+        for member in self._next_members(prefix):
+            members = (*prefix, member)
             yield tuple(self._names[each] for each in members)
             yield from self.answers(members)
 
-    def said(self, state: State) -> tuple[str, ...]:
-        """The answer, if it may end in this state."""
-        members = min(reading.members for reading in state if not reading.spelling)
+    def answer(self, state: State) -> tuple[str, ...]:
+        """The answer that ends in this state."""
+        members = min(parse.members for parse in state if not parse.spelling)
         return tuple(self._names[member] for member in members)
 
-    def _steps(self, reading: Reading) -> list[tuple[int, set[Reading]]]:
-        steps: list[tuple[int, set[Reading]]] = []
-        if reading.members and not reading.spelling:
+    def _steps(self, parse: Parse) -> list[tuple[int, set[Parse]]]:
+        steps: list[tuple[int, set[Parse]]] = []
+        if parse.members and not parse.spelling:
             steps.append((self._end, set()))
-        said = len(reading.spelling)
-        for member in self._next_members(reading.members):
-            whole = (self._separator if reading.members else ()) + self._spellings[member]
-            if len(whole) > said and whole[:said] == reading.spelling:
-                done = len(whole) == said + 1
-                after = Reading((*reading.members, member)) if done else Reading(reading.members, whole[: said + 1])
-                steps.append((whole[said], {after}))
+        length = len(parse.spelling)
+        for member in self._next_members(parse.members):
+            whole = (self._separator if parse.members else ()) + self._spellings[member]
+            if len(whole) > length and whole[:length] == parse.spelling:
+                done = len(whole) == length + 1
+                after = Parse((*parse.members, member)) if done else Parse(parse.members, whole[: length + 1])
+                steps.append((whole[length], {after}))
         return steps
 
     def _next_members(self, members: tuple[int, ...]) -> list[int]:
@@ -86,11 +86,11 @@ class Grammar:
         return [
             member
             for member in range(first, len(self._names))
-            if all(member in self._companions[said] for said in members) and self._fits((*members, member))
+            if all(member in self._companions[other] for other in members) and self._fits((*members, member))
         ]
 
     def _fits(self, members: tuple[int, ...]) -> bool:
         if not self._longest or len(members) == 1:
             return True
-        spoken = sum(len(self._spellings[member]) for member in members)
-        return spoken + len(self._separator) * (len(members) - 1) + 1 <= self._longest
+        tokens = sum(len(self._spellings[member]) for member in members)
+        return tokens + len(self._separator) * (len(members) - 1) + 1 <= self._longest

@@ -1,6 +1,7 @@
-"""Answers under way: a file for each batch of images beside the target, so that a stopped run loses one batch at most.
+"""Answers before their file is complete: one file per batch of images, so that a stopped run loses one batch at most.
 
-Sums depend on what is computed together, so a run that goes on cuts the same batches, in one process or in several.
+Floating-point sums depend on what is computed together, so a resumed run has the same batches, on any number of
+devices.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ _KEY = "key"
 
 
 class Journal:
-    """Ranked answers [image][question], batch by batch, in `folder`; what another `key` (model, images, options) left
-    there is thrown away."""
+    """Ranked answers [image][question], batch by batch, in `folder`.
+
+    Answers that were written with another `key` (of model, images and options) are removed.
+    """
 
     def __init__(self, folder: Path, key: str, images: int, batch: int) -> None:
         self.folder, self.images, self.batch = folder, images, batch
         try:
-            known = (folder / _KEY).read_text(encoding="utf-8") == key
+            same = (folder / _KEY).read_text(encoding="utf-8") == key
         except (OSError, UnicodeDecodeError):
-            known = False
-        if not known:
+            same = False
+        if not same:
             shutil.rmtree(folder, ignore_errors=True)
             write_text(folder / _KEY, key)
 
@@ -36,17 +39,22 @@ class Journal:
 
     @property
     def kept(self) -> int:
-        """How many batches there seem to be, for a display: files are counted and not read."""
+        """The number of files of batches, for a display; they are not read."""
         return sum(self._path(number).exists() for number in range(self.batches))
 
     @property
     def missing(self) -> list[int]:
-        """The numbers of the batches that are still to be answered."""
-        return [number for number in range(self.batches) if not self._whole(number)]
+        """The numbers of the batches without a valid file."""
+        return [number for number in range(self.batches) if not self._valid(number)]
 
     def part(self, number: int) -> slice:
-        """Which images batch `number` holds."""
+        """The images of batch `number`."""
         return slice(number * self.batch, min((number + 1) * self.batch, self.images))
+
+    def length(self, number: int) -> int:
+        """The number of images in batch `number`."""
+        part = self.part(number)
+        return part.stop - part.start
 
     def add(self, number: int, answers: list[list[Ranked]]) -> None:
         write_json(self._path(number), answers, indent=None)
@@ -57,7 +65,7 @@ class Journal:
             for image in json.loads(self._path(number).read_text(encoding="utf-8")):
                 yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
 
-    def _whole(self, number: int) -> bool:
+    def _valid(self, number: int) -> bool:
         try:
             json.loads(self._path(number).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -1,85 +1,54 @@
 """`medvqa predict`: an answer to every question about every image.
 
-    pixels ─ answerer ─► ranked answers, batch by batch in a journal      (sharding.py: one device or several)
-           ─ mean of runs ─ temperature ─ the best set ─ consistency ─► predictions
+    pixels ─ answerer ─► ranked answers, batch by batch in a journal      (one device or several)
+           ─ mean of runs ─ temperature ─ best set ─ consistency ─► predictions
 
-The first line is costly and resumable; the second one is computed from the journal in a moment.
+The first line is costly and can be resumed; the second one is computed from the journal in a moment.
 """
 
 from __future__ import annotations
 
-import glob
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from imageclef_vqa.data import Dataset, Pictures, read_pictures, skipped_files
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read_split, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
-from imageclef_vqa.editions import QUESTIONS, Implication, Prediction, learn_implications, write_predictions
-from imageclef_vqa.errors import DataError, MissingStepError, UsageError
+from imageclef_vqa.editions import Implication, Prediction, learn_implications, write_predictions
+from imageclef_vqa.errors import DataError
 from imageclef_vqa.files import sole_writer
+from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
+from imageclef_vqa.inference.builders import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
     Calibration,
-    Judged,
+    LabelledPair,
+    apply_temperature,
     calibrate,
     read_calibration,
-    temper,
     write_calibration,
 )
 from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.decoding import BEAM, NOTHING, SHORT_LIST
+from imageclef_vqa.inference.decoding import NO_ANSWER
+from imageclef_vqa.inference.jobs import Job, PredictOptions, fold_jobs
 from imageclef_vqa.inference.journal import Journal
-from imageclef_vqa.inference.ranked import Optimise, Ranked, best, mean
-from imageclef_vqa.inference.records import from_free_text, from_prior, from_ranked
+from imageclef_vqa.inference.ranked import Ranked, best
 from imageclef_vqa.inference.runs import Ensemble, read_ensemble
-from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
-from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import Workload, make_plan
-from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.workspace import Workspace
-
-IMAGES_AT_ONCE = 32  # at most, and lost at most where a run is killed
-FOLDS = ("val", "test", "train")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """How to answer. The defaults are what validation showed to be best (README)."""
-
-    decode: Literal["closed", "free"] = "closed"
-    optimise: Optimise = "exact"
-    augment: bool = False
-    consistent: bool = False
-    on_bad_image: Literal["stop", "prior"] = "stop"
-
-    def check(self, runs: int) -> None:
-        """Raises:
-        UsageError: what the model says freely is asked to be averaged, optimised or repaired.
-        """
-        if self.decode == "free" and (runs > 1 or self.augment or self.consistent or self.optimise != "exact"):
-            raise UsageError("--decode free gives one model's own words: one --run, and no other option on answers")
-
-
-@dataclass(frozen=True)
-class Job:
-    """Images to answer and the file for the answers; `gold` and `groups` where a temperature may be fitted to them."""
-
-    name: str
-    pictures: Pictures
-    target: Path
-    gold: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    groups: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What `run` wrote: a file per fold, images in it, those that could not be read, and what was learnt on the way.
+    """What `run` wrote.
 
-    `repaired` counts the answers that rules between questions changed, `empty` those that were free and said nothing;
-    `passed_over` are the files of a folder that are no pictures by their names.
+    Attributes:
+        files, images: the file and the number of images of each job.
+        unreadable: image ids with what is wrong with the file.
+        untrained: questions that training never answers.
+        rules, repaired: the consistency rules, and the number of answers that they changed.
+        empty: the number of free answers without text.
+        seconds: the time of this call.
+        passed_over: files of the folder that are no images by their names.
     """
 
     run: str
@@ -96,99 +65,102 @@ class Predicted:
 
 
 def predict(
-    places: Sequence[Workspace],
+    workspaces: Sequence[Workspace],
     *,
     folds: Sequence[str] = (),
-    manner: PredictOptions | None = None,
+    options: PredictOptions | None = None,
     devices: Sequence[str] = ("cpu",),
     notify: Callable[[str], None],
 ) -> Predicted:
-    """Answer `folds` (none: validation and, where there is one, the test set) by the runs that `places` name.
+    """Answer `folds` by the runs of `workspaces`; without `folds`, validation and, if there is one, the test set.
 
-    An interrupted call goes on where it stopped. Several `devices` have a process each, which imports the caller's main
-    module anew; none stands for as many processes on the CPU as pay.
+    An interrupted call is resumed. Each of several `devices` has its own process, which imports the caller's main
+    module again; without devices, the CPU has as many processes as save time.
 
     Raises:
-        MedvqaError: no finished stage 2, or data that cannot be used.
+        MedvqaError: there is no finished stage 2, or the data cannot be used.
     """
-    ensemble = read_ensemble(places)
-    with sole_writer(ensemble.place.run_folder):
-        return _answer(ensemble, _fold_jobs(ensemble, folds), manner or PredictOptions(), devices, notify)
+    ensemble = read_ensemble(workspaces)
+    with sole_writer(ensemble.workspace.run_folder):
+        dataset, split = _read_development(ensemble)
+        jobs = fold_jobs(ensemble, dataset, split, folds)
+        options = options or PredictOptions()
+        rules = learn_rules(ensemble, dataset, split) if options.consistent else ()
+        return predict_jobs(ensemble, jobs, rules, options, devices, notify)
 
 
 def predict_images(
-    places: Sequence[Workspace],
+    workspaces: Sequence[Workspace],
     images: Path,
     ids: Path | None,
     out: Path,
     *,
-    manner: PredictOptions | None = None,
+    options: PredictOptions | None = None,
     devices: Sequence[str] = ("cpu",),
     notify: Callable[[str], None],
 ) -> Predicted:
-    """Answer all questions about the images in a folder, those that the file `ids` lists if it is given, into `out`."""
-    ensemble = read_ensemble(places)
+    """Answer all questions about the images in a folder, or those that the file `ids` lists, into the file `out`.
+
+    Raises:
+        MedvqaError: there is no finished stage 2, or the images cannot be used.
+    """
+    ensemble = read_ensemble(workspaces)
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
-    with sole_writer(ensemble.place.run_folder):
-        pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.place.cache)
-        done = _answer(ensemble, [Job("images", pictures, out)], manner or PredictOptions(), devices, notify)
+    options = options or PredictOptions()
+    with sole_writer(ensemble.workspace.run_folder):
+        pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
+        rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
+        done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)
     rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
 
 
-def _fold_jobs(ensemble: Ensemble, folds: Sequence[str]) -> list[Job]:
-    place, fold = ensemble.place, ensemble.runs[0].config.fold
-    development, split = ensemble.development()
-    if ensemble.knows_all:
-        if learnt := [name for name in folds if name != "test"]:
-            raise UsageError(f"--fold {', '.join(learnt)}: run {place.run} has learnt all development images")
-        folds = ["test"]
-    if "test" in folds and not place.has_test:
-        raise MissingStepError(
-            f"no test images in {place.shown(place.test)}", "medvqa predict --images FOLDER --out FILE"
-        )
-    jobs = []
-    for name in dict.fromkeys(folds or (("val", "test") if place.has_test else ("val",))):
-        if name == "test":
-            pictures = read_pictures(place.test / "images", place.test / IDS_FILE, cache=place.cache)
-            jobs.append(Job(name, pictures, place.predictions(name)))
-            continue
-        part = development.subset(split.val(fold) if name == "val" else split.train(fold))
-        known = (part.gold(), split.groups) if name == "val" else ({}, {})
-        jobs.append(Job(name, _all_readable(part), place.predictions(name), *known))
-    return jobs
+def _read_development(ensemble: Ensemble) -> tuple[Dataset, Split]:
+    workspace = ensemble.workspace
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    return dataset, read_split(workspace.split_file, dataset)
 
 
-def _all_readable(dataset: Dataset) -> Pictures:
-    return Pictures(tuple(example.image_id for example in dataset.examples), dataset, {})
+def learn_rules(ensemble: Ensemble, dataset: Dataset, split: Split) -> tuple[Implication, ...]:
+    """The rules between questions that the labels of the training fold keep.
+
+    Raises:
+        MedvqaError: the runs were trained on another split.
+    """
+    ensemble.check_split(dataset, split)
+    return learn_implications([each.answers for each in dataset.subset(split.train(ensemble.fold)).examples])
 
 
-def _answer(
+def predict_jobs(
     ensemble: Ensemble,
     jobs: Sequence[Job],
-    manner: PredictOptions,
+    rules: tuple[Implication, ...],
+    options: PredictOptions,
     devices: Sequence[str],
     notify: Callable[[str], None],
 ) -> Predicted:
+    """Answer the images of all jobs and write their files; answers are repaired to keep `rules`.
+
+    Raises:
+        DataError: an image cannot be read, and `options.on_bad_image` is "stop".
+    """
     started = time.monotonic()
     unreadable = {image_id: fault for job in jobs for image_id, fault in job.pictures.faults.items()}
-    if unreadable and manner.on_bad_image == "stop":
-        remedy = "mend these files, or answer them with the training labels' usual answer: --on-bad-image prior"
+    if unreadable and options.on_bad_image == "stop":
+        remedy = "repair these files, or use the most frequent training answers for them: --on-bad-image prior"
         raise DataError(list(unreadable.values()), remedy=remedy)
-    journals = _fill(ensemble, jobs, manner, devices, notify)
-    rules = _rules(ensemble) if manner.consistent else ()
+    journals = answer_jobs(ensemble, jobs, options, devices, notify)
     calibration, repaired, empty = None, 0, 0
-    for job, mine in zip(jobs, journals, strict=True):
-        if manner.decode == "closed":
-            calibration = _calibration(ensemble, job, mine, manner)
-        finish = _Finish(ensemble, manner, calibration.temperature if calibration else 1.0, Consistency(rules))
-        write_predictions(job.target, finish.predictions(job, mine))
-        repaired += finish.repaired
-        empty += finish.empty
-        _clear(job.target)
+    for job, of_job in zip(jobs, journals, strict=True):
+        if options.decode == "closed":
+            calibration = _calibration(ensemble, job, of_job, options)
+        choice = _Choice(ensemble, options, calibration.temperature if calibration else 1.0, Consistency(rules))
+        write_predictions(job.target, choice.predictions(job, of_job))
+        repaired, empty = repaired + choice.repaired, empty + choice.empty
+        clear_journals(job.target)
     return Predicted(
-        run=ensemble.place.run,
+        run=ensemble.workspace.run,
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
         unreadable=unreadable,
@@ -201,68 +173,14 @@ def _answer(
     )
 
 
-def _fill(
-    ensemble: Ensemble,
-    jobs: Sequence[Job],
-    manner: PredictOptions,
-    devices: Sequence[str],
-    notify: Callable[[str], None],
-) -> list[list[Journal]]:
-    """The journals of each job, one for every run, all batches answered. One model is in memory at a time."""
-    journals: list[list[Journal]] = [[] for _ in jobs]
-    for run in ensemble.runs:
-        tasks = []
-        for job, mine in zip(jobs, journals, strict=True):
-            dataset = job.pictures.readable
-            batch = images_in_batch(run.preset)
-            how = (manner.decode, str(manner.augment), str(batch), str(BEAM), str(SHORT_LIST))
-            key = fingerprint(run.hash, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-            journal = Journal(_unfinished(job.target) / run.place.run, key, len(dataset), batch)
-            if done := len(dataset) - sum(len(range(*journal.part(n).indices(len(dataset)))) for n in journal.missing):
-                notify(f"{job.name}: going on after {done} images that were answered before")
-            mine.append(journal)
-            title, size = f"predict {job.name}", run.preset.vision.image_size
-            tasks.append(Task(title, dataset, journal, size, manner.decode == "free", manner.augment))
-        on = devices or ("cpu",) * processes_that_pay(tasks, make_plan(_workload(run.preset)).peak)
-        answer_tasks(run.place, tasks, on)
-    return journals
-
-
-def images_in_batch(preset: Preset) -> int:
-    """How many images are answered, and kept, together: no more than the model reads at once."""
-    return min(IMAGES_AT_ONCE, _workload(preset).images_per_device)
-
-
-def _workload(preset: Preset) -> Workload:
-    return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=32)  # at most
-
-
-def _unfinished(target: Path) -> Path:
-    """Where answers are kept until `target` is written."""
-    return target.with_name(f".{target.name}.unfinished")
-
-
-def _clear(target: Path) -> None:
-    """Remove what was needed only to go on, and what killed processes left of `target` itself."""
-    shutil.rmtree(_unfinished(target), ignore_errors=True)
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        part.unlink(missing_ok=True)
-
-
-def _pooled(journals: Sequence[Journal]) -> Iterator[list[Ranked]]:
-    """The answers [question] about each image, the mean of all runs."""
-    for of_image in zip(*(journal.read() for journal in journals), strict=True):
-        yield [lists[0] if len(lists) == 1 else mean(lists) for lists in zip(*of_image, strict=True)]
-
-
 def _calibration(
-    ensemble: Ensemble, job: Job, journals: Sequence[Journal], manner: PredictOptions
+    ensemble: Ensemble, job: Job, journals: Sequence[Journal], options: PredictOptions
 ) -> Calibration | None:
-    """The temperature of the ensemble: fitted anew where there is gold, else the one fitted before."""
-    model, path = ensemble.calibrated_as(augment=manner.augment), ensemble.place.calibration
+    """The ensemble's calibration: fitted if the job has gold answers, else the one that was fitted before."""
+    model, path = ensemble.calibration_key(augment=options.augment), ensemble.workspace.calibration
     pairs = [
-        Judged(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
-        for example, of_image in zip(job.pictures.readable.examples, _pooled(journals), strict=True)
+        LabelledPair(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
+        for example, of_image in zip(job.pictures.readable.examples, averaged(journals), strict=True)
         for question, ranked in enumerate(of_image)
         if (example.image_id, question) in job.gold
     ]
@@ -273,34 +191,28 @@ def _calibration(
     return fitted
 
 
-def _rules(ensemble: Ensemble) -> tuple[Implication, ...]:
-    """What the training labels show of one answer by another."""
-    dataset, split = ensemble.development()
-    return learn_implications([e.answers for e in dataset.subset(split.train(ensemble.runs[0].config.fold)).examples])
+class _Choice:
+    """From ranked answers to predictions; counts the `repaired` and the `empty` ones."""
 
-
-class _Finish:
-    """From ranked answers to predictions; `repaired` and `empty` are counted on the way."""
-
-    def __init__(self, ensemble: Ensemble, manner: PredictOptions, temperature: float, rules: Consistency) -> None:
-        self._ensemble, self._manner, self._temperature, self._rules = ensemble, manner, temperature, rules
+    def __init__(self, ensemble: Ensemble, options: PredictOptions, temperature: float, rules: Consistency) -> None:
+        self._ensemble, self._options, self._temperature, self._rules = ensemble, options, temperature, rules
         self.repaired = self.empty = 0
 
     def predictions(self, job: Job, journals: Sequence[Journal]) -> Iterator[Prediction]:
-        answered = _pooled(journals)
+        answered, vocabulary = averaged(journals), self._ensemble.vocabulary
         for image_id in job.pictures.image_ids:
             if image_id in job.pictures.faults:
-                yield from from_prior(image_id, self._ensemble.vocabulary)
-            elif self._manner.decode == "free":
+                yield from from_prior(image_id, vocabulary)
+            elif self._options.decode == "free":
                 of_image = next(answered)
-                self.empty += sum(said == (NOTHING,) for ((said, _),) in of_image)
-                yield from from_free_text(image_id, of_image, self._ensemble.vocabulary, self._ensemble.name)
+                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _),) in of_image)
+                yield from from_free_text(image_id, of_image, vocabulary, self._ensemble.name)
             else:
                 yield from self._closed(image_id, next(answered))
 
     def _closed(self, image_id: str, of_image: list[Ranked]) -> list[Prediction]:
-        ranked = [temper(each, self._temperature) for each in of_image]
-        likely = [best(each, self._manner.optimise)[0] for each in ranked]
-        agreed = self._rules.repair(likely, ranked)
-        self.repaired += sum(one != other for one, other in zip(likely, agreed, strict=True))
-        return from_ranked(image_id, ranked, likely, agreed, self._ensemble.vocabulary, self._ensemble.name)
+        ranked = [apply_temperature(each, self._temperature) for each in of_image]
+        likely = [best(each, self._options.optimise)[0] for each in ranked]
+        given = self._rules.repair(likely, ranked)
+        self.repaired += sum(one != other for one, other in zip(likely, given, strict=True))
+        return from_ranked(image_id, ranked, likely, given, self._ensemble.vocabulary, self._ensemble.name)

@@ -1,6 +1,6 @@
-"""The answers to one pair of image and question with their probabilities, and all that is computed from them alone.
+"""Ranked answers to one pair of image and question, with their probabilities.
 
-A list may end before the probabilities add up to 1: what is not listed is never likelier than what is.
+A list may end before the probabilities add up to 1: no answer outside the list is likelier than one in it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Literal
 from imageclef_vqa.editions import as_set
 
 Answers = tuple[str, ...]
-Ranked = tuple[tuple[Answers, float], ...]  # the likeliest first
+Ranked = tuple[tuple[Answers, float], ...]  # in order of falling probability
 Optimise = Literal["exact", "f1"]
 
 
 def rank(probabilities: dict[Answers, float]) -> Ranked:
-    """Answers by falling probability; equal ones by name, so that the order depends on nothing else."""
+    """Answers by falling probability; equally likely ones in alphabetical order."""
     return tuple(sorted(probabilities.items(), key=lambda answer: (-answer[1], answer[0])))
 
 
 def mean(lists: Sequence[Ranked]) -> Ranked:
-    """The mean of several models' probabilities (a linear pool); what a model does not list has none from it."""
+    """The mean of several models' probabilities; an answer that a model does not list has probability 0 there."""
     spelling: dict[frozenset[str], Answers] = {}
     total: dict[Answers, float] = {}
     for ranked in lists:
@@ -32,7 +32,7 @@ def mean(lists: Sequence[Ranked]) -> Ranked:
 
 
 def members(ranked: Ranked) -> dict[str, float]:
-    """The probability that the answer holds a member, for each member of the list; of what is listed, as one whole."""
+    """The probability that the answer contains a member, for each member; the listed answers are normalised to 1."""
     listed = sum(probability for _, probability in ranked)
     total: dict[str, float] = {}
     for answers, probability in ranked:
@@ -44,15 +44,15 @@ def members(ranked: Ranked) -> dict[str, float]:
 def best(ranked: Ranked, optimise: Optimise) -> tuple[Answers, float]:
     """The listed answer with the highest expected score, and its probability.
 
-    The expected exact match of a set is its probability, so the likeliest one is best; the expected F1 also counts how
-    much a set shares with the others.
+    The expected exact match of a set is its probability; its expected F1 also counts the members that it shares with
+    other likely sets.
     """
     if optimise == "exact":
         return ranked[0]
     sets = [as_set(answers) for answers, _ in ranked]
 
-    def expected_f1(place: int) -> float:
-        mine = sets[place]
+    def expected_f1(index: int) -> float:
+        mine = sets[index]
         return sum(
             p * 2 * len(mine & other) / (len(mine) + len(other)) for other, (_, p) in zip(sets, ranked, strict=True)
         )

@@ -1,7 +1,7 @@
-"""Answering batch by batch, on one device here or in several processes.
+"""Answering batch by batch, on one device in this process or on several in a process each.
 
-Whoever answers a batch answers it whole, and batches are always cut alike: the answers do not depend on who did.
-This file is light: a process must be told its device and threads before Paddle is imported.
+A batch is always answered by one process, and the batches are the same for any number of processes, so the answers do
+not depend on it. Free of Paddle: a process sets its device and threads before it imports Paddle.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.inference.answerer import Answerer
 
-# A process takes as long to start as five batches of `tiny`, and uses half of the memory at most.
+# Starting a process takes as long as five batches of `tiny`.
 _BATCHES_THAT_PAY = 8
 _POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
 class Task:
-    """Images to be answered by one run, and where the answers go."""
+    """Images to answer by one run, and the journal for the answers."""
 
     title: str
     dataset: Dataset
     journal: Journal
     image_size: int
-    freely: bool  # what the model says unconstrained, in place of ranked answers
-    augmented: bool
+    free: bool  # unconstrained text instead of ranked answers
+    augment: bool
 
 
 def device_names(device: str, parts: Sequence[str]) -> tuple[str, ...]:
-    """The devices that the `parts` of `--devices` say, numbers being of the kind of `device`; without parts this one
-    alone, and none for the CPU, where `predict` finds how many processes pay."""
+    """The devices named by the `parts` of `--devices`; numbers are devices of the kind of `device`.
+
+    Without parts: `device`, or nothing for the CPU, where `processes_that_pay` finds the number of processes.
+    """
     if not parts:
         return () if device == "cpu" else (device,)
     kind = device.split(":")[0]
@@ -53,10 +55,11 @@ def device_names(device: str, parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def processes_that_pay(tasks: Sequence[Task], planned: float) -> int:
-    """How many processes with `planned` bytes each answer all of `tasks` soonest on the CPU.
+    """How many processes of `planned` bytes each answer all of `tasks` fastest on the CPU.
 
-    Within a process, products alone use all cores: with a core each, two answered 1.4 to 1.5 times as many pairs. Sums
-    depend on a process's threads, so this depends on nothing that changes where an interrupted call goes on.
+    Within a process only matrix products use all cores, so several processes are faster; they take at most half of the
+    memory. Floating-point sums depend on the threads of a process, so the number must be the same when an interrupted
+    call is resumed: it does not depend on what is answered already.
     """
     batches = sum(task.journal.batches for task in tasks)
     room = int(environment.machine_memory() / 2 / planned)
@@ -64,33 +67,33 @@ def processes_that_pay(tasks: Sequence[Task], planned: float) -> int:
 
 
 def answer_tasks(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
-    """Fill the journals of all tasks by the run in `place`.
+    """Complete the journals of all tasks with the run of `workspace`.
 
     Raises:
-        MedvqaError: a process failed; what was answered is kept.
+        MedvqaError: a process failed; the answers so far are kept.
     """
     for task in tasks:
-        load_pixels(task.dataset, task.image_size, workspace.cache)  # decoded once, before several ask for them
+        load_pixels(task.dataset, task.image_size, workspace.cache)  # decoded once, before several processes need them
     if len(devices) == 1:
-        _answer_share(workspace, tasks, 0, 1)
+        _answer_shard(workspace, tasks, 0, 1)
     elif any(task.journal.missing for task in tasks):
         _in_processes(workspace, tasks, devices)
 
 
-def _answer_share(workspace: Workspace, tasks: Sequence[Task], share: int, shares: int) -> None:
-    """Answer every batch whose number falls to this share; the model is loaded when there is a first one."""
+def _answer_shard(workspace: Workspace, tasks: Sequence[Task], shard: int, shards: int) -> None:
+    """Answer every batch of this shard; the model is loaded for the first one."""
     parent, answerer = os.getppid(), None
     for task in tasks:
-        todo = [number for number in task.journal.missing if number % shares == share]
+        todo = [number for number in task.journal.missing if number % shards == shard]
         if not todo:
             continue
         answerer = answerer or _answerer(workspace)
         pixels = load_pixels(task.dataset, task.image_size, workspace.cache)
-        for number in todo if shares > 1 else track(todo, task.title, len(todo)):
-            if shares > 1 and os.getppid() != parent:
-                return  # nobody waits for this any more
+        for number in todo if shards > 1 else track(todo, task.title, len(todo)):
+            if shards > 1 and os.getppid() != parent:
+                return  # the parent has ended
             part = pixels[task.journal.part(number)]
-            task.journal.add(number, answerer.generate(part) if task.freely else answerer.rank(part, task.augmented))
+            task.journal.add(number, answerer.generate(part) if task.free else answerer.rank(part, task.augment))
 
 
 def _answerer(workspace: Workspace) -> Answerer:
@@ -101,11 +104,13 @@ def _answerer(workspace: Workspace) -> Answerer:
 
 def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
-    said = context.SimpleQueue()
+    errors = context.SimpleQueue()
     threads = max(1, environment.cores() // len(devices))
     processes = [
-        context.Process(target=_work, args=(workspace, tasks, share, len(devices), device, threads, said), daemon=True)
-        for share, device in enumerate(devices)
+        context.Process(
+            target=_work, args=(workspace, tasks, shard, len(devices), device, threads, errors), daemon=True
+        )
+        for shard, device in enumerate(devices)
     ]
     try:
         for process in processes:
@@ -119,7 +124,7 @@ def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence
             while any(process.is_alive() for process in processes) and not any(_codes(processes)):
                 time.sleep(_POLL)
                 display.update(shown, completed=sum(task.journal.kept for task in tasks))
-        codes = _codes(processes)  # before those are ended that did not fail
+        codes = _codes(processes)  # before the others are ended
     finally:
         for process in processes:
             if process.is_alive():
@@ -128,10 +133,10 @@ def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence
             process.join()
     for device, code in zip(devices, codes, strict=True):
         if code:
-            reason = said.get() if not said.empty() else f"it ended with {code}"
-            remedy = "the same command goes on from there"
+            reason = errors.get() if not errors.empty() else f"it ended with code {code}"
+            remedy = "the same command resumes from there"
             if device == "cpu" and code == -signal.SIGKILL:
-                remedy += "; if memory ran out, in one process: --devices 0"
+                remedy += "; if memory ran out, use one process: --devices 0"
             raise MedvqaError(f"the process on {device} failed: {reason}", remedy=remedy)
 
 
@@ -140,14 +145,14 @@ def _codes(processes: Sequence[BaseProcess]) -> list[int | None]:
 
 
 def _work(
-    workspace: Workspace, tasks: Sequence[Task], share: int, shares: int, device: str, threads: int, said: Any
+    workspace: Workspace, tasks: Sequence[Task], shard: int, shards: int, device: str, threads: int, errors: Any
 ) -> None:
-    """What a process does; Ctrl-C is the parent's to handle."""
+    """The main function of a process; the parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["MKL_NUM_THREADS"] = str(threads)
     try:
         prepare(device, seed=0)
-        _answer_share(workspace, tasks, share, shares)
+        _answer_shard(workspace, tasks, shard, shards)
     except MedvqaError as error:
-        said.put(str(error))
+        errors.put(str(error))
         raise SystemExit(1) from None

@@ -1,9 +1,10 @@
-"""The grammars of all questions as one table of numbered states, so that many answers under way take a step at once.
+"""The grammars of all questions as one table of numbered states, so that many partial answers advance at once.
 
-States are numbered as they are reached: a question about places has more than a thousand, of which few are ever seen.
-An answer is known as soon as all that may follow is decided: what remains of it is not asked of the language model.
+States are numbered when they are first reached: a question about locations has more than a thousand, most of which are
+never reached. An answer is final as soon as only one continuation is allowed: the language model is not asked for the
+rest of it.
 
-s states, k tokens that may follow one, r rows.
+k allowed tokens after a state, r rows.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from imageclef_vqa.inference.grammar import START, Grammar, State
 from imageclef_vqa.inference.ranked import Answers
 
 NOWHERE = -1
-_COUNTED = 1000
+_MAX_COUNT = 1000
 
 
 class Branches(NamedTuple):
-    """What may follow each of r states, [r, k]: words (places in `Trie.words`), and where each leads: to a state, or to
-    an answer that is then certain (the other one is NOWHERE, all three where a row has fewer than k)."""
+    """The continuations of r states, [r, k] each.
 
-    words: np.ndarray
+    Each leads to a state or to a final answer, and the other one is NOWHERE; all three are NOWHERE in rows with fewer
+    than k continuations.
+    """
+
+    tokens: np.ndarray  # indices into `Trie.tokens`
     states: np.ndarray
     answers: np.ndarray
 
@@ -33,13 +37,15 @@ class Branches(NamedTuple):
 class Trie:
     """One table for the grammars of several questions.
 
-    `starts` holds the state in which each begins; `counts`, how many answers it allows, 1000 for more than that;
-    `words`, all tokens that may ever follow.
+    Attributes:
+        tokens: the ids of all tokens that any grammar allows, sorted.
+        starts: the first state of each grammar.
+        counts: the number of answers that each grammar allows, at most 1000.
     """
 
     def __init__(self, grammars: Sequence[Grammar]) -> None:
         self._grammars = grammars
-        self.words = np.unique([token for grammar in grammars for token in grammar.tokens])
+        self.tokens = np.unique([token for grammar in grammars for token in grammar.tokens])
         self._number: dict[tuple[int, State], int] = {}
         self._states: list[tuple[int, State]] = []
         self._answer_number: dict[Answers, int] = {}
@@ -47,11 +53,11 @@ class Trie:
         most = 2 + max(grammar.size for grammar in grammars)  # every member, a separator, and the end
         self._table = np.empty((0, 3, most), dtype=np.int64)
         self._filled = np.empty(0, dtype=bool)
-        self.counts = np.array([sum(1 for _ in islice(grammar.answers(), _COUNTED)) for grammar in grammars])
+        self.counts = np.array([sum(1 for _ in islice(grammar.answers(), _MAX_COUNT)) for grammar in grammars])
         self.starts = np.array([self._state(question, START) for question in range(len(grammars))])
 
     def follow(self, states: np.ndarray) -> Branches:
-        """What may follow each of `states` [r]."""
+        """The continuations of each of `states` [r]."""
         for number in np.unique(states[~self._filled[states]]):
             self._fill(int(number))
         rows = self._table[states]
@@ -61,7 +67,7 @@ class Trie:
         number = self._number.setdefault((question, state), len(self._states))
         if number == len(self._states):
             self._states.append((question, state))
-            if number >= len(self._filled):  # room for as many again
+            if number >= len(self._filled):  # doubles the table
                 self._filled = np.concatenate([self._filled, np.zeros(number + 64, dtype=bool)])
                 more = np.full((number + 64, *self._table.shape[1:]), NOWHERE, dtype=np.int64)
                 self._table = np.concatenate([self._table, more])
@@ -77,17 +83,17 @@ class Trie:
         question, state = self._states[number]
         grammar = self._grammars[question]
         for k, (token, after) in enumerate(grammar.following(state).items()):
-            certain = _only_answer(grammar, after) if after else grammar.said(state)
+            certain = _only_answer(grammar, after) if after else grammar.answer(state)
             leads = (self._state(question, after), NOWHERE) if certain is None else (NOWHERE, self._answer(certain))
-            self._table[number, :, k] = (np.searchsorted(self.words, token), *leads)
+            self._table[number, :, k] = (np.searchsorted(self.tokens, token), *leads)
         self._filled[number] = True
 
 
 def _only_answer(grammar: Grammar, state: State) -> Answers | None:
-    """The answer that must come of `state`, if there is but one."""
+    """The only answer that can follow from `state`; None if there are several."""
     while len(following := grammar.following(state)) == 1:
         (after,) = following.values()
         if not after:
-            return grammar.said(state)
+            return grammar.answer(state)
         state = after
     return None

@@ -1,1 +1,1 @@
-"""What each command does, as one function: the public Python API."""
+"""What each command does, as one function: the public Python API, whose names the package itself offers."""

@@ -1,37 +1,27 @@
-"""Gold answers with all that `score` knows of their images, and the answers that are held against them."""
+"""Gold answers with all that `score` knows of their images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from imageclef_vqa.editions import QUESTIONS, read_predictions
-from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.pipeline.gather import (
-    Answers,
-    Development,
-    answers_of,
-    read_development,
-    read_gold,
-    training_vocabulary,
-)
-from imageclef_vqa.submission import read_run
+from imageclef_vqa.data import Dataset, Split, read_dataset
+from imageclef_vqa.data.cross_split_duplicates import cross_split_duplicates
+from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.pipeline.answers import Answers, read_gold
+from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.workspace import Workspace
-
-if TYPE_CHECKING:
-    from imageclef_vqa.data import Dataset, Split
-
-FOLDS = ("val", "test")
 
 
 @dataclass(frozen=True)
 class Gold:
     """The gold answers of one fold.
 
-    `trained` are images that the run learnt from, or that resemble one; None where nobody could look. `records` are
-    the places of the images in their gt.json, from 1.
+    `trained` are images that the run learnt from, or near-duplicates of one; None where this is unknown. `records` are
+    the positions of the images in their gt.json, from 1.
     """
 
     name: str
@@ -53,16 +43,15 @@ def workspace_golds(workspace: Workspace) -> list[Gold]:
     development = read_development(workspace)
     vocabulary = training_vocabulary(workspace, development)
     majority = [vocabulary[question.id].majority for question in QUESTIONS]
-    held_out = development.dataset.subset(development.split.val(development.fold))
     golds = [
         Gold(
             "val",
-            held_out.gold(),
+            development.validation.gold(),
             groups=development.split.groups,
             majority=majority,
             trained=frozenset(),
             records={example.image_id: at for at, example in enumerate(development.dataset.examples, start=1)},
-            **_pictures(held_out),
+            **_pictures(development.validation),
         )
     ]
     if (labels := workspace.test / "gt.json").exists():
@@ -73,27 +62,26 @@ def workspace_golds(workspace: Workspace) -> list[Gold]:
 def _test_gold(
     workspace: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]]
 ) -> Gold:
-    from imageclef_vqa.data.cross_split_duplicates import cross_split_duplicates
-    from imageclef_vqa.data.reading import read_dataset
-
     answers, records = read_gold(labels)
     if not workspace.has_test:
         return Gold("test", answers, majority=majority, records=records)
     test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    kin = cross_split_duplicates(test, development.dataset, workspace.cache)
+    duplicates = cross_split_duplicates(test, development.dataset, workspace.cache)
     learnt = set(development.split.train(development.fold))
     return Gold(
         "test",
         answers,
-        groups=kin.groups,
+        groups=duplicates.groups,
         majority=majority,
-        trained=frozenset(image_id for image_id, others in kin.in_development.items() if not learnt.isdisjoint(others)),
+        trained=frozenset(
+            image_id for image_id, others in duplicates.in_development.items() if not learnt.isdisjoint(others)
+        ),
         records=records,
         **_pictures(test),
     )
 
 
-def _pictures(dataset: Dataset) -> dict[str, dict]:
+def _pictures(dataset: Dataset) -> dict[str, Any]:
     return {
         "images": {example.image_id: example.image for example in dataset.examples},
         "heights": {example.image_id: example.height for example in dataset.examples},
@@ -101,7 +89,7 @@ def _pictures(dataset: Dataset) -> dict[str, dict]:
 
 
 def gold_of_file(workspace: Workspace, path: Path) -> Gold:
-    """The gold answers in `path`, with what the workspace knows of their images: nothing else needs to be there."""
+    """The gold answers in `path`, with what the workspace knows of their images; the workspace may be empty."""
     answers, records = read_gold(path)
     folder = path.parent / "images"
     ids = dict.fromkeys(image_id for image_id, _ in answers)
@@ -116,10 +104,6 @@ def gold_of_file(workspace: Workspace, path: Path) -> Gold:
 
 
 def _split_of(workspace: Workspace) -> Split | None:
-    if not workspace.split_file.exists():
-        return None
-    from imageclef_vqa.data import Split
-
     try:
         return Split.model_validate_json(workspace.split_file.read_bytes())
     except (OSError, ValueError):
@@ -139,26 +123,4 @@ def gold_for(workspace: Workspace, given: Answers, source: str) -> Gold:
     raise MedvqaError(
         f"{source}: none of its images is a validation or test image with gold answers",
         remedy="name the file that has them: medvqa score FILE --gold gt.json",
-    )
-
-
-def read_answers(workspace: Workspace, source: str) -> Answers:
-    """The answers in a file of predictions or a run file; or else the newest ones of the run of that name.
-
-    Raises:
-        UsageError: there is neither such a file nor such a run.
-    """
-    path = Path(source)
-    if path.suffix == ".jsonl":
-        return answers_of(read_predictions(path))
-    if path.is_file():
-        return read_run(path)
-    if (workspace.work / source).is_dir():
-        run = Workspace.at(workspace.root, source)
-        files = [fold for fold in FOLDS if run.predictions(fold).exists() or run.routed(fold).exists()]
-        if files:
-            return answers_of([each for fold in files for each in read_predictions(run.newest_predictions(fold))])
-    raise UsageError(
-        f"{source}: neither a file nor a run with predictions in {workspace.shown(workspace.work)}",
-        remedy="name predictions (.jsonl), a run file (.csv, .json, .zip), or a run (a folder of work/)",
     )

@@ -1,4 +1,4 @@
-"""What a workspace, or files named in its place, let one know of the answers that a run should hold."""
+"""Reference data for checking a run: from the workspace, or from files that are named."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from imageclef_vqa.editions import (
     read_predictions,
 )
 from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
-from imageclef_vqa.pipeline.gather import Answers, answers_of, read_gold, saved_vocabulary
-from imageclef_vqa.submission import Source, is_outdated
-from imageclef_vqa.submission.run import images_of
+from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of, read_gold, spell
+from imageclef_vqa.pipeline.development import saved_vocabulary
+from imageclef_vqa.submission import Source, images_of, is_outdated
 from imageclef_vqa.workspace import Workspace
 
 _PREDICTIONS = ("*/routed/{}.jsonl", "*/predictions/{}.jsonl")
 
 
 @dataclass(frozen=True)
-class Known:
-    """Of a run that is checked, everything but the run, in the spelling of its edition.
+class Reference:
+    """What a run is checked against, in the spelling of its edition.
 
     `spellings` are all strings that the labels hold, which may be several for one answer. `learnt_from` and
-    `listed_in` tell people where labels and ids come from; None where there are none.
+    `listed_in` name where labels and ids come from; None where there are none.
     """
 
     vocabulary: Vocabulary
@@ -44,8 +44,10 @@ class Known:
     listed_in: str | None = None
 
 
-def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_file: Path | None) -> Known:
-    """All that can be known: from the files named, and else from the workspace; there may be nothing of either.
+def read_reference(
+    workspace: Workspace, edition: Edition, labels_file: Path | None, ids_file: Path | None
+) -> Reference:
+    """Labels and ids from the files named, or else from the workspace; either may be missing.
 
     Raises:
         MedvqaError: one of the files cannot be read.
@@ -61,7 +63,7 @@ def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_
             spellings[entry.question_id].update(entry.members)
     image_ids, listed_in = _image_ids(workspace, ids_file)
     own = _answers(workspace, "val") if labels_file is None and workspace.has_test else {}
-    return Known(
+    return Reference(
         vocabulary=_with_bank(vocabulary, edition),
         spellings={question_id: frozenset(strings) for question_id, strings in spellings.items()},
         implications=learn_implications(images_of(labels).values()),
@@ -72,13 +74,8 @@ def known(workspace: Workspace, edition: Edition, labels_file: Path | None, ids_
     )
 
 
-def spell(answers: Answers, edition: Edition) -> dict[tuple[str, int], tuple[str, ...]]:
-    """Answers of the 2023 edition as `profile` spells them."""
-    return {pair: edition.spell(pair[1], given) for pair, given in answers.items()}
-
-
 def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
-    """Every prediction file that a run may be made of, this run's newest first."""
+    """Every prediction file of the workspace that a run may come from, this run's newest first."""
     fold = "test" if workspace.has_test else "val"
     files = [path for pattern in _PREDICTIONS for path in sorted(workspace.work.glob(pattern.format(fold)))]
     with suppress(MissingStepError):
@@ -86,12 +83,12 @@ def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
     for path in dict.fromkeys(files):
         try:
             predictions = read_predictions(path)
-            probabilities = {(each.image_id, each.question_id): each.probability for each in predictions}
+            probabilities = probabilities_of(predictions)
             model = path.parents[1] / "stage2" / "model.safetensors"
             answers = spell(answers_of(predictions), edition)
             yield Source(workspace.shown(path), answers, probabilities, is_outdated(path, model))
         except MedvqaError:
-            continue  # a damaged file is no source; its own command complains of it
+            continue  # a damaged file is no source; its own command reports it
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.pipeline.gather import read_scores
+from imageclef_vqa.pipeline.answers import read_scores
 from imageclef_vqa.training.history import StageHistory, read_history
 from imageclef_vqa.workspace import Workspace
 

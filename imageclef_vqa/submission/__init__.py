@@ -1,9 +1,30 @@
-"""Runs: checked before they are written, written whole, read back, and described by a manifest."""
+"""Runs: read and written in every format, checked completely, and described by a manifest.
+
+    parsed = parse_run(content, name, suffix)       # a file, maybe another team's: answers and faults
+    findings = check_run(RunAnswers(parsed.as_lists(), image_ids, vocabulary, …))
+    content = render_run(path, answers, image_ids)  # read back and compared
+    manifest = make_manifest(path.name, content, …)
+
+`formats` and `checks` do not know each other: they share `run` (answers and their order) and `findings`.
+"""
 
 from imageclef_vqa.submission.checks import check_run
-from imageclef_vqa.submission.findings import Finding, errors_in, finding
+from imageclef_vqa.submission.checks.organisers import Verdict, organisers_verdict
+from imageclef_vqa.submission.checks.sources import (
+    Source,
+    check_age,
+    check_manifest,
+    check_name,
+    check_source,
+    is_outdated,
+)
+from imageclef_vqa.submission.findings import Finding, errors_in, warning
+from imageclef_vqa.submission.formats import parse_run, read_bytes, read_run, render_run, team_zip, write_run
+from imageclef_vqa.submission.formats.parsed import Form, ParsedRun
 from imageclef_vqa.submission.manifest import (
-    compare,
+    Manifest,
+    ManifestItem,
+    compare_manifest,
     hashes,
     list_hash,
     make_manifest,
@@ -11,43 +32,43 @@ from imageclef_vqa.submission.manifest import (
     other_versions,
     read_manifest,
 )
-from imageclef_vqa.submission.organisers import organisers_verdict
-from imageclef_vqa.submission.provenance import check_age, check_manifest, check_name, is_outdated
-from imageclef_vqa.submission.readers import as_lists, examine, read_bytes, read_run
-from imageclef_vqa.submission.records import Submission, arrange, in_order
-from imageclef_vqa.submission.run import Run
-from imageclef_vqa.submission.sources import Source, check_source
-from imageclef_vqa.submission.writers import is_team_zip, render_run, team_zip, write_run
+from imageclef_vqa.submission.run import Answers, Pair, PairAnswers, RunAnswers, arrange, images_of, in_order
 
 __all__ = [
+    "Answers",
     "Finding",
-    "Run",
+    "Form",
+    "Manifest",
+    "ManifestItem",
+    "Pair",
+    "PairAnswers",
+    "ParsedRun",
+    "RunAnswers",
     "Source",
-    "Submission",
+    "Verdict",
     "arrange",
-    "as_lists",
     "check_age",
     "check_manifest",
     "check_name",
     "check_run",
     "check_source",
-    "compare",
+    "compare_manifest",
     "errors_in",
-    "examine",
-    "finding",
     "hashes",
+    "images_of",
     "in_order",
     "is_outdated",
-    "is_team_zip",
     "list_hash",
     "make_manifest",
     "manifest_path",
     "organisers_verdict",
     "other_versions",
+    "parse_run",
     "read_bytes",
     "read_manifest",
     "read_run",
     "render_run",
     "team_zip",
+    "warning",
     "write_run",
 ]

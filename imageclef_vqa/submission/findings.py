@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Findings: what a check reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Severity = Literal["error", "warning"]
 
 
 class Finding(BaseModel):
-    """One thing that is wrong, or worth knowing, in `count` places, the first few of them as `examples`.
+    """One kind of problem: how often it occurs, its first few locations, and the next step.
 
-    An error would get the run rejected, or scored other than meant; a warning is what a competitor should know.
+    An error means that the run would be rejected, or scored differently from what is meant; a warning may be intended.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,15 +37,28 @@ class Finding(BaseModel):
         return f"{self.what}: {self.remedy}"
 
 
-def finding(severity: Severity, check: str, places: Sequence[str], message: str, remedy: str) -> Finding:
-    """A finding in `places`, the first of which are its examples."""
-    examples = tuple(printable(place)[:200] for place in places[:EXAMPLES])
-    return Finding(severity=severity, check=check, count=len(places), message=message, examples=examples, remedy=remedy)
+def finding(
+    severity: Severity, check: str, locations: Sequence[str], message: str, remedy: str, *, count: int | None = None
+) -> Finding:
+    """A finding at `locations`; `count` is given where these are only some of them."""
+    return Finding(
+        severity=severity,
+        check=check,
+        count=len(locations) if count is None else count,
+        message=message,
+        examples=tuple(printable(each)[:200] for each in locations[:EXAMPLES]),
+        remedy=remedy,
+    )
 
 
-def printable(text: str) -> str:
-    """Text from outside without what a terminal would obey or could not show."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+def error(check: str, locations: Sequence[str], message: str, remedy: str) -> Finding:
+    """A finding that keeps a run from being written."""
+    return finding("error", check, locations, message, remedy)
+
+
+def warning(check: str, locations: Sequence[str], message: str, remedy: str) -> Finding:
+    """A finding that the competitor decides about."""
+    return finding("warning", check, locations, message, remedy)
 
 
 def errors_in(findings: Sequence[Finding]) -> int:
@@ -53,11 +66,21 @@ def errors_in(findings: Sequence[Finding]) -> int:
     return sum(each.severity == "error" for each in findings)
 
 
-def place(image_id: str, question_id: int, answer: str) -> str:
-    """Where an answer stands, and what it says."""
-    return f"{image_id[:80]}, question {question_id}: {answer[:60]!r}"
+def printable(text: str) -> str:
+    """`text` with control characters escaped, so that a file cannot control the terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def number(count: int, one: str, many: str | None = None) -> str:
+def shown(answers: Sequence[str]) -> str:
+    """A set of answers in a message, shortened."""
+    return repr("; ".join(answers)[:60])
+
+
+def location(image_id: str, question_id: int, answers: Sequence[str]) -> str:
+    """Where an answer stands, and the answer."""
+    return f"{image_id[:80]}, question {question_id}: {shown(answers)}"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
     """`1 answer is`, `2 answers are`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

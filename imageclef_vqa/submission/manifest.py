@@ -1,4 +1,4 @@
-"""What a run was made of, written beside it: hashes, versions, seed, command, scores and findings.
+"""The manifest beside a run: what the run was made from, by content hash.
 
 It holds no date and no path of the machine, so that the same steps give the same manifest.
 """
@@ -24,34 +24,42 @@ _LARGEST = 16 * 2**20  # bytes
 _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "paddlepaddle", "paddlenlp")
 
 
+class Manifest(BaseModel):
+    """What is read of a manifest file; further keys are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: dict[str, Any]
+    data: dict[str, str]  # name of a data set or list → hash
+    inputs: dict[str, str]  # file, relative to the workspace → hash
+    versions: dict[str, str] = {}
+    scores: Any = None
+
+
+class ManifestItem(BaseModel):
+    """One thing that a manifest records, with its hash then and now; `now` is None if it does not exist."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    name: str
+    then: str
+    now: str | None
+
+    @property
+    def same(self) -> bool:
+        return self.then == self.now
+
+    def __str__(self) -> str:
+        if self.same:
+            return f"{self.what} {self.name}: the same"
+        now = "it does not exist now" if self.now is None else f"it is {self.now[:12]} now"
+        return f"{self.what} {self.name}: it was {self.then[:12]} when the run was written, {now}"
+
+
 def manifest_path(run: Path) -> Path:
-    """`run.csv` → `run.manifest.json`."""
-    return run.with_name(f"{run.stem}.manifest.json")
-
-
-def list_hash(image_ids: Sequence[str]) -> str:
-    """The hash of an id list, in its order, which is that of a run."""
-    return hashlib.sha256("\n".join(image_ids).encode()).hexdigest()
-
-
-def hashes(files: Sequence[Path], root: Path) -> dict[str, str]:
-    """Path beneath `root` → hash, for those of `files` that are there; elsewhere, the name alone."""
-    return {
-        path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name: sha256(path)
-        for path in files
-        if path.is_file()
-    }
-
-
-def versions() -> dict[str, str]:
-    """Python, this package, and the libraries that answers depend on."""
-    found = {"python": platform.python_version(), "imageclef-vqa": __version__}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    """`run.csv` → `run.csv.manifest.json`."""
+    return run.with_name(f"{run.name}.manifest.json")
 
 
 def make_manifest(
@@ -68,21 +76,21 @@ def make_manifest(
     scores: Any,
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
-    """The manifest of the run `content`, to be written to a file called `name`.
+    """The manifest of the run `content`, which is written to a file called `name`.
 
     Args:
-        data: name of a data set → its fingerprint.
-        inputs: file → hash: predictions, split, model.
-        scores: the content of scores.json, None where nothing was scored.
+        images, answers: how many the run has.
+        fold: "test" or "val".
+        command: as typed, without folders.
+        seed: of the split.
+        data: name of a data set or list → hash.
+        inputs: file, relative to the workspace → hash.
+        scores: the content of scores.json; None if nothing was scored.
+        findings: of the checks.
     """
+    run = {"file": name, "sha256": _hash(content), "images": images, "answers": answers, "fold": fold}
     return {
-        "run": {
-            "file": name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "images": images,
-            "answers": answers,
-            "fold": fold,
-        },
+        "run": run,
         "command": command,
         "seed": seed,
         "data": dict(data),
@@ -93,37 +101,29 @@ def make_manifest(
     }
 
 
-class Manifest(BaseModel):
-    """What `--verify` asks of a manifest; the rest of it may be anything."""
-
-    model_config = ConfigDict(frozen=True)
-
-    run: dict[str, Any]
-    data: dict[str, str]
-    inputs: dict[str, str]
-    versions: dict[str, str] = {}
-    scores: Any = None
+def hashes(files: Sequence[Path], root: Path) -> dict[str, str]:
+    """Path relative to `root` → hash, for those of `files` that exist; the name only for files outside `root`."""
+    return {
+        path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name: sha256(path)
+        for path in files
+        if path.is_file()
+    }
 
 
-class Comparison(BaseModel):
-    """One thing that a manifest names, and whether it is still what it was."""
+def list_hash(image_ids: Sequence[str]) -> str:
+    """The hash of a list of ids in its order, which is that of the run."""
+    return _hash("\n".join(image_ids).encode())
 
-    model_config = ConfigDict(frozen=True)
 
-    what: str
-    name: str
-    then: str
-    now: str | None  # None: it is not there
-
-    @property
-    def same(self) -> bool:
-        return self.then == self.now
-
-    def __str__(self) -> str:
-        if self.same:
-            return f"{self.what} {self.name}: the same"
-        now = "it is not there" if self.now is None else f"it is {self.now[:12]} now"
-        return f"{self.what} {self.name}: {self.then[:12]} when the run was written, {now}"
+def versions() -> dict[str, str]:
+    """Python, this package, and the libraries that answers depend on."""
+    found = {"python": platform.python_version(), "imageclef-vqa": __version__}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def read_manifest(run: Path) -> Manifest:
@@ -140,50 +140,47 @@ def read_manifest(run: Path) -> Manifest:
     except FileNotFoundError as error:
         raise MissingStepError(f"no {path.name} beside {run.name}", "medvqa package") from error
     except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa package` makes it anew") from error
+        raise MedvqaError(f"{path} is damaged", remedy="`medvqa package` writes it again") from error
     if manifest.run.get("file") != run.name:
         other = printable(str(manifest.run.get("file")))[:80]
-        raise MedvqaError(f"{path} describes {other}, not {run.name}", remedy="`medvqa package --out` names both alike")
+        remedy = "the file was renamed: `medvqa package --out` writes a run and a manifest of the same name"
+        raise MedvqaError(f"{path} describes {other}, not {run.name}", remedy=remedy)
     return manifest
 
 
-def compare(
+def compare_manifest(
     manifest: Manifest,
     run: Path,
     root: Path,
     data: Mapping[str, str],
     predictions: Path | None = None,
     scores: Any = None,
-) -> list[Comparison]:
-    """Run, data, model, split, recipe, predictions and scores, each hashed anew, against the manifest.
+) -> list[ManifestItem]:
+    """Run, data, inputs and scores, hashed again and compared with the manifest.
 
     Args:
-        root: the workspace, beneath which the inputs lie.
-        data: name of a data set → its fingerprint now; absent where it is not there.
-        predictions: where those lie that the manifest knows by their name alone, because they lay elsewhere.
-        scores: the content of scores.json now; asked for only where the run was scored before it was written.
+        root: the workspace, which the names of the inputs are relative to.
+        data: name of a data set or list → hash now; those that do not exist are left out.
+        predictions: the file for an input of the same name; the manifest has no path of files outside `root`.
+        scores: the content of scores.json now; compared only if the manifest records scores.
     """
-    found = [
-        Comparison(
-            what="run",
-            name=run.name,
-            then=str(manifest.run.get("sha256")),
-            now=sha256(run) if run.is_file() else None,
-        )
+    run_hash = sha256(run) if run.is_file() else None
+    items = [ManifestItem(what="run", name=run.name, then=str(manifest.run.get("sha256")), now=run_hash)]
+    items += [
+        ManifestItem(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()
     ]
-    found += [Comparison(what="data", name=name, then=then, now=data.get(name)) for name, then in manifest.data.items()]
     for name, then in manifest.inputs.items():
         path = predictions if predictions is not None and predictions.name == name else root / name
         now = sha256(path) if is_beneath(name) and path.is_file() else None
-        found.append(Comparison(what=_role(PurePosixPath(name)), name=printable(name), then=then, now=now))
+        items.append(ManifestItem(what="input", name=printable(name), then=then, now=now))
     if manifest.scores is not None:
-        now = None if scores is None else _content_hash(scores)
-        found.append(Comparison(what="scores", name="scores.json", then=_content_hash(manifest.scores), now=now))
-    return found
+        now = None if scores is None else _json_hash(scores)
+        items.append(ManifestItem(what="scores", name="scores.json", then=_json_hash(manifest.scores), now=now))
+    return items
 
 
 def other_versions(manifest: Manifest) -> list[str]:
-    """Python and libraries that are not those of the manifest: no difference in itself, but a reason for one."""
+    """Python and libraries that differ from the manifest; they may explain a difference."""
     here = versions()
     return [
         f"{printable(name)} was {printable(then)}, here it is {here.get(name, 'missing')}"
@@ -192,17 +189,14 @@ def other_versions(manifest: Manifest) -> list[str]:
     ]
 
 
-def _content_hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def is_beneath(name: str) -> bool:
-    """Whether a manifest's name of a file, which may come from anybody, stays in the workspace."""
+    """Whether a file name of a manifest, which may come from anybody, stays in the workspace."""
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
-def _role(path: PurePosixPath) -> str:
-    roles = {"split.json": "split", "config.json": "recipe", "vocabulary.json": "vocabulary"}
-    roles |= {"expert.json": "expert", "calibration.json": "calibration"}
-    suffixes = {".safetensors": "model", ".jsonl": "log" if path.name == "log.jsonl" else "predictions"}
-    return roles.get(path.name) or suffixes.get(path.suffix, "file")
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json_hash(content: Any) -> str:
+    return _hash(json.dumps(content, sort_keys=True).encode())

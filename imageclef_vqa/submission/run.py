@@ -1,30 +1,36 @@
-"""A run as the checks see it: its answers, and all that is known of what they should be."""
+"""A run: its answers, their order, and the facts that checks compare them with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from imageclef_vqa.editions import QUESTIONS, Implication, Vocabulary, learn_vocabulary
-from imageclef_vqa.submission.records import Answers, PairAnswers
+from imageclef_vqa.editions import GI_2023, QUESTIONS, Edition, Implication, Vocabulary, learn_vocabulary
 
 Pair = tuple[str, int]  # image id, question id
+Answers = tuple[str, ...]
+PairAnswers = Mapping[Pair, Answers]
+Layout = dict[str, list[dict[str, Any]]]  # the organisers' JSON: image id → [{QuestionID, Question, Answer}, …]
+COLUMNS = ("ImageID", "QuestionID", "Question", "Answer")
 
 
 @dataclass(frozen=True)
-class Run:
-    """Answers to be checked, the ids that must be answered, in order, and what training allows.
+class RunAnswers:
+    """The answers of a run, the images that it must answer, and reference data in the spelling of its edition.
 
-    Args:
+    Attributes:
         answers: in the order of the file.
-        image_ids: the test list.
-        vocabulary: what training answers, in the spelling of the edition.
-        bank: what is known of the competition, whatever training answers, in the same spelling.
-        spellings: question → strings that the labels hold besides the vocabulary's members.
-        implications: what the training labels hold to.
-        validation: the same model's answers to validation images.
-        listed: whether `image_ids` is a list that somebody gave, or only what the file itself names.
-        faulty: pairs that the file holds but that could not be read; they are not missing.
+        image_ids: the test list, in order.
+        vocabulary: the answers of the training labels.
+        bank: the answers that the competition is known to use.
+        spellings: question id → strings of the labels that `vocabulary` spells differently.
+        implications: rules between questions, learnt from the training labels.
+        validation: answers of the same model to the validation images.
+        listed: False if no test list is known and `image_ids` are those of the file itself.
+        faulty: pairs whose answer the file holds in an unusable form; they are not missing.
+        by_question: question id → (image id, answers), in the order of the file.
+        by_image: image id → question id → answers.
     """
 
     answers: PairAnswers
@@ -53,3 +59,19 @@ def images_of(answers: PairAnswers) -> dict[str, dict[int, Answers]]:
     for (image_id, question_id), given in answers.items():
         images.setdefault(image_id, {})[question_id] = given
     return images
+
+
+def in_order(answers: PairAnswers, image_ids: Sequence[str]) -> dict[Pair, Answers]:
+    """The answers in the order of a run: images as in `image_ids`, then all others; questions by id."""
+    order = dict.fromkeys((*image_ids, *(image_id for image_id, _ in answers)))
+    pairs = ((image_id, question.id) for image_id in order for question in QUESTIONS)
+    return {pair: answers[pair] for pair in pairs if pair in answers}
+
+
+def arrange(answers: PairAnswers, image_ids: Sequence[str], edition: Edition = GI_2023) -> Layout:
+    """The answers in the organisers' layout and the order of `in_order`."""
+    layout: Layout = {}
+    for (image_id, question_id), given in in_order(answers, image_ids).items():
+        entry = {"QuestionID": question_id, "Question": edition.question(QUESTIONS[question_id]), "Answer": list(given)}
+        layout.setdefault(image_id, []).append(entry)
+    return layout

@@ -1,7 +1,7 @@
-"""A synthetic endoscopy set in the official layout: pictures whose 18 answers can be seen in them.
+"""A synthetic endoscopy set in the official layout: drawn images that show the answers to all questions.
 
-`scene` says what a picture shows and answers the questions, `sampling` invents scenes batch by batch as the real
-set's statistics go, `render` draws them (`mucosa`, `findings`, `instruments`, `overlay`), `dataset` writes a set.
+`scene` is the content of an image and answers the questions, `sampling` draws scenes with the statistics of the real
+set, `render` turns them into images (`mucosa`, `findings`, `instruments`, `overlay`), and `dataset` writes the files.
 """
 
 from imageclef_vqa.synthetic.dataset import write_synthetic_dataset

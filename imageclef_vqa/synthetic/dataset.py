@@ -1,4 +1,4 @@
-"""Writes a synthetic set in the official layout, whole or not at all."""
+"""Writing a synthetic set in the official layout, completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.editions.questions import QUESTIONS
+from imageclef_vqa.editions import QUESTIONS, GtRecord, gt_record, question_that
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import folder_beside
 from imageclef_vqa.progress import track
@@ -20,42 +19,36 @@ from imageclef_vqa.synthetic.render import render_scene
 from imageclef_vqa.synthetic.sampling import sample_scene
 from imageclef_vqa.synthetic.scene import BATCHES, POLYPS, Scene
 
-Record = dict[str, Any]
-
 _LETTERS = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))
 _FRAMES = (1, 2, 3, 4)
 _JPEG_QUALITY = 88
-_COLOUR = 5  # What color is the abnormality?
-# Most pictures of the real set were scaled down; now and then an examination keeps the processor's resolution.
-_HEIGHT, _RARE_HEIGHTS, _RARITY = 256, {5: 576, 11: 1024}, 36
+# Most images of the real set were scaled down; a few examinations have the resolution of the processor. Heights in
+# pixels, the rare ones by the number of the examination modulo _PERIOD.
+_HEIGHT, _RARE_HEIGHTS, _PERIOD = 256, {5: 576, 11: 1024}, 36
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Frame:
     image_id: str
     scene: Scene
     height: int
 
-    def record(self) -> Record:
-        """The image's entry in `gt.json`, its questions in the file's alphabetical order."""
+    def record(self) -> GtRecord:
+        """The entry of the image in `gt.json`; its questions are sorted by text, as in the official file."""
         answers = self.scene.answers()
-        labels = [
-            {"Question": question.text, "AnswerType": question.answer_type, "Answer": list(answers[question.id])}
-            for question in sorted(QUESTIONS, key=lambda question: question.text)
-        ]
-        return {"ImageID": self.image_id, "Labels": labels}
+        return gt_record(self.image_id, {q.id: answers[q.id] for q in sorted(QUESTIONS, key=lambda q: q.text)})
 
 
 def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int) -> None:
-    """Write `images` development and `test` test images to `folder`, the same bytes for the same arguments.
+    """Write `images` development and `test` test images to `folder`; the same arguments give the same bytes.
 
-    ``development/{gt.json,images/}`` and ``test/{gt.json,test_image_ids.txt,images/}``. No examination has frames in
-    both; the oddities of the real labels are in the development set alone.
+    Writes ``development/{gt.json,images/}`` and ``test/{gt.json,test_image_ids.txt,images/}``. No examination has
+    frames in both sets. Only the development set has the oddities of the real labels.
 
     Raises:
-        MedvqaError: `folder` holds files already, or cannot be written; nothing there was changed.
+        MedvqaError: `folder` is not empty, or cannot be written; it is then unchanged.
     """
-    refused = MedvqaError(f"{folder} is not empty", remedy="name an empty or a new folder for the synthetic set")
+    refused = MedvqaError(f"{folder} is not empty", remedy="choose an empty or a new folder for the synthetic set")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise refused
@@ -65,7 +58,7 @@ def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int) 
     except OSError as error:
         raise MedvqaError(
             f"cannot write {folder}: {error.strerror or error}",
-            remedy="choose a place that you may write to and that has room",
+            remedy="choose a folder with write permission on a disk with free space",
         ) from error
 
 
@@ -80,18 +73,18 @@ def _write(folder: Path, images: int, test: int, rng: np.random.Generator) -> No
     (held_out / "test_image_ids.txt").write_text(ids, encoding="utf-8")
 
 
-def _write_images(folder: Path, number: int, rng: np.random.Generator) -> list[Record]:
+def _write_images(folder: Path, number: int, rng: np.random.Generator) -> list[GtRecord]:
     folder.mkdir(parents=True)
     records = []
-    for picture in track(_pictures(number, rng), f"rendering {folder.parent.name}", total=number):
-        image = render_scene(picture.scene, picture.height)
-        image.save(folder / f"{picture.image_id}.jpg", quality=_JPEG_QUALITY)
-        records.append(picture.record())
-    return sorted(records, key=lambda record: str(record["ImageID"]))
+    for frame in track(_frames(number, rng), f"rendering {folder.parent.name}", total=number):
+        image = render_scene(frame.scene, frame.height)
+        image.save(folder / f"{frame.image_id}.jpg", quality=_JPEG_QUALITY)
+        records.append(frame.record())
+    return sorted(records, key=lambda record: record["ImageID"])
 
 
-def _pictures(number: int, rng: np.random.Generator) -> Iterator[_Picture]:
-    """Frames of examinations from the four batches in turn, each batch with about as many images."""
+def _frames(number: int, rng: np.random.Generator) -> Iterator[_Frame]:
+    """Frames of examinations, from each of the four batches in turn, with about equally many images per batch."""
     left = [number // len(BATCHES) + (index < number % len(BATCHES)) for index in range(len(BATCHES))]
     examination = 0
     while any(left):
@@ -102,20 +95,20 @@ def _pictures(number: int, rng: np.random.Generator) -> Iterator[_Picture]:
             scene, frames = _in_purple(rng), max(_FRAMES)
         frames = min(frames, left[index])
         left[index] -= frames
-        height = _RARE_HEIGHTS.get(examination % _RARITY, _HEIGHT)
+        height = _RARE_HEIGHTS.get(examination % _PERIOD, _HEIGHT)
         for frame in range(frames):
             name = BATCHES[index] + "".join(_LETTERS[rng.integers(len(_LETTERS), size=20)])
-            yield _Picture(name, scene.frame(rng) if frame else scene, height)
+            yield _Frame(name, scene.frame(rng) if frame else scene, height)
         examination += 1
 
 
 def _in_purple(rng: np.random.Generator) -> Scene:
-    """A polyp of the colour on whose spelling the real labels do not agree."""
+    """A scene with a purple polyp: the real labels spell this colour in two ways."""
     while True:
         scene = sample_scene(rng, POLYPS)
-        if scene.answers()[_COLOUR] == ("Purple",):
+        if scene.answers()[question_that("colour", "abnormality").id] == ("Purple",):
             return scene
 
 
-def _write_json(path: Path, content: list[Record]) -> None:
+def _write_json(path: Path, content: list[GtRecord]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is found on the wall: landmarks, inflammation, polyps, and the sites where polyps were."""
+"""Findings on the mucosa: landmarks, inflammation, polyps, and the sites of removed polyps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def mottled(colours: tuple[str, ...], noise: Field) -> Field:
 
 
 def paint_landmark(image: Field, landmark: Landmark, noise: Noise) -> Field:
-    """The landmark's skin, shaded like the wall that it is part of; returns how far each pixel lies from its centre."""
+    """Paint the surface of a landmark; returns the distance of each pixel from its centre, 1 on the edge."""
     reach = landmark_reach(landmark, *offsets(landmark.x, landmark.y, noise.shape))
     shade = np.minimum(1.12 * image[0], 1)
     skin = mottled(landmark.colours, noise.field("landmark", 6)) * shade
@@ -56,7 +56,7 @@ def paint_landmark(image: Field, landmark: Landmark, noise: Noise) -> Field:
 
 
 def paint_landmark_relief(image: Field, landmark: Landmark, reach: Field, noise: Noise) -> None:
-    """What a landmark is known by, above whatever inflammation covers its skin: its edge, folds, hole, or villi."""
+    """Paint the edge, folds, hole or villi of a landmark, which also show on inflamed mucosa."""
 
     def ring(radius: float, width: float) -> Field:
         return np.exp(-(((reach - radius) / width) ** 2))
@@ -78,9 +78,9 @@ def paint_landmark_relief(image: Field, landmark: Landmark, reach: Field, noise:
 
 
 def paint_diffuse(image: Field, diffuse: Diffuse, scene: Scene, noise: Noise, spared: Field | float) -> None:
-    """Inflamed mucosa: red and friable, with exudate or clots in patches; or salmon-coloured metaplasia.
+    """Paint inflamed mucosa, red with patches of exudate or clots, or salmon-coloured metaplasia.
 
-    Where `spared` is 1, half of it is left out, so that the colours of a landmark show.
+    Where `spared` is 1, it is half transparent, so that the colours of a landmark stay visible.
     """
     rough = extent(diffuse, scene.camera, noise.shape) + 0.06 * noise.field("edge", 9)
     inside = smoothstep(0.38, 0.62, rough) * (1 - 0.55 * spared)
@@ -106,7 +106,7 @@ def paint_diffuse(image: Field, diffuse: Diffuse, scene: Scene, noise: Noise, sp
 
 
 def paint_polyp(image: Field, polyp: Polyp, contrast: float, noise: Noise) -> None:
-    """A polyp in the light from the upper left; `image` changes near it alone."""
+    """Paint a polyp, lit from the upper left; only pixels near it change."""
     _, height, width = image.shape
     reach = polyp.radius * (2.6 if polyp.kind == "ip" else 1.9)
     x, y = polyp.x * width, polyp.y * height
@@ -119,7 +119,7 @@ def paint_polyp(image: Field, polyp: Polyp, contrast: float, noise: Noise) -> No
     soft = 1.5 / (polyp.radius * height)
 
     u, v = polyp_axes(polyp, across, down)
-    # No polyp is quite round.
+    # Polyps are not perfectly round.
     rho = np.sqrt(u * u + v * v) * (1 + 0.035 * grain)
     drop = polyp_axes(polyp, across - 0.22 * polyp.radius, down - 0.28 * polyp.radius)
     blend(near, 0.55 * contrast * smoothstep(1.35, 0.75, np.hypot(*drop)), (0.22, 0.05, 0.04))
@@ -147,7 +147,7 @@ def paint_polyp(image: Field, polyp: Polyp, contrast: float, noise: Noise) -> No
 
 
 def paint_resection(image: Field, site: Resection, noise: Noise) -> None:
-    """A raw red crater with a white coagulated rim; dyed, on a blue cushion."""
+    """Paint a raw red crater with a white coagulated rim; a dyed one is on a blue cushion."""
     across, down = offsets(site.x, site.y, noise.shape)
     ragged = 1 + 0.10 * noise.field("site", 14) + 0.05 * noise.field("coagulum", 40)
     reach = np.hypot(across, down) / site.radius * ragged

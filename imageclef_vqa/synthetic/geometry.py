@@ -1,6 +1,6 @@
-"""Where things are: shapes as masks, and the nine cells of the frame that a mask lies in.
+"""Masks of objects, and the cells of the 3 × 3 grid that a mask covers.
 
-Shapes of arrays are (height, width) in pixels; places are fractions of the frame, lengths fractions of its height.
+Shapes of arrays are (height, width) in pixels; positions are fractions of the frame, lengths fractions of its height.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Landmark, Polyp, View
+from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Landmark, Polyp, Viewport
 
 Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Shape = tuple[int, int]
 
-# Rows and columns of the 3 x 3 grid, by the names of the question bank.
+# The 3 × 3 grid, row by row, in the spelling of the question bank.
 CELLS = (
     *("Upper-left", "Upper-center", "Upper-right"),
     *("Center-left", "Center", "Center-right"),
     *("Lower-left", "Lower-center", "Lower-right"),
 )
 
-# A thing is in a cell that holds this share of it, or of which it covers this share of what can be seen;
-# a cell of which less than a fifth can be seen (behind the box) holds nothing.
+# An object is in a cell that contains this share of the object, or of whose visible part it covers this share. Cells
+# that are mostly hidden by the box do not count.
 SHARE, FILL, VISIBLE = 1 / 6, 1 / 3, 1 / 5
 
-# The upper right corner of the box, which fills most of the lower left cell.
+# Upper right corner of the box, which covers most of the lower left cell.
 BOX_RIGHT, BOX_UPPER = 0.305, 0.685
 
 
-def lattice(view: View) -> Shape:
+def lattice(view: Viewport) -> Shape:
     """The resolution at which answers are measured."""
     return 120, round(120 * view.aspect)
 
 
 def offsets(x: float, y: float, shape: Shape) -> tuple[Field, Field]:
-    """Distances of every pixel from a place, in heights: a row [1, w] across and a column [h, 1] down."""
+    """Distances of all pixels from a position, in heights: across [1, w] and down [h, 1]."""
     height, width = shape
     across = ((np.arange(width, dtype=np.float32) + 0.5) / width - x) * (width / height)
     down = (np.arange(height, dtype=np.float32) + 0.5) / height - y
@@ -47,7 +47,7 @@ def offsets(x: float, y: float, shape: Shape) -> tuple[Field, Field]:
 
 
 def polyp_axes(polyp: Polyp, across: Field, down: Field) -> tuple[Field, Field]:
-    """Coordinates in which the polyp's head is the unit disc; a flat polyp is wider than high."""
+    """Coordinates in which the head of the polyp is the unit disc; a flat polyp is wider than high."""
     stretch = 1.3 if polyp.kind == "iia" else 1.08
     tilt = polyp.angle / 2 if polyp.kind == "iia" else 0.0
     c, s = math.cos(tilt), math.sin(tilt)
@@ -89,7 +89,7 @@ def landmark_mask(landmark: Landmark, shape: Shape) -> Mask:
 def extent(diffuse: Diffuse, camera: Camera, shape: Shape) -> Field:
     """1 well inside the cells of the disease, 0 well outside, 1/2 at their border."""
     cells = np.array([cell in diffuse.cells for cell in CELLS], np.float32).reshape(3, 3)
-    # One more cell all round, like its neighbour: the camera may look a little past the frame.
+    # A margin of one cell, equal to its neighbour: the camera may look a little beyond the frame.
     around = Image.fromarray(np.pad(cells, 1, mode="edge"))
     left, upper, right, lower = (1 + 3 * border for border in camera.window())
     height, width = shape
@@ -100,8 +100,8 @@ def extent_mask(diffuse: Diffuse, camera: Camera, shape: Shape) -> Mask:
     return extent(diffuse, camera, shape) > 0.5
 
 
-def view_image(view: View, shape: Shape) -> Image.Image:
-    """White where the frame shows picture, the box apart."""
+def view_image(view: Viewport, shape: Shape) -> Image.Image:
+    """White in the visible part of the frame, without regard to the box."""
     left, right, cut = view.left, 1.0 - 0.02 * (view.left > 0), view.corner
     upper, lower = (0.02, 0.98) if view.left > 0 else (0.0, 1.0)
     if view.outline == "octagon":
@@ -119,7 +119,7 @@ def view_image(view: View, shape: Shape) -> Image.Image:
     return large.reduce(2)
 
 
-def view_mask(view: View, shape: Shape) -> Mask:
+def view_mask(view: Viewport, shape: Shape) -> Mask:
     mask: Mask = np.asarray(view_image(view, shape)) > 127
     if view.box:
         mask[round(BOX_UPPER * shape[0]) :, : round(BOX_RIGHT * shape[1])] = False
@@ -127,7 +127,7 @@ def view_mask(view: View, shape: Shape) -> Mask:
 
 
 def cells_of(mask: Mask, view: Mask) -> frozenset[str]:
-    """The cells of the frame that what is seen of `mask` lies in."""
+    """The cells that contain the visible part of `mask`."""
     shown = mask & view
     total = max(int(shown.sum()), 1)
     found = set()

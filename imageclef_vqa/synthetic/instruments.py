@@ -1,4 +1,4 @@
-"""Instruments, each recognisable by its shape: drawn as strokes that are lit like rods."""
+"""Instruments, drawn as strokes with the shading of rods; each kind has its own shape."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BLUE: Rgb = (56, 120, 190)
 
 @dataclass(frozen=True)
 class Stroke:
-    """A line through `points` (in heights of the frame), `width` heights wide."""
+    """A line through `points`; coordinates and `width` in heights of the frame."""
 
     points: tuple[Point, ...]
     width: float
@@ -33,10 +33,7 @@ class Stroke:
 
 
 def strokes(instrument: Instrument, aspect: float) -> list[Stroke]:
-    """The strokes of an instrument, back to front.
-
-    They are given in its own axes: `a` along the shaft, 0 at its tip, `b` across.
-    """
+    """The strokes of an instrument, back to front, in its own axes: `a` along the shaft, 0 at the tip; `b` across."""
     x0, y0, x1, y1 = instrument.x0 * aspect, instrument.y0, instrument.x1 * aspect, instrument.y1
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
@@ -79,7 +76,7 @@ def instrument_mask(instrument: Instrument, shape: Shape) -> Mask:
 
 
 def draw_instruments(image: Image.Image, instruments: tuple[Instrument, ...]) -> None:
-    """Paint `instruments` on an RGB image, with a soft shadow, at twice its resolution."""
+    """Paint `instruments` with a soft shadow on an RGB image; they are drawn at twice its resolution."""
     large = (2 * image.width, 2 * image.height)
     colours, cover = Image.new("RGB", large), Image.new("L", large)
     paint, mark = ImageDraw.Draw(colours), ImageDraw.Draw(cover)

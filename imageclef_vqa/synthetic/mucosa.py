@@ -1,4 +1,4 @@
-"""The wall of the gut: noise that moves with the camera, folds around the lumen, vessels, light."""
+"""The mucosa: noise that moves with the camera, folds around the lumen, vessels, light."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from imageclef_vqa.synthetic.shapes import Camera
 
 @dataclass(frozen=True)
 class Noise:
-    """Smooth random fields of one scene; each name has its own, whatever else is drawn."""
+    """Smooth random fields of one scene. A field depends only on its name and the seed."""
 
     seed: int
     camera: Camera
     shape: Shape
 
     def field(self, name: str, cells: int) -> Field:
-        """Noise of unit variance, roughly, with about `cells` bumps from top to bottom."""
+        """Noise [h, w] with a variance of about 1 and about `cells` bumps from top to bottom."""
         height, width = self.shape
         rows, columns = cells, round(cells * width / height)
         rng = np.random.default_rng((self.seed, *name.encode()))
-        # A margin of a tenth all round: the camera may look a little past the frame.
+        # A margin on all sides: the camera may look a little beyond the frame.
         margin = max(2, cells // 8)
         values = rng.standard_normal((rows + 2 * margin, columns + 2 * margin), dtype=np.float32)
         left, upper, right, lower = self.camera.window()
@@ -35,13 +35,13 @@ class Noise:
 
 
 def smoothstep(low: float, high: float, x: Field) -> Field:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """0 below `low`, 1 above `high`, and smooth between them."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def blend(image: Field, cover: Field, colour: Field | Colour) -> None:
-    """Paint `colour` (0 to 1) over an image [3, h, w], `cover` [h, w] of it, in place."""
+    """Paint `colour` (0 to 1) over an image [3, h, w] in place, with the opacity `cover` [h, w]."""
     paint = np.asarray(colour, np.float32)
     change = (paint if paint.ndim == 3 else paint[:, None, None]) - image
     change *= cover.astype(np.float32, copy=False)
@@ -49,7 +49,7 @@ def blend(image: Field, cover: Field, colour: Field | Colour) -> None:
 
 
 def _darkness(scene: Scene) -> tuple[float, float]:
-    """The light left in the lumen, and how wide it is, so that a landmark's colour can still be seen."""
+    """Brightness of the lumen and its width; a landmark's colour stays visible."""
     if scene.landmark is None:
         return 0.06, 0.34
     if scene.landmark.name == "Z-line":
@@ -58,11 +58,11 @@ def _darkness(scene: Scene) -> tuple[float, float]:
 
 
 def paint_wall(scene: Scene, noise: Noise) -> Field:
-    """The bare wall, [3, h, w] in 0 to 1, of a scene as the camera sees it."""
+    """The mucosa without findings, [3, h, w] from 0 to 1, as the camera shows it."""
     across, down = offsets(*scene.lumen, noise.shape)
     warp = noise.field("warp", 3)
     distance = np.sqrt(across * across + down * down) + 1e-3
-    # A lumen is rounded and three-cornered in the colon, round in the upper tract.
+    # The lumen is a rounded triangle in the colon, and a circle in the upper tract.
     three = (across * across - 3 * down * down) * across / distance**3
     colon = scene.procedure == "Colonoscopy"
     reach = distance * (1 + (0.16 if colon else 0.03) * three + (0.16 if colon else 0.08) * warp)
@@ -93,6 +93,6 @@ def paint_wall(scene: Scene, noise: Noise) -> Field:
 
 
 def add_highlights(image: Field, noise: Noise) -> None:
-    """White spots where the wet wall mirrors the light."""
+    """White spots where the wet mucosa reflects the light."""
     wet = noise.field("wet", 40) + 0.8 * noise.field("pools", 5) + 1.2 * (image[0] - 0.75)
     blend(image, 0.85 * smoothstep(2.5, 2.9, wet), (1.0, 0.98, 0.95))

@@ -1,4 +1,4 @@
-"""What the video processor adds: the box with the scope's position, and the text."""
+"""Overlays of the video processor: the box that shows the position of the scope, and the text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def text_of(scene: Scene) -> str:
-    """The burnt-in lines; nobody is named."""
+    """The burnt-in lines, without any name."""
     taken = scene.taken
     return (
         f"ID:\nName:\n\nSex:    Age:\nD.O.B.:\n{taken:%d/%m/%Y}\n{taken:%H:%M:%S}",
@@ -26,7 +26,7 @@ def text_of(scene: Scene) -> str:
 
 
 def draw_box(image: Image.Image, colour: str) -> None:
-    """A box of `colour` in the lower left corner; a green one shows the scope's curve."""
+    """Draw a box in the lower left corner; a green one shows the curve of the scope."""
     width, height = image.size
     left, upper, right, lower = 0.02 * width, BOX_UPPER * height, BOX_RIGHT * width, 0.98 * height
     draw = ImageDraw.Draw(image)
@@ -40,7 +40,7 @@ def draw_box(image: Image.Image, colour: str) -> None:
 
 def draw_text(image: Image.Image, scene: Scene) -> None:
     width, height = image.size
-    place = (0.025 * width, (0.06, 0.26, 0.05)[scene.style] * height)
+    corner = (0.025 * width, (0.06, 0.26, 0.05)[scene.style] * height)
     ImageDraw.Draw(image).multiline_text(
-        place, text_of(scene), fill=(245, 245, 245), font=_font(max(8, round(0.046 * height))), spacing=height // 128
+        corner, text_of(scene), fill=(245, 245, 245), font=_font(max(8, round(0.046 * height))), spacing=height // 128
     )

@@ -1,4 +1,4 @@
-"""The oddities of the real labels, few enough that only who cannot cope with them is hurt."""
+"""The oddities of the real labels, in small numbers: they do no harm to code that handles them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.editions.questions import QUESTIONS, SEGMENTATION_TYPE
+from imageclef_vqa.editions import SEGMENTATION_TYPE, question_that
 
-Record = dict[str, Any]
+Record = Any  # a GtRecord; rows of the segmentation task do not have its types
 
-_EASY, _COLOUR, _FINDINGS, _POLYPS, _INSTRUMENTS = (QUESTIONS[number].text for number in (2, 5, 7, 8, 9))
-# A smaller set would be hurt.
-_FEWEST_IMAGES = 24
+_EASY = question_that("yes_no", "finding").text
+_COLOUR = question_that("colour", "abnormality").text
+_FINDINGS = question_that("count", "finding").text
+_POLYPS = question_that("count", "polyp").text
+_INSTRUMENTS = question_that("count", "instrument").text
+_MIN_IMAGES = 24  # smaller sets stay clean
 _CONFLICTING_PAIRS = 2
 _SHUFFLED_COLOURS, _SEGMENTED_POLYPS = 0.25, 0.3
 
 
 def add_quirks(records: list[Record], images: Path, rng: np.random.Generator) -> None:
-    """Spoil `records` (sorted by id), and the pictures in `images`, as those of the real development set are.
+    """Add the oddities of the real development set to `records` (sorted by id) and to the files in `images`.
 
-    Lists of colours lose their order, polyps get rows of the segmentation task with a bare string; and once each, or
-    twice: byte-identical pictures that disagree, `purple` beside `Purple`, a colour for a number, an empty answer.
+    Some lists of colours are reversed, and some polyps get a row of the segmentation task, whose answer is a string.
+    Once or twice each: byte-identical images with different answers, `purple` beside `Purple`, a colour instead of a
+    number, an empty answer.
     """
-    if len(records) < _FEWEST_IMAGES:
+    if len(records) < _MIN_IMAGES:
         return
     _add_conflicting_pairs(records, images)
     for record in records:
@@ -50,13 +54,13 @@ def add_quirks(records: list[Record], images: Path, rng: np.random.Generator) ->
 
 
 def _answer(record: Record, question: str) -> list[str]:
-    """The list that answers `question`, to be changed in place."""
+    """The list of answers to `question`, to be changed in place."""
     answer: list[str] = next(row["Answer"] for row in record["Labels"] if row["Question"] == question)
     return answer
 
 
 def _add_conflicting_pairs(records: list[Record], images: Path) -> None:
-    """Make the last picture of a batch a copy of another one there, and let the two disagree on what is easy."""
+    """Replace the last image of a batch by a copy of another one with a different answer to one question."""
     batches = [list(batch) for _, batch in groupby(records, key=lambda record: str(record["ImageID"])[:5])]
     for batch in batches[:_CONFLICTING_PAIRS]:
         copied = batch[-1]

@@ -1,4 +1,4 @@
-"""A scene as a picture."""
+"""Rendering a scene as an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imageclef_vqa.synthetic.scene import Scene
 
 
 def render_scene(scene: Scene, size: int = 256) -> Image.Image:
-    """The RGB picture of `scene`, `size` pixels high (its shorter side); the same scene gives the same pixels."""
+    """The RGB image of `scene`, `size` pixels high. The same scene gives the same pixels."""
     shape = size, round(size * scene.view.aspect)
     noise = Noise(scene.texture, scene.camera, shape)
     seen = scene.seen

@@ -1,7 +1,7 @@
-"""Invents scenes: one batch at a time, roughly as often as the real set shows each thing.
+"""Random scenes, by batch, with about the frequencies of the real set.
 
-Things are put near the centres, borders and corners of the nine cells, and polyps keep away from the borders of the
-size classes, so that few answers hang on a pixel.
+Objects are placed near the centres, borders and corners of the nine cells, and the radii of polyps keep a distance
+from the borders of the size classes, so that few answers depend on a single pixel.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from imageclef_vqa.synthetic.geometry import CELLS
-from imageclef_vqa.synthetic.placement import BORDERS, CENTRES, CORNERS, Place, free_places
+from imageclef_vqa.synthetic.placement import BORDERS, CENTRES, CORNERS, Position, free_positions
 from imageclef_vqa.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS, Scene
-from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Instrument, Landmark, Polyp, Resection, View
+from imageclef_vqa.synthetic.shapes import Box, Camera, Diffuse, Instrument, Landmark, Polyp, Resection, Viewport
 
 Item = TypeVar("Item")
 
@@ -59,7 +59,7 @@ _EXTENTS: dict[tuple[str, ...], float] = {
     tuple(cell for cell in CELLS if cell.startswith("Upper")): 2,
     tuple(cell for cell in CELLS if cell.startswith("Lower")): 2,
 }
-# Place and radius: a cell, a cross, everything, and towards one side.
+# Position and radius: one cell, a cross, everything, and towards one side.
 _RINGS = {
     (0.5, 0.5, 0.19): 4,
     (0.5, 0.5, 0.35): 5,
@@ -70,7 +70,7 @@ _RINGS = {
     (0.5, 0.64, 0.28): 2,
 }
 _TOOLS = {"Polyp snare": 30, "Biopsy forceps": 25, "Tube": 15, "Injection needle": 15, "Metal clip": 15}
-# Where a shaft comes in, and where it ends.
+# Both ends of a shaft.
 _PATHS = {
     (1.04, 0.98, 0.80, 0.80): 4,
     (1.04, 0.84, 0.62, 0.84): 4,
@@ -86,7 +86,7 @@ _PATHS = {
 
 
 def _pick(rng: np.random.Generator, choices: Mapping[Item, float]) -> Item:
-    """One of the keys, as often as its weight says."""
+    """A random key, with probability proportional to its weight."""
     keys, weights = list(choices), np.array(list(choices.values()), float)
     return keys[int(rng.choice(len(keys), p=weights / weights.sum()))]
 
@@ -95,13 +95,13 @@ def _one_of(rng: np.random.Generator, choices: Sequence[Item]) -> Item:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _jittered(rng: np.random.Generator, x: float, y: float) -> Place:
+def _jittered(rng: np.random.Generator, x: float, y: float) -> Position:
     dx, dy = rng.uniform(-0.012, 0.012, 2)
     return x + float(dx), y + float(dy)
 
 
 def sample_scene(rng: np.random.Generator, batch: str | None = None) -> Scene:
-    """A new examination, of `batch` (one of the four prefixes of ids) or of any."""
+    """The first frame of a new examination, of `batch` (a prefix of ids) or of a random one."""
     batch = batch or _one_of(rng, BATCHES)
     gastric = {POLYPS: 0.02, COLITIS: 0.0, OESOPHAGITIS: 1.0, INSTRUMENTS: 0.12}[batch]
     upper = bool(rng.random() < gastric)
@@ -127,19 +127,19 @@ def sample_scene(rng: np.random.Generator, batch: str | None = None) -> Scene:
     )
 
 
-def _view(rng: np.random.Generator, batch: str, upper: bool) -> View:
+def _view(rng: np.random.Generator, batch: str, upper: bool) -> Viewport:
     boxed = rng.random() < {POLYPS: 0.6, COLITIS: 0.35, OESOPHAGITIS: 0.08, INSTRUMENTS: 0.4}[batch]
-    box = ("black" if rng.random() < 0.55 else "green") if boxed else ""
+    box: Box = ("black" if rng.random() < 0.55 else "green") if boxed else ""
     if upper:
         wide = rng.random() < 0.25
-        return View(1.6 if wide else 1.25, "barrel", 0.12 if wide else 0.02, 0.12, box)
+        return Viewport(1.6 if wide else 1.25, "barrel", 0.12 if wide else 0.02, 0.12, box)
     if batch == COLITIS:
-        return View(1.25, "octagon", 0.06, 0.20, box)
-    return View(_one_of(rng, (1.07, 1.15, 1.17, 1.18)), "octagon", 0.0, float(rng.uniform(0.14, 0.22)), box)
+        return Viewport(1.25, "octagon", 0.06, 0.20, box)
+    return Viewport(_one_of(rng, (1.07, 1.15, 1.17, 1.18)), "octagon", 0.0, float(rng.uniform(0.14, 0.22)), box)
 
 
-def _contents(rng: np.random.Generator, batch: str, upper: bool, view: View) -> dict[str, Any]:
-    """What lies on the wall and before it, by the names of a scene's fields."""
+def _contents(rng: np.random.Generator, batch: str, upper: bool, view: Viewport) -> dict[str, Any]:
+    """Findings and instruments, by the names of the fields of a scene."""
     if batch in (COLITIS, OESOPHAGITIS):
         return _inflammation(rng, batch, view)
     tools: tuple[Instrument, ...] = ()
@@ -147,18 +147,18 @@ def _contents(rng: np.random.Generator, batch: str, upper: bool, view: View) -> 
         tools = _instruments(rng, view, int(_pick(rng, {1: 90, 2: 9, 3: 1})) if batch == INSTRUMENTS else 1)
     fate = _pick(rng, {"polyp": 93, "removed": 7} if batch == POLYPS else {"polyp": 50, "removed": 20, "none": 30})
     if fate == "removed":
-        x, y = _one_of(rng, free_places(CENTRES, view, tools, 0.12))
+        x, y = _one_of(rng, free_positions(CENTRES, view, tools, 0.12))
         return {"instruments": tools, "resection": Resection(*_jittered(rng, x, y), 0.085, bool(rng.random() < 0.5))}
     polyps = _polyps(rng, view, tools) if fate == "polyp" else ()
     if not polyps and rng.random() < 0.15:
         name = "Pylorus" if upper else _one_of(rng, ("Cecum", "Ileum"))
-        x, y = _one_of(rng, free_places(CENTRES, view, tools, 0.12))
+        x, y = _one_of(rng, free_positions(CENTRES, view, tools, 0.12))
         mark = Landmark(name, *_jittered(rng, x, y), 0.15, _turn(rng), _pick(rng, _LANDMARK_COLOURS))
         return {"instruments": tools, "landmark": mark}
     return {"instruments": tools, "polyps": polyps}
 
 
-def _inflammation(rng: np.random.Generator, batch: str, view: View) -> dict[str, Any]:
+def _inflammation(rng: np.random.Generator, batch: str, view: Viewport) -> dict[str, Any]:
     colitis = batch == COLITIS
     name = "Ulcerative colitis" if colitis else _pick(rng, {"Oesophagitis": 97, "Barretts": 3})
     colours = _pick(rng, _COLITIS_COLOURS if colitis else _OESOPHAGITIS_COLOURS)
@@ -167,7 +167,7 @@ def _inflammation(rng: np.random.Generator, batch: str, view: View) -> dict[str,
     cells = _pick(rng, {**_EXTENTS, CELLS: 60 if colitis else 75})
     landmark = None
     if colitis and rng.random() < 0.12:
-        x, y = _one_of(rng, free_places(CENTRES, view, (), 0.12))
+        x, y = _one_of(rng, free_positions(CENTRES, view, (), 0.12))
         landmark = Landmark("Cecum", *_jittered(rng, x, y), 0.15, _turn(rng), _pick(rng, _LANDMARK_COLOURS))
     elif not colitis and rng.random() < 0.9:
         x, y, radius = _pick(rng, _RINGS)
@@ -186,7 +186,7 @@ def _turn(rng: np.random.Generator) -> float:
     return float(rng.uniform(0, 2 * math.pi))
 
 
-def _polyps(rng: np.random.Generator, view: View, tools: Sequence[Instrument]) -> tuple[Polyp, ...]:
+def _polyps(rng: np.random.Generator, view: Viewport, tools: Sequence[Instrument]) -> tuple[Polyp, ...]:
     number = _pick(rng, {1: 88, 2: 7, 3: 3, 4: 2})
     colours = _pick(rng, _POLYP_COLOURS)
     low, high = _pick(rng, _RADII) if number == 1 else (0.046, 0.058) if number > 2 else (0.074, 0.098)
@@ -194,23 +194,23 @@ def _polyps(rng: np.random.Generator, view: View, tools: Sequence[Instrument]) -
     polyps: list[Polyp] = []
     for _ in range(number):
         radius = float(rng.uniform(low, high))
-        places = (*CENTRES, *BORDERS) if radius < 0.11 else (*BORDERS, *CORNERS)
-        free = free_places(places, view, tools, radius, [(polyp.x, polyp.y) for polyp in polyps])
+        positions = (*CENTRES, *BORDERS) if radius < 0.11 else (*BORDERS, *CORNERS)
+        free = free_positions(positions, view, tools, radius, [(polyp.x, polyp.y) for polyp in polyps])
         if not free:
             break
         x, y = _jittered(rng, *_one_of(rng, free))
-        # A stalk hangs down, or nearly.
+        # A stalk points down, more or less.
         angle = float(rng.uniform(0.25, 0.75) * math.pi) if kind == "ip" else _turn(rng)
         polyps.append(Polyp(x, y, radius, kind, angle, colours))
     return tuple(polyps)
 
 
-def _instruments(rng: np.random.Generator, view: View, number: int) -> tuple[Instrument, ...]:
+def _instruments(rng: np.random.Generator, view: Viewport, number: int) -> tuple[Instrument, ...]:
     tools: list[Instrument] = []
     for _ in range(number):
         name = _pick(rng, _TOOLS)
         if name == "Metal clip":
-            x, y = _jittered(rng, *_one_of(rng, free_places(CENTRES, view, tools, 0.08)))
+            x, y = _jittered(rng, *_one_of(rng, free_positions(CENTRES, view, tools, 0.08)))
             turn = _turn(rng)
             tools.append(Instrument(name, x + 0.09 * math.cos(turn) / view.aspect, y + 0.09 * math.sin(turn), x, y))
             continue

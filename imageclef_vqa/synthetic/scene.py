@@ -1,6 +1,6 @@
-"""What one picture shows, and the answers that follow from it.
+"""The content of one image, and the answers that follow from it.
 
-Places are those of the examination; `Scene.seen` moves them to where the camera shows them.
+Positions are those of the examination; `Scene.seen` moves them to where the camera shows them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS
+from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, About, Asks
 from imageclef_vqa.synthetic.geometry import (
     Mask,
     cells_of,
@@ -22,34 +22,37 @@ from imageclef_vqa.synthetic.geometry import (
     view_mask,
 )
 from imageclef_vqa.synthetic.instruments import instrument_mask
-from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Instrument, Landmark, Polyp, Resection, View
+from imageclef_vqa.synthetic.shapes import Camera, Diffuse, Instrument, Landmark, Polyp, Resection, Viewport
 
 Colour = tuple[float, float, float]
 
-# The prefix of an image's id tells the batch in which it was collected.
+# The prefix of an image id is the batch in which the image was collected.
 POLYPS, COLITIS, OESOPHAGITIS, INSTRUMENTS = BATCHES = ("cl8k2", "cla82", "clb0k", "clb0l")
 
-# Largest radius of each size, in heights of the frame. What is sampled keeps a distance from these borders.
+# Largest radius of each size, in heights of the frame. Sampled radii keep a distance from these borders.
 SIZES = {"< 5mm": 0.066, "5-10mm": 0.111, "11-20mm": 0.170, ">20mm": 1.0}
 
-# An abnormality that stands out less than this is not easy to detect.
+# Below this contrast, an abnormality is not easy to detect.
 EASY_CONTRAST = 0.75
 
-# The landmark's places have an order and a spelling of their own.
+# The labels of landmarks have their own spelling.
 _LANDMARK_SPELLING = {"Lower-right": "Lower-rigth"}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture.
+    """One image.
 
-    `contrast` (0 to 1) is how far the abnormality stands out from the mucosa, `texture` seeds its noise, `style` is
-    the layout of the burnt-in text and `taken` the time that it tells.
+    Attributes:
+        contrast: of the abnormality against the mucosa, from 0 to 1.
+        texture: seed of the noise.
+        style: layout of the burnt-in text.
+        taken: date and time in the burnt-in text.
     """
 
     batch: str
     procedure: str
-    view: View
+    view: Viewport
     camera: Camera
     mucosa: Colour
     lumen: tuple[float, float]
@@ -66,7 +69,7 @@ class Scene:
 
     @cached_property
     def seen(self) -> Scene:
-        """The same scene with every thing at the place where the camera shows it."""
+        """The same scene with everything at the position where the camera shows it."""
         camera = self.camera
         return replace(
             self,
@@ -78,43 +81,48 @@ class Scene:
         )
 
     def frame(self, rng: np.random.Generator) -> Scene:
-        """Another frame of this examination: the camera a little elsewhere, at another second of the same minute."""
+        """Another frame of this examination: the camera has moved a little, within the same minute."""
         second = (self.taken.second + int(rng.integers(1, 60))) % 60
         return replace(self, camera=Camera.near_rest(rng), taken=self.taken.replace(second=second))
 
     def answers(self) -> dict[int, tuple[str, ...]]:
-        """Question id → answers, for all questions, members in the order of the question bank."""
+        """Question id → answers, for all questions, with members in the order of the question bank."""
         abnormal, landmark, tools = self._masks()
         polyps = len(self.polyps)
-        nothing = "No" if self.diffuse is None else NOT_RELEVANT
-        ill = bool(polyps or self.diffuse)
-        given: dict[int, set[str]] = {
-            0: {self.procedure},
-            1: {"No"} if polyps else {"Yes"} if self.resection else set(),
-            2: {"Yes" if self.contrast >= EASY_CONTRAST else "No"} if ill else set(),
-            3: {"Yes" if self.view.box else "No"},
-            4: {"Yes" if self.text else "No"},
-            5: {colour for thing in (*self.polyps, self.diffuse) if thing for colour in thing.colours},
-            6: set(self.landmark.colours) if self.landmark else set(),
-            7: {str(polyps + (self.diffuse is not None) + (self.landmark is not None))},
-            8: {str(polyps)},
-            9: {str(len(self.instruments))},
-            10: self._places(abnormal),
-            11: self._places(tools),
-            12: ({"Polyp"} if polyps else set()) | ({self.diffuse.name} if self.diffuse else set()) or {"No"},
-            13: {self.landmark.name if self.landmark else nothing},
-            14: {instrument.name for instrument in self.instruments} or {nothing},
-            15: {_LANDMARK_SPELLING.get(cell, cell) for cell in self._places(landmark)},
-            16: {size_of(polyp.radius) for polyp in self.seen.polyps},
-            17: {f"Paris {polyp.kind}" for polyp in self.polyps},
+        none = "No" if self.diffuse is None else NOT_RELEVANT
+        abnormalities = {"Polyp"} if polyps else set()
+        if self.diffuse:
+            abnormalities.add(self.diffuse.name)
+        # An empty set stands for "Not relevant".
+        answers: dict[tuple[Asks, About], set[str]] = {
+            ("kind", "procedure"): {self.procedure},
+            ("yes_no", "polyp"): {"No"} if polyps else {"Yes"} if self.resection else set(),
+            ("yes_no", "finding"): {"Yes" if self.contrast >= EASY_CONTRAST else "No"} if abnormalities else set(),
+            ("yes_no", "box"): {"Yes" if self.view.box else "No"},
+            ("yes_no", "text"): {"Yes" if self.text else "No"},
+            ("colour", "abnormality"): {c for thing in (*self.polyps, self.diffuse) if thing for c in thing.colours},
+            ("colour", "landmark"): set(self.landmark.colours) if self.landmark else set(),
+            ("count", "finding"): {str(polyps + (self.diffuse is not None) + (self.landmark is not None))},
+            ("count", "polyp"): {str(polyps)},
+            ("count", "instrument"): {str(len(self.instruments))},
+            ("location", "abnormality"): self._cells(abnormal),
+            ("location", "instrument"): self._cells(tools),
+            ("location", "landmark"): {_LANDMARK_SPELLING.get(cell, cell) for cell in self._cells(landmark)},
+            ("presence", "abnormality"): abnormalities or {"No"},
+            ("presence", "landmark"): {self.landmark.name if self.landmark else none},
+            ("presence", "instrument"): {instrument.name for instrument in self.instruments} or {none},
+            ("size", "polyp"): {size_of(polyp.radius) for polyp in self.seen.polyps},
+            ("kind", "polyp"): {f"Paris {polyp.kind}" for polyp in self.polyps},
         }
         return {
-            question.id: tuple(sorted(given[question.id] or {NOT_RELEVANT}, key=question.known.index))
+            question.id: tuple(
+                sorted(answers[question.asks, question.about] or {NOT_RELEVANT}, key=question.known.index)
+            )
             for question in QUESTIONS
         }
 
     def _masks(self) -> tuple[list[Mask], list[Mask], list[Mask]]:
-        """What abnormalities, landmark and instruments cover, thing by thing."""
+        """Masks of the abnormalities, the landmark and the instruments, one for each object."""
         seen, shape = self.seen, lattice(self.view)
         abnormal = [polyp_mask(polyp, shape) for polyp in seen.polyps]
         if self.diffuse:
@@ -122,8 +130,8 @@ class Scene:
         landmark = [landmark_mask(seen.landmark, shape)] if seen.landmark else []
         return abnormal, landmark, [instrument_mask(instrument, shape) for instrument in seen.instruments]
 
-    def _places(self, masks: list[Mask]) -> set[str]:
-        """The cells that one of the things at least is in."""
+    def _cells(self, masks: list[Mask]) -> set[str]:
+        """The cells that contain at least one of the objects."""
         view = view_mask(self.view, lattice(self.view))
         return reduce(set.union, (cells_of(mask, view) for mask in masks), set[str]())
 

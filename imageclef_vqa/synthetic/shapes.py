@@ -1,18 +1,21 @@
-"""The things that a picture can show, and the camera that moves them.
+"""The objects that an image can show, and the camera that moves them.
 
-Places are fractions of the frame's width and height, lengths fractions of its height, angles radians.
+Positions are fractions of the frame's width and height, lengths are fractions of its height, angles are in radians.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+
+Box = Literal["black", "green", ""]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A shift (fractions of the frame), a zoom about its centre, and the brightness of the light."""
+    """A shift (in fractions of the frame), a zoom about its centre, and the brightness of the light."""
 
     dx: float
     dy: float
@@ -28,30 +31,32 @@ class Camera:
         return 0.5 + (x - 0.5) * self.zoom + self.dx, 0.5 + (y - 0.5) * self.zoom + self.dy
 
     def window(self) -> tuple[float, float, float, float]:
-        """Left, upper, right and lower border of what the camera sees."""
+        """Left, upper, right and lower border of the visible part of the examination."""
         left, upper = 0.5 - (0.5 + self.dx) / self.zoom, 0.5 - (0.5 + self.dy) / self.zoom
         return left, upper, left + 1 / self.zoom, upper + 1 / self.zoom
 
 
 @dataclass(frozen=True)
-class View:
-    """The part of the frame that is picture.
+class Viewport:
+    """The visible part of the frame.
 
-    `outline` is "octagon" or "barrel", `left` a black margin, `corner` what is cut off.
-
-    `box` is the colour of the box in the lower left corner: "black", "green", or "" without one.
+    Attributes:
+        aspect: width of the frame divided by its height.
+        left: width of a black margin.
+        corner: size of the corners that are cut off.
+        box: colour of the box in the lower left corner; "" without a box.
     """
 
     aspect: float
-    outline: str
+    outline: Literal["octagon", "barrel"]
     left: float
     corner: float
-    box: str
+    box: Box
 
 
 @dataclass(frozen=True)
 class Polyp:
-    """`kind` is its Paris type; `radius` the geometric mean of its half axes; a stalk leaves at `angle`."""
+    """`kind` is the Paris type, `radius` the geometric mean of the half axes, `angle` the direction of a stalk."""
 
     x: float
     y: float
@@ -90,7 +95,7 @@ class Landmark:
 
 @dataclass(frozen=True)
 class Instrument:
-    """It enters at (x0, y0), usually from outside the view, and ends at (x1, y1)."""
+    """A shaft from (x0, y0), usually outside the frame, to (x1, y1)."""
 
     name: str
     x0: float
@@ -105,7 +110,7 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Resection:
-    """The site where a polyp was: `dyed` blue, or raw with a coagulated rim."""
+    """The site of a removed polyp: `dyed` blue, or raw with a coagulated rim."""
 
     x: float
     y: float

@@ -6,8 +6,7 @@ from __future__ import annotations
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats import t5
 from imageclef_vqa.checkpoints.formats.fields import MOST_PIXELS, Fields
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, dropped, linear, norm, under
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, dropped, linear, norm, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
@@ -84,13 +83,13 @@ def recognises(source: Source) -> bool:
     return source.config is not None and source.config.get("model_type") in ("blip-2", "blip_2")
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means a model that this BLIP-2 is not.
     """
-    fields = Fields(source.config, str(source.place / CONFIG))
+    fields = Fields(source.config, str(source.path / CONFIG))
     retrieval = source.has("itm_head.", "vision_projection.", "text_projection.")
     words = source.has("embeddings.word_embeddings.weight")
     vision, qformer = _vision(fields.table("vision_config")), _qformer(fields, words=words)
@@ -103,7 +102,9 @@ def read(source: Source) -> Reading:
         dropped("embeddings.position_ids", "0, 1, 2, …"),
     )
     if retrieval:
-        return Reading(FolderConfig(vision=vision, qformer=qformer, heads=True), (*shared, *_RETRIEVAL), ABSENT_HEADS)
+        return SourceLayout(
+            FolderConfig(vision=vision, qformer=qformer, heads=True), (*shared, *_RETRIEVAL), ABSENT_HEADS
+        )
     language = fields.table("text_config")
     language.demand(
         language.get("model_type") == "t5",
@@ -111,7 +112,7 @@ def read(source: Source) -> Reading:
     )
     tied = t5.is_tied(source, "language_model.")
     sizes = t5.read_config(language, tied=tied)
-    return Reading(
+    return SourceLayout(
         FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
         (
             *shared,

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats.fields import Fields
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, copy, transpose, under
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, copy, transpose, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import T5Config
 
@@ -22,14 +21,14 @@ def recognises(source: Source) -> bool:
     return source.config is not None and source.config.get("model_type") == "t5"
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means a model that PaddleNLP's T5 is not.
     """
-    fields, tied = Fields(source.config, str(source.place / CONFIG)), is_tied(source)
-    return Reading(FolderConfig(language=read_config(fields, tied=tied)), under("", rules(tied=tied), "language."))
+    fields, tied = Fields(source.config, str(source.path / CONFIG)), is_tied(source)
+    return SourceLayout(FolderConfig(language=read_config(fields, tied=tied)), under("", rules(tied=tied), "language."))
 
 
 def is_tied(source: Source, prefix: str = "") -> bool:

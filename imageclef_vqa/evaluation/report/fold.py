@@ -8,6 +8,7 @@ from html import escape
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.display import (
+    BASELINES,
     METRICS,
     NONE,
     accuracy_table,
@@ -63,7 +64,7 @@ def _formatting(score: FoldScore) -> str:
 def _questions(fold: ReportFold) -> str:
     score, accuracies = fold.score, accuracy_table(fold.score)
     columns: list[Column] = [("question", "text"), ("n", "wide")]
-    columns += [(name, "number") for name in accuracies.headings]
+    columns += [(name, "wide" if name in BASELINES else "number") for name in accuracies.headings]
     columns.append(("95% interval", "wide"))
 
     def cells(n: str, values: Sequence[float | None], interval: tuple[float, float] | None) -> list[str]:
@@ -96,7 +97,7 @@ def _metrics(score: FoldScore) -> str:
     ]
     return (
         "<h3>All metrics</h3>"
-        + table("The mean of the questions by every metric. The first one is the official metric.", columns, rows)
+        + table("The mean of the questions by every metric.", columns, rows)
         + details(
             "Every metric by question",
             "with 95% intervals",

@@ -1,36 +1,38 @@
+// Filters and shows the gallery. Text from files is only set as textContent, never as HTML.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 48;
-  const by = (id) => document.getElementById(id);
-  const said = (number) => number < 0 ? "no answer" : data.answers[number];
+  const element = (id) => document.getElementById(id);
+  const answerText = (index) => index < 0 ? "no answer" : data.answers[index];
   const folded = data.answers.map((answer) => answer.toLowerCase());
-  const make = (tag, text, kind) => {
+  const make = (tag, text, className) => {
     const node = document.createElement(tag);
     if (text !== undefined) node.textContent = text;
-    if (kind) node.className = kind;
+    if (className) node.className = className;
     return node;
   };
-  const share = (row) => row[3] < 0 ? "" : (row[3] / 1000).toFixed(2);
+  // A row is [question, gold, given, probability in thousandths, wrong]; answers are indices, -1 is none.
+  const probability = (row) => row[3] < 0 ? "" : ` (${(row[3] / 1000).toFixed(2)})`;
   let found = [], shown = 0;
 
-  function matching() {
-    const fold = by("f-fold").value, kind = by("f-kind").value, question = by("f-question").value;
-    const words = by("f-answer").value.trim().toLowerCase(), range = by("f-confidence").value;
+  function matchingImages() {
+    const fold = element("f-fold").value, kind = element("f-kind").value, question = element("f-question").value;
+    const words = element("f-answer").value.trim().toLowerCase(), range = element("f-confidence").value;
     const [low, high] = range ? range.split("-").map((bound) => 1000 * bound) : [-1, 2000];
-    const holds = (number) => number >= 0 ? folded[number].includes(words) : "no answer".includes(words);
+    const contains = (index) => index >= 0 ? folded[index].includes(words) : "no answer".includes(words);
     const fits = (row) =>
       (kind === "all" || (row[4] === 1) === (kind === "wrong")) &&
       (question === "" || row[0] === Number(question)) &&
       (!range || (row[3] >= low && (row[3] < high || high === 1000))) &&
-      (!words || holds(row[1]) || holds(row[2]));
-    const sure = (rows) => Math.max(...rows.map((row) => row[3]));
-    const least = (rows) => Math.min(...rows.map((row) => row[3]));
+      (!words || contains(row[1]) || contains(row[2]));
+    const highest = (rows) => Math.max(...rows.map((row) => row[3]));
+    const lowest = (rows) => Math.min(...rows.map((row) => row[3]));
     const order = {
-      sure: (one, other) => sure(other.rows) - sure(one.rows),
-      unsure: (one, other) => least(one.rows) - least(other.rows),
+      sure: (one, other) => highest(other.rows) - highest(one.rows),
+      unsure: (one, other) => lowest(one.rows) - lowest(other.rows),
       many: (one, other) => other.rows.length - one.rows.length,
-    }[by("f-order").value];
+    }[element("f-order").value];
     return data.images
       .filter((image) => fold === "" || image[0] === Number(fold))
       .map((image) => ({ image, rows: image[3].filter(fits) }))
@@ -38,20 +40,18 @@
       .sort(order);
   }
 
-  function line(row) {
+  function answerItem(row) {
     const item = make("li", undefined, row[4] ? "wrong" : "right");
     item.append(make("span", data.questions[row[0]], "q"));
-    const given = make("span", said(row[2]), "given");
-    const probability = share(row);
-    item.append(make("span", row[4] ? "said " : "rightly ", "soft"), given);
-    if (probability) item.append(make("span", " with " + probability, "soft"));
-    if (row[4]) item.append(make("br"), make("span", "gold ", "soft"), make("span", said(row[1]), "gold"));
+    const given = make("span", answerText(row[2]), "given");
+    item.append(make("span", "given ", "soft"), given, make("span", probability(row) + (row[4] ? "" : ", right"), "soft"));
+    if (row[4]) item.append(make("br"), make("span", "gold ", "soft"), make("span", answerText(row[1]), "gold"));
     return item;
   }
 
-  function everything(image) {
+  function allAnswers(image) {
     const list = make("ul");
-    image[3].forEach((row) => list.append(line(row)));
+    image[3].forEach((row) => list.append(answerItem(row)));
     return list;
   }
 
@@ -63,68 +63,68 @@
       picture.alt = "Thumbnail of " + image[1];
       picture.src = "data:image/jpeg;base64," + image[2];
       figure.append(picture);
-    } else figure.append(make("div", "no picture", "blank"));
+    } else figure.append(make("div", "no thumbnail", "blank"));
     const caption = make("figcaption");
     caption.append(make("code", image[1]));
     if (data.folds.length > 1) caption.append(make("span", data.folds[image[0]], "soft"));
     figure.append(caption);
     const list = make("ul");
-    rows.forEach((row) => list.append(line(row)));
+    rows.forEach((row) => list.append(answerItem(row)));
     const details = make("details");
     details.append(make("summary", "All " + image[3].length + " answers"));
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) details.append(everything(image));
+      if (details.open && details.children.length === 1) details.append(allAnswers(image));
     });
     article.append(figure, list, details);
     item.append(article);
     return item;
   }
 
-  function more() {
+  function showMore() {
     const next = found.slice(shown, shown + PAGE).map(card);
-    by("cards").append(...next);
+    element("cards").append(...next);
     shown += next.length;
     const left = found.length - shown;
-    by("more").hidden = left === 0;
-    by("more").textContent = "Show " + Math.min(PAGE, left) + " more of " + left.toLocaleString("en");
+    element("more").hidden = left === 0;
+    element("more").textContent = "Show " + Math.min(PAGE, left) + " more of " + left.toLocaleString("en");
     return next[0];
   }
 
   function update() {
-    found = matching();
+    found = matchingImages();
     shown = 0;
-    by("cards").replaceChildren();
-    const answers = found.reduce((sum, each) => sum + each.rows.length, 0), kind = by("f-kind").value;
+    element("cards").replaceChildren();
+    const answers = found.reduce((sum, each) => sum + each.rows.length, 0), kind = element("f-kind").value;
     const what = kind === "all" ? "" : kind + " ";
-    by("count").textContent = answers.toLocaleString("en") + " " + what + "answer" + (answers === 1 ? "" : "s") +
+    element("count").textContent = answers.toLocaleString("en") + " " + what + "answer" + (answers === 1 ? "" : "s") +
       " to " + found.length.toLocaleString("en") + " image" + (found.length === 1 ? "" : "s");
-    more();
+    showMore();
   }
 
-  function suggest() {
-    const question = by("f-question").value, seen = new Set();
+  function suggestAnswers() {
+    const question = element("f-question").value, seen = new Set();
     for (const image of data.images) for (const row of image[3])
       if (question === "" || row[0] === Number(question)) for (const at of [row[1], row[2]])
         if (at >= 0) for (const member of data.answers[at].split("; ")) seen.add(member);
-    by("known").replaceChildren(...[...seen].sort().slice(0, 100).map((member) => {
+    element("known").replaceChildren(...[...seen].sort().slice(0, 100).map((member) => {
       const option = make("option");
       option.value = member;
       return option;
     }));
   }
 
-  const form = by("filters");
+  const form = element("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { suggest(); update(); }));
+  form.addEventListener("reset", () => setTimeout(() => { suggestAnswers(); update(); }));
   form.addEventListener("input", (event) => {
-    if (event.target.id === "f-question") suggest();
+    if (event.target.id === "f-question") suggestAnswers();
     update();
   });
-  by("more").addEventListener("click", () => {
-    const first = more();
+  element("more").addEventListener("click", () => {
+    const first = showMore();
     if (first) first.querySelector("summary").focus();
   });
   form.hidden = false;
-  suggest();
+  suggestAnswers();
   update();
 })();

@@ -1,7 +1,7 @@
-"""A frozen language model that stays as its file stores it: half precision or 8 bits, memory-mapped.
+"""Layers of a frozen language model whose weights stay as their file stores them: half precision or 8 bits, mapped.
 
-A CPU multiplies float32 only. Each matrix is widened when its turn comes and dropped right after, forward and backward:
-of 24 GB of widened weights (ChatGLM-6B), one matrix exists at a time. Gradients pass through to what was put in.
+A CPU multiplies only float32. Each matrix is widened for one product and dropped again, forward and backward, so that
+of ChatGLM-6B's 24 GB in float32 one matrix exists at a time. Gradients pass through to the input.
 
 m rows, k channels in, l channels out, v vocabulary, w width.
 """
@@ -19,16 +19,16 @@ from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK
 
 
 class Matrix:
-    """A matrix as its file has it: float32, float16, bfloat16 (numpy's uint16) or int8 with a scale.
+    """A matrix as its file has it: float32, float16, bfloat16 (NumPy: uint16) or int8 with a scale.
 
-    `scale`, for int8, holds what each channel out (of a linear layer) or word (of an embedding) is multiplied with.
+    `scale`, for int8, is the factor of each channel out of a linear layer, or of each token of an embedding.
     """
 
-    dtype = paddle.float32  # of what it is widened to
+    dtype = paddle.float32  # after widening
 
     def __init__(self, array: np.ndarray, scale: np.ndarray | None = None) -> None:
         self._array = array
-        # Other devices hold it in their own memory, in as few bytes.
+        # Devices other than the CPU hold it in their own memory, with the same number of bytes.
         self._moved = None if paddle.get_device() == "cpu" else paddle.to_tensor(array)
         self.scale = None if scale is None else paddle.to_tensor(scale.astype("float32"))
 
@@ -40,25 +40,24 @@ class Matrix:
         part = _view(self._array[start:stop]) if self._moved is None else self._moved[start:stop]
         return part.astype("float32")
 
-    def rows(self, places: Tensor) -> Tensor:
-        """The rows at `places` [n, t] in float32, with their scale: [n, t, w]."""
-        rows = _view(self._array[places.numpy()]) if self._moved is None else self._moved[places]
+    def rows(self, indices: Tensor) -> Tensor:
+        """The rows at `indices` [n, t] in float32, with their scale: [n, t, w]."""
+        rows = _view(self._array[indices.numpy()]) if self._moved is None else self._moved[indices]
         rows = rows.astype("float32")
-        return rows if self.scale is None else rows * self.scale[places].unsqueeze(-1)
+        return rows if self.scale is None else rows * self.scale[indices].unsqueeze(-1)
 
-    def columns(self, places: Tensor) -> Tensor:
-        """The columns at `places` [k] in float32, with their scale, one a row: [k, ·]."""
-        columns = (
-            _view(self._array.take(places.numpy(), axis=1))
-            if self._moved is None
-            else self._moved.index_select(places, 1)
-        )
+    def columns(self, indices: Tensor) -> Tensor:
+        """The columns at `indices` [k] in float32, with their scale, transposed: [k, ·]."""
+        if self._moved is None:
+            columns = _view(self._array.take(indices.numpy(), axis=1))
+        else:
+            columns = self._moved.index_select(indices, 1)
         columns = columns.astype("float32")
-        return (columns if self.scale is None else columns * self.scale.index_select(places)).t()
+        return (columns if self.scale is None else columns * self.scale.index_select(indices)).t()
 
 
 def _view(array: np.ndarray) -> Tensor:
-    """A tensor on the CPU over the memory of `array`, without a copy."""
+    """A tensor on the CPU that shares the memory of `array`."""
     return paddle.base.core.eager.Tensor(
         value=array, place=paddle.CPUPlace(), persistable=False, zero_copy=True, name="stored"
     )
@@ -76,13 +75,13 @@ class FrozenLinear(nn.Layer):
         y = _Product.apply(x, self.stored)
         return y if self.bias is None else y + self.bias
 
-    def channels(self, places: Tensor) -> Tensor:
-        """The weights of these channels out [k]: [k, channels in]."""
-        return self.stored.columns(places)
+    def output_weights(self, channels: Tensor) -> Tensor:
+        """The weights of `channels` [k] out of l: [k, channels in]."""
+        return self.stored.columns(channels)
 
 
 class FrozenEmbedding(nn.Layer):
-    """Rows of a matrix [v, w] as stored; and, as the output layer of a tied model, its product with states."""
+    """Rows of a matrix [v, w] as stored."""
 
     def __init__(self, weight: Matrix) -> None:
         super().__init__()
@@ -92,11 +91,11 @@ class FrozenEmbedding(nn.Layer):
         return self.weight.rows(tokens)
 
 
-def word_logits(words: nn.Embedding | FrozenEmbedding, states: Tensor) -> Tensor:
-    """The product of states [n, t, w] with every word's embedding: [n, t, v]."""
-    if isinstance(words, FrozenEmbedding):
-        return _Words.apply(states, words.weight)
-    return paddle.matmul(states, words.weight, transpose_y=True)
+def token_logits(embedding: nn.Embedding | FrozenEmbedding, states: Tensor) -> Tensor:
+    """The output layer of a tied model: states [n, t, w] times every token's embedding, [n, t, v]."""
+    if isinstance(embedding, FrozenEmbedding):
+        return _TokenLogits.apply(states, embedding.weight)
+    return paddle.matmul(states, embedding.weight, transpose_y=True)
 
 
 class _Product(PyLayer):
@@ -108,27 +107,27 @@ class _Product(PyLayer):
 
     @staticmethod
     def backward(ctx: PyLayer, dy: Tensor) -> Tensor:
-        dy = _cast(dy, paddle.float32)  # products of the forward pass may be in half precision
+        dy = _cast(dy, paddle.float32)  # the forward pass may have computed in half precision
         dy = dy if ctx.weight.scale is None else dy * ctx.weight.scale
         return _cast(paddle.matmul(dy, ctx.weight.widen(), transpose_y=True), ctx.dtype)
 
 
-class _Words(PyLayer):
-    """As `_Product` with the matrix transposed, a block of words at a time."""
+class _TokenLogits(PyLayer):
+    """`_Product` with the matrix transposed, a block of tokens at a time."""
 
     @staticmethod
-    def forward(ctx: PyLayer, states: Tensor, words: Matrix) -> Tensor:
-        ctx.words, ctx.dtype = words, states.dtype
-        blocks = [paddle.matmul(states, words.widen(start, stop), transpose_y=True) for start, stop in _blocks(words)]
+    def forward(ctx: PyLayer, states: Tensor, weight: Matrix) -> Tensor:
+        ctx.weight, ctx.dtype = weight, states.dtype
+        blocks = [paddle.matmul(states, weight.widen(start, stop), transpose_y=True) for start, stop in _blocks(weight)]
         logits = paddle.concat(blocks, axis=-1)
-        return logits if words.scale is None else logits * words.scale
+        return logits if weight.scale is None else logits * weight.scale
 
     @staticmethod
     def backward(ctx: PyLayer, dy: Tensor) -> Tensor:
-        words, total, dy = ctx.words, None, _cast(dy, paddle.float32)
-        dy = dy if words.scale is None else dy * words.scale
-        for start, stop in _blocks(words):
-            part = paddle.matmul(dy[..., start:stop], words.widen(start, stop))
+        weight, total, dy = ctx.weight, None, _cast(dy, paddle.float32)
+        dy = dy if weight.scale is None else dy * weight.scale
+        for start, stop in _blocks(weight):
+            part = paddle.matmul(dy[..., start:stop], weight.widen(start, stop))
             total = part if total is None else total + part
         return _cast(total, ctx.dtype)
 
@@ -137,5 +136,6 @@ def _cast(x: Tensor, dtype: Any) -> Tensor:
     return x if x.dtype == dtype else x.astype(dtype)
 
 
-def _blocks(words: Matrix) -> list[tuple[int, int]]:
-    return [(start, min(start + VOCABULARY_BLOCK, len(words))) for start in range(0, len(words), VOCABULARY_BLOCK)]
+def _blocks(weight: Matrix) -> list[tuple[int, int]]:
+    rows = len(weight)
+    return [(start, min(start + VOCABULARY_BLOCK, rows)) for start in range(0, rows, VOCABULARY_BLOCK)]

@@ -1,14 +1,14 @@
 """ChatGLM-6B from PaddleNLP: a decoder whose prefix sees itself whole (GLM: Du et al. 2022).
 
     visual tokens, question, [gMASK]  │  <sop>, answer
-    all see all of this side          │  sees the prefix and what was said before
+    all see all of this side          │  sees the prefix and earlier answer tokens
 
-A token has two positions. The first counts along the prefix, and everything that is said stands at that of [gMASK],
-the gap that it fills; the second is 0 in the prefix and counts from 1 in what is said. The prefix never sees the
-answer, so its keys and values are made once, in `encode`, and serve every answer.
+A token has two positions. The first counts along the prefix; every answer token has that of [gMASK], the gap that it
+fills. The second is 0 in the prefix and counts from 1 in the answer. The prefix never sees the answer, so `encode`
+computes its keys and values once, and every answer uses them.
 
-i images, n pairs, q visual tokens, t question tokens, a answer tokens, p = q + t + 1 prefix tokens, s tokens said
-before, r rows, h heads, c channels of a head, w width, v vocabulary.
+i images, n pairs, q visual tokens, t question tokens, a answer tokens, p = q + t + 1 prefix tokens, s answer tokens so
+far, r rows (answers that are being decoded), h heads, c channels of a head, w width, v vocabulary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.configs import GLMConfig
-from imageclef_vqa.models.language.frozen import word_logits
+from imageclef_vqa.models.language.frozen import token_logits
 from imageclef_vqa.models.language.interface import Language
 from imageclef_vqa.models.language.paddlenlp import ChatGLMConfig, ChatGLMModel
 
@@ -28,41 +28,42 @@ KeysAndValues = tuple[Tensor, Tensor]
 
 
 class GLMMemory(NamedTuple):
-    """Keys and values of each pair's prefix, and of what each row has said.
+    """Keys and values of each pair's prefix and of each row's answer.
 
-    Rows share their pair's prefix: an answer under way costs only what it has said.
+    The rows of a pair share its prefix: each row adds only its own answer.
     """
 
-    prefix: list[KeysAndValues]  # [p, n, h, c] a layer
-    visible: Tensor  # bool [n, p]: no padding
+    prefix_kv: list[KeysAndValues]  # [p, n, h, c] for each layer
+    visible: Tensor  # bool [n, p]: not padding
     gap: Tensor  # [n], the first position of [gMASK]
-    pair: Tensor | None  # [r], the pair of each row; None: one row a pair, in their order
-    said: list[KeysAndValues]  # [s, r, h, c] a layer; empty before the first step
+    pair: Tensor | None  # [r], the pair of each row; None: one row per pair, in their order
+    answer_kv: list[KeysAndValues]  # [s, r, h, c] for each layer; empty before the first step
 
     def rows(self, rows: Tensor) -> GLMMemory:
-        said = [(keys.index_select(rows, axis=1), values.index_select(rows, axis=1)) for keys, values in self.said]
-        return self._replace(pair=rows if self.pair is None else self.pair.index_select(rows), said=said)
+        answer_kv = [(k.index_select(rows, axis=1), v.index_select(rows, axis=1)) for k, v in self.answer_kv]
+        pair = rows if self.pair is None else self.pair.index_select(rows)
+        return self._replace(pair=pair, answer_kv=answer_kv)
 
     def of_row(self, of_pair: Tensor, axis: int = 0) -> Tensor:
-        """What each row has of its pair."""
+        """A tensor with one entry per pair → with one entry per row."""
         return of_pair if self.pair is None else of_pair.index_select(self.pair, axis=axis)
 
     def past(self, layer: int) -> KeysAndValues:
-        """Keys and values [p + s, r, h, c] of one layer, made when that layer needs them."""
-        keys, values = (self.of_row(part, axis=1) for part in self.prefix[layer])
-        if not self.said:
+        """Keys and values [p + s, r, h, c] of one layer, concatenated only when that layer runs."""
+        keys, values = (self.of_row(part, axis=1) for part in self.prefix_kv[layer])
+        if not self.answer_kv:
             return keys, values
-        return paddle.concat([keys, self.said[layer][0]]), paddle.concat([values, self.said[layer][1]])
+        return paddle.concat([keys, self.answer_kv[layer][0]]), paddle.concat([values, self.answer_kv[layer][1]])
 
 
 class GLM(Language):
-    """The names of `model` are those of ChatGLM-6B's checkpoint; its head is the embedding of the words."""
+    """`model` has the tensor names of ChatGLM-6B's checkpoint; its head is the token embedding."""
 
-    def __init__(self, sizes: GLMConfig) -> None:
+    def __init__(self, config: GLMConfig) -> None:
         super().__init__()
-        self.width, self.vocabulary, self.start = sizes.hidden_size, sizes.vocab_size, sizes.bos_token_id
-        self._gap = sizes.gmask_token_id
-        self.model = ChatGLMModel(ChatGLMConfig(**vars(sizes), num_hidden_layers=sizes.num_layers))
+        self.width, self.vocabulary, self.start = config.hidden_size, config.vocab_size, config.bos_token_id
+        self._gap = config.gmask_token_id
+        self.model = ChatGLMModel(ChatGLMConfig(**vars(config), num_hidden_layers=config.num_layers))
         for layer in self.model.sublayers():
             for name, norm in layer.named_children():
                 if isinstance(norm, nn.LayerNorm):
@@ -75,97 +76,97 @@ class GLM(Language):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.model.transformer.word_embeddings(tokens)
 
+    def head(self, tokens: Tensor) -> Tensor:
+        return self.embed(tokens)
+
     def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> GLMMemory:
-        inputs = paddle.concat([visual, self._ask(question)], axis=1)  # [n, p, w]
-        place, visible = _prefix(visual.shape[1], question_mask)
-        everywhere = visible.unsqueeze(1).expand([*visible.shape, visible.shape[1]])
-        _, prefix = self._run(inputs, _in_prefix(place), everywhere, None)
-        return GLMMemory(prefix, visible, place[:, -1], None, [])
+        inputs = paddle.concat([visual, self._embed_question(question)], axis=1)  # [n, p, w]
+        position, visible = _prefix(visual.shape[1], question_mask)
+        all_to_all = visible.unsqueeze(1).expand([*visible.shape, visible.shape[1]])
+        _, prefix_kv = self._run(inputs, _prefix_positions(position), all_to_all, None)
+        return GLMMemory(prefix_kv, visible, position[:, -1], None, [])
 
     def encode_shared(
         self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor
     ) -> GLMMemory:
         i, q = visual.shape[:2]
-        alone = paddle.arange(q).expand([i, q])
-        _, seen = self._run(visual, _in_prefix(alone), paddle.ones([i, q, q], dtype="bool"), None)
-        inputs = self._ask(question)  # [n, t + 1, w]
-        place, visible = _prefix(q, question_mask)
-        everywhere = visible.unsqueeze(1).expand([visible.shape[0], inputs.shape[1], visible.shape[1]])
-        of_image = GLMMemory(seen, paddle.ones([i, q], dtype="bool"), alone[:, -1], image_of_pair, [])
-        _, prefix = self._run(inputs, _in_prefix(place[:, q:]), everywhere, of_image)
-        return GLMMemory(prefix, visible, place[:, -1], None, [])
+        visual_position = paddle.arange(q).expand([i, q])
+        among_visual = paddle.ones([i, q, q], dtype="bool")
+        _, visual_kv = self._run(visual, _prefix_positions(visual_position), among_visual, None)
+        image = GLMMemory(visual_kv, paddle.ones([i, q], dtype="bool"), visual_position[:, -1], image_of_pair, [])
+        inputs = self._embed_question(question)  # [n, t + 1, w]
+        position, visible = _prefix(q, question_mask)
+        question_to_all = visible.unsqueeze(1).expand([visible.shape[0], inputs.shape[1], visible.shape[1]])
+        _, prefix_kv = self._run(inputs, _prefix_positions(position[:, q:]), question_to_all, image)
+        return GLMMemory(prefix_kv, visible, position[:, -1], None, [])
 
-    def _ask(self, question: Tensor) -> Tensor:
+    def _embed_question(self, question: Tensor) -> Tensor:
         """Embeddings [n, t + 1, w] of the question and [gMASK]."""
         gap = paddle.full([question.shape[0], 1], self._gap, dtype=question.dtype)
         return self.embed(paddle.concat([question, gap], axis=1))
 
     def answer_logits(self, memory: GLMMemory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
-        states, _ = self._say(memory, paddle.concat([start, answer[:, :-1]], axis=1))
+        states, _ = self._decode(memory, paddle.concat([start, answer[:, :-1]], axis=1))
         return self._logits(states, None)
 
-    def head(self, tokens: Tensor) -> Tensor:
-        return self.embed(tokens)
-
     def step(self, memory: GLMMemory, tokens: Tensor, head: Tensor | None = None) -> tuple[Tensor, GLMMemory]:
-        states, said = self._say(memory, tokens.unsqueeze(-1))
-        return self._logits(states, head).squeeze(1), memory._replace(said=said)
+        states, answer_kv = self._decode(memory, tokens.unsqueeze(-1))
+        return self._logits(states, head).squeeze(1), memory._replace(answer_kv=answer_kv)
 
     def _logits(self, states: Tensor, head: Tensor | None) -> Tensor:
         if head is not None:
             return paddle.matmul(states, head, transpose_y=True)
-        return word_logits(self.model.transformer.word_embeddings, states)
+        return token_logits(self.model.transformer.word_embeddings, states)
 
-    def _say(self, memory: GLMMemory, tokens: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
-        """States [r, a, w] after each of `tokens` [r, a], and keys and values of all that was said."""
+    def _decode(self, memory: GLMMemory, tokens: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
+        """States [r, a, w] after each of `tokens` [r, a]; keys and values of all answer tokens so far."""
         r, a = tokens.shape
-        before = memory.said[0][0].shape[0] if memory.said else 0
-        along = paddle.arange(before + 1, before + a + 1).expand([r, a])
+        s = memory.answer_kv[0][0].shape[0] if memory.answer_kv else 0
+        in_answer = paddle.arange(s + 1, s + a + 1).expand([r, a])
         gap = memory.of_row(memory.gap).unsqueeze(-1).expand([r, a])
         prefix = memory.of_row(memory.visible).unsqueeze(1)  # [r, 1, p]
-        earlier = paddle.ones([a, before + a], dtype="int32").tril(before).astype("bool")
-        visible = paddle.concat([prefix.expand([r, a, -1]), earlier.expand([r, a, before + a])], axis=-1)
-        states, both = self._run(self.embed(tokens), paddle.stack([gap, along], axis=1), visible, memory)
+        earlier = paddle.ones([a, s + a], dtype="int32").tril(s).astype("bool")
+        visible = paddle.concat([prefix.expand([r, a, -1]), earlier.expand([r, a, s + a])], axis=-1)
+        states, all_kv = self._run(self.embed(tokens), paddle.stack([gap, in_answer], axis=1), visible, memory)
         p = prefix.shape[-1]
-        said = [(keys[p:], values[p:]) for keys, values in both]
-        return states, said
+        return states, [(keys[p:], values[p:]) for keys, values in all_kv]
 
     def _run(
         self, inputs: Tensor, positions: Tensor, visible: Tensor, memory: GLMMemory | None
     ) -> tuple[Tensor, list[KeysAndValues]]:
-        """States [n, t, w] of `inputs` [n, t, w] at `positions` [n, 2, t]; `visible` (bool [n, t, k]) says which of
-        the k keys, those of `memory` first, each of them sees. Also all keys and values."""
+        """States [n, t, w] of `inputs` [n, t, w] at `positions` [n, 2, t], and all keys and values.
+
+        `visible` (bool [n, t, k]) is the mask over the k keys, those of `memory` first.
+        """
         stack = self.model.transformer
         rotations = stack.rotary_embeddings(positions)
-        hidden = paddle.full_like(visible, paddle.finfo(inputs.dtype).min, dtype=inputs.dtype)
-        mask = paddle.where(visible, paddle.zeros_like(hidden), hidden).unsqueeze(1)
-        states, made = inputs.transpose([1, 0, 2]), []
-        for number, layer in enumerate(stack.layers):
-            past = memory.past(number) if memory is not None else None
-            states, keys_and_values = layer(
-                states, mask, positions, use_cache=True, cache=past, rotary_embeds=rotations
-            )
-            made.append(keys_and_values)
-        return stack.final_layernorm(states).transpose([1, 0, 2]), made
+        lowest = paddle.full_like(visible, paddle.finfo(inputs.dtype).min, dtype=inputs.dtype)
+        mask = paddle.where(visible, paddle.zeros_like(lowest), lowest).unsqueeze(1)
+        states, all_kv = inputs.transpose([1, 0, 2]), []
+        for index, layer in enumerate(stack.layers):
+            past = memory.past(index) if memory is not None else None
+            states, layer_kv = layer(states, mask, positions, use_cache=True, cache=past, rotary_embeds=rotations)
+            all_kv.append(layer_kv)
+        return stack.final_layernorm(states).transpose([1, 0, 2]), all_kv
 
 
 def _prefix(queries: int, question_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The first position of each prefix token [n, p], and whether it is one, bool [n, p]."""
+    """The first position of each prefix token [n, p], and whether it is a token: bool [n, p]."""
     n = question_mask.shape[0]
-    seen = paddle.concat([paddle.ones([n, queries]), question_mask.astype("float32"), paddle.ones([n, 1])], axis=1)
-    place = (seen.cumsum(axis=1).astype("int64") - 1).clip(min=0)  # padding has one too, but nobody sees it
-    return place, seen.astype("bool")
+    mask = paddle.concat([paddle.ones([n, queries]), question_mask.astype("float32"), paddle.ones([n, 1])], axis=1)
+    position = (mask.cumsum(axis=1).astype("int64") - 1).clip(min=0)  # padding also has one, but is masked
+    return position, mask.astype("bool")
 
 
-def _in_prefix(place: Tensor) -> Tensor:
-    """Both positions [n, 2, t] of tokens whose first is `place` [n, t]."""
-    return paddle.stack([place, paddle.zeros_like(place)], axis=1)
+def _prefix_positions(position: Tensor) -> Tensor:
+    """Both positions [n, 2, t] of prefix tokens, from the first [n, t]."""
+    return paddle.stack([position, paddle.zeros_like(position)], axis=1)
 
 
 class Norm(nn.Layer):
-    """A layer norm that may be frozen: with a weight that does not learn, Paddle's own passes a wrong gradient to what
-    it norms, without a word (3.3.1, on the CPU)."""
+    """A layer norm that may be frozen: with a weight that is not trained, Paddle's own silently passes a wrong gradient
+    to its input (3.3.1, on the CPU)."""
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()

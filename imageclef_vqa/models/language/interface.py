@@ -1,7 +1,7 @@
-"""What BLIP-2 asks of a language model, whichever it is.
+"""What BLIP-2 needs from a language model of any family.
 
-i images, n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers under way), k words, w width,
-v vocabulary.
+i images, n pairs, q visual tokens, t question tokens, a answer tokens, r rows (answers that are being decoded), k
+tokens of a choice, w width, v vocabulary.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from paddle import Tensor, nn
 
 
 class Memory(Protocol):
-    """What a language model knows of each of r rows: image and question, and what `step` was told of the answer."""
+    """What a language model keeps for each of r rows: image, question, and the answer tokens given to `step`."""
 
     def rows(self, rows: Tensor) -> Any:
-        """The memory of these rows (int64), any of them several times or not at all."""
+        """The memory of these rows (int64); a row may be taken several times or not at all."""
 
 
 class Language(nn.Layer):
-    """A language model that reads visual tokens, then a question, and says an answer.
+    """A language model that reads visual tokens, then a question, and decodes an answer.
 
     `start` is the token before an answer's first; `width` is w, `vocabulary` is v.
     """
@@ -32,20 +32,22 @@ class Language(nn.Layer):
     @property
     @abstractmethod
     def token_embedding(self) -> Tensor:
-        """The embedding of every word [v, w]."""
+        """The embedding of every token [v, w]."""
 
     @abstractmethod
     def embed(self, tokens: Tensor) -> Tensor:
-        """Word embeddings [n, t, w]."""
+        """Embeddings [n, t, w] of `tokens` [n, t]."""
 
     @abstractmethod
     def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> Any:
-        """The memory of visual tokens [n, q, w], then the question [n, t], whose mask is 0 at padding, on any side."""
+        """The memory of visual tokens [n, q, w], then the question [n, t]; its mask is 0 at padding, on any side."""
 
     @abstractmethod
     def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
-        """As `encode`, of visual tokens [i, q, w] that see each other alone: they are read once per image, and serve
-        the questions [n, t] that `image_of_pair` [n] gives to it. Question tokens see what they do in `encode`."""
+        """As `encode`, with visual tokens [i, q, w] that see only each other, so that they are read once per image.
+
+        `image_of_pair` [n] is the image of each question [n, t]. Question tokens see what they see in `encode`.
+        """
 
     @abstractmethod
     def answer_logits(self, memory: Any, answer: Tensor) -> Tensor:
@@ -53,12 +55,14 @@ class Language(nn.Layer):
 
     @abstractmethod
     def head(self, tokens: Tensor) -> Tensor:
-        """What a state is multiplied with for the logits of `tokens` [k] alone: [k, w]."""
+        """The output layer's weights for `tokens` [k] only: [k, w]."""
 
     @abstractmethod
     def step(self, memory: Any, tokens: Tensor, head: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Logits [r, v] of what follows `tokens` [r] (`start` at first), or [r, k] of the words that `head` was made
-        for, and the memory that includes `tokens`."""
+        """Logits [r, v] of what follows `tokens` [r] (`start` at first), and the memory that includes `tokens`.
+
+        With `head`, logits [r, k] of the tokens that it was made for.
+        """
 
     def answer_log_probs(self, memory: Any, answer: Tensor) -> Tensor:
         """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""
@@ -69,6 +73,6 @@ class Language(nn.Layer):
         return -losses.reshape(answer.shape)
 
     def score(self, memory: Any, answer: Tensor) -> Tensor:
-        """Log-probability [n] of whole candidate answers [n, a], each with its end and 0 for padding."""
-        spoken = (answer != 0).astype("float32")
-        return (self.answer_log_probs(memory, answer) * spoken).sum(axis=-1)
+        """Log-probability [n] of whole candidate answers [n, a], each with its end token and 0 for padding."""
+        mask = (answer != 0).astype("float32")
+        return (self.answer_log_probs(memory, answer) * mask).sum(axis=-1)

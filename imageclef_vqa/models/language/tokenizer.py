@@ -14,14 +14,15 @@ from imageclef_vqa.errors import MedvqaError
 class Tokenizer:
     """T5's conventions: 0 pads and starts the decoder, 1 ends a text."""
 
-    pad = 0  # for every language model: masks tell padding from a 0 that is meant
+    pad = 0  # for every language model: masks distinguish padding from a token 0
     end = 1
 
     def __init__(self, model: Path) -> None:
+        """Raises MedvqaError if the file is missing or no SentencePiece model."""
         try:
             self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
         except (OSError, RuntimeError) as error:
-            raise MedvqaError(f"{model} is no SentencePiece model: {error}") from error
+            raise MedvqaError(f"{model} is not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:
         return int(self._pieces.get_piece_size())
@@ -36,12 +37,13 @@ class Tokenizer:
         Members are encoded one by one, so that a member has the same ids in every set: decoding walks a trie of them.
         """
         ids: list[int] = []
-        for number, answer in enumerate(answers):
-            ids += (self.separator if number else []) + self.encode(answer)
+        for index, answer in enumerate(answers):
+            ids += (self.separator if index else []) + self.encode(answer)
         return [*ids, self.end]
 
     @property
     def separator(self) -> list[int]:
+        """The ids between two members of a set."""
         return self.encode(";")
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -49,24 +51,26 @@ class Tokenizer:
 
 
 class GLMTokenizer(Tokenizer):
-    """ChatGLM-6B's conventions (`ice_text.model`): <eop> ends what is said; blanks and line ends have their pieces.
+    """ChatGLM-6B's conventions (`ice_text.model`): <eop> ends an answer; runs of blanks and line ends are pieces.
 
-    The first edition puts 20,000 image tokens before the pieces: what lies between its <eop> and the piece's own id.
+    The first edition of ChatGLM-6B has 20,000 image tokens before the pieces. The offset is the difference between its
+    id of <eop> and the piece's own.
     """
 
     def __init__(self, model: Path, end: int) -> None:
+        """Raises MedvqaError if the file is missing or not ChatGLM's."""
         super().__init__(model)
         piece = self._pieces.piece_to_id("<eop>")
         if piece == self._pieces.unk_id():
-            raise MedvqaError(f"{model} is no tokenizer of ChatGLM: it has no <eop>")
-        self.end, self._first = end, end - piece
+            raise MedvqaError(f"{model} is not a tokenizer of ChatGLM: it has no <eop>")
+        self.end, self._offset = end, end - piece
 
     def encode(self, text: str) -> list[int]:
         text = text.replace("\n", "<n>").replace("\t", "<|tab|>")
         text = re.sub(" {2,80}", lambda blanks: f"<|blank_{len(blanks[0])}|>", text)
-        return [self._first + piece for piece in self._pieces.encode(text)]
+        return [self._offset + piece for piece in self._pieces.encode(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        text = str(self._pieces.decode([i - self._first for i in ids if i not in (self.pad, self.end)]))
+        text = str(self._pieces.decode([i - self._offset for i in ids if i not in (self.pad, self.end)]))
         text = re.sub(r"<\|blank_(\d+)\|>", lambda blanks: " " * int(blanks[1]), text)
         return text.replace("<n>", "\n").replace("<|tab|>", "\t")

@@ -1,4 +1,4 @@
-"""BERT's tokenizer, which the Q-Former's text branch reads and writes with: WordPiece in lower case (`vocab.txt`)."""
+"""BERT's tokenizer, for the text that the Q-Former reads and writes: WordPiece in lower case (`vocab.txt`)."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ _PAD, _UNKNOWN, _READ, _END, _WRITE = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[DEC]
 
 
 class WordPieceTokenizer(Tokenizer):
-    """[SEP] ends a text; `reading`, [CLS], begins one that is read, and `writing`, [DEC], one that is to be written.
+    """[SEP] ends a text; `reading`, [CLS], begins a text to read, and `writing`, [DEC], a text to write.
 
-    BERT has no [DEC]: LAVIS gives it the first id after BERT's words.
+    BERT has no [DEC]: LAVIS gives it the first id after BERT's tokens.
     """
 
     def __init__(self, file: Path, vocabulary: int) -> None:
-        """`vocabulary` is how many words the Q-Former has embeddings for.
+        """`vocabulary` is the number of tokens that the Q-Former has embeddings for.
 
         Raises:
-            MedvqaError: the file is missing, no vocabulary of BERT's, or larger than the Q-Former's.
+            MedvqaError: the file is missing, not a vocabulary of BERT, or larger than the Q-Former's.
         """
-        ids = {word: number for number, word in enumerate(_lines(file))}
-        if missing := [word for word in (_PAD, _UNKNOWN, _READ, _END) if word not in ids]:
-            raise MedvqaError(f"{file} is no vocabulary of BERT: it has no {', '.join(missing)}")
+        ids = {token: index for index, token in enumerate(_lines(file))}
+        if missing := [token for token in (_PAD, _UNKNOWN, _READ, _END) if token not in ids]:
+            raise MedvqaError(f"{file} is not a vocabulary of BERT: it has no {', '.join(missing)}")
         if ids[_PAD] != self.pad:
             raise MedvqaError(
-                f"{file} is no vocabulary of BERT: {_PAD} stands in line {ids[_PAD] + 1}, not in the first"
+                f"{file} is not a vocabulary of BERT: {_PAD} is on line {ids[_PAD] + 1}, not on the first"
             )
         self.end, self.reading, self.writing = ids[_END], ids[_READ], ids.get(_WRITE, max(ids.values()) + 1)
         if (largest := max(*ids.values(), self.writing)) >= vocabulary:
             raise MedvqaError(
-                f"{file} has words up to number {largest}, {_WRITE} included; the Q-Former has embeddings for "
-                f"{vocabulary}",
-                remedy="put the vocab.txt beside it that these weights were trained with",
+                f"{file} has token ids up to {largest}, {_WRITE} included; the Q-Former has embeddings for "
+                f"{vocabulary} tokens",
+                remedy="use the vocab.txt that these weights were trained with",
             )
-        self._ids, self._words = ids, {number: word for word, number in ids.items()}
+        self._ids, self._tokens = ids, {index: token for token, index in ids.items()}
         self._pieces = BertTokenizer(str(file), do_lower_case=True)
 
     def __len__(self) -> int:
@@ -50,19 +50,19 @@ class WordPieceTokenizer(Tokenizer):
         return [self._ids[piece] for piece in self._pieces.tokenize(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        words = [self._words[i] for i in ids if i not in (self.pad, self.end)]
-        return " ".join(words).replace(" ##", "")
+        tokens = [self._tokens[i] for i in ids if i not in (self.pad, self.end)]
+        return " ".join(tokens).replace(" ##", "")
 
 
 def _lines(file: Path) -> list[str]:
     try:
         if file.stat().st_size > _LARGEST:
-            raise MedvqaError(f"{file}: more than {_LARGEST} bytes, which no vocabulary has")
+            raise MedvqaError(f"{file} is not a vocabulary of BERT: it has more than {_LARGEST} bytes")
         return file.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except FileNotFoundError as error:
         raise MedvqaError(
-            f"{file} is missing: with these words the Q-Former reads text in stage 1",
-            remedy="put the vocab.txt of bert-base-uncased (Hugging Face hub) there, which BLIP-2 was trained with",
+            f"{file} is missing: the Q-Former needs its tokens to read text in stage 1",
+            remedy="put the vocab.txt of bert-base-uncased (Hugging Face hub) there; BLIP-2 was trained with it",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise MedvqaError(f"{file} is no vocabulary of BERT: {error}") from error
+        raise MedvqaError(f"{file} is not a vocabulary of BERT: {error}") from error

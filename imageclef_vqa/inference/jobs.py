@@ -1,0 +1,76 @@
+"""What `medvqa predict` is asked for: options, and the images to answer with the file for their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from imageclef_vqa.data import Dataset, Pictures, Split, read_pictures
+from imageclef_vqa.data.reading import IDS_FILE
+from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.inference.ranked import Optimise
+from imageclef_vqa.inference.runs import Ensemble
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """How to answer. The defaults did best on the validation fold (see the README)."""
+
+    decode: Literal["closed", "free"] = "closed"
+    optimise: Optimise = "exact"
+    augment: bool = False
+    consistent: bool = False
+    on_bad_image: Literal["stop", "prior"] = "stop"
+
+    def check(self, runs: int) -> None:
+        """Reject options that free answers cannot have.
+
+        Raises:
+            UsageError: `--decode free` with several runs, or with another option on answers.
+        """
+        if self.decode == "free" and (runs > 1 or self.augment or self.consistent or self.optimise != "exact"):
+            raise UsageError("--decode free needs a single --run and no other option on answers")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images to answer and the file for the answers; `gold` and `groups` are given where a temperature is fitted."""
+
+    name: str
+    pictures: Pictures
+    target: Path
+    gold: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+
+
+def fold_jobs(ensemble: Ensemble, dataset: Dataset, split: Split, folds: Sequence[str]) -> list[Job]:
+    """A job per fold; without `folds`, for the validation fold and, if there is one, the test set.
+
+    Raises:
+        UsageError: a fold of the development set is asked of runs that were trained on all of it.
+        MissingStepError: there are no test images.
+        MedvqaError: the runs were trained on another split.
+    """
+    workspace = ensemble.workspace
+    ensemble.check_split(dataset, split)
+    if ensemble.trained_on_all:
+        if trained := [name for name in folds if name != "test"]:
+            raise UsageError(f"--fold {', '.join(trained)}: run {workspace.run} was trained on all development images")
+        folds = ["test"]
+    if "test" in folds and not workspace.has_test:
+        raise MissingStepError(
+            f"no test images in {workspace.shown(workspace.test)}", "medvqa predict --images FOLDER --out FILE"
+        )
+    jobs = []
+    for name in dict.fromkeys(folds or (("val", "test") if workspace.has_test else ("val",))):
+        if name == "test":
+            pictures = read_pictures(workspace.test / "images", workspace.test / IDS_FILE, cache=workspace.cache)
+            jobs.append(Job(name, pictures, workspace.predictions(name)))
+            continue
+        part = dataset.subset(split.val(ensemble.fold) if name == "val" else split.train(ensemble.fold))
+        pictures = Pictures(tuple(example.image_id for example in part.examples), part, {})
+        labels = (part.gold(), split.groups) if name == "val" else ({}, {})
+        jobs.append(Job(name, pictures, workspace.predictions(name), *labels))
+    return jobs

@@ -1,0 +1,54 @@
+"""`medvqa score --compare`: several sets of answers, paired with the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imageclef_vqa.editions import read_predictions
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.evaluation import Comparisons, compare_answers, read_published
+from imageclef_vqa.pipeline.answers import Answers, answers_of, read_answers
+from imageclef_vqa.pipeline.gold import gold_of_file, workspace_golds
+from imageclef_vqa.workspace import Workspace
+
+
+def compare(
+    sources: Sequence[str] = (),
+    *,
+    gold: str | Path | None = None,
+    workspace: str | Path = ".",
+    run: str = "main",
+) -> dict[str, Comparisons]:
+    """Each source (a file, or the name of a run) paired with the first, by fold; without sources, routed and plain.
+
+    Raises:
+        UsageError: there is only one source, or they answer no image in common that has gold answers.
+    """
+    at = Workspace.at(workspace, run)
+    if len(sources) == 1:
+        raise UsageError("--compare needs two or more files or names of runs; without any, it compares before routing")
+    if any(Path(each).is_file() and read_published(Path(each)) is not None for each in sources):
+        raise UsageError("published figures have no answers to pair: score their file, and compare the numbers")
+    golds = [gold_of_file(at, Path(gold))] if gold is not None else workspace_golds(at)
+    if sources:
+        named = [(source, read_answers(at, source)) for source in sources]
+        by_fold = [(each, named) for each in golds]
+    else:
+        by_fold = [(each, _plain_and_routed(at, each.name)) for each in golds]
+    results = {
+        each.name: compare_answers(given, each.answers, groups=each.groups)
+        for each, given in by_fold
+        if given and all(not each.image_ids.isdisjoint(image_id for image_id, _ in answers) for _, answers in given)
+    }
+    if not results:
+        what = "they answer no image in common that has gold answers" if sources else "nothing was routed"
+        raise UsageError(what, remedy="name their gold answers with --gold" if sources else "`medvqa route` routes")
+    return results
+
+
+def _plain_and_routed(workspace: Workspace, fold: str) -> list[tuple[str, Answers]]:
+    plain, routed = workspace.predictions(fold), workspace.routed(fold)
+    if not (plain.exists() and routed.exists()):
+        return []
+    return [("BLIP-2", answers_of(read_predictions(plain))), ("routed", answers_of(read_predictions(routed)))]

@@ -1,0 +1,77 @@
+"""The development set of a workspace as it was split, and what a run learnt from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Development:
+    """The development set, its split, and the fold that a run validates on."""
+
+    dataset: Dataset
+    split: Split
+    fold: int
+
+    @cached_property
+    def training(self) -> Dataset:
+        return self.dataset.subset(self.split.train(self.fold))
+
+    @cached_property
+    def validation(self) -> Dataset:
+        return self.dataset.subset(self.split.val(self.fold))
+
+
+def read_development(workspace: Workspace, fold: int | None = None) -> Development:
+    """The development set of `workspace`; without `fold`, the fold that the run's predictions validate.
+
+    Raises:
+        MissingStepError: there is no split.
+        MedvqaError: the data cannot be used, or the split or the predictions belong to other data.
+        UsageError: the split has no such fold.
+    """
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    split = read_split(workspace.split_file, dataset)
+    if fold is None:
+        predictions = workspace.predictions("val")
+        fold = split.fold_of({each.image_id for each in read_predictions(predictions)}) if predictions.exists() else 0
+    if fold >= split.folds:
+        raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
+    return Development(dataset, split, fold)
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """A data set in the organisers' layout: `gt.json` and `images/`, or the test set's `images/` only.
+
+    Raises:
+        DataError: everything in it that cannot be used.
+    """
+    folder = Path(path)
+    return read_dataset(folder, cache=None, labelled=(folder / "gt.json").exists())
+
+
+def training_vocabulary(workspace: Workspace, development: Development) -> Vocabulary:
+    """What the model of this run may answer; without a model, what the training fold's labels hold."""
+    return saved_vocabulary(workspace) or learn_vocabulary(development.training.labels())
+
+
+def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
+    """What the model of this run may answer; None without a model.
+
+    Raises:
+        MedvqaError: the file is damaged.
+    """
+    saved = workspace.stage(2) / "vocabulary.json"
+    try:
+        return Vocabulary.model_validate_json(saved.read_bytes()) if saved.exists() else None
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` trains the stage again") from error

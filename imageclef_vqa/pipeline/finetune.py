@@ -1,0 +1,106 @@
+"""`medvqa finetune`: a stage of BLIP-2, trained on the training fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imageclef_vqa.checkpoints.folder import choose_preset
+from imageclef_vqa.devices import prepare
+from imageclef_vqa.pipeline.development import read_development
+from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.presets import Preset
+    from imageclef_vqa.training.finetune import Finetuned
+
+
+def choose_model(
+    stage: int,
+    preset: str | None = None,
+    weights: str | Path | None = None,
+    recipe: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Preset, Recipe]:
+    """The model and the recipe of a stage; found without Paddle, whose import takes seconds.
+
+    Raises:
+        UsageError: there is no such preset, recipe or key of a recipe.
+        MedvqaError: the preset's weights are not there.
+    """
+    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}))
+    model = choose_preset(name, None if weights is None else Path(weights))
+    _ = model.folder  # complains if the weights are missing
+    return model, chosen
+
+
+def finetune(
+    workspace: str | Path = ".",
+    *,
+    stage: int,
+    preset: str | None = None,
+    weights: str | Path | None = None,
+    recipe: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    fold: int = 0,
+    fresh: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+    run: str = "main",
+    notify: Callable[[str], None] = lambda message: None,
+) -> Finetuned:
+    """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
+
+    Raises:
+        UsageError: an option cannot be meant, or names what does not exist.
+        MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
+    """
+    at = Workspace.at(workspace, run)
+    model, chosen = choose_model(stage, preset, weights, recipe, overrides)
+    prepare(device, seed=seed)
+
+    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+
+
+def finetune_stage(
+    workspace: Workspace,
+    preset: Preset,
+    recipe: Recipe,
+    number: int,
+    *,
+    seed: int,
+    fold: int = 0,
+    fresh: bool = False,
+    notify: Callable[[str], None],
+) -> Finetuned:
+    """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
+
+    Raises:
+        MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
+    """
+    from imageclef_vqa.training.finetune import check_options, train_stage
+    from imageclef_vqa.training.parallel import Processes
+    from imageclef_vqa.training.start import StageJob
+
+    check_options(preset, recipe)  # before the data are read
+    processes = Processes.start()
+    with processes.session(workspace.run_folder):
+        with processes.first_goes_ahead():
+            development = read_development(workspace, fold)
+        job = StageJob(
+            number=number,
+            preset=preset,
+            recipe=recipe,
+            seed=seed,
+            fresh=fresh,
+            workspace=workspace,
+            dataset=development.dataset,
+            train=development.training,
+            val=development.validation,
+            fold=fold,
+            processes=processes,
+            notify=notify,
+        )
+        return train_stage(job)

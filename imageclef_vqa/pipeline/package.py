@@ -1,0 +1,261 @@
+"""`medvqa package`: the answers to the test images, checked and written as a run that can be submitted."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.editions import (
+    GI_2023,
+    Edition,
+    find_edition,
+    learn_implications,
+    learn_vocabulary,
+    read_predictions,
+)
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.pipeline.answers import Answers, answers_of, read_scores, spell
+from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
+from imageclef_vqa.submission import (
+    Finding,
+    Form,
+    RunAnswers,
+    Verdict,
+    arrange,
+    check_age,
+    check_name,
+    check_run,
+    errors_in,
+    hashes,
+    images_of,
+    in_order,
+    list_hash,
+    make_manifest,
+    manifest_path,
+    organisers_verdict,
+    render_run,
+    team_zip,
+    warning,
+)
+from imageclef_vqa.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Package:
+    """A run, ready to be written: its answers, what checks found in them, and where they come from.
+
+    `fold` is "test", or "val" in a workspace without test images, whose answers are no submission. `scores` is the
+    content of scores.json, None where these answers were not scored.
+    """
+
+    workspace: Workspace
+    edition: Edition
+    target: Path
+    source: Path
+    development: Development
+    fold: Literal["test", "val"]
+    image_ids: tuple[str, ...]
+    answers: Answers
+    fingerprints: dict[str, str]
+    findings: tuple[Finding, ...]
+    scores: Any
+    form: Form
+    command: str
+
+    @property
+    def errors(self) -> int:
+        return errors_in(self.findings)
+
+    @property
+    def manifest(self) -> Path:
+        return manifest_path(self.target)
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """What the organisers' own checker would say, for editions that have one."""
+        if not self.edition.has_checker:
+            return None
+        first = {pair: given for pair, given in self.answers.items() if pair[0] == self.image_ids[0]}  # all it looks at
+        loaded = None if self.target.suffix == ".csv" else arrange(first, [])
+        return organisers_verdict(loaded, self.image_ids, self.findings, instead=self.answers)
+
+    def write(self, *, force: bool = False) -> None:
+        """Write the run and its manifest, both or neither.
+
+        Raises:
+            MedvqaError: checks found errors, and `force` is false; a file cannot be written.
+        """
+        if self.errors and not force:
+            raise MedvqaError(
+                f"{self.workspace.shown(self.target)} was not written: {self.errors} error{'s' * (self.errors > 1)}",
+                remedy="mend them, or write the run all the same with --force",
+            )
+        content = render_run(self.target, self.answers, self.image_ids, edition=self.edition, form=self.form)
+        manifest = make_manifest(
+            self.target.name,
+            content,
+            images=len({image_id for image_id, _ in self.answers}),
+            answers=len(self.answers),
+            fold=self.fold,
+            command=self.command + " --force" * force,
+            seed=self.development.split.seed,
+            data=self.fingerprints,
+            inputs=hashes([self.source, self.workspace.split_file, *_models(self.workspace)], self.workspace.root),
+            scores=self.scores,
+            findings=self.findings,
+        )
+        write_together({self.target: content, self.manifest: json_text(manifest).encode()})
+
+
+def package(
+    out: str | Path | None = None,
+    *,
+    team: str | None = None,
+    predictions: str | Path | None = None,
+    answer_form: Form = "list",
+    edition: str | None = None,
+    force: bool = False,
+    workspace: str | Path = ".",
+    run: str = "main",
+) -> Package:
+    """Check the answers to the test images and write them as a run, with its manifest.
+
+    Raises:
+        UsageError: `out` and `team` ask for different names, or the edition takes no such file.
+        MissingStepError: there are no predictions.
+        MedvqaError: checks found errors, and `force` is false.
+    """
+    prepared = prepare_package(
+        out,
+        team=team,
+        predictions=predictions,
+        answer_form=answer_form,
+        edition=edition,
+        workspace=workspace,
+        run=run,
+    )
+    prepared.write(force=force)
+    return prepared
+
+
+def prepare_package(
+    out: str | Path | None = None,
+    *,
+    team: str | None = None,
+    predictions: str | Path | None = None,
+    answer_form: Form = "list",
+    edition: str | None = None,
+    workspace: str | Path = ".",
+    run: str = "main",
+) -> Package:
+    """As `package`, checked but not written."""
+    given = None if predictions is None else Path(predictions)
+    at = _run_of(Workspace.at(workspace, run), given)
+    spoken = find_edition(edition or at.edition)
+    target = _target(at, None if out is None else Path(out), team, spoken)
+    fold: Literal["test", "val"] = "test" if at.has_test else "val"
+    source = given or at.newest_predictions(fold)
+    answers = spell(answers_of(read_predictions(source)), spoken)
+    development = read_development(at)
+    fingerprints = {"development": development.dataset.fingerprint}
+    image_ids = development.split.val(development.fold)
+    if at.has_test:
+        test = read_dataset(at.test, cache=at.cache, labelled=False)
+        image_ids = tuple(example.image_id for example in test.examples)
+        fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
+    ordered = in_order(answers, image_ids)
+    checked = check_run(_as_run(at, development, spoken, ordered, image_ids, source))
+    return Package(
+        workspace=at,
+        edition=spoken,
+        target=target,
+        source=source,
+        development=development,
+        fold=fold,
+        image_ids=tuple(image_ids),
+        answers=ordered,
+        fingerprints=fingerprints,
+        findings=(*_check_files(at, target, source, spoken), *checked),
+        scores=None if given else read_scores(at, source),
+        form=answer_form,
+        command=_command(target, team, given, answer_form, spoken, at.run),
+    )
+
+
+def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:
+    if team is None:
+        return out or workspace.root / edition.run_file
+    name = team_zip(team, edition)
+    if out is not None and out.name != name:
+        raise UsageError(f"--team {team} writes {name}, --out asks for {out.name}: leave one of them out")
+    return out or workspace.root / name
+
+
+def _run_of(workspace: Workspace, predictions: Path | None) -> Workspace:
+    """The workspace at the run that `predictions` lie in, whatever `--run` says."""
+    if predictions is not None and predictions.resolve().is_relative_to(workspace.work.resolve()):
+        name = predictions.resolve().relative_to(workspace.work.resolve()).parts[0]
+        if name in workspace.runs():
+            return Workspace.at(workspace.root, name)
+    return workspace
+
+
+def _as_run(
+    workspace: Workspace,
+    development: Development,
+    edition: Edition,
+    answers: Answers,
+    image_ids: tuple[str, ...],
+    source: Path,
+) -> RunAnswers:
+    """The answers with what the training labels, and the same model's validation answers, say of them."""
+    own = {
+        workspace.routed("test"): workspace.routed("val"),
+        workspace.predictions("test"): workspace.predictions("val"),
+    }.get(source)
+    return RunAnswers(
+        answers,
+        image_ids,
+        edition.vocabulary(training_vocabulary(workspace, development)),
+        edition.vocabulary(learn_vocabulary([])),
+        implications=learn_implications(images_of(spell(development.training.gold(), edition)).values()),
+        validation=spell(answers_of(read_predictions(own)), edition) if own and own.exists() else {},
+    )
+
+
+def _check_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
+    findings: list[Finding] = []
+    if not workspace.has_test:
+        message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
+        remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
+        findings.append(warning("no-test", ["the test images"], message, remedy))
+    findings += check_name(target, edition)
+    models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
+    stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]
+    return findings + stale[:1]
+
+
+def _models(workspace: Workspace) -> list[Path]:
+    """The files of all that may have answered: BLIP-2 with its recipe, experts, and their calibration."""
+    trained = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*"))]
+    experts = [path for path in workspace.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
+    return [*trained, *sorted(experts), workspace.calibration]
+
+
+def _command(target: Path, team: str | None, predictions: Path | None, form: Form, edition: Edition, run: str) -> str:
+    """The command that writes this run, without the folders of this machine."""
+    words = ["medvqa", "package", "--out", target.name, "--run", run]
+    if team is not None:
+        words += ["--team", team]
+    if predictions is not None:
+        words += ["--predictions", predictions.name]
+    if form != "list":
+        words += ["--answer-form", form]
+    if edition is not GI_2023:
+        words += ["--edition", edition.name]
+    return shlex.join(words)

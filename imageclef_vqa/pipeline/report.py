@@ -1,0 +1,73 @@
+"""What `medvqa score` writes for people: the report and the plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from imageclef_vqa.data.thumbnails import make_thumbnails
+from imageclef_vqa.editions import read_predictions
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
+from imageclef_vqa.files import atomic_write, write_text
+from imageclef_vqa.pipeline.answers import answers_of
+from imageclef_vqa.workspace import Workspace
+
+_THUMBNAIL_BYTES = 8_500_000  # 11.4 MB as text in the page, which stays under 15 MB at full size
+_RESAMPLES = 2000
+
+
+def write_report(path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold]) -> None:
+    """The report, with thumbnails of the images that were scored."""
+    scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
+    thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
+    write_text(path, render_report(name, folds, thumbnails=thumbnails, models=_models(workspace, folds)))
+
+
+def write_plots(
+    folder: Path,
+    workspace: Workspace,
+    folds: Sequence[ReportFold] = (),
+    compared: Mapping[str, Comparisons] | None = None,
+) -> None:
+    """Every plot as PNG and SVG in `folder`."""
+    comparisons = {name: each.comparisons for name, each in (compared or {}).items()}
+    for name, content in draw_plots(folds, _models(workspace, folds), comparisons).items():
+        with atomic_write(folder / name, "wb") as file:
+            file.write(content)
+
+
+def _models(workspace: Workspace, folds: Sequence[ReportFold]) -> list[Model]:
+    """The runs of the workspace whose BLIP-2 answered the same validation images."""
+    fold = next((fold for fold in folds if fold.name == "val"), None)
+    if fold is None:
+        return []
+    images = {image_id for image_id, _ in fold.gold}
+    models = []
+    for folder in sorted(path.parent for path in workspace.work.glob("*/stage2")):
+        try:
+            run = Workspace.at(workspace.root, folder.name)
+            size = _size(run)
+            given = answers_of(read_predictions(run.predictions("val"))) if size is not None else {}
+        except MedvqaError:  # a damaged run is not drawn; its own commands report it
+            continue
+        if size is not None and images <= {image_id for image_id, _ in given}:
+            score = score_answers(given, fold.gold, groups=fold.groups, resamples=_RESAMPLES).overall
+            models.append(Model(folder.name, size[0], score.exact_set, frozen=size[1], interval=score.interval))
+    return models
+
+
+def _size(run: Workspace) -> tuple[int, bool] | None:
+    """Parameters of a run's model, and whether its vision stayed frozen; None where its files do not tell.
+
+    Raises:
+        MedvqaError: the folder of weights that the model started from is gone.
+    """
+    from imageclef_vqa.planning import count_parameters
+    from imageclef_vqa.training.config import CONFIG, StageConfig
+
+    try:
+        config = StageConfig.model_validate_json((run.stage(2) / CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return count_parameters(config.starting_point()).total, config.recipe.freeze_vision

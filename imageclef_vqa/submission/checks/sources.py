@@ -1,0 +1,211 @@
+"""Where a run comes from: its manifest, its file name, and the predictions that it was made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from imageclef_vqa.editions import Edition, as_set, same_answer
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import sha256
+from imageclef_vqa.submission.findings import Finding, counted, error, finding, location, shown, warning
+from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
+from imageclef_vqa.submission.run import Pair, PairAnswers, images_of
+
+# Good models agree on nine answers of ten. Where they differ, they are in doubt, on most images and questions.
+_SAME_SOURCE = 0.9
+_FEWEST = 10  # images; on fewer, models agree by chance
+_CONFINED = 1 / 3  # of the images, or of the questions whose answers vary
+_CERTAIN = 0.75  # mean probability
+_SLIPPED = 3  # questions; in fewer, two models may give each answer equally often by chance
+
+_PACKAGE = "`medvqa package` writes it from the predictions"
+_CHANGED = f"the run or the predictions were changed: {_PACKAGE}"
+
+
+class Source(NamedTuple):
+    """A prediction file; `outdated` means that its model was trained after it was written."""
+
+    name: str
+    answers: PairAnswers
+    probabilities: Mapping[Pair, float]
+    outdated: bool = False
+
+
+def check_name(run: Path, edition: Edition) -> Iterator[Finding]:
+    """A zip that is not named as the organisers ask; an error if it was clearly intended to be."""
+    if run.suffix.lower() != ".zip" or edition.team_zip is None or edition.team(run.name):
+        return
+    intended = any(part in run.name.casefold() for part in ("clef", "medvqa"))
+    message = f"the organisers ask for {edition.team_zip.format(team='<team>')}, not {run.name}"
+    remedy = "`medvqa package --team NAME` writes a zip of that name"
+    yield finding("error" if intended else "warning", "zip-name", [run.name], message, remedy)
+
+
+def check_manifest(run: Path, root: Path) -> list[Finding] | None:
+    """Whether a run is the one that its manifest describes, and its predictions in the workspace `root` are the same.
+
+    None if no manifest describes it.
+    """
+    try:
+        manifest = read_manifest(run)
+    except MedvqaError:
+        return None
+    if manifest.run.get("sha256") != sha256(run):
+        message = f"the file is not the one that {manifest_path(run).name} describes: it was changed since"
+        remedy = "`medvqa package` writes it again; `medvqa package --verify` shows what else changed"
+        return [error("altered", [run.name], message, remedy)]
+    inputs = {name: root / name for name in manifest.inputs if is_beneath(name)}
+    models = [path for path in inputs.values() if path.suffix == ".safetensors" and path.parent.name == "stage2"]
+    findings: list[Finding] = []
+    for name, path in inputs.items():
+        if path.suffix != ".jsonl" or path.parent.name not in ("predictions", "routed"):
+            continue
+        if path.is_file() and sha256(path) != manifest.inputs[name]:
+            message = f"{name} was written again after the run"
+            findings.append(warning("stale", [name], message, "`medvqa package` writes a run of these predictions"))
+        else:
+            findings += [found for model in models[:1] for found in check_age(path, model, name)]
+    return findings
+
+
+def check_age(predictions: Path, model: Path, name: str) -> Iterator[Finding]:
+    """Predictions that were written before the model was trained."""
+    if is_outdated(predictions, model):
+        yield _outdated(name)
+
+
+def is_outdated(predictions: Path, model: Path) -> bool:
+    """Whether both files exist and the predictions are older."""
+    return predictions.exists() and model.exists() and predictions.stat().st_mtime < model.stat().st_mtime
+
+
+def _outdated(name: str) -> Finding:
+    return warning("stale", [name], f"{name} is older than the model", "`medvqa predict` answers with the new model")
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """A run beside one source: the pairs that both answer, and those of them with different answers."""
+
+    source: Source
+    shared: list[Pair]
+    changed: list[Pair]
+
+    @property
+    def share(self) -> float:
+        return 1 - len(self.changed) / len(self.shared)
+
+    @property
+    def unchanged_images(self) -> set[str]:
+        return {image_id for image_id, _ in self.shared} - {image_id for image_id, _ in self.changed}
+
+
+def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Finding]:
+    """Differences from the predictions that the run was evidently made of; none if it equals one of `sources`.
+
+    Another model's run is no error: it differs on most images and questions, where this model is in doubt.
+    """
+    agreements: list[_Agreement] = []
+    for source in sources:
+        shared = [pair for pair in answers if pair in source.answers]
+        if len(shared) < _SAME_SOURCE * len(answers) or len({image_id for image_id, _ in shared}) < _FEWEST:
+            continue
+        changed = [pair for pair in shared if not same_answer(answers[pair], source.answers[pair])]
+        if not changed:
+            if source.outdated:
+                yield _outdated(source.name)
+            return
+        agreements.append(_Agreement(source, shared, changed))
+    for check in (_mixed, _altered, _moved, _rearranged):
+        if found := check(answers, agreements):
+            yield found
+            return
+
+
+def _mixed(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
+    """Two sources that together answer all images as the run does."""
+    images = {image_id for image_id, _ in answers}
+    for one in sorted(agreements, key=lambda each: -len(each.unchanged_images)):
+        rest = images - one.unchanged_images
+        for other in agreements:
+            if min(len(one.unchanged_images), len(rest)) >= _FEWEST and rest <= other.unchanged_images:
+                names = one.source.name, other.source.name
+                message = f"every image is answered as in {names[0]} or as in {names[1]}: two runs in one file"
+                lines = [f"{len(one.unchanged_images):,} images as in {names[0]}", f"{len(rest):,} as in {names[1]}"]
+                return error("mixed", lines, message, "`medvqa package --run NAME` writes the answers of one run")
+    return None
+
+
+def _altered(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
+    """Single answers that were changed, by hand or by accident."""
+    altered = [each for each in agreements if each.share >= _SAME_SOURCE and _was_altered(each, answers)]
+    if not altered:
+        return None
+    closest = max(altered, key=lambda each: each.share)
+    predicted = closest.source.answers
+    lines = [f"{location(*pair, answers[pair])}, predicted {shown(predicted[pair])}" for pair in closest.changed]
+    message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {closest.source.name}, "
+    return error("altered", lines, f"{message}which the others come from", _CHANGED)
+
+
+def _was_altered(agreement: _Agreement, answers: PairAnswers) -> bool:
+    """Whether another model is no explanation: few images or questions differ, or this model was certain there."""
+    _, predicted, probabilities, _ = agreement.source
+    values: dict[int, set[frozenset[str]]] = {}
+    for pair in agreement.shared:
+        values.setdefault(pair[1], set()).update((as_set(answers[pair]), as_set(predicted[pair])))
+    varied = [pair for pair in agreement.shared if len(values[pair[1]]) > 1]  # any two models agree on the others
+    for part in (0, 1):  # images, questions
+        if len({pair[part] for pair in agreement.changed}) <= _CONFINED * len({pair[part] for pair in varied}):
+            return True
+    certainty = sum(probabilities.get(pair, 0.0) for pair in agreement.changed)
+    return certainty >= _CERTAIN * len(agreement.changed)
+
+
+def _moved(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
+    """Images that have the answers of other images, as a whole."""
+    ours = _whole_images(answers)
+    for each in agreements:
+        share = (ours & _whole_images(each.source.answers)).total() / ours.total()
+        if share >= _SAME_SOURCE:
+            message = f"the answers are those of {each.source.name}, but to other images"
+            return error("altered", [f"{share:.0%} of the images"], message, _PACKAGE)
+    return None
+
+
+def _whole_images(answers: PairAnswers) -> Counter[tuple[tuple[int, tuple[str, ...]], ...]]:
+    return Counter(tuple(sorted(image.items())) for image in images_of(answers).values())
+
+
+def _rearranged(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
+    """Questions that have the predicted answers, but of other images or of another question."""
+    ours = _columns(answers)
+    for each in agreements:
+        theirs = _columns(each.source.answers)
+        questions = sorted({question_id for _, question_id in each.changed})
+        origins = {}
+        for one in questions:
+            if other := [other for other in questions if other != one and theirs[other] == ours[one]]:
+                origins[one] = f"the answers to question {other[0]}"
+            elif Counter(ours[one].values()) == Counter(theirs[one].values()):
+                origins[one] = "those of other images"
+        exchanged = any("to question" in origin for origin in origins.values())
+        if len(origins) == len(questions) and (exchanged or len(questions) >= _SLIPPED):
+            asked = counted(len(questions), "question is", "questions are")
+            message = f"{asked} answered as in {each.source.name}, but with the answers in other places"
+            return error(
+                "altered", [f"question {q}, with {origin}" for q, origin in origins.items()], message, _CHANGED
+            )
+    return None
+
+
+def _columns(answers: PairAnswers) -> dict[int, dict[str, frozenset[str]]]:
+    """Question id → image id → answers."""
+    columns: dict[int, dict[str, frozenset[str]]] = {}
+    for (image_id, question_id), given in answers.items():
+        columns.setdefault(question_id, {})[image_id] = as_set(given)
+    return columns
