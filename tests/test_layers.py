@@ -12,7 +12,18 @@ import pytest
 import imageclef_vqa
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
-FOR_ALL = {"ascend", "devices", "environment", "errors", "files", "progress", "statistics", "workspace", "__version__"}
+FOR_ALL = {
+    "artefacts",
+    "ascend",
+    "devices",
+    "environment",
+    "errors",
+    "files",
+    "progress",
+    "statistics",
+    "workspace",
+    "__version__",
+}
 MAY_IMPORT = {
     "editions": set(),
     "data": {"editions"},
