@@ -27,8 +27,11 @@ VISION = (
 
 
 def qformer_layers(old: str, inner: str, *, text: bool) -> tuple[Rule, ...]:
-    """The Q-Former's layers, which are a BERT's with a second perceptron: `old` is a layer's name, `inner` that of
-    queries, keys and values within an attention; `text` says whether the perceptron for text is there."""
+    """The Q-Former's layers, which are BERT's with a second MLP.
+
+    `old` is the name of a layer, `inner` that of queries, keys and values within an attention; without `text`, the
+    source has no MLP for text.
+    """
     new, branches = "qformer.layers.#", (("_query", "query_mlp"), ("", "text_mlp"))
     return (
         *(
@@ -59,12 +62,11 @@ _NO_WRITING = "transformers leaves out what only the training of stage 1 needs"
 ABSENT = {
     "qformer.words.weight": _NO_TEXT,
     "qformer.positions.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.widen.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.widen.bias": _NO_TEXT,
-    "qformer.layers.#.text_mlp.narrow.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.narrow.bias": _NO_TEXT,
-    "qformer.layers.#.text_mlp.norm.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.norm.bias": _NO_TEXT,
+    **{
+        f"qformer.layers.#.text_mlp.{layer}.{kind}": _NO_TEXT
+        for layer in ("widen", "narrow", "norm")
+        for kind in ("weight", "bias")
+    },
 }
 ABSENT_HEADS = {
     f"heads.{name}": _NO_WRITING
@@ -108,7 +110,7 @@ def read(source: Source) -> SourceLayout:
     language = fields.table("text_config")
     language.demand(
         language.get("model_type") == "t5",
-        f"model_type is {language.get('model_type')!r}; of language models, t5 alone",
+        f"model_type is {language.get('model_type')!r}; only t5 is supported",
     )
     tied = t5.is_tied(source, "language_model.")
     sizes = t5.read_config(language, tied=tied)

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from imageclef_vqa.checkpoints.folder import FolderConfig
-from imageclef_vqa.checkpoints.formats.hf_blip2 import qformer_layers
+from imageclef_vqa.checkpoints.formats.hf_blip2 import ABSENT, qformer_layers
 from imageclef_vqa.checkpoints.formats.rules import (
     Rule,
     SourceLayout,
@@ -97,16 +97,6 @@ QFORMER = (
     *linear("t5_proj", "projection"),
     *linear("llm_proj", "projection"),
 )
-_NO_TEXT = "a checkpoint of stage 2, whose Q-Former no longer reads text"
-ABSENT = {
-    "qformer.words.weight": _NO_TEXT,
-    "qformer.positions.weight": _NO_TEXT,
-    **{
-        f"qformer.layers.#.text_mlp.{layer}.{kind}": _NO_TEXT
-        for layer in ("widen", "narrow", "norm")
-        for kind in ("weight", "bias")
-    },
-}
 
 
 def recognises(source: Source) -> bool:

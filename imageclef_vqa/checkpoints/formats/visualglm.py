@@ -1,7 +1,7 @@
 """VisualGLM-6B from Hugging Face: ChatGLM-6B with EVA-CLIP's ViT-g/14 and a Q-Former, already trained together.
 
 Vision and Q-Former are written as layers of SwissArmyTransformer: a Q-Former's layer begins with the norm that, with
-BERT, ends the one before it. So the first such norm is that of the queries, and the last layer's stands alone.
+BERT, ends the one before it. So the first of these norms belongs to the queries, and there is a final one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats import chatglm
 from imageclef_vqa.checkpoints.formats.fields import MOST_PIXELS, Fields
-from imageclef_vqa.checkpoints.formats.lavis import ABSENT
+from imageclef_vqa.checkpoints.formats.hf_blip2 import ABSENT
 from imageclef_vqa.checkpoints.formats.rules import How, Rule, SourceLayout, dropped, lead, linear, norm
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
