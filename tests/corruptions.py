@@ -1,6 +1,6 @@
-"""Forty ways to spoil a valid run: what each is called, how it is done, and what must be said of it.
+"""Forty corruptions of a valid run, each with the check that must find it and a part of its message.
 
-All but those of the whole file leave the first image alone, which is the only one that the organisers look at.
+Except where the whole file is changed, the first image stays valid: the organisers' checker looks at no other.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Layout = dict[str, list[dict[str, Any]]]
 
 
 class Corruption(NamedTuple):
-    """One of them: its name in the README, the check that must find it, and a part of what is said."""
+    """A corruption; `name` is its row in the README's table."""
 
     name: str
     check: str
-    said: str
-    spoil: Callable[[], bytes]
+    message: str
+    corrupt: Callable[[], bytes]
 
 
 def _encoded(run: Any) -> bytes:
@@ -32,35 +32,35 @@ def _encoded(run: Any) -> bytes:
 
 
 def _one(question_id: int, answer: Any) -> Callable[[], bytes]:
-    """An answer of the eighth image replaced."""
+    """Replace an answer of the eighth image."""
     return _entry(question_id, lambda entry: entry.update(Answer=answer))
 
 
 def _entry(question_id: int, change: Callable[[dict[str, Any]], Any]) -> Callable[[], bytes]:
-    def spoil() -> bytes:
+    def corrupt() -> bytes:
         run = layout()
         change(run[IDS[7]][question_id])
         return _encoded(run)
 
-    return spoil
+    return corrupt
 
 
 def _all(question_id: int, change: Callable[[list[str]], list[str]]) -> Callable[[], bytes]:
-    def spoil() -> bytes:
+    def corrupt() -> bytes:
         run = layout()
         for entries in run.values():
             entries[question_id]["Answer"] = change(entries[question_id]["Answer"])
         return _encoded(run)
 
-    return spoil
+    return corrupt
 
 
 def _images(change: Callable[[Layout], Any]) -> Callable[[], bytes]:
-    def spoil() -> bytes:
+    def corrupt() -> bytes:
         run = layout()
         return _encoded(change(run) or run)
 
-    return spoil
+    return corrupt
 
 
 def _renamed(new: str) -> Callable[[], bytes]:

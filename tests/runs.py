@@ -1,4 +1,4 @@
-"""Labels as endoscopists give them, in small, and a valid run over other images of the same kinds."""
+"""A small set of labels like those of the data, and a valid run for other images of the same kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def image_id(number: int) -> str:
 
 
 def answers(number: int) -> Image:
-    """The answers of image `number`: a polyp, a colitis or an oesophagitis, in turn, and no two questions alike."""
+    """The answers of image `number`: polyp, colitis and oesophagitis take turns, and every question varies."""
     kind, varied = number % 3, number // 3
     image: Image = {question.id: (question.known[0],) for question in QUESTIONS}
     image[2] = (("Yes", "No")[varied % 2],)
@@ -52,7 +52,7 @@ IDS = [image_id(number) for number in TESTED]
 
 
 def layout() -> dict[str, list[dict[str, Any]]]:
-    """A valid run in the organisers' layout, anew for each to spoil."""
+    """A valid run in the organisers' layout; a new one for each call."""
     return {
         image_id(number): [
             {"QuestionID": question.id, "Question": question.text, "Answer": list(answers(number)[question.id])}
@@ -63,7 +63,7 @@ def layout() -> dict[str, list[dict[str, Any]]]:
 
 
 def write_knowledge(folder: Path) -> list[str]:
-    """A `gt.json` and an id list in `folder`, as the options of `medvqa check` that name them."""
+    """Write a `gt.json` and an id list into `folder`; the options of `medvqa check` that name them."""
     records = [
         {
             "ImageID": image_id(number),

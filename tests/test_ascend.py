@@ -122,14 +122,14 @@ def begun_on_cpu(tmp_path_factory, on_cpu, plugin):
     return folder
 
 
-def test_a_run_begun_on_the_cpu_goes_on_upon_the_npu(tmp_path, on_cpu, begun_on_cpu, plugin):
+def test_a_run_begun_on_the_cpu_resumes_on_the_npu(tmp_path, on_cpu, begun_on_cpu, plugin):
     folder = shutil.copytree(begun_on_cpu, tmp_path / "workspace")
     done = medvqa([TRAIN[1].format("npu")], folder, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
     assert_same_losses(folder, on_cpu, 2)
 
 
-def test_a_run_begun_on_the_npu_goes_on_upon_the_cpu(tmp_path, on_cpu, plugin):
+def test_a_run_begun_on_the_npu_resumes_on_the_cpu(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
     begin(folder, "npu", CUSTOM_DEVICE_ROOT=plugin)
     done = medvqa([TRAIN[1].format("cpu")], folder, CUSTOM_DEVICE_ROOT=plugin)
@@ -164,7 +164,7 @@ def test_the_card_decides_which_half_precision_is_used(tmp_path, monkeypatch, na
     assert devices.best_precision("npu:0") == precision
 
 
-def test_a_card_that_nothing_names_is_not_computed_on_in_half_precision(tmp_path, monkeypatch):
+def test_an_unknown_card_computes_in_fp32(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert devices.best_precision("npu:0") == "fp32"
 
@@ -196,7 +196,7 @@ def medvqa_plan(command):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
-def test_two_cards_learn_what_one_does(tmp_path, on_npu, plugin):
+def test_two_cards_have_the_losses_of_one(tmp_path, on_npu, plugin):
     folder = shutil.copytree(on_npu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
     line = f"{TRAIN[1].format('npu')} --devices 0,1"
     done = medvqa([line], folder, CUSTOM_DEVICE_ROOT=plugin, MEDVQA_STANDIN_UNREADABLE=1)
@@ -262,7 +262,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_named_with_the_reason(tmp_path):
     assert "set_env.sh" in found["Paddle"]["remedy"]
 
 
-def test_a_card_that_is_not_there_is_told_with_those_that_are(tmp_path, plugin):
+def test_a_missing_card_is_reported_with_those_that_exist(tmp_path, plugin):
     done = medvqa(["predict --device npu:7"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 1
     assert "no device npu:7 here" in done.stderr

@@ -1,4 +1,4 @@
-"""`medvqa ask`: one picture, any question, and what the run would have answered in `medvqa predict`."""
+"""`medvqa ask`: one image, any question, and the answers of `medvqa predict`."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_a_question_is_known_by_number_text_and_alias_in_any_case(question):
         ("text", 4),
     ],
 )
-def test_a_part_is_enough_where_no_other_question_has_it(part, number):
+def test_a_part_of_only_one_question_is_enough(part, number):
     if number is None:
         with pytest.raises(UsageError):
             choose_question(part)
@@ -56,7 +56,7 @@ def test_a_part_is_enough_where_no_other_question_has_it(part, number):
         assert choose_question(part).id == number
 
 
-def test_a_part_that_several_have_lists_these_and_no_other():
+def test_an_ambiguous_part_lists_the_matching_questions():
     with pytest.raises(UsageError) as told:
         choose_question("Polyp")
     listed = [question.id for question in QUESTIONS if f"{question.id:>3}  {question.text}" in str(told.value)]
@@ -64,7 +64,7 @@ def test_a_part_that_several_have_lists_these_and_no_other():
 
 
 @pytest.mark.parametrize("wanted", ["18", "99999999999999999999", "-1", "gall bladder", ""])
-def test_what_is_no_question_is_a_usage_error(wanted):
+def test_an_unknown_question_is_a_usage_error(wanted):
     with pytest.raises(UsageError):
         choose_question(wanted)
 
@@ -134,7 +134,7 @@ def test_a_picture_of_any_name_is_answered_and_nothing_is_written(workspace, tmp
     assert sorted(path for path in workspace.root.rglob("*")) == before
 
 
-def test_what_is_no_picture_is_named_before_anything_is_loaded(workspace, tmp_path):
+def test_a_file_that_is_not_an_image_is_reported_early(workspace, tmp_path):
     whole = image_of(workspace).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("no picture")

@@ -1,4 +1,4 @@
-"""`medvqa check`: forty corruptions of a valid run, files that are hardly runs, and runs that are right."""
+"""`medvqa check`: forty corruptions of a valid run, unreadable files, and valid runs."""
 
 import csv
 import io
@@ -32,13 +32,13 @@ def check(path, *options):
     return result.exit_code, json.loads(result.stdout) if result.stdout.startswith("{") else result.output
 
 
-def spoilt(tmp_path, content, name="run.json", *options):
+def check_content(tmp_path, content, name="run.json", *options):
     (tmp_path / name).write_bytes(content)
     return check(tmp_path / name, *options)
 
 
 def test_a_valid_run_has_no_finding(tmp_path, knowledge):
-    code, content = spoilt(tmp_path, json.dumps(layout()).encode(), "run.json", *knowledge)
+    code, content = check_content(tmp_path, json.dumps(layout()).encode(), "run.json", *knowledge)
     assert (code, content["findings"]) == (0, [])
     assert content["organisers"]["accepts"]
 
@@ -47,17 +47,17 @@ def test_a_valid_run_has_no_finding(tmp_path, knowledge):
 def results(knowledge, tmp_path_factory):
     """What `medvqa check` makes of each corruption."""
     folder = tmp_path_factory.mktemp("corruptions")
-    return {each.name: spoilt(folder, each.spoil(), "run.json", *knowledge) for each in CORRUPTIONS}
+    return {each.name: check_content(folder, each.corrupt(), "run.json", *knowledge) for each in CORRUPTIONS}
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=[each.name for each in CORRUPTIONS])
-def test_each_corruption_is_found_for_what_it_is(results, corruption):
+def test_each_corruption_is_found_by_its_check(results, corruption):
     code, content = results[corruption.name]
     assert code == 1
     errors = {each["check"]: each for each in content["findings"] if each["severity"] == "error"}
     assert corruption.check in errors, errors
     found = errors[corruption.check]
-    assert corruption.said in f"{found['message']} ({'; '.join(found['examples'])})"
+    assert corruption.message in f"{found['message']} ({'; '.join(found['examples'])})"
     assert found["remedy"]
     assert found["count"] >= len(found["examples"]) >= 1
 
@@ -143,9 +143,9 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("name", HOPELESS)
-def test_a_file_that_is_hardly_a_run_is_told_so_in_words(tmp_path, knowledge, name):
+def test_an_unreadable_file_gets_a_finding_with_the_reason(tmp_path, knowledge, name):
     content, expected, said = HOPELESS[name]
-    code, found = spoilt(tmp_path, content, name, *knowledge)
+    code, found = check_content(tmp_path, content, name, *knowledge)
     assert code == 1
     errors = {each["check"]: each for each in found["findings"] if each["severity"] == "error"}
     assert said in f"{errors[expected]['message']} {errors[expected]['examples']} {errors[expected]['remedy']}"
@@ -160,35 +160,35 @@ def test_score_refuses_the_same_archives_by_name(tmp_path, knowledge, name):
     assert name in result.output
 
 
-def test_what_is_no_file_is_told_so(tmp_path):
+def test_a_folder_a_missing_file_and_a_pipe_are_refused_by_name(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     for name in (tmp_path, tmp_path / "absent.csv", tmp_path / "pipe.csv"):
         code, output = check(name)
         assert (code, str(name) in output) == (1, True)
 
 
-def test_a_csv_from_windows_and_a_run_of_strings_are_warned_of_alone(tmp_path, knowledge):
-    code, content = spoilt(tmp_path, as_csv(end="\r\n").encode(), "run.csv", *knowledge)
+def test_a_csv_from_windows_and_a_run_of_strings_get_one_warning_and_no_error(tmp_path, knowledge):
+    code, content = check_content(tmp_path, as_csv(end="\r\n").encode(), "run.csv", *knowledge)
     assert (code, [each["check"] for each in content["findings"]]) == (0, ["line-ends"])
     strings = {i: [{**e, "Answer": "; ".join(e["Answer"])} for e in entries] for i, entries in layout().items()}
-    code, content = spoilt(tmp_path, json.dumps(strings).encode(), "run.json", *knowledge)
+    code, content = check_content(tmp_path, json.dumps(strings).encode(), "run.json", *knowledge)
     assert (code, [each["check"] for each in content["findings"]]) == (0, ["answer-form"])
 
 
-def test_test_images_of_one_kind_alone_raise_no_error(tmp_path, knowledge):
+def test_test_images_of_a_single_kind_cause_no_error(tmp_path, knowledge):
     for kind in range(3):
         part = dict(list(layout().items())[kind::3])
         (tmp_path / "part.txt").write_text("\n".join(part))
         options = [*knowledge[:2], "--ids", str(tmp_path / "part.txt")]
-        assert spoilt(tmp_path, json.dumps(part).encode(), "run.json", *options)[0] == 0
+        assert check_content(tmp_path, json.dumps(part).encode(), "run.json", *options)[0] == 0
 
 
-def test_without_labels_and_ids_the_file_and_the_words_of_the_competition_are_checked(tmp_path):
-    code, content = spoilt(tmp_path, RUN.encode())
+def test_without_labels_and_ids_the_file_and_the_answers_of_the_competition_are_checked(tmp_path):
+    code, content = check_content(tmp_path, RUN.encode())
     assert (code, content["findings"], content["labels"], content["ids"]) == (0, [], None, None)
     for name in ("an answer in another case", "a set in one string", "a number that is no string", "an empty list"):
         corruption = next(each for each in CORRUPTIONS if each.name == name)
-        _, content = spoilt(tmp_path, corruption.spoil())
+        _, content = check_content(tmp_path, corruption.corrupt())
         assert corruption.check in [each["check"] for each in content["findings"]]
 
 
@@ -201,14 +201,14 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, knowle
     assert "\\x1b[2Jid" in result.output
 
 
-def test_nor_do_they_with_what_the_organisers_checker_would_say(tmp_path):
+def test_control_characters_do_not_reach_the_terminal_with_the_organisers_verdict(tmp_path):
     first, *others = layout().items()
     (tmp_path / "run.json").write_text(json.dumps({"\x1b[2J\u202e": first[1][:17], **dict(others)}))
     code, content = check(tmp_path / "run.json")
     assert (code, content["organisers"]["says"]) == (1, "question IDs [17] are missing from \\x1b[2J\\u202e")
 
 
-def test_the_organisers_checker_is_said_to_accept_what_it_does_not_look_at(tmp_path, knowledge):
+def test_the_verdict_names_what_the_organisers_checker_would_miss(tmp_path, knowledge):
     run = layout()
     run[IDS[7]] = []
     (tmp_path / "run.json").write_text(json.dumps(run))

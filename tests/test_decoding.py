@@ -1,4 +1,4 @@
-"""Decoding can only say what the vocabulary allows, and its probabilities are those of a distribution over that."""
+"""Decoding gives only allowed answers, and its probabilities are a distribution over them."""
 
 from itertools import combinations
 from typing import NamedTuple
@@ -23,16 +23,16 @@ from imageclef_vqa.synthetic import sample_scene
 TOKENIZER = Tokenizer(TINY_WEIGHTS / "spiece.model")
 
 
-class SaidSoFar(NamedTuple):
+class TokensSoFar(NamedTuple):
     """A memory of nothing but the tokens of each row."""
 
     tokens: list[tuple[int, ...]]
 
-    def rows(self, rows: paddle.Tensor) -> "SaidSoFar":
-        return SaidSoFar([self.tokens[row] for row in rows.tolist()])
+    def rows(self, rows: paddle.Tensor) -> "TokensSoFar":
+        return TokensSoFar([self.tokens[row] for row in rows.tolist()])
 
 
-class TextAlone:
+class TextOnly:
     """A language model whose logits `batch` computes from the tokens of each row."""
 
     start = 0
@@ -41,14 +41,14 @@ class TextAlone:
         return tokens
 
     def step(
-        self, memory: SaidSoFar, tokens: paddle.Tensor, head: paddle.Tensor | None = None
-    ) -> tuple[paddle.Tensor, SaidSoFar]:
+        self, memory: TokensSoFar, tokens: paddle.Tensor, head: paddle.Tensor | None = None
+    ) -> tuple[paddle.Tensor, TokensSoFar]:
         said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
         logits = paddle.to_tensor(self.batch(said))
-        return logits if head is None else logits.index_select(head, axis=1), SaidSoFar(said)
+        return logits if head is None else logits.index_select(head, axis=1), TokensSoFar(said)
 
 
-class RandomLanguage(TextAlone):
+class RandomLanguage(TextOnly):
     """A language model whose next token depends on the tokens so far, by a fixed random table, and on nothing else."""
 
     def __init__(self, seed: int, sharpness: float) -> None:
@@ -66,8 +66,8 @@ def vocabulary_of(*answers: tuple[str, ...]):
     return learn_vocabulary([(5, answer) for answer in answers])[5]
 
 
-def memory_of(pairs: int) -> SaidSoFar:
-    return SaidSoFar([()] * pairs)
+def memory_of(pairs: int) -> TokensSoFar:
+    return TokensSoFar([()] * pairs)
 
 
 def rank(language, grammars, beam, short=0):
@@ -91,7 +91,7 @@ SEEN = vocabulary_of(("Pink", "Red"), ("Red", "White"), ("Pink", "White"), ("Pin
 
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), sharpness=st.floats(0, 30))
-def test_whatever_the_model_says_the_answer_is_a_set_of_the_vocabulary(seed, sharpness):
+def test_every_answer_is_a_set_of_the_vocabulary(seed, sharpness):
     grammar = Grammar(SEEN, TOKENIZER)
     for ranked in rank(RandomLanguage(seed, sharpness), [grammar] * 2, beam=3):
         assert 1 <= len(ranked) <= 3
@@ -127,7 +127,7 @@ def test_members_that_training_never_joins_are_never_joined():
     assert {answers for answers, _ in ranked} == {("Pink",), ("Red",), ("Pink", "Red"), ("Not relevant",)}
 
 
-def test_pairs_do_not_disturb_each_other():
+def test_pairs_do_not_affect_each_other():
     language = RandomLanguage(5, 2.0)
     grammars = [Grammar(SEEN, TOKENIZER), Grammar(vocabulary_of(("Yes",), ("No",)), TOKENIZER)] * 2
     together = rank(language, grammars, beam=4)
@@ -163,7 +163,7 @@ def check_valid(question, ranked):
     assert sum(p for _, p in ranked) <= 1 + 1e-9
 
 
-class Noise(TextAlone):
+class Noise(TextOnly):
     """A language model whose every logit is drawn anew; it counts the rows of logits that it gave."""
 
     def __init__(self, seed: int, scale: float) -> None:
@@ -174,7 +174,7 @@ class Noise(TextAlone):
         return self.scale * self.rng.standard_normal((len(said), len(TOKENIZER)), "float32")
 
 
-def test_ten_thousand_random_logits_of_any_size_say_nothing_but_valid_answers():
+def test_ten_thousand_random_logits_of_any_size_give_only_valid_answers():
     rows = 0
 
     @settings(max_examples=25, deadline=None)
@@ -194,7 +194,7 @@ def test_ten_thousand_random_logits_of_any_size_say_nothing_but_valid_answers():
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.01, 0.2, 1.0, 20.0]))
-def test_a_model_of_random_weights_says_nothing_but_valid_answers(seed, scale):
+def test_a_model_of_random_weights_gives_only_valid_answers(seed, scale):
     rng, model = np.random.default_rng(seed), Blip2(find_preset("tiny"))
     for parameter in model.parameters():
         parameter.set_value(np.float32(scale) * rng.standard_normal(parameter.shape, "float32"))
@@ -205,7 +205,7 @@ def test_a_model_of_random_weights_says_nothing_but_valid_answers(seed, scale):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_are_an_error_and_no_answer(value):
+def test_logits_that_are_not_finite_are_an_error(value):
     class Broken(RandomLanguage):
         def logits(self, tokens):
             return np.full(len(TOKENIZER), value, dtype="float32")
@@ -239,14 +239,14 @@ def test_free_answers_are_the_papers_one_string_of_ten_tokens():
     assert TOKENIZER.encode(answers[0]) == endless[:10]
 
 
-def test_a_free_answer_of_nothing_is_marked_as_such():
+def test_an_empty_free_answer_is_marked():
     for text in ([TOKENIZER.end], [TOKENIZER.pad], [*TOKENIZER.encode(" "), TOKENIZER.end]):
         assert generate(Saying(text), memory_of(1), TOKENIZER, 1)[0][0][0] == (NO_ANSWER,)
 
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), longest=st.integers(1, 12))
-def test_where_training_kept_answers_short_decoding_does_too(seed, longest):
+def test_decoding_keeps_the_limit_on_tokens_of_training(seed, longest):
     entry = vocabulary_of(("Pink", "Red", "White", "Pale Pink"), ("burgundy-like violet",))
     (every,), (short,) = (
         rank(RandomLanguage(seed, 1.0), [Grammar(entry, TOKENIZER, limit)], beam=50, short=50) for limit in (0, longest)

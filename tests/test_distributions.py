@@ -1,4 +1,4 @@
-"""The tests behind drift: right against SciPy, corrected for 18 questions, silent where nothing changed."""
+"""Checks of distributions: the statistics against SciPy, and findings only where answers changed."""
 
 from collections import Counter
 from dataclasses import replace
@@ -42,7 +42,7 @@ def test_homogeneity_is_scipys_test_where_no_category_is_rare(table):
     assert homogeneity(one, one) == 1
 
 
-def test_one_in_a_thousand_corrected_tests_of_samples_of_one_distribution_raises_an_alarm_at_most():
+def test_samples_of_one_distribution_hardly_ever_differ_significantly():
     random = np.random.default_rng(0)
     alarms = 0
     for _ in range(300):
@@ -64,11 +64,11 @@ def checks(run):
     return {found.check: found for found in check_run(run)}
 
 
-def test_other_images_of_the_same_kinds_drift_nowhere():
+def test_other_images_of_the_same_kinds_have_no_finding():
     assert checks(as_run(others(), others(60, 900))) == {}
 
 
-def test_a_question_whose_answers_shifted_is_a_warning_that_says_how():
+def test_a_question_whose_answers_drift_is_a_warning_with_the_shares():
     images = others()
     for place, image in enumerate(images.values()):
         image[3] = ("Yes",) if place % 5 else ("No",)
@@ -86,7 +86,7 @@ def constant(images, question_id, *given):
     return images
 
 
-def test_one_constant_question_is_an_error_only_where_validation_shows_that_the_model_can_do_better():
+def test_a_constant_question_is_an_error_only_if_validation_answers_vary():
     images = constant(others(), 4, "Yes")
     assert checks(as_run(images))["constant"].severity == "warning"
     assert checks(as_run(images, others(60, 900)))["constant"].severity == "error"
@@ -94,7 +94,7 @@ def test_one_constant_question_is_an_error_only_where_validation_shows_that_the_
     assert checks(as_run(images, blind))["constant"].severity == "warning"
 
 
-def test_answers_shuffled_between_images_contradict_each_other_more_than_the_model_does_on_validation():
+def test_answers_shuffled_between_images_are_an_error_by_their_contradictions():
     images, random = others(), Random(0)
     for question_id in (0, 8, 12, 13):
         given = [image[question_id] for image in images.values()]
@@ -115,15 +115,15 @@ def test_a_single_contradiction_is_a_warning_with_the_rule_and_its_counts():
     assert "in training 100 of 100 say" in found["contradiction"].examples[0]
 
 
-def test_a_question_that_is_never_answered_contradicts_others_without_being_mixed_up():
-    """With "Not relevant" for the landmark's colour throughout: a poor model's answer, and no slip."""
+def test_contradictions_of_a_question_that_is_never_answered_are_a_warning():
+    """With "Not relevant" for the colour of every landmark: the answers of a poor model, not slipped ones."""
     landmarks = {image_id: image for image_id, image in others().items() if image[13] == ("Z-line",)}
     found = checks(as_run(constant(landmarks, 6, "Not relevant")))
     assert (found["contradiction"].severity, found["contradiction"].count) == ("warning", len(landmarks))
     assert found["constant"].severity == "warning"
 
 
-def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_landmarks_is_not():
+def test_always_one_location_is_an_error_and_a_test_set_without_landmarks_is_none():
     one = others()
     for image in one.values():
         image[10] = image[10][:1]
@@ -134,7 +134,7 @@ def test_a_model_that_always_gives_one_place_is_stopped_and_a_test_set_without_l
     assert "error" not in {each.severity for each in check_run(as_run(polyps))}
 
 
-def test_a_question_of_which_training_hardly_has_sets_is_not_judged_by_them():
+def test_a_question_with_few_sets_in_training_has_no_arity_error():
     labels = [(17, ("Not relevant",))] * 100 + [(17, ("Paris is", "Paris ip"))] * 2
     images = [image_id(number) for number in range(40)]
     found = checks(RunAnswers({(each, 17): ("Paris is",) for each in images}, images, learn_vocabulary(labels)))
@@ -147,7 +147,7 @@ def exchanged(images, one, other):
     return images
 
 
-def test_two_questions_that_exchanged_their_answers_are_an_error_and_images_of_another_kind_are_not():
+def test_two_questions_with_exchanged_answers_are_an_error_and_images_of_another_kind_are_none():
     def labelled(numbers):
         images = {image_id(number): answers(number) for number in numbers}
         for index, image in enumerate(images.values()):  # a box is rare, text is not

@@ -1,4 +1,4 @@
-"""What frozen vision sees is kept once, found again for the same pixels and weights alone, and not believed damaged."""
+"""Features of frozen vision are computed once, found only for the same pixels and weights, and not used if damaged."""
 
 import json
 
@@ -21,8 +21,8 @@ EXPECTED = rounded_features(VISION, PIXELS).numpy()
 
 
 @pytest.fixture
-def looked(monkeypatch):
-    """How many pictures vision has looked at."""
+def computed(monkeypatch):
+    """The number of images of each call of the encoder."""
     seen: list[int] = []
 
     def counted(vision, pixels):
@@ -43,28 +43,28 @@ def files(folder):
     return rows, index
 
 
-def test_vision_looks_at_each_picture_once(tmp_path, looked):
+def test_each_image_is_computed_once(tmp_path, computed):
     twice = PIXELS[[0, 1, 0, 2]]
     np.testing.assert_allclose(kept(tmp_path, twice), EXPECTED[[0, 1, 0, 2]], atol=2e-3)
-    assert looked == [3]
+    assert computed == [3]
     np.testing.assert_allclose(kept(tmp_path), EXPECTED, atol=2e-3)
-    assert looked == [3, 2], "only at those that are new"
+    assert computed == [3, 2], "only at those that are new"
     kept(tmp_path, PIXELS[::-1])
-    assert looked == [3, 2]
+    assert computed == [3, 2]
 
 
-def test_other_weights_or_sizes_have_other_features(tmp_path, looked):
+def test_other_weights_or_sizes_have_other_features(tmp_path, computed):
     kept(tmp_path)
     paddle.seed(7)
     other = VisionTransformer(SIZES)
     np.testing.assert_array_equal(kept(tmp_path, vision=other), rounded_features(other, PIXELS).numpy())
-    assert looked == [5, 5]
+    assert computed == [5, 5]
     assert len(list(tmp_path.glob("*.f16"))) == 2
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_what_is_damaged_is_made_again(tmp_path_factory, data):
+def test_damaged_features_are_computed_again(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("cache")
     kept(folder)
     for path in files(folder):
@@ -79,7 +79,7 @@ def test_what_is_damaged_is_made_again(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("line", ['{"row": 99, "pixels": "x"}', "[]", "7", "{", '{"row": true}', "\x00", "[" * 5000])
-def test_an_index_that_says_nonsense_is_not_followed(tmp_path, line):
+def test_nonsense_in_the_index_is_ignored(tmp_path, line):
     kept(tmp_path)
     _, index = files(tmp_path)
     lines = [json.loads(each) for each in index.read_text().splitlines()]
@@ -95,7 +95,7 @@ def test_features_that_fp16_cannot_hold_are_refused(tmp_path):
         kept(tmp_path, vision=vision)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(MedvqaError, match=r"cannot write .*features-.*\n.*--no-cache-features"):
         kept(tmp_path / "cache")

@@ -12,10 +12,10 @@ from imageclef_vqa.checkpoints import language as loading
 from imageclef_vqa.checkpoints.convert import convert
 from imageclef_vqa.checkpoints.language import (
     load_language,
-    shrink_language,
 )
 from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
 from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.shrink import shrink_language
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.errors import MedvqaError
@@ -172,7 +172,7 @@ def test_gradients_in_another_precision_come_back_in_that_of_what_went_in(kind):
     """As after a forward pass in half precision, which a CPU cannot do: here with double."""
     array = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
     matrix, size = Matrix(array), 4 if kind is frozen._Product else 6
-    context = SimpleNamespace(weight=matrix, words=matrix, dtype=paddle.float64)
+    context = SimpleNamespace(weight=matrix, dtype=paddle.float64)
     gradient = paddle.ones([2, size], dtype="float64")
     found = kind.backward(context, gradient)
     assert found.dtype == paddle.float64
@@ -196,7 +196,7 @@ def test_a_shrunk_folder_holds_the_model_in_8_bits_and_all_else_as_it_was(tmp_pa
     save_weights(source / "language.safetensors", own_tensors(full.model))
     (source / "spiece.model").write_bytes(b"pieces")
     FolderConfig(language=T5, sources={"language": "t5"}).write(source)
-    with pytest.raises(MedvqaError, match="another folder"):
+    with pytest.raises(MedvqaError, match="other than the source"):
         shrink_folder(source, source)
     shrink_folder(source, target)
     assert {file.name for file in target.iterdir()} == {file.name for file in source.iterdir()}
@@ -204,7 +204,7 @@ def test_a_shrunk_folder_holds_the_model_in_8_bits_and_all_else_as_it_was(tmp_pa
     small = load_language(T5, target / "language.safetensors")
     small.eval()
     assert 0 < nearness(run(small)[0], run(full)[0]) < 10 * PRECISION["I8"]
-    with pytest.raises(MedvqaError, match="holds no language model"):
+    with pytest.raises(MedvqaError, match="holds no converted language model"):
         shrink_folder(tmp_path, tmp_path / "other")
     convert(open_source(target), tmp_path / "again")
     for file in target.iterdir():

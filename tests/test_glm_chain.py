@@ -18,8 +18,8 @@ from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.models import presets
 from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
-from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
 

@@ -95,7 +95,7 @@ classes = st.sampled_from([("a",), ("b",), ("a", "b"), ()])
 @each(st.lists(st.tuples(classes, classes), min_size=1, max_size=30))
 def test_macro_f1_and_mcc_agree_with_scikit_learn(pairs):
     given, gold = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    counts = class_counts(*class_labels(given, gold), np.ones((1, len(pairs))))
+    counts = class_counts(*class_labels(given, gold), np.ones((len(pairs), 1)))
     one, other = [str(sorted(answers)) for answers in given], [str(sorted(answers)) for answers in gold]
     assert macro_f1(counts)[0] == pytest.approx(f1_score(other, one, average="macro", zero_division=0))
     if len({*one, *other}) > 1:

@@ -1,4 +1,4 @@
-"""The optimiser moves what it should, as far as it should, and nothing where gradients are not finite."""
+"""The optimiser updates the right weights by the right amount, and none if gradients are not finite."""
 
 import numpy as np
 import paddle
@@ -38,7 +38,7 @@ def test_each_vision_layer_learns_slower_than_the_one_above_it():
     assert moved == pytest.approx({name: 0.1 * rates.get(name, 1.0) for name in parameters}, rel=1e-3)
 
 
-def test_the_average_follows_the_weights_and_is_shown_for_validation_alone():
+def test_the_average_follows_the_weights_and_is_used_only_for_validation():
     parameters = parameters_of("w")
     optimiser, weight = optimiser_of(parameters, ema=0.75), parameters["w"]
     average = weight.numpy()
@@ -68,7 +68,7 @@ def test_gradients_are_clipped_by_the_norm_of_all_together():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_gradients_that_are_not_finite_move_nothing(bad):
+def test_gradients_that_are_not_finite_change_nothing(bad):
     parameters = parameters_of("a", "b")
     optimiser = optimiser_of(parameters, weight_decay=0.1, ema=0.5)
     step(optimiser, {"a": [1.0] * 4, "b": [1.0] * 4})

@@ -1,4 +1,4 @@
-"""`medvqa check` on corruptions beyond the README's forty, and no alarm on honest runs."""
+"""`medvqa check`: corruptions beyond the forty of the README, and no error for true answers."""
 
 import csv
 import html
@@ -199,7 +199,7 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_each_is_found_for_what_it_is(tmp_path, knowledge, name):
+def test_each_corruption_is_found_by_its_check(tmp_path, knowledge, name):
     content, expected, said = CORRUPTIONS[name]
     (tmp_path / name).write_bytes(content)
     code, findings = check(tmp_path / name, *knowledge)
@@ -209,7 +209,7 @@ def test_each_is_found_for_what_it_is(tmp_path, knowledge, name):
     assert said in f"{findings[expected]['message']} {findings[expected]['examples']}"
 
 
-def test_a_set_beyond_all_that_training_has_is_an_error_where_training_is_large(tmp_path):
+def test_a_set_larger_than_any_label_is_an_error_if_there_are_many_labels(tmp_path):
     options = write_knowledge(tmp_path)
     labels = json.loads((tmp_path / "gt.json").read_text())
     many = [{**each, "ImageID": f"{each['ImageID']}{copy}"} for copy in range(3) for each in labels]
@@ -235,7 +235,7 @@ def honest(numbers):
 
 @pytest.mark.parametrize("labelled", [1, 3, 10, 40, 150])
 @pytest.mark.parametrize("share", [0.3, 1.0])
-def test_true_answers_raise_no_error_however_few_labels_there_are(tmp_path, labelled, share):
+def test_true_answers_cause_no_error_with_few_labels(tmp_path, labelled, share):
     random = Random(labelled)
     records = [
         {
@@ -257,12 +257,12 @@ def test_true_answers_raise_no_error_however_few_labels_there_are(tmp_path, labe
     assert code == 0, [each for each in findings.values() if each["severity"] == "error"]
 
 
-def test_of_a_file_that_was_not_read_to_its_end_nothing_is_said_to_be_missing(tmp_path, knowledge):
+def test_nothing_is_reported_missing_from_a_file_that_was_not_read_to_its_end(tmp_path, knowledge):
     (tmp_path / "run.csv").write_bytes(table(lambda row, place: row if place < 18 else [row[0], "x", *row[2:]]))
     assert set(check(tmp_path / "run.csv", *knowledge)[1]) == {"question-id", "unread"}
 
 
-def test_sets_in_another_order_are_a_warning_where_the_labels_keep_one(tmp_path, knowledge):
+def test_sets_in_another_order_are_a_warning_for_questions_whose_labels_keep_one(tmp_path, knowledge):
     (tmp_path / "run.json").write_bytes(every(lambda entry: {**entry, "Answer": entry["Answer"][::-1]}))
     code, findings = check(tmp_path / "run.json", *knowledge)
     assert (code, list(findings)) == (0, ["member-order"])
@@ -279,7 +279,7 @@ def test_empty_lines_between_rows_are_a_warning_and_at_the_end_nothing(tmp_path,
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_archives_that_other_programs_write_pass(tmp_path, knowledge, compression):
+def test_archives_of_other_programs_pass(tmp_path, knowledge, compression):
     """With folders, a comment, a descriptor behind the data as in a stream, and an extra field."""
 
     class Stream(io.RawIOBase):
@@ -308,7 +308,7 @@ def test_lists_in_the_cells_of_a_csv_are_read_as_lists(tmp_path, knowledge):
     assert check(tmp_path / "run.csv", *knowledge) == (0, {})
 
 
-def test_of_a_csv_is_said_what_the_organisers_checker_makes_of_the_same_answers(tmp_path, knowledge):
+def test_the_verdict_on_a_csv_is_that_on_the_same_answers_as_json(tmp_path, knowledge):
     (tmp_path / "run.csv").write_bytes(one_cell("colonoscopy", 0))
     output = CliRunner().invoke(app, ["check", str(tmp_path / "run.csv"), *knowledge]).output
     assert "the same answers as JSON it would accept, and miss vocabulary." in output

@@ -1,4 +1,4 @@
-"""Several processes learn what one learns, end together, and leave what any number can go on with."""
+"""Several processes train as one does, and end together."""
 
 import json
 import signal
@@ -61,13 +61,13 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
     assert all(np.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
 
 
-def test_a_process_that_is_killed_ends_the_others_and_is_named():
+def test_a_killed_process_ends_the_others_and_is_named():
     killed = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGKILL)})"
     with pytest.raises(MedvqaError, match=r"process 2 of 3 \(device 1\) was killed by SIGKILL; the others were ended"):
         watched(SLEEP, killed, SLEEP)
 
 
-def test_a_process_that_was_killed_is_the_cause_of_what_others_say_of_it():
+def test_a_killed_process_is_reported_rather_than_the_errors_that_follow():
     def ended(code):
         return SimpleNamespace(returncode=code, poll=lambda: code, kill=lambda: None, wait=lambda: None)
 
@@ -75,7 +75,7 @@ def test_a_process_that_was_killed_is_the_cause_of_what_others_say_of_it():
         launch._watch([ended(1), ended(-9), ended(1)], [], range(3))
 
 
-def test_a_connection_that_breaks_is_told_in_words():
+def test_a_lost_connection_is_an_error_with_a_remedy():
     environment.set_environment()
     from imageclef_vqa.training.parallel import Processes
 
@@ -90,12 +90,12 @@ def test_a_connection_that_breaks_is_told_in_words():
         raise RuntimeError("wrong shape")
 
 
-def test_a_process_that_fails_alone_is_quoted(monkeypatch):
+def test_the_output_of_the_only_process_that_fails_is_shown(monkeypatch):
     monkeypatch.setattr(launch, "_GRACE", 0.2)
     with pytest.raises(MedvqaError, match=r"process 2 of 2 .* failed; the others were ended:\nno such device"):
         watched(SLEEP, "raise SystemExit('no such device')")
 
 
-def test_what_all_complain_of_is_said_once_by_the_first():
+def test_an_error_of_all_processes_is_printed_once():
     assert watched("raise SystemExit(2)", "raise SystemExit(2)") == 2
     assert watched("", "") == 0

@@ -1,4 +1,4 @@
-"""`medvqa predict`: whatever averages, repairs, stops or divides the work, the answers are what they should be."""
+"""`medvqa predict`: averaged, repaired, interrupted or on several devices, the answers are right."""
 
 import json
 import os
@@ -157,7 +157,7 @@ def test_a_batch_has_no_more_images_than_the_model_reads_at_once():
     assert answering.images_in_batch(find_preset("vit-g-glm-6b")) == 2
 
 
-def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root, tmp_path):
+def test_extensions_in_any_case_are_answered_and_skipped_files_are_named(root, tmp_path):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
     (folder / "more").mkdir(parents=True)
     for name in ("a.JPG", "b.png", "c.Jpeg.PNG"):
@@ -170,21 +170,22 @@ def test_pictures_of_any_case_are_answered_and_what_is_passed_over_is_named(root
 
 
 @pytest.mark.parametrize(
-    ("names", "told"), [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id: letters, digits")]
+    ("names", "message"),
+    [(("a.jpg", "a.png"), "image 2 (a)"), (("a b.jpg",), "'a b' is no id; an id has only letters, digits")],
 )
-def test_names_that_cannot_tell_pictures_apart_are_told_and_nothing_is_written(root, tmp_path, names, told):
+def test_ambiguous_or_invalid_image_names_are_reported_and_nothing_is_written(root, tmp_path, names, message):
     folder, out = tmp_path / "images", tmp_path / "answers.jsonl"
     folder.mkdir()
     for name in names:
         picture(1).save(folder / name)
     done = predict(root, "--images", folder, "--out", out)
     assert done.exit_code == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert not out.exists()
 
 
 @pytest.mark.parametrize("ids", ["image200\nimage999\n", "image200\n../image201\n", "image200\nimage200\n", ""])
-def test_ids_that_name_no_picture_are_told_and_nothing_is_written(root, tmp_path, ids):
+def test_ids_without_an_image_are_reported_and_nothing_is_written(root, tmp_path, ids):
     (tmp_path / "ids.txt").write_text(ids)
     out = tmp_path / "some.jsonl"
     done = predict(root, "--images", root / "data/test/images", "--ids", tmp_path / "ids.txt", "--out", out)
@@ -268,7 +269,7 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
     assert predicted(root) == before, "what was fitted to another model counts for nothing"
 
 
-def test_free_answers_of_nothing_are_counted_are_wrong_and_no_run_is_made_of_them(root, monkeypatch):
+def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monkeypatch):
     def generate(self, pixels):
         return [[(((NO_ANSWER if q.id == 5 else q.known[0],), 0.5),) for q in QUESTIONS] for _ in pixels]
 
@@ -313,7 +314,7 @@ def test_a_device_answers_its_own_shard_of_the_batches_and_no_other(root, tmp_pa
     ],
 )
 @pytest.mark.parametrize("command", ["predict", "finetune --stage 1"])
-def test_devices_that_cannot_be_meant_are_a_mistake_of_usage(command, words):
+def test_invalid_devices_are_a_usage_error(command, words):
     result = CliRunner().invoke(app, [*command.split(), "--device", "cpu", *words])
     assert result.exit_code == 2
     assert "--devices" in result.output
@@ -343,7 +344,7 @@ def test_two_devices_answer_as_one(root, monkeypatch):
         ([], 2, 1e9, 1),
     ],
 )
-def test_the_cpu_has_as_many_processes_as_pay(tmp_path, monkeypatch, images, cores, planned, processes):
+def test_the_cpu_has_as_many_processes_as_save_time(tmp_path, monkeypatch, images, cores, planned, processes):
     monkeypatch.setattr(environment, "cores", lambda: cores)
     monkeypatch.setattr(environment, "machine_memory", lambda: 16e9)
     tasks = [
@@ -369,7 +370,7 @@ def test_finetune_takes_no_names_in_devices():
     assert "finetune wants numbers" in result.output
 
 
-def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_one(root, monkeypatch):
+def test_the_cpu_has_several_processes_unless_devices_name_one(root, monkeypatch):
     asked = []
     monkeypatch.setattr(answering, "processes_that_pay", lambda tasks, planned: 2)
     monkeypatch.setattr(answering, "answer_tasks", lambda place, tasks, devices: asked.append(devices))
@@ -378,7 +379,7 @@ def test_without_devices_the_cpu_answers_in_several_processes_and_with_one_in_on
     assert asked == [("cpu", "cpu"), ("cpu",)]
 
 
-def test_a_process_that_is_killed_is_told_and_the_same_command_goes_on(root, monkeypatch):
+def test_a_killed_process_is_reported_and_the_same_command_resumes(root, monkeypatch):
     monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
     path = Workspace.at(root, "one").predictions("test")
     path.unlink(missing_ok=True)
@@ -396,7 +397,7 @@ def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
+def test_cores_are_limited_by_mkl_num_threads(monkeypatch):
     there = len(os.sched_getaffinity(0))
     for told, cores in (("1", 1), ("1000", there), ("0", there), ("many", there), ("", there)):
         monkeypatch.setenv("MKL_NUM_THREADS", told)
@@ -408,7 +409,7 @@ def test_cores_are_no_more_than_the_user_lets_products_have(monkeypatch):
 @pytest.mark.parametrize(
     ("limit", "least"), [("1000000\n", True), ("max\n", False), (f"{2**62}\n", False), (None, False)]
 )
-def test_memory_is_the_machines_or_less_in_a_container_with_a_limit(tmp_path, monkeypatch, limit, least):
+def test_memory_is_limited_by_the_container(tmp_path, monkeypatch, limit, least):
     file = tmp_path / "memory.max"
     if limit is not None:
         file.write_text(limit)
@@ -467,7 +468,7 @@ print(json.dumps({"kept": kept, "wrong": wrong, "same": path.read_bytes() == exp
 """
 
 
-def test_a_prediction_that_is_killed_anywhere_goes_on_to_the_same_file_with_no_pair_twice(root):
+def test_a_prediction_killed_anywhere_resumes_to_the_same_file_with_no_pair_twice(root):
     done = subprocess.run([sys.executable, "-c", KILLER, str(root)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -118,13 +118,13 @@ def test_without_its_words_stage_1_names_the_file_to_add(folder, workspace):
 def test_a_folder_of_other_sizes_than_the_preset_is_refused_and_told_how(folder, workspace):
     done = finetune(workspace, folder, 1, "--preset", "vit-g-t5-base")
     assert done.exit_code == 1
-    assert "vision: width is 48 there, 1408 in the preset" in done.stderr
+    assert "vision: width is 48 in the folder, 1408 in the preset" in done.stderr
     assert "--preset folder" in done.stderr
     half = workspace.root / "half"
     convert(open_source(PARITY / "blip2_retrieval"), half)
     done = finetune(workspace, half, 1, "--preset", "folder")
     assert done.exit_code == 1
-    assert "is no BLIP-2: it has no language" in done.stderr
+    assert "is not a BLIP-2: it has no language" in done.stderr
 
 
 def test_wordpiece_cuts_words_as_bert_does(tmp_path):
@@ -141,7 +141,7 @@ def test_wordpiece_cuts_words_as_bert_does(tmp_path):
     ("content", "vocabulary", "message"),
     [
         (["[UNK]", "a"], 100, r"it has no \[PAD\], \[CLS\], \[SEP\]"),
-        (["a", *SPECIAL], 100, r"\[PAD\] stands in line 2"),
+        (["a", *SPECIAL], 100, r"\[PAD\] is on line 2"),
         ([*SPECIAL, "a"], 6, r"up to 6, \[DEC\] included; the Q-Former has embeddings for 6"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What follows from ranked answers alone: the best set, the members' probabilities, a temperature, joint answers."""
+"""Computed from ranked answers: the best set, probabilities of members, the temperature, consistent answers."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageclef_vqa.editions import Implication
+from imageclef_vqa.editions.rankings import rank
 from imageclef_vqa.inference.calibration import LabelledPair, apply_temperature, calibrate
 from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.ranked import best, mean, members, rank
+from imageclef_vqa.inference.ranked import best, mean, members
 
 SETS = ((("Pink", "Red"), 0.35), (("White",), 0.4), (("Pink",), 0.25))
 RANKED = rank(dict(SETS))
@@ -58,12 +59,12 @@ def test_the_temperature_undoes_what_was_too_sure_or_not_sure_enough(bend):
     assert (found.model, found.pairs) == ("a model", 3000)
 
 
-def test_honest_probabilities_are_left_nearly_alone():
+def test_calibrated_probabilities_hardly_change():
     found = calibrate(labelled(np.random.default_rng(1), 1.0), "a model")
     assert found.temperature == pytest.approx(1, abs=0.1)
 
 
-def test_what_other_images_do_not_bear_out_changes_nothing():
+def test_a_temperature_that_does_not_help_on_other_images_is_not_used():
     rng = np.random.default_rng(2)
     found = calibrate([each for seed in range(4) for each in labelled(rng, 1.0, count=6)], "a model")
     plain = calibrate(labelled(np.random.default_rng(3), 1.0, count=4), "a model")
@@ -97,7 +98,7 @@ def test_a_repair_is_the_likeliest_joint_answer_that_keeps_every_rule():
     assert consistency.repair(likely, CANDIDATES) == [("No",), ("Not relevant",), ("Red",)]
 
 
-def test_what_breaks_no_rule_stays_though_another_answer_is_likelier():
+def test_answers_that_break_no_rule_stay_though_others_are_likelier():
     given_ = [("Yes",), ("Small",), ("Pink",)]
     assert Consistency(RULES).repair(given_, CANDIDATES) == given_
     assert Consistency(()).repair([ranked[0][0] for ranked in CANDIDATES], CANDIDATES) == [
@@ -107,6 +108,6 @@ def test_what_breaks_no_rule_stays_though_another_answer_is_likelier():
     ]
 
 
-def test_where_nothing_keeps_the_rules_the_answers_stay():
+def test_without_a_consistent_combination_the_answers_stay():
     only = (((("No",), 1.0),), ((("Small",), 1.0),), ((("Red",), 1.0),))
     assert Consistency(RULES).repair([("No",), ("Small",), ("Red",)], only) == [("No",), ("Small",), ("Red",)]

@@ -46,7 +46,7 @@ def test_a_recipe_of_the_examples_is_what_its_name_says(file):
         assert {key: getattr(recipe, key) for key in expected} == expected
 
 
-def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
+def test_all_faults_of_a_file_are_reported_together(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(
         "preset = 7\nwarmup = 3\n[stage1]\nepochs = 0\nfreeze_vision = false\n"
@@ -56,7 +56,7 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
         choose_recipe(2, recipe=str(path))
     for complaint in (
         "warmup: unknown; a recipe has preset, [stage1] and [stage2]",
-        "preset: must be a text",
+        "preset: must be a string",
         "stage1.epochs: input should be greater than or equal to 1, not 0",
         "stage2.epoch: unknown; there are freeze_vision, answer_weight",
         "stage2.learning_rate: ",
@@ -69,37 +69,37 @@ def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("stage", "changes", "complaints"),
     [
-        (1, {"freeze_vision": False, "questions": 3}, ["freeze_vision: stage 1", "questions: stage 2 alone"]),
-        (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: stage 2 alone", "accumulate: a batch of 16"]),
-        (2, {"answer_weight": 0.0, "word_weight": 0.0}, ["answer_weight: with word_weight = 0 as well"]),
-        (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all no image"]),
+        (1, {"freeze_vision": False, "questions": 3}, ["freeze_vision: stage 1", "questions: only stage 2"]),
+        (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: only stage 2", "accumulate: a batch of 16"]),
+        (2, {"answer_weight": 0.0, "word_weight": 0.0}, ["answer_weight: there is no loss"]),
+        (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all there are no"]),
         (2, {"epochs": 0, "ema": 1.0, "clip": 0.0}, ["epochs: ", "ema: ", "clip: "]),
-        (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of a picture that augment changes"]),
-        (1, {"augment": True}, ["cache_features: features of a picture that augment changes"]),
+        (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of images that augment changes"]),
+        (1, {"augment": True}, ["cache_features: features of images that augment changes"]),
     ],
 )
-def test_options_that_do_not_go_together_are_all_named(stage, changes, complaints):
+def test_all_contradictions_between_options_are_reported(stage, changes, complaints):
     with pytest.raises(UsageError) as raised:
         choose_recipe(stage, preset="tiny", changes=changes)
     for complaint in complaints:
         assert f"  {complaint}" in str(raised.value)
 
 
-def test_what_is_wrong_with_options_is_said_along_with_the_file(tmp_path):
+def test_faults_of_options_are_reported_together_with_those_of_the_file(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('preset = "huge"\n[stage1]\ncache_features = false\nbogus = 1\n')
     with pytest.raises(UsageError) as raised:
         choose_recipe(1, recipe=str(path), changes={"batch": 0, "augment": True})
     _, *complaints = str(raised.value).splitlines()
     assert [each.split(":")[0].strip() for each in complaints] == ["preset", "stage1.bogus", "batch"]
-    assert "none is called 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
+    assert "unknown, 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
 
 
-def test_augmented_pictures_are_allowed_where_their_features_are_not_kept():
+def test_augmented_images_are_allowed_if_their_features_are_not_cached():
     assert choose_recipe(1, changes={"augment": True, "cache_features": False})[1].augment
 
 
-def test_an_option_goes_before_the_file_and_the_file_before_the_paper(tmp_path):
+def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('preset = "vit-l-t5-base"\n[stage2]\nbatch = 8\nepochs = 4\n')
     name, recipe = choose_recipe(2, recipe=str(path), changes={"epochs": 7, "batch": None})
@@ -108,18 +108,18 @@ def test_an_option_goes_before_the_file_and_the_file_before_the_paper(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "utf-8")]
+    ("content", "reason"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "utf-8")]
 )
-def test_a_file_that_is_no_toml_is_named(tmp_path, content, said):
+def test_a_file_that_is_no_toml_is_named(tmp_path, content, reason):
     path = tmp_path / "recipe.toml"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UsageError, match=r"--recipe .*recipe\.toml") as raised:
         choose_recipe(1, recipe=str(path))
-    assert said in str(raised.value)
+    assert reason in str(raised.value)
 
 
-def test_the_paper_caps_answers_and_the_projects_own_default_does_not():
+def test_the_paper_limits_answers_to_ten_tokens_and_the_default_does_not():
     assert choose_recipe(2, recipe="paper")[1].answer_tokens == 10
     assert choose_recipe(2, preset="vit-g-glm-6b")[1].answer_tokens == 0
     assert choose_recipe(2, preset="tiny")[1].answer_tokens == 0

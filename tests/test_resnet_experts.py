@@ -23,8 +23,8 @@ from imageclef_vqa.data import make_split, pixels, read_dataset
 from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
 from imageclef_vqa.experts import training as experts
 from imageclef_vqa.experts.answering import answer_with_experts, rank_one_of, rank_sets
+from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.experts.resnet34_start import start_from
-from imageclef_vqa.experts.table import answer_linear
 from imageclef_vqa.experts.training import Head, read_config
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.workspace import Workspace
@@ -110,7 +110,7 @@ def test_both_kinds_of_expert_learn_and_answer_from_one_decoding_of_each_image(
     monkeypatch.setattr(experts, "_SIZE", FROM_SCRATCH)
     decoded, decode = [], pixels._decode
     monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
-    answer_linear(workspace)
+    answer_images(workspace)
     experts.train_experts(workspace, [16], epochs=1)
     answer_with_experts(workspace)
     assert sorted(path.stem for path in decoded) == sorted(f"image{n}" for n in range(30))

@@ -1,5 +1,5 @@
-"""A run that is killed, or out of room, loses no file and ends as if nothing had happened; another run is not taken for
-it; what was trained is listed and drawn."""
+"""A run that is killed, or whose disk is full, loses no file and ends with the same weights; a run with another config
+is not resumed; runs are listed and drawn."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from imageclef_vqa.checkpoints.layers import read_weights, save_weights
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop
-from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -33,7 +33,7 @@ from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training import clock, loop
-from imageclef_vqa.training.finetune import finetune
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
 clock.SAVE_EVERY, clock.SAVE_SHARE = 0.0, float("inf")
@@ -71,11 +71,11 @@ def workspace(whole, tmp_path):
     return Workspace.at(tmp_path)
 
 
-def train(place, number, recipe=None, notify=lambda _message: None, **options):
-    return finetune(place, find_preset("tiny"), recipe or SHORT[number], number, seed=0, notify=notify, **options)
+def train(workspace, number, recipe=None, notify=lambda _message: None, **options):
+    return finetune(workspace, find_preset("tiny"), recipe or SHORT[number], number, seed=0, notify=notify, **options)
 
 
-def stop_after_a_step(place, number, monkeypatch):
+def stop_after_a_step(workspace, number, monkeypatch):
     """Leave an unfinished run."""
 
     def stopped(*arguments):
@@ -88,16 +88,16 @@ def stop_after_a_step(place, number, monkeypatch):
         patch.setattr(clock, "SAVE_SHARE", float("inf"))
         patch.setattr(loop, "_save", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(place, number, fresh=True)
+            train(workspace, number, fresh=True)
 
 
-def model(place, number):
-    tensors = read_weights(place.stage(number) / "model.safetensors")
+def model(workspace, number):
+    tensors = read_weights(workspace.stage(number) / "model.safetensors")
     return {name: tensor.tobytes() for name, tensor in tensors.items()}
 
 
-def epochs(place, number):
-    lines = (place.stage(number) / "log.jsonl").read_text().splitlines()
+def epochs(workspace, number):
+    lines = (workspace.stage(number) / "log.jsonl").read_text().splitlines()
     return [each for each in map(json.loads, lines) if "epoch" in each]
 
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_named_and_the_state_before_is_kept(workspace, whole, mon
         subprocess.run(["umount", str(stage)], check=True)
 
 
-def test_an_unfinished_run_of_other_data_weights_or_options_is_not_gone_on_with(workspace, monkeypatch, tmp_path):
+def test_an_unfinished_run_of_other_data_weights_or_options_is_not_resumed(workspace, monkeypatch, tmp_path):
     stop_after_a_step(workspace, 2, monkeypatch)
     path, dataset = workspace.development / "gt.json", read_dataset(workspace.development, cache=None)
     split = make_split(dataset, val=0.25, cache=None)
@@ -167,14 +167,14 @@ def test_an_unfinished_run_of_other_data_weights_or_options_is_not_gone_on_with(
     assert told.endswith("give the same options and data to resume it, or --fresh to start over")
 
 
-def test_a_batch_computed_in_parts_learns_what_it_does_as_a_whole(workspace, whole):
+def test_a_batch_computed_in_parts_has_the_losses_of_the_whole_batch(workspace, whole):
     train(workspace, 2, SHORT[2].model_copy(update={"accumulate": 3}), fresh=True)
     for parts, at_once in zip(epochs(workspace, 2), epochs(whole, 2), strict=True):
         assert parts["answers"] == pytest.approx(at_once["answers"], abs=1e-5)
         assert parts["val_answers"] == pytest.approx(at_once["val_answers"], abs=1e-4)
 
 
-def test_keeping_features_changes_no_loss(workspace, whole):
+def test_cached_features_change_no_loss(workspace, whole):
     train(workspace, 1, SHORT[1].model_copy(update={"cache_features": False}), fresh=True)
     for each_time, kept in zip(epochs(workspace, 1), epochs(whole, 1), strict=True):
         for name in ("itc", "itm", "itg"):

@@ -109,7 +109,7 @@ def test_each_error_is_found_wherever_it_stands(name):
 @pytest.mark.parametrize(
     "start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "  =", "\u200b@", "\ufeff+"]
 )
-def test_what_a_spreadsheet_would_run_is_an_error_though_the_vocabulary_held_it(start):
+def test_a_spreadsheets_formula_is_an_error_even_in_the_vocabulary(start):
     vocabulary = learn_vocabulary([*labels(), (0, (f"{start}1",))])
     assert "formula" in {f.check for f in check(with_answer(0, f"{start}1"), vocabulary=vocabulary)}
     assert "formula" not in {f.check for f in check(with_answer(16, "< 5mm"))}
@@ -139,7 +139,7 @@ def test_an_untrained_question_is_a_warning():
     assert "6: What color is the anatomical landmark?" in str(only(check(answers(), vocabulary=vocabulary)))
 
 
-def test_an_id_that_could_leave_a_folder_breaks_the_contract():
+def test_an_id_that_could_leave_a_folder_is_an_error():
     bad = "../etc"
     run = {(bad if image_id == IDS[0] else image_id, q): given for (image_id, q), given in answers().items()}
     assert only(check(run, ids=[bad, *IDS[1:]])).check == "record"
@@ -299,7 +299,7 @@ except MedvqaError as error: print(error)
 
 
 @pytest.mark.parametrize("how", ["stop", "full"])
-def test_wherever_writing_ends_run_and_manifest_are_of_one_run(tmp_path, how):
+def test_wherever_writing_is_interrupted_run_and_manifest_belong_together(tmp_path, how):
     run, manifest = tmp_path / "run.csv", tmp_path / "run.csv.manifest.json"
     seen = set()
     for left in range(12):
@@ -317,7 +317,7 @@ def test_wherever_writing_ends_run_and_manifest_are_of_one_run(tmp_path, how):
     assert ((-signal.SIGKILL if how == "stop" else 0), b"old") in seen
 
 
-def test_a_run_that_the_disk_holds_otherwise_leaves_the_old_one_and_its_manifest(tmp_path, monkeypatch):
+def test_a_run_that_reads_back_differently_from_disk_leaves_the_old_run_and_manifest(tmp_path, monkeypatch):
     for name in ("run.csv", "run.csv.manifest.json"):
         (tmp_path / name).write_text("old")
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"something else")
@@ -327,7 +327,7 @@ def test_a_run_that_the_disk_holds_otherwise_leaves_the_old_one_and_its_manifest
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_would_not_read_back_is_not_written(tmp_path, monkeypatch):
+def test_a_run_that_does_not_read_back_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "run.csv"
     path.write_text("the old run")
     monkeypatch.setitem(WRITERS, "csv", lambda layout: csv_format.write(layout)[:-20])
@@ -362,7 +362,7 @@ BAD_CSV = {
 
 
 @pytest.mark.parametrize("content", BAD_CSV, ids=list(BAD_CSV.values()))
-def test_a_csv_that_is_no_run_is_refused_with_its_row(content):
+def test_an_invalid_csv_is_refused_with_its_row(content):
     with pytest.raises(DataError) as refusal:
         answers_in(content, ".csv")
     assert BAD_CSV[content] in str(refusal.value)
@@ -390,7 +390,7 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("content", BAD_JSON, ids=list(BAD_JSON.values()))
-def test_a_json_that_is_no_run_is_refused_with_its_place(content):
+def test_an_invalid_json_is_refused_with_its_location(content):
     with pytest.raises(DataError) as refusal:
         answers_in(content.encode(), ".json")
     assert BAD_JSON[content] in str(refusal.value)
@@ -439,7 +439,7 @@ BAD_ZIPS = {
 
 
 @pytest.mark.parametrize("message", BAD_ZIPS)
-def test_an_archive_that_is_no_run_is_refused_by_name(tmp_path, message):
+def test_an_invalid_archive_is_refused_with_the_reason(tmp_path, message):
     with pytest.raises(DataError) as refusal:
         read_run(packed(tmp_path / "run.zip", BAD_ZIPS[message]))
     assert message in str(refusal.value)
@@ -457,14 +457,14 @@ def test_a_bomb_is_refused_whatever_its_header_says(tmp_path, monkeypatch):
 
 
 @given(st.binary(max_size=300))
-def test_whatever_the_bytes_a_file_is_read_or_refused(content):
+def test_any_bytes_are_read_or_refused(content):
     for suffix in (".csv", ".json", ".zip"):
         for prefix in (b"", HEADER.encode(), b"PK\x03\x04"):
             with suppress(DataError):
                 answers_in(prefix + content, suffix)
 
 
-def test_a_sound_archive_and_its_run_read_alike(tmp_path):
+def test_a_run_in_an_archive_reads_as_the_run(tmp_path):
     write_run(tmp_path / "run.zip", answers(), IDS)
     assert read_run(tmp_path / "run.zip") == answers()
 
@@ -475,7 +475,7 @@ def test_a_teams_zip_is_named_as_the_organisers_ask():
         team_zip("../team")
 
 
-def test_the_manifest_tells_the_run_from_any_other_and_no_path_of_the_machine(tmp_path):
+def test_the_manifest_has_the_hash_of_the_run_and_no_path_of_the_machine(tmp_path):
     run, inside = tmp_path / "run.csv", tmp_path / "work" / "split.json"
     write_run(run, answers(), IDS)
     inside.parent.mkdir()

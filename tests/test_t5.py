@@ -12,10 +12,10 @@ from small_models import GLM
 from imageclef_vqa.checkpoints import language as loading
 from imageclef_vqa.checkpoints.language import (
     load_language,
-    shrink_language,
 )
 from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
 from imageclef_vqa.checkpoints.safetensors import write_safetensors
+from imageclef_vqa.checkpoints.shrink import shrink_language
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language.t5_layers import add

@@ -1,4 +1,4 @@
-"""Both stages learn what they say, from what they say, and go on exactly where they stopped."""
+"""Both stages train what they should, by the losses they should, and resume exactly where they stopped."""
 
 import json
 import resource
@@ -21,9 +21,9 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2
-from imageclef_vqa.training.finetune import finetune
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
@@ -36,7 +36,7 @@ SHORT = {
 }
 
 
-def say_nothing(_message: str) -> None:
+def ignore(_message: str) -> None:
     pass
 
 
@@ -63,7 +63,7 @@ def workspace(data, tmp_path):
 
 
 def run(workspace, number, recipe=None, **options):
-    return finetune(workspace, TINY, recipe or SHORT[number], number, seed=0, notify=say_nothing, **options)
+    return finetune(workspace, TINY, recipe or SHORT[number], number, seed=0, notify=ignore, **options)
 
 
 def weights(workspace, number):
@@ -109,7 +109,7 @@ def test_the_hardest_negative_is_drawn_most():
     assert drawn.count(1) > 190
 
 
-def test_what_learns_covers_every_parameter_once():
+def test_the_table_of_trainable_parameters_covers_each_once():
     model = Blip2(TINY)
     both = stage1.Stage1(model, PretrainingHeads(TINY.qformer))
     for layer, table in (
@@ -144,7 +144,7 @@ def test_the_loss_is_the_mean_over_pairs_of_the_answers_whole_log_probability():
     assert float(stage2.answer_loss(model, visual, batch, table)) == pytest.approx(np.mean(expected), rel=1e-4)
 
 
-def test_visual_tokens_that_say_the_answers_words_have_no_word_loss():
+def test_visual_tokens_equal_to_the_answers_words_have_no_word_loss():
     table = table_of({5: ("Pink", "Red"), 3: ("Yes",)}, {17: ("Paris is",)})
     model, _ = load_pretrained(TINY)
     visual = np.random.default_rng(0).standard_normal((2, TINY.qformer.queries, TINY.language.d_model))
@@ -224,7 +224,7 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     assert all("images cl" in each and "skipped" in each for each in skipped)
 
 
-def test_a_step_that_is_not_finite_moves_nothing_and_the_run_goes_on(workspace, monkeypatch):
+def test_a_step_that_is_not_finite_changes_no_weight_and_training_continues(workspace, monkeypatch):
     original, calls = stage1.itc_loss, []
 
     def once(similarity, positive):
@@ -255,7 +255,7 @@ def test_an_epoch_whose_score_is_no_number_is_not_the_best(workspace, monkeypatc
     assert (first["best"], second["best"]) == (False, True)
 
 
-def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_goes_on_from_it(workspace, monkeypatch):
+def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_resumes_from_it(workspace, monkeypatch):
     run(workspace, 1)
     whole = weights(workspace, 1)
     monkeypatch.setattr(clock, "SAVE_EVERY", 0.0)
@@ -291,10 +291,10 @@ def test_the_distance_to_words_needs_a_query_for_each_question(workspace):
     few = replace(TINY, qformer=replace(TINY.qformer, queries=17))
     recipe = SHORT[2].model_copy(update={"word_weight": 1.0})
     with pytest.raises(UsageError, match=r"--word-weight 1: each of 18 questions needs its own query, .* tiny has 17"):
-        finetune(workspace, few, recipe, 2, seed=0, notify=say_nothing)
+        finetune(workspace, few, recipe, 2, seed=0, notify=ignore)
 
 
-def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
+def test_a_stage_trained_on_another_split_is_not_used(workspace):
     run(workspace, 1)
     dataset = read_dataset(workspace.development, cache=workspace.cache)
     make_split(dataset, val=0.45, cache=workspace.cache).write(workspace.split_file)
@@ -304,7 +304,7 @@ def test_what_was_trained_on_another_split_is_not_gone_on_with(workspace):
     run(workspace, 2)
     make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
-        predict([workspace], notify=say_nothing)
+        predict([workspace], notify=ignore)
 
 
 def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
@@ -331,10 +331,10 @@ def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
     assert losses[-1] < losses[0]
 
 
-def test_a_run_that_learnt_all_images_answers_test_images_only(workspace):
+def test_a_run_trained_on_all_images_answers_test_images_only(workspace):
     for number in (1, 2):
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
     assert not [each for each in epochs(workspace, 2) if "score" in each]
-    assert set(predict([workspace], notify=say_nothing).files) == {"test"}
+    assert set(predict([workspace], notify=ignore).files) == {"test"}
     with pytest.raises(UsageError, match="was trained on all development images"):
-        predict([workspace], folds=["val"], notify=say_nothing)
+        predict([workspace], folds=["val"], notify=ignore)

@@ -1,7 +1,7 @@
-"""`medvqa weights convert`: a published checkpoint becomes a folder of ours, one tensor at a time.
+"""`medvqa weights convert`: a published checkpoint becomes a folder in our format, one tensor at a time.
 
-Strict both ways: every tensor of the source has a rule, every tensor of ours is made by one, in the shape that the
-model has; what is left out and what is not there is listed with its reason.
+Every tensor of the source needs a rule, and every tensor of ours must be made by one, in the shape that the model has.
+Tensors that are dropped or absent are listed with the reason.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imageclef_vqa.checkpoints.folder import FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.formats import read_format
-from imageclef_vqa.checkpoints.formats.rules import Rule, fill, match
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, fill, match
 from imageclef_vqa.checkpoints.language import SCALE
 from imageclef_vqa.checkpoints.parts import shapes
 from imageclef_vqa.checkpoints.safetensors import write_safetensors
@@ -26,8 +27,8 @@ from imageclef_vqa.files import atomic_files
 
 
 @dataclass(frozen=True)
-class Made:
-    """A tensor of ours, made from those of the source when it is asked for."""
+class Converted:
+    """A tensor of ours, made from tensors of the source when its elements are needed."""
 
     olds: tuple[Stored, ...]
     rule: Rule
@@ -41,101 +42,105 @@ class Made:
         """The elements, row-major.
 
         Raises:
-            MedvqaError: the source cannot be read, or holds what is no number.
+            MedvqaError: the source cannot be read, or holds NaN or infinity.
         """
         parts = []
         for old in self.olds:
             bits = old.bits()
             if old.dtype in FLOATS and not all_finite(bits, old.dtype):
-                raise MedvqaError(f"{old.file}: {old.name} holds values that are no numbers (NaN or infinite)")
+                raise MedvqaError(f"{old.file}: {old.name} holds NaN or infinity")
             parts.append(bits)
         return np.asarray(self.rule.how(*parts), order="C")
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What becomes of a source: tensors by part and name, and what was left out, by the source's names, and why."""
+    """How a source is converted: tensors by part and name; dropped tensors, by the source's names, with the reason."""
 
     source: Source
     format: str
     config: FolderConfig
-    parts: Mapping[str, Mapping[str, Made]]
+    parts: Mapping[str, Mapping[str, Converted]]
     dropped: Mapping[str, str]
-    copies: tuple[tuple[Stored, Stored], ...]
+    copies: tuple[tuple[Stored, Stored], ...]  # dropped tensors with their originals
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the format, the number of tensors of each part, and what is dropped or absent, with the reason."""
+        tensors = {part: len(tensors) for part, tensors in self.parts.items()}
+        absent = dict(self.config.absent)
+        return {"format": self.format, "tensors": tensors, "dropped": dict(self.dropped), "absent": absent}
 
     def check_copies(self) -> None:
-        """Compare what was left out as a copy with its original.
+        """Compare every dropped copy with its original.
 
         Raises:
             MedvqaError: they differ.
         """
         for copy, original in self.copies:
             if (copy.dtype, copy.shape) != (original.dtype, original.shape) or (copy.bits() != original.bits()).any():
-                raise MedvqaError(f"{copy.file}: {copy.name} is not {original.name} once more, as it should be")
+                raise MedvqaError(f"{copy.file}: {copy.name} must be a copy of {original.name}, and is not")
 
 
 def plan_conversion(source: Source) -> Conversion:
-    """Find a rule for every tensor of `source` and a source for every tensor of ours; nothing is read yet.
+    """Find a rule for every tensor of `source` and a source for every tensor of ours; no elements are read yet.
 
     Raises:
         MedvqaError: the format is unknown, or names or shapes do not fit; every difference is listed.
     """
-    name, reading = read_format(source)
-    applied = _Applied(reading.rules, _with_originals(source, reading.rules))
-    complaints = applied.complaints
-    parts: dict[str, dict[str, Made]] = {}
-    absent = {}
-    if (layers := reading.config.layers) > len(source.tensors):  # which would take long to build, and in vain
-        raise MedvqaError(f"{source.place} ({name}): {layers} layers by its sizes, and {len(source.tensors)} tensors")
-    for part in reading.config.parts:
-        wanted = {f"{part}.{own}": shape for own, shape in shapes(part, reading.config).items()}
+    name, layout = read_format(source)
+    if (layers := layout.config.layers) > len(source.tensors):  # fail early: building that many layers takes long
+        raise MedvqaError(
+            f"{source.path} ({name}): {layers} layers in its config, but only {len(source.tensors)} tensors"
+        )
+    applied = _Applied(layout.rules, _with_originals(source, layout.rules))
+    complaints, absent = applied.complaints, {}
+    parts: dict[str, dict[str, Converted]] = {}
+    for part in layout.config.parts:
         parts[part] = {}
-        for new, shape in wanted.items():
-            if new in applied.made:
-                tensor = applied.made.pop(new)
-                parts[part][new.removeprefix(f"{part}.")] = tensor
-                if tensor.shape != shape:
-                    old = " and ".join(f"{old.name} {list(old.shape)}" for old in tensor.olds)
-                    complaints.append(f"~ {old}: makes {list(tensor.shape)}, the model has {list(shape)} ({new})")
-                if tensor.dtype == "I8" and (scale := applied.made.pop(new + SCALE, None)) is not None:
-                    parts[part][new.removeprefix(f"{part}.") + SCALE] = scale
-                else:
-                    complaints += [
-                        f"~ {old.name}: numbers of type {old.dtype}; the model's are floats ({new})"
-                        for old in tensor.olds
-                        if old.dtype not in FLOATS
-                    ]
-            elif reasons := [reason for old, reason in reading.absent.items() if match(old, new) is not None]:
+        for own, shape in shapes(part, layout.config).items():
+            new = f"{part}.{own}"
+            if (tensor := applied.made.pop(new, None)) is not None:
+                scale = applied.made.pop(new + SCALE, None) if tensor.dtype == "I8" else None
+                parts[part] |= {own: tensor} | ({} if scale is None else {own + SCALE: scale})
+                complaints += _misfits(new, tensor, shape, scaled=scale is not None)
+            elif reasons := [reason for pattern, reason in layout.absent.items() if match(pattern, new) is not None]:
                 absent[new] = reasons[0]
             else:
-                complaints.append(f"- {_name_in_source(new, reading.rules)}: missing ({new} {list(shape)})")
+                complaints.append(f"- {_name_in_source(new, layout)}: missing ({new} {list(shape)})")
     complaints += [
-        f"+ {tensor.olds[0].name} {list(tensor.shape)}: not in a model of the sizes that config.json gives ({new})"
+        f"+ {tensor.olds[0].name} {list(tensor.shape)}: a model with the sizes in config.json does not have it ({new})"
         for new, tensor in applied.made.items()
     ]
     if complaints:
-        raise MedvqaError("\n".join([f"{source.place} ({name}) does not fit its own sizes:", *sorted(complaints)]))
-    sources = reading.config.sources or dict.fromkeys(reading.config.parts, name)
-    config = replace(reading.config, sources=sources, absent=absent)
+        raise MedvqaError("\n".join([f"{source.path} ({name}) does not fit its own sizes:", *sorted(complaints)]))
+    sources = layout.config.sources or dict.fromkeys(layout.config.parts, name)
+    config = replace(layout.config, sources=sources, absent=absent)
     return Conversion(source, name, config, parts, applied.dropped, tuple(applied.copies))
 
 
+def _misfits(new: str, tensor: Converted, shape: tuple[int, ...], *, scaled: bool) -> list[str]:
+    """What is wrong with a converted tensor: its shape, or integers without a scale."""
+    wrong = []
+    if tensor.shape != shape:
+        old = " and ".join(f"{old.name} {list(old.shape)}" for old in tensor.olds)
+        wrong.append(f"~ {old}: makes {list(tensor.shape)}, the model has {list(shape)} ({new})")
+    integers = [old for old in tensor.olds if old.dtype not in FLOATS and not scaled]
+    return wrong + [f"~ {old.name}: elements of type {old.dtype}; the model has floats ({new})" for old in integers]
+
+
 def convert(source: Source, target: Path) -> Conversion:
-    """Write `source` to the folder `target` in our format, beside parts that are there from an earlier conversion;
-    whole or not at all.
+    """Write `source` to the folder `target` in our format, atomically; parts of an earlier conversion stay.
 
     Raises:
         MedvqaError: the source does not fit its format, is damaged, or `target` holds something else.
     """
     before = FolderConfig()
     if target.exists():
-        if target.is_dir() and source.place.is_dir() and target.samefile(source.place):
+        if target.is_dir() and source.path.is_dir() and target.samefile(source.path):
             raise UsageError(f"{target} is both source and target")
         found = read_folder_config(target)
         if found is None and (target.is_file() or any(target.iterdir())):
-            raise UsageError(
-                f"{target} is there and no folder that medvqa made", remedy="name a new or an empty folder"
-            )
+            raise UsageError(f"{target} exists and was not made by medvqa", remedy="name a new or an empty folder")
         before = found or before
     conversion = plan_conversion(source)
     conversion.check_copies()
@@ -149,7 +154,7 @@ def convert(source: Source, target: Path) -> Conversion:
 
 
 def _with_originals(source: Source, rules: tuple[Rule, ...]) -> dict[str, Stored]:
-    """The source's tensors; where an original is missing, the first of its copies stands in for it."""
+    """The source's tensors; the first copy of a missing original takes its name."""
     tensors = dict(source.tensors)
     for rule in rules:
         if rule.copy_of is not None and rule.copy_of not in tensors and rule.olds[0] in tensors:
@@ -158,48 +163,48 @@ def _with_originals(source: Source, rules: tuple[Rule, ...]) -> dict[str, Stored
 
 
 class _Applied:
-    """What a table makes of a source's tensors."""
+    """The rules applied to a source's tensors."""
 
     def __init__(self, rules: tuple[Rule, ...], tensors: Mapping[str, Stored]) -> None:
-        self.made: dict[str, Made] = {}  # by our names
+        self.made: dict[str, Converted] = {}  # by our names
         self.dropped: dict[str, str] = {}  # the source's names → reasons
         self.copies: list[tuple[Stored, Stored]] = []  # each with its original
         self.complaints: list[str] = []
         for name, tensor in tensors.items():
             fitting = [(rule, numbers) for rule in rules if (numbers := _numbers(rule, name)) is not None]
             if not fitting:
-                self.complaints.append(f"+ {name} {list(tensor.shape)}: unknown to this format")
+                self.complaints.append(f"+ {name} {list(tensor.shape)}: this format does not have it")
             for rule, numbers in [each for each in fitting if each[0].new is None][:1] or fitting:
                 if rule.new is None:
                     self.dropped[name] = rule.reason
                     self.copies += [(tensor, tensors[rule.copy_of])] if rule.copy_of is not None else []
-                elif match(rule.olds[0], name) is not None:  # the others are gathered with the first
+                elif match(rule.olds[0], name) is not None:  # the first of several collects the others
                     self._make(rule, numbers, tensors)
 
     def _make(self, rule: Rule, numbers: tuple[int, ...], tensors: Mapping[str, Stored]) -> None:
         olds, new = [fill(old, numbers) for old in rule.olds], fill(str(rule.new), numbers)
         if missing := [old for old in olds if old not in tensors]:
-            self.complaints += [f"- {old}: missing beside {olds[0]}" for old in missing]
+            self.complaints += [f"- {old}: missing, {olds[0]} needs it" for old in missing]
             return
         stored = tuple(tensors[old] for old in olds)
         try:
-            # Arrays of the same shapes that take no memory: transposing and cutting make views of them.
+            # Arrays of the same shapes that take no memory: transposing and slicing return views of them.
             shape = rule.how(*(np.broadcast_to(np.ones((), DTYPES[old.dtype]), old.shape) for old in stored)).shape
         except (ValueError, IndexError) as error:
             self.complaints.append(f"~ {olds[0]} {list(stored[0].shape)}: {error}")
             return
         if new in self.made:
             self.complaints.append(f"+ {olds[0]}: makes {new}, as {self.made[new].olds[0].name} does")
-        self.made[new] = Made(stored, rule, shape)
+        self.made[new] = Converted(stored, rule, shape)
 
 
 def _numbers(rule: Rule, name: str) -> tuple[int, ...] | None:
     return next((numbers for old in rule.olds if (numbers := match(old, name)) is not None), None)
 
 
-def _name_in_source(new: str, rules: tuple[Rule, ...]) -> str:
-    """What the source would call our tensor `new`."""
-    for rule in rules:
+def _name_in_source(new: str, layout: SourceLayout) -> str:
+    """The source's name of our tensor `new`."""
+    for rule in layout.rules:
         if rule.new is not None and "-1" not in rule.new and (numbers := match(rule.new, new)) is not None:
             return fill(rule.olds[0], numbers)
     return new

@@ -1,16 +1,16 @@
-"""A folder of weights: a file per part, and `config.json`, which says what the parts are.
+"""A folder of weights: a file per part, and `config.json` with the sizes of the parts.
 
 vision.safetensors      the Vision Transformer
 qformer.safetensors     the Q-Former
 projection.safetensors  from the Q-Former's width to the language model's
-heads.safetensors       what stage 1 puts on the Q-Former
+heads.safetensors       stage 1's heads on the Q-Former
 language.safetensors    the language model
-resnet34.safetensors    an expert to start from
-spiece.model            its tokenizer (ChatGLM: ice_text.model)
-vocab.txt               the words of BERT, which the Q-Former reads in stage 1
-config.json             the sizes, where the weights come from, and what their source did not have
+resnet34.safetensors    what a ResNet34 expert starts from
+spiece.model            the language model's tokenizer (ChatGLM: ice_text.model)
+vocab.txt               BERT's tokens, with which the Q-Former reads text in stage 1
+config.json             sizes, the format that each part came from, and what that source did not have
 
-Tensors have the names and shapes of our layers and the types of their source; one that two layers share stands once.
+Tensors have the names and shapes of our layers and the types of their source; a shared tensor is stored once.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _LARGEST = 10_000_000  # bytes of a config.json
 
 @dataclass(frozen=True, kw_only=True)
 class FolderConfig:
-    """What a folder holds. `absent` names tensors of its parts that the source did not have, with the reason."""
+    """What a folder holds. `absent` maps names of tensors that the source did not have to the reason."""
 
     vision: VisionConfig | None = None
     qformer: QFormerConfig | None = None
     language: LanguageConfig | None = None
-    projection: int = 0  # the width that it leads to, which is the language model's; 0: there is none
+    projection: int = 0  # its output width, which is the language model's; 0: none
     heads: bool = False
     resnet34: int = 0  # its classes
     sources: Mapping[str, str] = field(default_factory=dict)  # part → the format that it came from
@@ -49,7 +49,7 @@ class FolderConfig:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that are there, in the order of the figure."""
+        """The parts that the folder has, in the order of the figure."""
         return tuple(part for part in PARTS if getattr(self, part))
 
     @property
@@ -59,7 +59,7 @@ class FolderConfig:
         return blocks + sum(part.layers for part in (self.vision, self.qformer) if part is not None)
 
     def with_parts_of(self, other: FolderConfig) -> FolderConfig:
-        """This folder after `other`'s parts took the place of its own."""
+        """This config with `other`'s parts added, or in place of its own."""
         mine = [part for part in self.parts if part not in other.parts]
         return FolderConfig(
             **{part: getattr(self if part in mine else other, part) for part in PARTS},
@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise MedvqaError(f"{path}: more than {_LARGEST} bytes, which no such file needs")
+            raise MedvqaError(f"{path} has more than {_LARGEST} bytes, too many for such a file")
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_folder_config(folder: Path) -> FolderConfig | None:
-    """What a folder in our format says of itself; None where it has no `config.json` of ours.
+    """The config of a folder in our format; None if it has no such `config.json`.
 
     Raises:
         MedvqaError: its `config.json` is damaged.
@@ -122,13 +122,14 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MedvqaError(
-            f"{path} is damaged: {error!r}", remedy="`medvqa weights convert` makes the folder anew"
+            f"{path} is damaged: {error!r}", remedy="make the folder again with `medvqa weights convert`"
         ) from error
 
 
 def choose_preset(name: str, weights: Path | None = None) -> Preset:
-    """The preset called `name`, starting from the folder `weights` where one is given; with the name "folder", the
-    BLIP-2 that the folder holds.
+    """The preset called `name`, which starts from the folder `weights` where one is given.
+
+    The name "folder" stands for the BLIP-2 in the folder.
 
     Raises:
         UsageError: there is no such preset, or no folder.
@@ -142,14 +143,14 @@ def choose_preset(name: str, weights: Path | None = None) -> Preset:
     if config.vision is None or config.qformer is None or config.language is None:
         missing = [part for part in ("vision", "qformer", "language") if getattr(config, part) is None]
         raise MedvqaError(
-            f"{weights} is no BLIP-2: it has no {', '.join(missing)}",
-            remedy="`medvqa weights convert` makes such a folder, from several sources if need be",
+            f"{weights} is not a BLIP-2: it has no {', '.join(missing)}",
+            remedy="`medvqa weights convert` makes such a folder, also from several sources",
         )
     return Preset(name=FOLDER, vision=config.vision, qformer=config.qformer, language=config.language, weights=weights)
 
 
 def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:
-    """A configuration from its fields, each of its own type."""
+    """A config from its fields, each checked for its type."""
     hints = get_type_hints(kind)
     known = {entry.name for entry in fields(kind)}
     needed = {entry.name for entry in fields(kind) if entry.default is MISSING}

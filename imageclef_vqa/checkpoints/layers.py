@@ -1,4 +1,4 @@
-"""Weights of layers, in files and back: loaded whole or not at all."""
+"""Save the weights of layers, and load them: all of them or none."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from paddle import Tensor, nn
 
 from imageclef_vqa.checkpoints.safetensors import open_safetensors, write_safetensors
-from imageclef_vqa.checkpoints.stored import Bits, InMemory, values
+from imageclef_vqa.checkpoints.stored import InMemory, LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
 
 
 def save_weights(
     path: Path, tensors: Mapping[str, Tensor | np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write `tensors` to `path` in safetensors format, whole or not at all."""
+    """Write `tensors` to `path` in safetensors format, atomically."""
     arrays = {name: InMemory(np.asarray(tensor, order="C")) for name, tensor in tensors.items()}
     write_safetensors(path, arrays, metadata)
 
@@ -25,7 +25,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file; bfloat16 as float32.
 
     Raises:
-        MedvqaError: the file is missing, cut short or of another format.
+        MedvqaError: the file is missing, truncated or of another format.
     """
     return {name: values(tensor) for name, tensor in open_safetensors(path)[0].items()}
 
@@ -36,20 +36,20 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def own_tensors(layer: nn.Layer) -> dict[str, Tensor]:
-    """The tensors of `layer` by name; one that several layers share stands there once, under its first name."""
+    """The tensors of `layer` by name; one that several layers share occurs once, under its first name."""
     first: dict[int, str] = {}
     return {name: tensor for name, tensor in layer.state_dict().items() if first.setdefault(id(tensor), name) == name}
 
 
 def load_weights(
-    model: nn.Layer, tensors: Mapping[str, Bits | np.ndarray], source: str, *, absent: Collection[str] = ()
+    model: nn.Layer, tensors: Mapping[str, LazyTensor | np.ndarray], source: str, *, absent: Collection[str] = ()
 ) -> None:
-    """Give `model` exactly these tensors, each in the model's own type; those named in `absent` stay as they are.
+    """Give `model` exactly these tensors, each cast to the model's type; those named in `absent` stay as they are.
 
-    A tensor that several layers share may stand in `tensors` under its first name alone.
+    Of a tensor that several layers share, the first name is enough.
 
     Raises:
-        MedvqaError: names or shapes differ; every difference is listed, and the model is as it was.
+        MedvqaError: names or shapes differ; every difference is listed, and the model is unchanged.
     """
     every, own = model.state_dict(), own_tensors(model)
     complaints = [f"+ extra {list(tensors[name].shape)}: {name}" for name in sorted(set(tensors) - set(every))]

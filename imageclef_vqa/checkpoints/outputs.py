@@ -1,4 +1,4 @@
-"""What a converted checkpoint makes of given inputs, under the names that `expected.safetensors` has for it.
+"""The outputs of a converted checkpoint for given inputs, under the names of `expected.safetensors`.
 
 i images and their i texts, q queries, t tokens, a answer tokens, s shared width, v vocabulary.
 """
@@ -20,7 +20,7 @@ from imageclef_vqa.checkpoints.parts import build_part
 from imageclef_vqa.models.language import Language
 from imageclef_vqa.models.pretraining_heads import cosine
 
-IGNORED = -100  # a label of what is not said
+IGNORED = -100  # a label of an ignored position
 _END = 1  # T5's
 
 _QUESTION = ("pixels", "question_ids", "question_mask")
@@ -48,7 +48,7 @@ STAGE1 = {
 
 
 class Outputs:
-    """The outputs for `inputs`, each computed when it is asked for; `tokens` is how many greedy decoding says."""
+    """The outputs for `inputs`, each computed on access; `tokens` is the length of greedy decoding."""
 
     def __init__(self, conversion: Conversion, inputs: Mapping[str, np.ndarray], tokens: int) -> None:
         self._conversion, self._tokens = conversion, tokens
@@ -65,7 +65,7 @@ class Outputs:
     @cached_property
     def qformer(self) -> Tensor:
         """Queries [i, q, d]."""
-        return self._reader(self.vision)
+        return self._qformer(self.vision)
 
     @cached_property
     def projected(self) -> Tensor:
@@ -74,14 +74,14 @@ class Outputs:
 
     @cached_property
     def logits(self) -> Tensor:
-        """Logits [i, a, v] of each answer token, the ones before it given."""
+        """Logits [i, a, v] of each answer token, given the ones before it."""
         labels = self._inputs["labels"]
         answer = paddle.where(labels == IGNORED, paddle.zeros_like(labels), labels)
         return self._language.answer_logits(self._memory, answer)
 
     @property
     def loss(self) -> Tensor:
-        """The mean negative log-probability of what is said: [1]."""
+        """The mean negative log-probability of the labels: [1]."""
         labels = self._inputs["labels"].flatten()
         # Summed and divided here: Paddle's own mean counts ignored positions (3.3.1).
         total = F.cross_entropy(self.logits.flatten(0, 1), labels, ignore_index=IGNORED, reduction="sum")
@@ -89,14 +89,14 @@ class Outputs:
 
     @property
     def greedy_ids(self) -> Tensor:
-        """The decoder's start, then the likeliest token each time; 0 after the end: [i, tokens]."""
+        """The decoder's start, then the likeliest token at each step; 0 after the end: [i, tokens]."""
         memory, ended = self._memory, paddle.zeros([self._memory.mask.shape[0]], dtype="bool")
-        said = [paddle.full(ended.shape, self._language.start, dtype="int64")]
-        while len(said) < self._tokens:
-            logits, memory = self._language.step(memory, said[-1])
-            said.append(paddle.where(ended, paddle.zeros_like(said[-1]), logits.argmax(axis=-1)))
-            ended = ended | (said[-1] == _END)
-        return paddle.stack(said, axis=1)
+        ids = [paddle.full(ended.shape, self._language.start, dtype="int64")]
+        while len(ids) < self._tokens:
+            logits, memory = self._language.step(memory, ids[-1])
+            ids.append(paddle.where(ended, paddle.zeros_like(ids[-1]), logits.argmax(axis=-1)))
+            ended = ended | (ids[-1] == _END)
+        return paddle.stack(ids, axis=1)
 
     @cached_property
     def itc_image(self) -> Tensor:
@@ -106,7 +106,7 @@ class Outputs:
     @cached_property
     def itc_text(self) -> Tensor:
         """Texts in the shared space [i, s]."""
-        return self._heads.shared_text(self._reader.read_text(self._inputs["text_ids"], self._inputs["text_mask"]))
+        return self._heads.shared_text(self._qformer.read_text(self._inputs["text_ids"], self._inputs["text_mask"]))
 
     @property
     def itc_logits_per_image(self) -> Tensor:
@@ -115,13 +115,13 @@ class Outputs:
 
     @property
     def itm_logits(self) -> Tensor:
-        """Logits [i, 2] for "does not belong" and "belongs"."""
+        """Logits [i, 2] for "does not match" and "matches"."""
         text, mask = self._inputs["text_ids"], self._inputs["text_mask"]
-        queries, _ = self._reader.read_both(self._reader.encode_image(self.vision), text, mask)
+        queries, _ = self._qformer.read_both(self._qformer.encode_image(self.vision), text, mask)
         return self._heads.match(queries)
 
     @cached_property
-    def _reader(self) -> Any:
+    def _qformer(self) -> Any:
         return self._part("qformer")
 
     @cached_property
@@ -148,4 +148,4 @@ class Outputs:
 
     def _load(self, layer: nn.Layer, part: str) -> None:
         absent = [name.removeprefix(f"{part}.") for name in self._conversion.config.absent]
-        load_weights(layer, self._conversion.parts[part], str(self._conversion.source.place), absent=absent)
+        load_weights(layer, self._conversion.parts[part], str(self._conversion.source.path), absent=absent)

@@ -15,7 +15,7 @@ from imageclef_vqa.models.vision import VisionTransformer
 
 
 def build_part(part: str, config: FolderConfig) -> nn.Layer:
-    """One part with random weights, with the names under which its file has them."""
+    """One part with random weights; its tensors have the names that they have in its file."""
     if part == "vision" and config.vision is not None:
         return VisionTransformer(config.vision)
     if part == "language" and config.language is not None:
@@ -31,7 +31,7 @@ def build_part(part: str, config: FolderConfig) -> nn.Layer:
 
 
 def shapes(part: str, config: FolderConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of each of a part's tensors; no memory is taken for them."""
+    """The shape of each tensor of a part, without allocating them."""
     with no_init_weights(), paddle.LazyGuard():
         layer = build_part(part, config)
     return {name: tuple(tensor.shape) for name, tensor in own_tensors(layer).items()}

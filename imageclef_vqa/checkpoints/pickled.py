@@ -1,8 +1,8 @@
-"""The few opcodes of a pickle that describe tensors, read without running anything that it names.
+"""Read pickles that describe tensors, without running anything that they name.
 
-A pickle is a program. This reader keeps a stack of plain values and knows a short list of globals, each a kind of
-description in `KNOWN`; it imports and calls nothing. Whatever else a file wants is refused by its name. (The opcodes:
-Python's `pickletools`, which only takes them apart.)
+A pickle is a program. This reader keeps a stack of plain values and accepts only the globals in `KNOWN`, which describe
+tensors; it imports and calls nothing. Everything else is refused by name. (Python's `pickletools` only splits the
+opcodes.)
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _MOST_OPCODES = 20_000_000
 
 
 class RefusedError(ValueError):
-    """The pickle wants something that no tensor needs."""
+    """The pickle asks for something that no tensor needs."""
 
 
 class DamagedError(ValueError):
-    """The pickle is cut short, or no pickle."""
+    """The bytes are truncated or not a pickle."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """A name that the pickle gave; nothing stands behind it."""
+    """A name in the pickle; it is never imported."""
 
     name: str
 
@@ -43,7 +43,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a pickle says of a tensor; strides and offset count elements. Nothing of it is checked yet."""
+    """A tensor as the pickle describes it, not checked yet; strides and offset are in elements."""
 
     storage: Storage
     offset: int
@@ -51,7 +51,7 @@ class Claim:
     strides: tuple[int, ...]
 
 
-# PyTorch's storage classes, which stand for the type of their elements, under safetensors' names.
+# PyTorch's storage classes → the type of their elements, under safetensors' names.
 STORAGES = {
     f"torch {name}Storage": dtype
     for name, dtype in (
@@ -105,8 +105,8 @@ def read_pickle(stream: IO[bytes] | mmap.mmap) -> Any:
     """The next pickle in `stream` as dicts, lists, tuples, numbers, texts and claims to tensors.
 
     Raises:
-        RefusedError: it wants more than that.
-        DamagedError: it is cut short, or no pickle.
+        RefusedError: it asks for anything else.
+        DamagedError: it is truncated or not a pickle.
     """
     machine = _Machine()
     try:
@@ -137,14 +137,14 @@ class _Machine:
 
     def after_mark(self) -> list[Any]:
         """What was pushed since the last mark."""
-        place = self.marks.pop()
-        items = self.stack[place:]
-        del self.stack[place:]
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
         return items
 
     def top(self, count: int) -> tuple[Any, ...]:
         if len(self.stack) < count:
-            raise DamagedError("the pickle takes what it never put there")
+            raise DamagedError("the pickle takes more from its stack than it holds")
         items = tuple(self.stack[len(self.stack) - count :])
         del self.stack[len(self.stack) - count :]
         return items
@@ -158,7 +158,7 @@ class _Machine:
         wanted, arguments = self.top(2)
         make = KNOWN.get(wanted.name) if isinstance(wanted, Global) else None
         if make is None:
-            raise RefusedError("a call of something that is no description of a tensor")
+            raise RefusedError("a call of something that does not describe a tensor")
         self.push(make(*arguments))
 
     def build(self) -> None:
@@ -170,7 +170,7 @@ class _Machine:
 
     def persistent(self) -> None:
         (found,) = self.top(1)
-        word, kind, key, _place, count, *_view = found
+        word, kind, key, _location, count, *_view = found
         fits = word == "storage" and isinstance(kind, Global) and kind.name in STORAGES
         if not fits or not isinstance(key, str) or type(count) is not int or count < 0:
             raise RefusedError("a persistent id that is no storage")
@@ -213,7 +213,7 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
         ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "UNICODE"), _literal
     ),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _remember),
-    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, place: machine.push(machine.memo[place])),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine.memo[index])),
     "NONE": _constant(lambda: None),
     "NEWTRUE": _constant(lambda: True),
     "NEWFALSE": _constant(lambda: False),

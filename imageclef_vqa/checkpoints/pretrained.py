@@ -1,9 +1,11 @@
-"""A preset with the weights that it starts from, which lie in a folder (`folder.py`): language model and tokenizer, and
-of vision, Q-Former, projection and the heads of stage 1 what there is; the rest starts anew."""
+"""A preset with the weights that it starts from, in a folder (`folder.py`).
+
+Language model and tokenizer are needed. Of vision, Q-Former, projection and stage 1's heads, parts that the folder does
+not have start at random.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from imageclef_vqa.checkpoints.folder import WORDS, FolderConfig, read_folder_co
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
-from imageclef_vqa.checkpoints.stored import Bits, values
+from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer
@@ -26,11 +28,11 @@ LANGUAGE = "language.safetensors"
 HEADS = "heads.safetensors"
 START = ("vision.safetensors", "qformer.safetensors", "projection.safetensors")
 _POSITIONS = "positions"
-# What training may choose anew; all else is the weights' own.
+# What training may change; everything else must be as in the weights.
 _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
-# What only the text branch of the Q-Former depends on.
+# What only the Q-Former's text branch depends on.
 _OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
-# How to compute, which weights bring with them where the preset's own sizes fit.
+# Details of the computation; the weights' own replace the preset's.
 _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
 
 
@@ -48,11 +50,11 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
         MedvqaError: a file is missing or does not fit.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
-    preset = fitted(preset, config)
+    preset = adapted(preset, config)
     model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
     for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
         part = getattr(model, path.stem)
-        start: dict[str, Bits | np.ndarray] = dict(open_safetensors(path)[0])
+        start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
         if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
             start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
@@ -60,13 +62,13 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
 
 
 def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
-    """The heads of stage 1, the folder's or new ones, and the tokenizer of the text that the Q-Former reads there.
+    """The heads of stage 1, from the folder or new, and the tokenizer of the text that the Q-Former reads in stage 1.
 
     Raises:
         MedvqaError: they do not fit, or the folder has no tokenizer for the Q-Former.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
-    sizes, path = fitted(preset, config).qformer, preset.folder / HEADS
+    sizes, path = adapted(preset, config).qformer, preset.folder / HEADS
     tokenizer, begin = preset.language.read_tokenizer(preset.folder), None
     if sizes.text == "wordpiece":
         tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
@@ -77,11 +79,11 @@ def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
     return heads, tokenizer
 
 
-def fitted(preset: Preset, config: FolderConfig) -> Preset:
-    """The preset with what the folder's `config.json` says of epsilons and activations.
+def adapted(preset: Preset, config: FolderConfig) -> Preset:
+    """The preset with the epsilons and activations of the folder's `config.json`.
 
     Raises:
-        MedvqaError: the weights have other sizes than the preset.
+        MedvqaError: the weights have sizes other than the preset's.
     """
     texts = not any(name.startswith("qformer.words") for name in config.absent)
     complaints, changes = [], {}
@@ -90,20 +92,20 @@ def fitted(preset: Preset, config: FolderConfig) -> Preset:
         if theirs is None:
             continue
         if type(theirs) is not type(ours):
-            complaints.append(f"{part}: {type(theirs).__name__} there, {type(ours).__name__} in the preset")
+            complaints.append(f"{part}: {type(theirs).__name__} in the folder, {type(ours).__name__} in the preset")
             continue
         free = _FREE if part != "qformer" or texts else _FREE | _OF_TEXT
         own: dict[str, Any] = asdict(ours)
         differing = {name: value for name, value in asdict(theirs).items() if value != own[name] and name not in free}
         complaints += [
-            f"{part}: {name} is {value} there, {own[name]} in the preset"
+            f"{part}: {name} is {value} in the folder, {own[name]} in the preset"
             for name, value in differing.items()
             if name not in _NUMERICS and not (name == "scale_decoder_outputs" and theirs.scales == ours.scales)
         ]
         changes[part] = replace(ours, **{name: value for name, value in differing.items() if name in _NUMERICS})
     if complaints:
         raise MedvqaError(
-            "\n".join([f"the weights in {preset.folder} are not those of {preset.name}:", *complaints]),
+            "\n".join([f"the weights in {preset.folder} do not fit {preset.name}:", *complaints]),
             remedy=f"--preset {FOLDER} takes the folder's own sizes",
         )
     return replace(preset, **changes)
@@ -114,22 +116,19 @@ def _absent(config: FolderConfig, part: str) -> list[str]:
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
-    """What fine-tuning changes, by name: Q-Former and projection, and vision where it learns."""
+    """What stage 2 trains, by name: Q-Former and projection, and vision if `vision`."""
     frozen = ("language.",) if vision else ("language.", "vision.")
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(frozen)}
 
 
 def load_trained(model: Blip2, tensors: dict[str, np.ndarray], source: str) -> None:
-    """Lay `tensors`, as `trained_tensors` gives them, over the model.
+    """Load `tensors`, as `trained_tensors` returns them, into the model.
 
     Raises:
         MedvqaError: they are not exactly those; the differences are listed.
     """
     vision = any(name.startswith("vision.") for name in tensors)
-    _load(model, tensors, source, {"vision", "qformer", "projection"} if vision else {"qformer", "projection"})
-
-
-def _load(model: Blip2, tensors: Mapping[str, Bits | np.ndarray], source: str, parts: Collection[str]) -> None:
-    """Give these parts of the model exactly these tensors, and leave the others as they are."""
-    others = [name for name in model.state_dict() if name.split(".")[0] not in parts]
-    load_weights(model, tensors, source, absent=others)
+    parts = {"vision", "qformer", "projection"} if vision else {"qformer", "projection"}
+    load_weights(
+        model, tensors, source, absent=[name for name in model.state_dict() if name.split(".")[0] not in parts]
+    )

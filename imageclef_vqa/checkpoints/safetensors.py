@@ -1,7 +1,7 @@
-"""Safetensors: a header that names every tensor with its type, shape and place, and then their bytes.
+"""Safetensors: a header with the type, shape and offsets of every tensor, then their bytes.
 
-Read and written one tensor at a time, so that a file may be larger than the memory. (The format:
-https://huggingface.co/docs/safetensors. Its own library reads whole files, and has no bfloat16 without PyTorch.)
+Read and written one tensor at a time, so that a file may be larger than memory. (Format:
+https://huggingface.co/docs/safetensors. Its own library reads whole files, and bfloat16 only with PyTorch.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.checkpoints.stored import DTYPES, MOST_DIMENSIONS, Bits, Stored
+from imageclef_vqa.checkpoints.stored import DTYPES, MOST_DIMENSIONS, LazyTensor, Stored
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import atomic_write
 from imageclef_vqa.progress import track
@@ -24,24 +24,26 @@ _METADATA = "__metadata__"
 
 
 def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
-    """The tensors of a file by name, none of them read yet, and the texts beside them.
+    """The tensors of a file by name, not read yet, and its metadata.
 
     Raises:
-        MedvqaError: the file is missing, cut short or of another format; every tensor that is at fault is named.
+        MedvqaError: the file is missing, truncated or of another format; every wrong tensor is named.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
-                raise MedvqaError(f"cannot read weights from {path}: no safetensors file, or cut short in its header")
+                raise MedvqaError(
+                    f"cannot read weights from {path}: not a safetensors file, or truncated in its header"
+                )
             header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_twins)
     except OSError as error:
         raise MedvqaError(f"cannot read weights from {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise MedvqaError(f"cannot read weights from {path}: its header is damaged: {error}") from error
     if not isinstance(header, dict):
-        raise MedvqaError(f"cannot read weights from {path}: its header is no table of tensors")
+        raise MedvqaError(f"cannot read weights from {path}: its header is not a table of tensors")
     metadata = header.pop(_METADATA, {})
     complaints, tensors = [], {}
     for name, entry in header.items():
@@ -57,20 +59,20 @@ def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 
 
 def write_safetensors(
-    path: Path, tensors: Mapping[str, Bits], metadata: Mapping[str, str] | None = None, *, shown: str = ""
+    path: Path, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None, *, shown: str = ""
 ) -> None:
-    """Write `tensors` to `path`, whole or not at all, one at a time, in the order of the format's own writer.
+    """Write `tensors` to `path` atomically, one at a time, in the order of the format's own writer.
 
-    `shown` stands beside a progress bar, which there is only with it.
+    `shown` is the label of a progress bar; without it there is none.
     """
     ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
     ordered = sorted(tensors.items(), key=lambda item: (-ranks[item[1].dtype], item[0]))
     header: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
-    place = 0
+    start = 0
     for name, tensor in ordered:
-        end = place + math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
-        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [place, end]}
-        place = end
+        end = start + math.prod(tensor.shape) * DTYPES[tensor.dtype].itemsize
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with atomic_write(path, "wb") as file:
@@ -78,7 +80,7 @@ def write_safetensors(
         for name, tensor in track(ordered, shown, len(ordered)) if shown else ordered:
             bits = np.asarray(tensor.bits(), order="C")
             if bits.shape != tensor.shape or bits.dtype != DTYPES[tensor.dtype]:
-                raise ValueError(f"{name}: {bits.dtype} {bits.shape} in place of {tensor.dtype} {tensor.shape}")
+                raise ValueError(f"{name}: {bits.dtype} {bits.shape} instead of {tensor.dtype} {tensor.shape}")
             file.write(bits.data if bits.size else b"")
 
 
@@ -86,7 +88,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} stands there twice")
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} occurs twice")
     return table
 
 
@@ -97,26 +99,26 @@ def _stored(name: str, entry: Any, path: Path, start: int, size: int) -> Stored:
         ValueError: the line is damaged, or the file ends before the tensor does.
     """
     if not (isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}):
-        raise ValueError("the header does not give its type, shape and place")
+        raise ValueError("the header does not give its type, shape and offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"type {dtype!r} is not one of {', '.join(DTYPES)}")
     if not all(isinstance(part, list) and all(type(n) is int and n >= 0 for n in part) for part in (shape, offsets)):
-        raise ValueError("shape and place are lists of numbers from 0 on")
+        raise ValueError("shape and offsets must be lists of integers from 0")
     if len(shape) > MOST_DIMENSIONS:
         raise ValueError(f"{len(shape)} dimensions, more than {MOST_DIMENSIONS}")
     if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize:
         raise ValueError(f"{dtype} {shape} does not fill the bytes {offsets}")
     if start + offsets[1] > size:
-        raise ValueError(f"cut short: it ends at byte {start + offsets[1]}, and the file at {size}")
+        raise ValueError(f"truncated: it ends at byte {start + offsets[1]}, and the file at {size}")
     return Stored(name, path, start + offsets[0], dtype, tuple(shape))
 
 
 def _overlaps(tensors: Mapping[str, Stored], start: int, size: int) -> Iterable[str]:
-    place = start
+    expected = start
     for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.nbytes)):
-        if tensor.offset != place:
-            yield f"{tensor.name}: begins at byte {tensor.offset}, where {place} was to be"
-        place = tensor.offset + tensor.nbytes
-    if place != size:
-        yield f"{size - place} bytes after the last tensor belong to none"
+        if tensor.offset != expected:
+            yield f"{tensor.name}: begins at byte {tensor.offset} instead of {expected}"
+        expected = tensor.offset + tensor.nbytes
+    if expected != size:
+        yield f"{size - expected} bytes after the last tensor belong to no tensor"

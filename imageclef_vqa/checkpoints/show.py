@@ -1,4 +1,4 @@
-"""`medvqa weights show`: what a source holds, by part; and the table of `verify`."""
+"""The tables of `medvqa weights show` and `verify`: the parts of a source, the outputs that were compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHAPES = 3
 
 @dataclass(frozen=True)
 class Part:
-    """The tensors below one first name."""
+    """The tensors whose names begin with `name`."""
 
     name: str
     tensors: int
@@ -51,7 +51,7 @@ def _summary(part: str, tensors: dict[str, Stored]) -> Part:
     for name, tensor in track(tensors.items(), part, len(tensors)):
         digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
         digest.update(np.asarray(tensor.bits(), order="C").tobytes())
-    shapes = Counter("×".join(map(str, tensor.shape)) or "number" for tensor in tensors.values())
+    shapes = Counter("×".join(map(str, tensor.shape)) or "scalar" for tensor in tensors.values())
     return Part(
         name=part,
         tensors=len(tensors),

@@ -1,4 +1,4 @@
-"""A tensor in a file: where its bytes lie and what they mean. Nothing is read until it is asked for."""
+"""Tensors in files: where their bytes are and what they mean. Nothing is read before it is needed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from imageclef_vqa.errors import MedvqaError
 
-# What a tensor may consist of, under safetensors' names and in its order. NumPy has no bfloat16: its bits are carried
-# as uint16.
+# Element types, under safetensors' names and in its order. NumPy has no bfloat16: its bits are stored as uint16.
 DTYPES = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -30,11 +29,11 @@ DTYPES = {
 }
 FLOATS = ("F16", "BF16", "F32", "F64")
 MOST_DIMENSIONS = 32  # of a tensor: NumPy's limit
-_AT_ONCE = 2**20  # numbers that are looked through together
+_AT_ONCE = 2**20  # numbers that are checked together
 
 
-class Bits(Protocol):
-    """A tensor that is made when it is asked for: from a file, from memory, or from other tensors."""
+class LazyTensor(Protocol):
+    """A tensor whose elements are made by `bits`: from a file, from memory, or from other tensors."""
 
     @property
     def dtype(self) -> str: ...
@@ -47,7 +46,7 @@ class Bits(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """`shape` elements of `dtype` from byte `offset` of `file` on; `strides`, in elements, where not row-major."""
+    """`shape` elements of `dtype` from byte `offset` of `file`; `strides` (in elements) only if it is not row-major."""
 
     name: str
     file: Path
@@ -81,7 +80,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class InMemory:
-    """An array in the form of a stored tensor."""
+    """An array as a lazy tensor."""
 
     array: np.ndarray
 
@@ -98,14 +97,14 @@ class InMemory:
 
 
 def span(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> int:
-    """How many elements lie between the first and the last one of a tensor, both counted."""
+    """How many elements there are from the first to the last one of a tensor, including both."""
     if strides is None or 0 in shape:
         return math.prod(shape)
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
-def values(tensor: Bits) -> np.ndarray:
-    """The numbers of a tensor; bfloat16 as float32, which holds each of its values."""
+def values(tensor: LazyTensor) -> np.ndarray:
+    """The numbers of a tensor; bfloat16 becomes float32 exactly."""
     return widened(tensor.bits(), tensor.dtype)
 
 
@@ -115,7 +114,7 @@ def widened(bits: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def all_finite(bits: np.ndarray, dtype: str) -> bool:
-    """Whether none is infinite or no number; a block at a time, because a large tensor has no room beside it."""
+    """Whether no number is infinite or NaN, checked in blocks: a mask of a large tensor may not fit into memory."""
     flat = bits.reshape(-1)
     blocks = (flat[start : start + _AT_ONCE] for start in range(0, flat.size, _AT_ONCE))
     return all(np.isfinite(widened(block, dtype)).all() for block in blocks)

@@ -1,6 +1,6 @@
-"""PyTorch's `.pth`, `.pt` and `.bin`: a pickle that describes tensors, and their elements beside it.
+"""PyTorch's `.pth`, `.pt` and `.bin`: a pickle that describes tensors, followed by their elements.
 
-The pickle is read by `pickled`, which runs nothing. The elements stay in the file until they are asked for. Since
+`pickled` reads the pickle and runs nothing. The elements stay in the file until they are needed. Since
 PyTorch 1.6 a file is a zip archive, stored and not compressed, with the pickle as `data.pkl` and a member
 `data/<key>` per storage; before, it was a stream of five pickles, then the storages.
 """
@@ -24,37 +24,37 @@ _LARGEST_PICKLE = 200_000_000  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older form
 _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
-# What training code puts around the tensors: LAVIS, DeepSpeed, timm and others.
+# Keys under which training code stores the tensors: LAVIS, DeepSpeed, timm and others.
 _WRAPPERS = ("model", "state_dict", "module")
 
-# What the reader of archives and this one raise where bytes are not what they should be, DamagedError among them.
+# What `zipfile` and this module raise for damaged bytes; DamagedError is a ValueError.
 _DAMAGED = (OSError, EOFError, ValueError, OverflowError, RuntimeError, zipfile.BadZipFile, struct.error)
 
-# Where a storage lies: its first byte and how many bytes it has.
-Places = Mapping[str, tuple[int, int]]
+# Each storage's first byte and its number of bytes, by key.
+Storages = Mapping[str, tuple[int, int]]
 
 
 def open_torch_file(path: Path) -> dict[str, Stored]:
-    """The tensors of a file by name, none of them read yet; what else the file holds is passed over.
+    """The tensors of a file by name, not read yet; everything else in the file is ignored.
 
     Raises:
-        MedvqaError: the file is missing, damaged or cut short, or it wants to run something.
+        MedvqaError: the file is missing, damaged or truncated, or asks to run something.
     """
     try:
         with path.open("rb") as file:
             begin = file.read(4)
-        content, places = _open_zip(path) if begin == _SIGNATURE else _open_stream(path)
-        return {name: _stored(name, claim, places, path) for name, claim in _tensors(content).items()}
+        content, storages = _open_zip(path) if begin == _SIGNATURE else _open_stream(path)
+        return {name: _stored(name, claim, storages, path) for name, claim in _tensors(content).items()}
     except RefusedError as error:
         raise MedvqaError(
-            f"{path}: refused: it wants {error}; nothing of it was run",
-            remedy="only tensors are read: save them anew with torch.save(model.state_dict(), …) or as safetensors",
+            f"{path}: refused: it asks for {error}; nothing was run",
+            remedy="only tensors are read: save them with torch.save(model.state_dict(), …) or as safetensors",
         ) from error
     except _DAMAGED as error:
-        raise MedvqaError(f"cannot read weights from {path}: damaged or cut short ({error})") from error
+        raise MedvqaError(f"cannot read weights from {path}: damaged or truncated ({error})") from error
 
 
-def _open_zip(path: Path) -> tuple[Any, Places]:
+def _open_zip(path: Path) -> tuple[Any, Storages]:
     size = path.stat().st_size
     if not zipfile.is_zipfile(path):
         _name_what_is_cut(path, size)
@@ -62,9 +62,9 @@ def _open_zip(path: Path) -> tuple[Any, Places]:
         members = archive.infolist()
         pickles = [member for member in members if member.filename.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1 or len({member.filename for member in members}) < len(members):
-            raise MedvqaError(f"{path}: no file of PyTorch's: {len(pickles)} members are called data.pkl")
+            raise MedvqaError(f"{path}: not a file of PyTorch: {len(pickles)} members are called data.pkl")
         root = pickles[0].filename.removesuffix("data.pkl")
-        places = {}
+        storages = {}
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
                 raise MedvqaError(f"{path}: {member.filename} is compressed, which PyTorch never does")
@@ -72,23 +72,23 @@ def _open_zip(path: Path) -> tuple[Any, Places]:
             signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
             start = member.header_offset + _LOCAL_HEADER.size + name + extra
             if signature != _SIGNATURE or start + member.file_size > size:
-                raise MedvqaError(f"{path}: cut short: {member.filename} ends behind the end of the file")
+                raise MedvqaError(f"{path}: truncated: {member.filename} ends after the end of the file")
             if member.filename.startswith(f"{root}data/"):
-                places[member.filename.removeprefix(f"{root}data/")] = (start, member.file_size)
+                storages[member.filename.removeprefix(f"{root}data/")] = (start, member.file_size)
             elif member.filename == f"{root}byteorder" and archive.read(member).strip() != b"little":
                 raise MedvqaError(f"{path}: written on a machine with another byte order")
         if pickles[0].file_size > _LARGEST_PICKLE:
-            raise MedvqaError(f"{path}: a description of {pickles[0].file_size} bytes, which no checkpoint has")
-        return read_pickle(io.BytesIO(archive.read(pickles[0]))), places
+            raise MedvqaError(f"{path}: data.pkl has {pickles[0].file_size} bytes, more than any checkpoint")
+        return read_pickle(io.BytesIO(archive.read(pickles[0]))), storages
 
 
 def _name_what_is_cut(path: Path, size: int) -> None:
-    """An archive's directory is at its end; where that is cut off, look for the members themselves.
+    """Find the members of an archive whose directory, at its end, is cut off.
 
     Raises:
         MedvqaError: the elements of a tensor are not all there.
     """
-    places, content = {}, None
+    storages, content = {}, None
     with _mapped(path) as whole:
         at = 0
         while at >= 0 and at + _LOCAL_HEADER.size <= size:
@@ -98,13 +98,13 @@ def _name_what_is_cut(path: Path, size: int) -> None:
             if member == "data.pkl" and content is None:
                 whole.seek(start)
                 content = read_pickle(whole)
-            places[member] = (start, size - start)
+            storages[member] = (start, size - start)
             at = whole.find(_SIGNATURE, start)
     for tensor, claim in _tensors(content).items():
-        _stored(tensor, claim, places, path)
+        _stored(tensor, claim, storages, path)
 
 
-def _open_stream(path: Path) -> tuple[Any, Places]:
+def _open_stream(path: Path) -> tuple[Any, Storages]:
     """The older form: magic number, protocol, system, content, keys; then each storage's count and elements."""
     size = path.stat().st_size
     with _mapped(path) as file:
@@ -117,18 +117,18 @@ def _open_stream(path: Path) -> tuple[Any, Places]:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise DamagedError("no list of storages")
         widths = {claim.storage.key: DTYPES[claim.storage.dtype].itemsize for claim in _claims(content)}
-        places = {}
+        storages = {}
         for key in keys:
             if key not in widths:
                 raise DamagedError(f"a storage {key!r} that no tensor has")
             length = int.from_bytes(file.read(8), "little") * widths[key]
-            places[key] = (file.tell(), min(length, size - file.tell()))
-            file.seek(places[key][1], io.SEEK_CUR)
-        return content, places
+            storages[key] = (file.tell(), min(length, size - file.tell()))
+            file.seek(storages[key][1], io.SEEK_CUR)
+        return content, storages
 
 
 def _mapped(path: Path) -> mmap.mmap:
-    """A file to be read, which takes no memory for more bytes than it has, whatever it says of itself."""
+    """A file for reading; wrong lengths in it cannot make us allocate memory."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -141,12 +141,12 @@ def _tensors(content: Any) -> dict[str, Claim]:
         ]
         content = inner[0] if inner else content
     if not isinstance(content, dict) or not any(isinstance(value, Claim) for value in content.values()):
-        raise RefusedError("to be read as something else than a table of tensors")
+        raise RefusedError("something other than a table of tensors")
     return {str(name): value for name, value in content.items() if isinstance(value, Claim)}
 
 
 def _claims(content: Any) -> list[Claim]:
-    """Every tensor in a tree of tables and lists, found without recursion."""
+    """Every tensor in a tree of tables and lists, without recursion."""
     found, seen, waiting = [], set(), [content]
     while waiting:
         node = waiting.pop()
@@ -158,15 +158,15 @@ def _claims(content: Any) -> list[Claim]:
     return found
 
 
-def _stored(name: str, claim: Claim, places: Places, path: Path) -> Stored:
+def _stored(name: str, claim: Claim, storages: Storages, path: Path) -> Stored:
     storage, kind = claim.storage, DTYPES[claim.storage.dtype]
-    if storage.key not in places:
+    if storage.key not in storages:
         raise MedvqaError(f"{path}: the elements of {name} (storage {storage.key}) are missing")
-    start, length = places[storage.key]
+    start, length = storages[storage.key]
     if length < storage.count * kind.itemsize:
         raise MedvqaError(
-            f"{path}: cut short: {name} has {storage.count * kind.itemsize} bytes in storage {storage.key}, "
-            f"of which {max(length, 0)} are there"
+            f"{path}: truncated: {name} needs {storage.count * kind.itemsize} bytes in storage {storage.key}, "
+            f"of which the file has {max(length, 0)}"
         )
     if len(claim.shape) > MOST_DIMENSIONS:
         raise MedvqaError(f"{path}: {name} has {len(claim.shape)} dimensions, more than {MOST_DIMENSIONS}")

@@ -1,4 +1,4 @@
-"""`medvqa weights convert|show|verify`."""
+"""`medvqa weights convert|shrink|show|verify`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import typer
 from imageclef_vqa.cli.options import JsonOption
 
 weights = typer.Typer(no_args_is_help=True, help="Convert, show and verify published checkpoints.")
-_SOURCES = (
-    "A folder (Hugging Face: config.json and weights; LAVIS: .pth files; or made by `convert`), a file, or a hub name."
-)
+
+_Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="A folder (Hugging Face: config.json and its weights; LAVIS: .pth files; or a converted one), a file, or "
+        "a name on the Hugging Face hub.",
+    ),
+]
 
 
 @weights.command()
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write, or to add parts to.")],
+    source: _Source,
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make, or to add parts to.")],
     as_json: JsonOption = False,
 ) -> None:
     """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
@@ -26,33 +32,30 @@ def convert(
     from imageclef_vqa.checkpoints.hub import find_source
     from imageclef_vqa.cli.console import print_json
 
-    place = find_source(source)  # complains before Paddle is imported, which takes seconds
+    path = find_source(source)  # before Paddle is imported, which takes seconds
     devices.prepare("cpu", seed=0)
 
     from imageclef_vqa.checkpoints.convert import convert as convert_weights
     from imageclef_vqa.checkpoints.source import open_source
 
-    made = convert_weights(open_source(place), target)
-    counts = {part: len(tensors) for part, tensors in made.parts.items()}
+    conversion = convert_weights(open_source(path), target)
     if as_json:
-        dropped, absent = dict(made.dropped), dict(made.config.absent)
-        print_json(
-            {"format": made.format, "folder": str(target), "tensors": counts, "dropped": dropped, "absent": absent}
-        )
+        print_json(conversion.as_dict() | {"folder": str(target)})
         return
-    for name, reason in made.dropped.items():
-        typer.echo(f"left out: {name} ({reason})")
-    for name, reason in made.config.absent.items():
-        typer.echo(f"not there: {name} ({reason})")
-    typer.echo(f"{made.format}: {', '.join(f'{part} {count} tensors' for part, count in counts.items())} → {target}")
+    for name, reason in conversion.dropped.items():
+        typer.echo(f"dropped: {name} ({reason})")
+    for name, reason in conversion.config.absent.items():
+        typer.echo(f"absent: {name} ({reason})")
+    parts = ", ".join(f"{part} {len(tensors)} tensors" for part, tensors in conversion.parts.items())
+    typer.echo(f"{conversion.format}: {parts} → {target}")
 
 
 @weights.command()
 def shrink(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder made by `convert`.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `convert` made.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
 ) -> None:
-    """Copy a folder with its frozen language model in 8 bits, half the size of half precision."""
+    """Copy a folder with its frozen language model in 8 bits: half the memory of half precision."""
     from imageclef_vqa import devices
 
     devices.prepare("cpu", seed=0)
@@ -64,22 +67,19 @@ def shrink(
 
 
 @weights.command()
-def show(
-    source: Annotated[str, typer.Argument(metavar="SRC", help=_SOURCES)],
-    as_json: JsonOption = False,
-) -> None:
-    """Show the tensors of each part: their number, types, shapes, parameters and hash."""
+def show(source: _Source, as_json: JsonOption = False) -> None:
+    """Show the number, types and shapes of each part's tensors, its parameters, and a hash of its values."""
     from imageclef_vqa import devices
     from imageclef_vqa.checkpoints.hub import find_source
     from imageclef_vqa.cli.console import print_json, print_table
 
-    place = find_source(source)
+    path = find_source(source)
     devices.prepare("cpu", seed=0)
 
     from imageclef_vqa.checkpoints.show import as_table, summarise
     from imageclef_vqa.checkpoints.source import open_source
 
-    parts = summarise(open_source(place))
+    parts = summarise(open_source(path))
     if as_json:
         print_json({part.name: part.as_dict() for part in parts})
     else:
@@ -88,10 +88,12 @@ def show(
 
 @weights.command()
 def verify(
-    source: Annotated[str, typer.Argument(metavar="DIR", help="A checkpoint with expected.safetensors beside it.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder with a checkpoint and its expected.safetensors.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Convert and run a checkpoint and compare it with expected.safetensors; exit 1 beyond the tolerance."""
+    """Convert and run a checkpoint, and compare every tensor of expected.safetensors; exit 1 beyond tolerance."""
     from imageclef_vqa import devices
     from imageclef_vqa.cli.console import print_json, print_table
 
@@ -100,7 +102,7 @@ def verify(
     from imageclef_vqa.checkpoints.show import comparison_table
     from imageclef_vqa.checkpoints.verify import verify as verify_weights
 
-    rows = verify_weights(Path(source))
+    rows = verify_weights(source)
     passed = all(row.passed for row in rows)
     if as_json:
         print_json({"passed": passed, "tensors": {row.name: row.as_dict() for row in rows}})

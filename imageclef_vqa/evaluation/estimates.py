@@ -55,7 +55,7 @@ class Estimates:
             for name, each in self.intervals.items()
             if known[name] is not None
         }
-        baselines: dict[str, Any] = {"majority": None, "linear": None}
+        baselines: dict[str, Any] = {"majority": None, "classical": None}
         return baselines | known | {"interval": intervals.get("exact_set"), "intervals": intervals}
 
 
@@ -91,9 +91,9 @@ def _class_samples(pairs: PairTable, bootstrap: Bootstrap | None, questions: int
     for question_id, (outcomes, outcome_of_pair, rows) in pairs.by_question.items():
         one_hot = np.zeros((len(pairs.image_ids), len(outcomes)))
         one_hot[rows, outcome_of_pair] = 1.0
-        weights = one_hot.sum(axis=0, keepdims=True)
+        weights = one_hot.sum(axis=0)[:, None]
         if bootstrap is not None:
-            weights = np.concatenate([weights, bootstrap.sums(one_hot, resamples)])
+            weights = np.concatenate([weights, bootstrap.sums(one_hot, resamples).T], axis=1)
         counts = class_counts(*class_labels(*zip(*outcomes, strict=True)), weights)
         samples["macro_f1"][:, question_id], samples["mcc"][:, question_id] = macro_f1(counts), matthews(counts)
     return samples

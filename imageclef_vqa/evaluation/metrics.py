@@ -164,14 +164,21 @@ def class_labels(given: Sequence[Answers], gold: Sequence[Answers]) -> tuple[Lab
     return first, second
 
 
-def class_counts(given: Labels, gold: Labels, weights: Numbers) -> Numbers:
-    """Confusion counts per class, `[3, resample, class]`: true positives, gold, given.
+def sums_by_label(table: Numbers | NDArray[np.bool_], labels: Labels, count: int) -> Numbers:
+    """`[label, column]`: for each of `count` labels, the sum of the rows of `table` that have it."""
+    sums = np.zeros((count, table.shape[1]))
+    np.add.at(sums, labels, table)
+    return sums
 
-    `given` and `gold` are classes, `[outcome]`; `weights` is `[resample, outcome]`.
+
+def class_counts(given: Labels, gold: Labels, weights: Numbers) -> Numbers:
+    """Confusion counts per class, `[3, class, resample]`: true positives, gold, given.
+
+    `given` and `gold` are classes, `[outcome]`; `weights` is `[outcome, resample]`.
     """
-    one_hot = np.eye(int(max(given.max(), gold.max())) + 1)
-    is_given, is_gold = one_hot[given], one_hot[gold]
-    return np.stack([weights @ each for each in (is_given * is_gold, is_gold, is_given)])
+    classes, right = int(max(given.max(), gold.max())) + 1, given == gold
+    both = sums_by_label(weights[right], gold[right], classes)
+    return np.stack([both, sums_by_label(weights, gold, classes), sums_by_label(weights, given, classes)])
 
 
 def macro_f1(counts: Numbers) -> Numbers:
@@ -180,7 +187,7 @@ def macro_f1(counts: Numbers) -> Numbers:
     Equal to scikit-learn's `f1_score(average="macro")`.
     """
     both, gold, given = counts
-    return mean_of_known(ratio(2 * both, gold + given))
+    return mean_of_known(ratio(2 * both, gold + given), axis=0)
 
 
 def matthews(counts: Numbers) -> Numbers:
@@ -189,7 +196,7 @@ def matthews(counts: Numbers) -> Numbers:
     NaN without any pair; 0 where it is undefined, as in scikit-learn's `matthews_corrcoef`.
     """
     both, gold, given = counts
-    total = gold.sum(axis=-1)
-    covariance = both.sum(axis=-1) * total - (gold * given).sum(axis=-1)
-    variances = (total**2 - (gold**2).sum(axis=-1)) * (total**2 - (given**2).sum(axis=-1))
+    total = gold.sum(axis=0)
+    covariance = both.sum(axis=0) * total - (gold * given).sum(axis=0)
+    variances = (total**2 - (gold**2).sum(axis=0)) * (total**2 - (given**2).sum(axis=0))
     return np.where(total > 0, ratio(covariance, np.sqrt(variances), undefined=0.0), np.nan)

@@ -44,9 +44,9 @@ class Slice(BaseModel):
     name: str
     images: int
     exact_set: float
-    interval: Interval | None
+    interval: Interval | None = None
     gap: float
-    gap_interval: Interval | None
+    gap_interval: Interval | None = None
 
     @property
     def significantly_worse(self) -> bool:
@@ -72,39 +72,38 @@ def score_slices(
         heights: image id → height in pixels, for the classes of the paper's Table 1.
     """
     known = ~np.isnan(right)
-    slices = []
-    for (by, name), mask in _masks(table, gold, heights or {}).items():
-        own = mask & known
-        if own.any() and (known & ~mask).any():
-            slices.append(_score_slice(by, name, own, right, bootstrap))
+    masks = {trait: mask & known for trait, mask in _masks(table, gold, heights or {}).items()}
+    masks = {trait: mask for trait, mask in masks.items() if mask.any() and (known & ~mask).any()}
+    slices = [_score_slice(by, name, mask, right) for (by, name), mask in masks.items()]
+    if bootstrap is not None:
+        everywhere = np.nan_to_num(bootstrap.means(right, _RESAMPLES))
+        slices = [
+            each.model_copy(update=_intervals(mask, right, everywhere, bootstrap))
+            for each, mask in zip(slices, masks.values(), strict=True)
+        ]
     return tuple(slices)
 
 
-def _score_slice(by: str, name: str, mask: Mask, right: Numbers, bootstrap: Bootstrap | None) -> Slice:
-    images = mask.any(axis=1)
+def _score_slice(by: str, name: str, mask: Mask, right: Numbers) -> Slice:
     expected = (mask.sum(axis=0) * np.nan_to_num(mean_per_question(right))).sum() / mask.sum()
-    interval = gap_interval = None
-    if bootstrap is not None and (clusters := len(np.unique(bootstrap.clusters[images]))) > 1:
-        accuracy, gap = _sample(mask, right, bootstrap)
-        interval, gap_interval = share_interval(interval_of(accuracy), clusters), interval_of(gap)
-    return Slice(
-        by=by,
-        name=name,
-        images=int(images.sum()),
-        exact_set=rounded(right[mask].mean()),
-        interval=interval,
-        gap=rounded(right[mask].mean() - expected),
-        gap_interval=gap_interval,
-    )
+    accuracy = right[mask].mean()
+    images = int(mask.any(axis=1).sum())
+    return Slice(by=by, name=name, images=images, exact_set=rounded(accuracy), gap=rounded(accuracy - expected))
 
 
-def _sample(mask: Mask, right: Numbers, bootstrap: Bootstrap) -> tuple[Numbers, Numbers]:
-    """Accuracy of a slice and its gap, `[resample]` each; NaN where nothing of the slice was drawn."""
-    hits = np.where(mask, right, 0.0).sum(axis=1, keepdims=True)
-    sizes = bootstrap.sums(mask, _RESAMPLES)
-    everywhere = np.nan_to_num(bootstrap.means(right, _RESAMPLES))
-    own = ratio(bootstrap.sums(hits, _RESAMPLES)[:, 0], sizes.sum(axis=1))
-    return own, own - ratio((sizes * everywhere).sum(axis=1), sizes.sum(axis=1))
+def _intervals(mask: Mask, right: Numbers, everywhere: Numbers, bootstrap: Bootstrap) -> dict[str, Interval]:
+    """The intervals of a slice; `everywhere` is the accuracy over all images, `[resample, question]`."""
+    clusters = len(np.unique(bootstrap.clusters[mask.any(axis=1)]))
+    if clusters == 1:
+        return {}
+    hits = bootstrap.sums(np.where(mask, right, 0.0).sum(axis=1, keepdims=True), _RESAMPLES)[:, 0]
+    by_question = bootstrap.sums(mask, _RESAMPLES)
+    sizes = by_question.sum(axis=1)
+    accuracy, expected = ratio(hits, sizes), ratio((by_question * everywhere).sum(axis=1), sizes)
+    return {
+        "interval": share_interval(interval_of(accuracy), clusters),
+        "gap_interval": interval_of(accuracy - expected),
+    }
 
 
 def worst_slices(slices: Sequence[Slice], most: int = 3) -> list[Slice]:

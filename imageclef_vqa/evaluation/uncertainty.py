@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from imageclef_vqa.evaluation.metrics import Numbers, ratio
+from imageclef_vqa.evaluation.metrics import Numbers, ratio, sums_by_label
 
 RESAMPLES = 10_000
 _MIDDLE_95 = (0.025, 0.975)
@@ -55,8 +55,7 @@ class Bootstrap:
 
         `resamples` uses only the first ones.
         """
-        per_cluster = np.zeros((self.num_clusters, table.shape[1]))
-        np.add.at(per_cluster, self.clusters, table)
+        per_cluster = sums_by_label(table, self.clusters, self.num_clusters)
         return np.asarray(self.counts[:resamples] @ per_cluster, dtype=np.float64)
 
     def means(self, table: Numbers, resamples: int | None = None) -> Numbers:

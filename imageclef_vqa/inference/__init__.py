@@ -1,1 +1,1 @@
-"""Answers from a trained model: what may be said, and what is most likely."""
+"""Answers of trained models: constrained decoding, calibration, ensembles, prediction files."""

@@ -49,12 +49,12 @@ class Replies:
 def ask_ensemble(
     ensemble: Ensemble, answerers: Sequence[Answerer], image: Path, questions: Sequence[Question] = QUESTIONS
 ) -> Replies:
-    """The answers to `questions` about the picture in the file `image`, as `medvqa predict` would rank them.
+    """The answers to `questions` about the image in the file `image`, as `medvqa predict` would rank them.
 
     `answerers` has one for each run of the ensemble.
 
     Raises:
-        DataError: the file cannot be read, or is no picture.
+        DataError: the file cannot be read, or is not an image.
     """
     pixels = {size: read_pixels(image, size)[None] for size in {run.preset.vision.image_size for run in ensemble.runs}}
     of_runs = [

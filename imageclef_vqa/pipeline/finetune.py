@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import prepare
+from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -60,6 +61,46 @@ def finetune(
     model, chosen = choose_model(stage, preset, weights, recipe, overrides)
     prepare(device, seed=seed)
 
-    from imageclef_vqa.training.finetune import finetune as train_stage
+    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
 
-    return train_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+
+def finetune_stage(
+    workspace: Workspace,
+    preset: Preset,
+    recipe: Recipe,
+    number: int,
+    *,
+    seed: int,
+    fold: int = 0,
+    fresh: bool = False,
+    notify: Callable[[str], None],
+) -> Finetuned:
+    """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
+
+    Raises:
+        MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
+    """
+    from imageclef_vqa.training.finetune import check_options, train_stage
+    from imageclef_vqa.training.parallel import Processes
+    from imageclef_vqa.training.start import StageJob
+
+    check_options(preset, recipe)  # before the data are read
+    processes = Processes.start()
+    with processes.session(workspace.run_folder):
+        with processes.first_goes_ahead():
+            development = read_development(workspace, fold)
+        job = StageJob(
+            number=number,
+            preset=preset,
+            recipe=recipe,
+            seed=seed,
+            fresh=fresh,
+            workspace=workspace,
+            dataset=development.dataset,
+            train=development.training,
+            val=development.validation,
+            fold=fold,
+            processes=processes,
+            notify=notify,
+        )
+        return train_stage(job)

@@ -23,6 +23,7 @@ from imageclef_vqa.pipeline.answers import Answers, answers_of, read_scores, spe
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.submission import (
     Finding,
+    Form,
     RunAnswers,
     Verdict,
     arrange,
@@ -42,8 +43,6 @@ from imageclef_vqa.submission import (
     warning,
 )
 from imageclef_vqa.workspace import Workspace
-
-Form = Literal["list", "string"]
 
 
 @dataclass(frozen=True)

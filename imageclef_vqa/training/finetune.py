@@ -1,9 +1,9 @@
-"""`medvqa finetune`: train one stage of BLIP-2, or resume it."""
+"""One stage of BLIP-2 from its data to its trained tensors: started, resumed, or found finished."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import paddle
 from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE
-from imageclef_vqa.data import Dataset, load_pixels, read_dataset, read_split
+from imageclef_vqa.data import Dataset, load_pixels
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
@@ -22,12 +22,10 @@ from imageclef_vqa.planning import Workload, shortage_explained
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
-from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
-from imageclef_vqa.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -45,47 +43,6 @@ class Finetuned:
     trained: bool = True
     processes: int = 1
     first: bool = True
-
-
-def finetune(
-    workspace: Workspace,
-    preset: Preset,
-    recipe: Recipe,
-    number: int,
-    *,
-    seed: int,
-    fold: int = 0,
-    fresh: bool = False,
-    notify: Callable[[str], None],
-) -> Finetuned:
-    """Train stage `number` of the workspace's run, or resume it.
-
-    Raises:
-        MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
-    """
-    check_options(preset, recipe)
-    processes = Processes.start()
-    with processes.session(workspace.run_folder):
-        with processes.first_goes_ahead():
-            dataset = read_dataset(workspace.development, cache=workspace.cache)
-            split = read_split(workspace.split_file, dataset)
-        if fold >= split.folds:
-            raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
-        job = StageJob(
-            number=number,
-            preset=preset,
-            recipe=recipe,
-            seed=seed,
-            fresh=fresh,
-            workspace=workspace,
-            dataset=dataset,
-            train=dataset.subset(split.train(fold)),
-            val=dataset.subset(split.val(fold)),
-            fold=fold,
-            processes=processes,
-            notify=notify,
-        )
-        return train_stage(job)
 
 
 def check_options(preset: Preset, recipe: Recipe) -> Precision:

@@ -27,7 +27,7 @@ class Patches:
         self._cached = context.features.of(fold.pixels) if context.features is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Patches [i, 1 + p, d] of a batch's images, each changed as its view says.
+        """Patches [i, 1 + p, d] of a batch's images, each in its view.
 
         Raises:
             ValueError: a view changes its image, but the features are cached.

@@ -1,9 +1,9 @@
-"""Formats in which weights are published, a file each: how to know it, its sizes, and its table of names."""
+"""Formats in which weights are published, one file each: how to recognise it, its sizes, its table of names."""
 
 from __future__ import annotations
 
 from imageclef_vqa.checkpoints.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, visualglm
-from imageclef_vqa.checkpoints.formats.reading import Reading
+from imageclef_vqa.checkpoints.formats.rules import SourceLayout
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
 
@@ -18,16 +18,16 @@ FORMATS = {
 }
 
 
-def read_format(source: Source) -> tuple[str, Reading]:
-    """The name of the source's format, and what it makes of the source.
+def read_format(source: Source) -> tuple[str, SourceLayout]:
+    """The name of the source's format, and the source's layout.
 
     Raises:
-        MedvqaError: no format knows it, or its sizes cannot be used.
+        MedvqaError: the format is unknown, or the sizes cannot be used.
     """
     for name, kind in FORMATS.items():
         if kind.recognises(source):
             return name, kind.read(source)
     raise MedvqaError(
-        f"{source.place}: weights of no known format (first names: {', '.join(sorted(source.tensors)[:3])})",
-        remedy=f"known are {', '.join(FORMATS)}; those of Hugging Face need their config.json beside them",
+        f"{source.path}: unknown format of weights (first names: {', '.join(sorted(source.tensors)[:3])})",
+        remedy=f"known formats: {', '.join(FORMATS)}; Hugging Face's need their config.json in the same folder",
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats.fields import Fields
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, copy, dropped, linear, norm, under
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, copy, dropped, linear, norm, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import GLMConfig
 
@@ -32,13 +31,13 @@ def recognises(source: Source) -> bool:
     return source.config is not None and source.config.get("model_type") == "chatglm"
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means another model (ChatGLM2, quantised weights).
     """
-    return Reading(FolderConfig(language=read_config(Fields(source.config, str(source.place / CONFIG)))), LANGUAGE)
+    return SourceLayout(FolderConfig(language=read_config(Fields(source.config, str(source.path / CONFIG)))), LANGUAGE)
 
 
 def read_config(fields: Fields) -> GLMConfig:

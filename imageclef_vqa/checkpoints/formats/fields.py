@@ -1,4 +1,4 @@
-"""A `config.json` from outside, field by field, each checked for its kind."""
+"""The fields of a `config.json` from outside, each checked for its type."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from imageclef_vqa.errors import MedvqaError
 
 _MISSING = object()
 _LARGEST = 2**31 - 1
-MOST_PIXELS = 2**14  # along a picture's side
+MOST_PIXELS = 2**14  # along an image's side
 
 
 class Fields:
-    """The fields of one table of a `config.json`, or of a table within it.
+    """The fields of a `config.json`, or of a table within it.
 
     Raises (all methods):
-        MedvqaError: a field is missing, or of another kind than it should be; the message names file and field.
+        MedvqaError: a field is missing or of the wrong type; the message names file and field.
     """
 
     def __init__(self, table: Any, where: str) -> None:
         self.where = where
         if not isinstance(table, Mapping):
-            raise MedvqaError(f"{where}: a table of fields should stand there")
+            raise MedvqaError(f"{where}: it must hold a table of fields")
         self._table = table
 
     def __contains__(self, name: str) -> bool:
         return name in self._table
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Whatever stands there."""
+        """The value as it is."""
         return self._table.get(name, default)
 
     def table(self, name: str, defaults: Mapping[str, Any] | None = None) -> Fields:
-        """The table within; with `defaults`, it may be missing, and so may any of these fields in it."""
+        """A table within this one; with `defaults`, the table and these of its fields may be missing."""
         where, found = f"{self.where}, {name}", self._value(name, _MISSING if defaults is None else {})
         self.demand(isinstance(found, Mapping), f"{name} is {found!r}, not a table of fields")
         return Fields({**(defaults or {}), **found}, where)
 
     def positive(self, name: str, default: Any = _MISSING, *, most: int = _LARGEST) -> int:
-        """A whole number from 1 on, and not above what any model has."""
+        """An integer from 1 to `most`."""
         value = self._value(name, default)
         fits = type(value) is int and 0 < value <= most
         self.demand(fits, f"{name} is {value!r}, not a number from 1 on" + f" to {most}" * (most < _LARGEST))
         return int(value)
 
     def heads(self, name: str, default: Any = _MISSING, *, width: int) -> int:
-        """A number of attention heads, which share out `width` evenly."""
+        """A number of attention heads; it must divide `width`."""
         value = self.positive(name, default)
         self.demand(width % value == 0, f"{name} is {value}, which does not divide the width {width}")
         return value
 
     def fraction(self, name: str, default: Any = _MISSING) -> float:
-        """A number from 0 to less than 1: an epsilon, a dropout."""
+        """A number from 0 to less than 1: an epsilon, a dropout rate."""
         value = self._value(name, default)
         fits = type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1
         self.demand(fits, f"{name} is {value!r}, not a number from 0 to less than 1")

@@ -6,8 +6,7 @@ from __future__ import annotations
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats import t5
 from imageclef_vqa.checkpoints.formats.fields import MOST_PIXELS, Fields
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, dropped, linear, norm, under
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, dropped, linear, norm, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
@@ -28,8 +27,11 @@ VISION = (
 
 
 def qformer_layers(old: str, inner: str, *, text: bool) -> tuple[Rule, ...]:
-    """The Q-Former's layers, which are a BERT's with a second perceptron: `old` is a layer's name, `inner` that of
-    queries, keys and values within an attention; `text` says whether the perceptron for text is there."""
+    """The Q-Former's layers, which are BERT's with a second MLP.
+
+    `old` is the name of a layer, `inner` that of queries, keys and values within an attention; without `text`, the
+    source has no MLP for text.
+    """
     new, branches = "qformer.layers.#", (("_query", "query_mlp"), ("", "text_mlp"))
     return (
         *(
@@ -60,12 +62,11 @@ _NO_WRITING = "transformers leaves out what only the training of stage 1 needs"
 ABSENT = {
     "qformer.words.weight": _NO_TEXT,
     "qformer.positions.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.widen.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.widen.bias": _NO_TEXT,
-    "qformer.layers.#.text_mlp.narrow.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.narrow.bias": _NO_TEXT,
-    "qformer.layers.#.text_mlp.norm.weight": _NO_TEXT,
-    "qformer.layers.#.text_mlp.norm.bias": _NO_TEXT,
+    **{
+        f"qformer.layers.#.text_mlp.{layer}.{kind}": _NO_TEXT
+        for layer in ("widen", "narrow", "norm")
+        for kind in ("weight", "bias")
+    },
 }
 ABSENT_HEADS = {
     f"heads.{name}": _NO_WRITING
@@ -84,13 +85,13 @@ def recognises(source: Source) -> bool:
     return source.config is not None and source.config.get("model_type") in ("blip-2", "blip_2")
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means a model that this BLIP-2 is not.
     """
-    fields = Fields(source.config, str(source.place / CONFIG))
+    fields = Fields(source.config, str(source.path / CONFIG))
     retrieval = source.has("itm_head.", "vision_projection.", "text_projection.")
     words = source.has("embeddings.word_embeddings.weight")
     vision, qformer = _vision(fields.table("vision_config")), _qformer(fields, words=words)
@@ -103,15 +104,17 @@ def read(source: Source) -> Reading:
         dropped("embeddings.position_ids", "0, 1, 2, …"),
     )
     if retrieval:
-        return Reading(FolderConfig(vision=vision, qformer=qformer, heads=True), (*shared, *_RETRIEVAL), ABSENT_HEADS)
+        return SourceLayout(
+            FolderConfig(vision=vision, qformer=qformer, heads=True), (*shared, *_RETRIEVAL), ABSENT_HEADS
+        )
     language = fields.table("text_config")
     language.demand(
         language.get("model_type") == "t5",
-        f"model_type is {language.get('model_type')!r}; of language models, t5 alone",
+        f"model_type is {language.get('model_type')!r}; only t5 is supported",
     )
     tied = t5.is_tied(source, "language_model.")
     sizes = t5.read_config(language, tied=tied)
-    return Reading(
+    return SourceLayout(
         FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
         (
             *shared,

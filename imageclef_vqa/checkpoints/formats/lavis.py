@@ -12,9 +12,18 @@ import re
 import numpy as np
 
 from imageclef_vqa.checkpoints.folder import FolderConfig
-from imageclef_vqa.checkpoints.formats.hf_blip2 import qformer_layers
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, copy, dropped, lead, lead_twice, linear, norm, transpose
+from imageclef_vqa.checkpoints.formats.hf_blip2 import ABSENT, qformer_layers
+from imageclef_vqa.checkpoints.formats.rules import (
+    Rule,
+    SourceLayout,
+    copy,
+    dropped,
+    lead,
+    lead_twice,
+    linear,
+    norm,
+    transpose,
+)
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
@@ -88,23 +97,13 @@ QFORMER = (
     *linear("t5_proj", "projection"),
     *linear("llm_proj", "projection"),
 )
-_NO_TEXT = "a checkpoint of stage 2, whose Q-Former no longer reads text"
-ABSENT = {
-    "qformer.words.weight": _NO_TEXT,
-    "qformer.positions.weight": _NO_TEXT,
-    **{
-        f"qformer.layers.#.text_mlp.{layer}.{kind}": _NO_TEXT
-        for layer in ("widen", "narrow", "norm")
-        for kind in ("weight", "bias")
-    },
-}
 
 
 def recognises(source: Source) -> bool:
     return source.has("query_tokens") and source.has("Qformer.")
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes, as the tensors show them, and table.
 
     Raises:
@@ -115,7 +114,7 @@ def read(source: Source) -> Reading:
     block = f"{bare}blocks." if eva else f"{bare}transformer.resblocks."
     if not source.has(block):
         raise MedvqaError(
-            f"{source.place}: a checkpoint of LAVIS without its vision part, which was frozen and is not in it",
+            f"{source.path}: a checkpoint of LAVIS without its vision part, which was frozen and is not in it",
             remedy="put eva_vit_g.pth (ViT-L: clip_vit_L.pth) beside it, and convert the folder",
         )
     layers = _count(source, re.escape(block) + r"(\d+)\.")
@@ -137,7 +136,7 @@ def read(source: Source) -> Reading:
         heads=text and source.has("itm_head."),
         projection=projection,
     )
-    return Reading(config, rules, {} if text else ABSENT)
+    return SourceLayout(config, rules, {} if text else ABSENT)
 
 
 def _count(source: Source, pattern: str) -> int:
@@ -149,7 +148,7 @@ def _count(source: Source, pattern: str) -> int:
 def _shape(source: Source, name: str, dimensions: int) -> tuple[int, ...]:
     tensor = source.tensors.get(name)
     if tensor is None or len(tensor.shape) != dimensions:
-        raise MedvqaError(f"{source.place}: {name} is missing or has not {dimensions} dimensions; it shows the sizes")
+        raise MedvqaError(f"{source.path}: {name} is missing or has not {dimensions} dimensions; it shows the sizes")
     return tensor.shape
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from imageclef_vqa.checkpoints.folder import FolderConfig
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, dropped, linear, norm
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, dropped, linear, norm
 from imageclef_vqa.checkpoints.source import Source
 
 _BLOCK = "layer#.#"
@@ -38,6 +37,6 @@ def recognises(source: Source) -> bool:
     return source.has("layer1.0.conv1.weight") and source.has("fc.weight")
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """The table of a state dict; its classes are counted in the last layer."""
-    return Reading(FolderConfig(resnet34=max(source.tensors["fc.weight"].shape[:1], default=1)), TABLE)
+    return SourceLayout(FolderConfig(resnet34=max(source.tensors["fc.weight"].shape[:1], default=1)), TABLE)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats.fields import Fields
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import Rule, copy, transpose, under
+from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, copy, transpose, under
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import T5Config
 
@@ -22,18 +21,18 @@ def recognises(source: Source) -> bool:
     return source.config is not None and source.config.get("model_type") == "t5"
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means a model that PaddleNLP's T5 is not.
     """
-    fields, tied = Fields(source.config, str(source.place / CONFIG)), is_tied(source)
-    return Reading(FolderConfig(language=read_config(fields, tied=tied)), under("", rules(tied=tied), "language."))
+    fields, tied = Fields(source.config, str(source.path / CONFIG)), is_tied(source)
+    return SourceLayout(FolderConfig(language=read_config(fields, tied=tied)), under("", rules(tied=tied), "language."))
 
 
 def is_tied(source: Source, prefix: str = "") -> bool:
-    """Whether the head is the embedding once more: it is not there, or equal to it."""
+    """Whether the head is tied to the embedding: it is missing, or equal to it."""
     head, words = (source.tensors.get(prefix + name) for name in (HEAD, WORDS))
     if head is None or words is None:
         return True
@@ -92,7 +91,7 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
     )
     for name, value in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         config.demand(config.get(name, value) in (value, None), f"{name} is {config.get(name)!r}; T5's is {value}")
-    said = config.get("tie_word_embeddings", True) is not False
+    tied_by_config = config.get("tie_word_embeddings", True) is not False
     return T5Config(
         vocab_size=config.positive("vocab_size"),
         d_model=config.positive("d_model"),
@@ -103,7 +102,7 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
         num_heads=config.positive("num_heads"),
         feed_forward_proj=feed_forward,  # type: ignore[arg-type]
         tie_word_embeddings=tied,
-        scale_decoder_outputs=config.flag("scale_decoder_outputs", said),
+        scale_decoder_outputs=config.flag("scale_decoder_outputs", tied_by_config),
         dropout_rate=config.fraction("dropout_rate", 0.1),
         layer_norm_epsilon=config.fraction("layer_norm_epsilon", 1e-6),
         relative_attention_num_buckets=config.positive("relative_attention_num_buckets", 32),

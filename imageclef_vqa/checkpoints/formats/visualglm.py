@@ -1,7 +1,7 @@
 """VisualGLM-6B from Hugging Face: ChatGLM-6B with EVA-CLIP's ViT-g/14 and a Q-Former, already trained together.
 
 Vision and Q-Former are written as layers of SwissArmyTransformer: a Q-Former's layer begins with the norm that, with
-BERT, ends the one before it. So the first such norm is that of the queries, and the last layer's stands alone.
+BERT, ends the one before it. So the first of these norms belongs to the queries, and there is a final one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import numpy as np
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats import chatglm
 from imageclef_vqa.checkpoints.formats.fields import MOST_PIXELS, Fields
-from imageclef_vqa.checkpoints.formats.lavis import ABSENT
-from imageclef_vqa.checkpoints.formats.reading import Reading
-from imageclef_vqa.checkpoints.formats.rules import How, Rule, dropped, lead, linear, norm
+from imageclef_vqa.checkpoints.formats.hf_blip2 import ABSENT
+from imageclef_vqa.checkpoints.formats.rules import How, Rule, SourceLayout, dropped, lead, linear, norm
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
 
@@ -87,13 +86,13 @@ def recognises(source: Source) -> bool:
     return chatglm.recognises(source) and source.has("image_encoder.")
 
 
-def read(source: Source) -> Reading:
+def read(source: Source) -> SourceLayout:
     """Sizes and table of a checkpoint.
 
     Raises:
         MedvqaError: a field of `config.json` is missing or means another model.
     """
-    fields = Fields(source.config, str(source.place / CONFIG))
+    fields = Fields(source.config, str(source.path / CONFIG))
     eva, bert = fields.table("eva_args", _EVA), fields.table("qformer_args", _BERT)
     language = chatglm.read_config(fields)
     size = eva.get("image_size", [224, 224])
@@ -121,4 +120,4 @@ def read(source: Source) -> Reading:
     config = FolderConfig(vision=vision, qformer=reader, language=language, projection=language.width)
     rules = (*VISION, *qformer(reader.layers), *linear("image_encoder.glm_proj", "projection"), *chatglm.LANGUAGE)
     unused = dropped(f"{_QFORMER}.position_embeddings.weight", "the queries have no positions")
-    return Reading(config, (*rules, unused), ABSENT)
+    return SourceLayout(config, (*rules, unused), ABSENT)

@@ -12,12 +12,14 @@ from imageclef_vqa.evaluation.metrics import Answers
 
 # The name of a column and its kind; "wide" is a number that narrow screens hide.
 Column = tuple[str, Literal["text", "number", "wide"]]
+_NO_BREAK = "\u2011"  # a hyphen that keeps "BLIP-2" on one line
 _CLASSES = {"text": "text", "number": "number", "wide": "number wide"}
 
 
 def table(caption: str, columns: Sequence[Column], rows: Iterable[str], foot: str = "") -> str:
     """A table with a caption; `rows` and `foot` come from `row`."""
-    head = "".join(f'<th scope="col" class="{_CLASSES[kind]}">{escape(name)}</th>' for name, kind in columns)
+    names = [(escape(name).replace("-", _NO_BREAK), kind) for name, kind in columns]
+    head = "".join(f'<th scope="col" class="{_CLASSES[kind]}">{name}</th>' for name, kind in names)
     return plain_table(caption, head, rows, foot)
 
 

@@ -41,16 +41,12 @@ def render_report(
         resources.files("imageclef_vqa.evaluation.report").joinpath(name).read_text(encoding="utf-8")
         for name in ("report.css", "report.js")
     )
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">
 <meta name="referrer" content="no-referrer">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
@@ -80,6 +76,13 @@ too small to read text in an image, and contain no metadata.</p></footer>
 """
 
 
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -87,8 +90,8 @@ def _digest(text: str) -> str:
 def _tile(fold: ReportFold) -> str:
     overall, blip2 = fold.score.overall, fold.score.blip2
     beside = [] if blip2 is None else [f"{SYSTEMS['blip2']} {decimal(blip2.overall.exact_set)}"]
-    if overall.linear is not None:
-        beside.append(f"linear expert {decimal(overall.linear)}")
+    if overall.classical is not None:
+        beside.append(f"classical expert {decimal(overall.classical)}")
     if overall.majority is not None:
         beside.append(f"majority answer {decimal(overall.majority)}")
     beside.append(f"{fold.score.images:,} images")

@@ -97,9 +97,7 @@ def _too_many(question_id: int, entry: QuestionVocabulary, given: Given) -> Iter
 def _wrong_company(question_id: int, entry: QuestionVocabulary, given: Given) -> Iterator[Finding]:
     if not entry.takes_a_set:
         return
-    labels: Counter[str] = Counter()
-    for members, count in entry.sets:
-        labels.update(dict.fromkeys(members, count))
+    labels = Counter(member for members, count in entry.sets for member in members for _ in range(count))
     alone = {member for member, others in entry.companions.items() if not others and labels[member] >= _ALONE_FROM}
     wrong = [f"{image_id}: {shown(answers)}" for image_id, answers in given if len(answers) > 1 and alone & {*answers}]
     if wrong:
