@@ -102,7 +102,7 @@ class Lineage:
             record = check_artefact(path, self.workspace.shown(path), f"`{self.command(name)}` makes it again")
         except ChangedError as error:
             return Artefact(name, path, "damaged", (error.what,))
-        reasons = [reason for each, digest in record.inputs.items() if (reason := self._difference(each, digest))]
+        reasons = [why for each, digest in record.inputs.items() if (why := self._difference(each, digest))]
         return Artefact(name, path, "stale" if reasons else "fresh", tuple(reasons), record)
 
     def _examine_split(self, path: Path) -> Artefact:
@@ -119,8 +119,8 @@ class Lineage:
         kind = name.split("/")[0]
         if kind == "work":
             _, run, rest = name.split("/", 2)
-            reason = self._other(run)._difference(rest, digest)
-            return reason and f"run {run}: {reason}"
+            why = self._other(run)._difference(rest, digest)
+            return why and f"run {run}: {why}"
         if kind in _TITLES:
             now = self._digest(kind, name)
             return None if now == digest else f"{_TITLES[kind]} {'is missing' if now is None else 'has changed'}"
