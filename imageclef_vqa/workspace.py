@@ -126,8 +126,8 @@ class Workspace:
         return self.run_folder / "experts" / name
 
     def floor(self, fold: str) -> Path | None:
-        """The linear expert's answers to `fold`, which every run is compared with; None if nobody made them."""
-        made = (self.expert("linear") / f"{fold}.jsonl", self.work / "baseline" / "predictions" / f"{fold}.jsonl")
+        """The classical expert's answers to `fold`, which every run is compared with; None if nobody made them."""
+        made = (self.expert("classical") / f"{fold}.jsonl", self.work / "baseline" / "predictions" / f"{fold}.jsonl")
         return next((path for path in made if path.exists()), None)
 
     @property

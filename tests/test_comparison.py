@@ -98,19 +98,19 @@ def test_f1_precision_and_recall_per_pair_agree_with_scikit_learn(pairs):
 def test_every_metric_has_an_interval_around_it():
     gold = {(str(number), q): (("Pink", "Red") if number % 3 else ("White",)) for number in range(60) for q in (5, 6)}
     given = {pair: ("Pink", "Red") if int(pair[0]) % 4 else ("White",) for pair in gold}
-    score = score_answers(given, gold, majority=[("Pink", "Red")] * 18, linear=dict.fromkeys(gold, ("White",)))
+    score = score_answers(given, gold, majority=[("Pink", "Red")] * 18, classical=dict.fromkeys(gold, ("White",)))
     for figures in (score.overall, *score.questions):
-        assert set(figures.intervals) == {*PAIR_METRICS, "macro_f1", "mcc", "majority", "linear"}
+        assert set(figures.intervals) == {*PAIR_METRICS, "macro_f1", "mcc", "majority", "classical"}
         for name, (low, high) in figures.intervals.items():
             assert low <= getattr(figures, name) <= high, name
             assert high > low or getattr(figures, name) in (0, 1), name
 
 
-def test_the_linear_baseline_has_no_accuracy_where_it_has_no_answer():
+def test_the_classical_baseline_has_no_accuracy_where_it_has_no_answer():
     gold = answers([1, 0, 1]) | answers([1, 1, 1], question=3)
-    score = score_answers(gold, gold, linear=answers([1, 1, 0]))
-    assert score.question(4).linear == pytest.approx(1 / 3, abs=1e-6)
-    assert (score.question(3).linear, score.overall.linear) == (None, None)
+    score = score_answers(gold, gold, classical=answers([1, 1, 0]))
+    assert score.question(4).classical == pytest.approx(1 / 3, abs=1e-6)
+    assert (score.question(3).classical, score.overall.classical) == (None, None)
 
 
 def test_slices_are_compared_with_the_same_questions_over_all_images():

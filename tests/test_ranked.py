@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imageclef_vqa.editions import Implication
+from imageclef_vqa.editions.rankings import rank
 from imageclef_vqa.inference.calibration import LabelledPair, apply_temperature, calibrate
 from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.ranked import best, mean, members, rank
+from imageclef_vqa.inference.ranked import best, mean, members
 
 SETS = ((("Pink", "Red"), 0.35), (("White",), 0.4), (("Pink",), 0.25))
 RANKED = rank(dict(SETS))

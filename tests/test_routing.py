@@ -17,14 +17,15 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.editions import Candidate, Prediction, read_predictions, write_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.experts.table import LINEAR, answer_linear
+from imageclef_vqa.experts.answers import CLASSICAL
+from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import BLEND, HeldOut, decide
-from imageclef_vqa.routing.evidence import BLIP2, Choice, Decision, accuracies, compare
+from imageclef_vqa.routing.evidence import BLIP2, Choice, Decision, accuracies, gains_of
 from imageclef_vqa.routing.evidence import choose as choose_all
 from imageclef_vqa.routing.route import Routed
 from imageclef_vqa.routing.route import route as route_answers
-from imageclef_vqa.routing.stacking import best_shares, misses, mix, opinions, right
+from imageclef_vqa.routing.stacking import best_shares, error_products, mix, mixture_is_right, probability_table
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, QUESTIONS = 48, 15
@@ -38,7 +39,7 @@ def choose(right: dict[str, np.ndarray], clusters: np.ndarray, seed: int) -> tup
 
 
 def route(workspace: Workspace, **options: object) -> Routed:
-    answer_linear(workspace)
+    answer_images(workspace)
     return route_answers(workspace, **options)  # type: ignore[arg-type]
 
 
@@ -48,13 +49,13 @@ def tables(gain: float, seed: int, noise: float = 0.5) -> dict[str, np.ndarray]:
     level = np.linspace(0.5, 0.9, QUESTIONS)
     hard = random.random((IMAGES, QUESTIONS))
     own = [np.where(random.random(hard.shape) < noise, random.random(hard.shape), hard) for _ in range(2)]
-    return {BLIP2: (own[0] < level).astype(float), LINEAR: (own[1] < level + gain).astype(float)}
+    return {BLIP2: (own[0] < level).astype(float), CLASSICAL: (own[1] < level + gain).astype(float)}
 
 
 def share_taken(gain: float, runs: int = 40) -> float:
     alone = np.arange(IMAGES)
     taken = [choose(tables(gain, seed), alone, 0)[0] for seed in range(runs)]
-    return float(np.mean([[name == LINEAR for name in names] for names in taken]))
+    return float(np.mean([[name == CLASSICAL for name in names] for names in taken]))
 
 
 def test_an_equal_expert_is_rarely_taken() -> None:
@@ -71,28 +72,28 @@ def test_a_worse_expert_is_never_taken() -> None:
 
 def test_an_expert_that_is_better_at_one_question_is_taken_there_alone() -> None:
     right = tables(0.0, 3)
-    right[BLIP2][:, 4], right[LINEAR][:, 4] = np.arange(IMAGES) % 2, 1.0
+    right[BLIP2][:, 4], right[CLASSICAL][:, 4] = np.arange(IMAGES) % 2, 1.0
     assert [index for index, name in enumerate(choose(right, np.arange(IMAGES), 0)[0]) if name != BLIP2] == [4]
 
 
 def test_who_did_worse_on_a_question_is_not_taken_there_however_good_elsewhere() -> None:
     right = tables(0.1, 0)
-    right[LINEAR][:, 2] = right[BLIP2][:, 2]
-    right[LINEAR][np.flatnonzero(right[BLIP2][:, 2])[0], 2] = 0
+    right[CLASSICAL][:, 2] = right[BLIP2][:, 2]
+    right[CLASSICAL][np.flatnonzero(right[BLIP2][:, 2])[0], 2] = 0
     names, reasons = choose(right, np.arange(IMAGES), 0)
     assert names[2] == BLIP2
     assert "worse" in reasons[2]
-    assert names.count(LINEAR) > 10
+    assert names.count(CLASSICAL) > 10
 
 
 def test_copies_of_images_are_no_further_evidence() -> None:
     right = tables(0.05, 1)
     copies = {name: np.repeat(table, 4, axis=0) for name, table in right.items()}
     groups = np.repeat(np.arange(IMAGES), 4)
-    once = compare(right[LINEAR], right[BLIP2], np.arange(IMAGES), 0)
-    grouped = compare(copies[LINEAR], copies[BLIP2], groups, 0)
+    once = gains_of(right[CLASSICAL], right[BLIP2], np.arange(IMAGES), 0)
+    grouped = gains_of(copies[CLASSICAL], copies[BLIP2], groups, 0)
     np.testing.assert_allclose(grouped.error, once.error)
-    alone = compare(copies[LINEAR], copies[BLIP2], np.arange(4 * IMAGES), 0).pooled
+    alone = gains_of(copies[CLASSICAL], copies[BLIP2], np.arange(4 * IMAGES), 0).pooled
     assert alone.high - alone.low < 0.6 * (grouped.pooled.high - grouped.pooled.low)
 
 
@@ -113,12 +114,12 @@ def ranked(*options: tuple[str, float]) -> tuple[Candidate, ...]:
     return tuple(Candidate(answers=tuple(text.split("+")), probability=p) for text, p in options)
 
 
-HALVES = {BLIP2: 0.5, LINEAR: 0.5}
+HALVES = {BLIP2: 0.5, CLASSICAL: 0.5}
 
 
 def test_a_blend_adds_the_same_set_in_whatever_order() -> None:
     one, other = ranked(("Red+Pink", 0.5), ("White", 0.5)), ranked(("Pink+Red", 0.6), ("Grey", 0.4))
-    mixed = mix({BLIP2: one, LINEAR: other}, HALVES)
+    mixed = mix({BLIP2: one, CLASSICAL: other}, HALVES)
     assert [(c.answers, round(c.probability, 6)) for c in mixed] == [
         (("Red", "Pink"), 0.55),
         (("White",), 0.25),
@@ -128,7 +129,7 @@ def test_a_blend_adds_the_same_set_in_whatever_order() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=4), st.lists(st.floats(0, 1), min_size=1, max_size=4))
 def test_blended_probabilities_are_probabilities_best_first(one: list[float], other: list[float]) -> None:
-    rankings = {BLIP2: ranked(*zip("abcd", one, strict=False)), LINEAR: ranked(*zip("cdef", other, strict=False))}
+    rankings = {BLIP2: ranked(*zip("abcd", one, strict=False)), CLASSICAL: ranked(*zip("cdef", other, strict=False))}
     mixed = mix(rankings, HALVES)
     probabilities = [candidate.probability for candidate in mixed]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -143,8 +144,8 @@ def guesses(count: int, skill: float, seed: int) -> list[tuple[Candidate, ...]]:
 
 def shares_of(*skills: float) -> list[float]:
     models = [guesses(400, skill, seed) for seed, skill in enumerate(skills)]
-    table = opinions(list(zip(*models, strict=True)), [("yes",)] * 400)
-    return best_shares(misses(table)).tolist()
+    table = probability_table(list(zip(*models, strict=True)), [("yes",)] * 400)
+    return best_shares(error_products(table)).tolist()
 
 
 def test_who_is_better_has_the_larger_share_and_equals_share_alike() -> None:
@@ -157,8 +158,8 @@ def test_who_is_better_has_the_larger_share_and_equals_share_alike() -> None:
 
 def test_the_gold_answer_is_right_only_where_it_is_likeliest() -> None:
     rankings = [[ranked(("Red+Pink", 0.6), ("No", 0.4))], [ranked(("No", 1.0))], [ranked(("No", 0.5), ("Yes", 0.5))]]
-    table = opinions(rankings, [("Pink", "Red"), ("Yes",), ("Yes",)])
-    assert right(table, np.ones(1)).tolist() == [True, False, False]
+    table = probability_table(rankings, [("Pink", "Red"), ("Yes",), ("Yes",)])
+    assert mixture_is_right(table, np.ones(1)).tolist() == [True, False, False]
 
 
 def prediction(image_id: str, question_id: int, answer: str) -> Prediction:
@@ -174,19 +175,19 @@ def prediction(image_id: str, question_id: int, answer: str) -> Prediction:
 
 def test_only_routed_questions_change_and_the_change_is_told() -> None:
     plain = [prediction("a", 3, "No"), prediction("a", 4, "Yes"), prediction("b", 3, "Yes")]
-    expert = {LINEAR: {("a", 3): ranked(("Yes", 0.9), ("No", 0.1)), ("b", 3): ranked(("Yes", 0.8))}}
-    first, second, third = apply([Decision(3, LINEAR, "better", {}), Decision(4, BLIP2, "", {})], plain, expert)
-    assert (first.answers, first.replaced, first.model, first.reason) == (("Yes",), ("No",), LINEAR, "better")
+    expert = {CLASSICAL: {("a", 3): ranked(("Yes", 0.9), ("No", 0.1)), ("b", 3): ranked(("Yes", 0.8))}}
+    first, second, third = apply([Decision(3, CLASSICAL, "better", {}), Decision(4, BLIP2, "", {})], plain, expert)
+    assert (first.answers, first.replaced, first.model, first.reason) == (("Yes",), ("No",), CLASSICAL, "better")
     assert first.probability == 0.9
     assert second is plain[1]
-    assert (third.answers, third.replaced, third.model) == (("Yes",), None, LINEAR)
+    assert (third.answers, third.replaced, third.model) == (("Yes",), None, CLASSICAL)
 
 
 def test_a_question_without_gold_answers_stays_unless_the_paper_says_so() -> None:
     plain = [prediction("a", 16, "No")]
-    held_out = [HeldOut(plain, {LINEAR: {("a", 16): ranked(("Yes", 0.9))}}, {})]
-    for policy, model in (("evidence", BLIP2), ("paper", LINEAR)):
-        decided = decide(held_out, {}, [16], policy, 0, [LINEAR])  # type: ignore[arg-type]
+    held_out = [HeldOut(plain, {CLASSICAL: {("a", 16): ranked(("Yes", 0.9))}}, {})]
+    for policy, model in (("evidence", BLIP2), ("paper", CLASSICAL)):
+        decided = decide(held_out, {}, [16], policy, 0, [CLASSICAL])  # type: ignore[arg-type]
         assert [decision.model for decision in decided.decisions] == [model]
         assert decided.routed is None
 
@@ -227,7 +228,7 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
     done = route(workspace, questions=ALL)
     models = {decision.question_id: decision.model for decision in done.decisions}
     assert 6 not in models  # training never answers it
-    assert {models[12], models[16]} <= {LINEAR, BLEND}
+    assert {models[12], models[16]} <= {CLASSICAL, BLEND}
     assert done.blip2 is not None
     assert done.cross_fitted is not None
     assert done.cross_fitted > done.blip2
@@ -246,18 +247,18 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
 def test_a_second_run_uses_the_saved_expert_and_writes_the_same_bytes(workspace: Workspace) -> None:
     first = route(workspace, questions=ALL)
     before = {fold: path.read_bytes() for fold, path in first.files.items()}
-    assert answer_linear(workspace)
+    assert answer_images(workspace)
     second = route(workspace, questions=ALL)
     assert {fold: path.read_bytes() for fold, path in second.files.items()} == before
 
 
 def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(workspace: Workspace) -> None:
     result = RUNNER.invoke(
-        app, ["route", "--policy", "paper", "--expert", LINEAR, "--workspace", str(workspace.root), "--json"]
+        app, ["route", "--policy", "paper", "--expert", CLASSICAL, "--workspace", str(workspace.root), "--json"]
     )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    assert [(d["question_id"], d["model"]) for d in told["decisions"]] == [(16, LINEAR), (17, LINEAR)]
+    assert [(d["question_id"], d["model"]) for d in told["decisions"]] == [(16, CLASSICAL), (17, CLASSICAL)]
     assert told["replaced"]["test"] > 0
 
 
@@ -299,9 +300,9 @@ def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(wo
     make_split(read_dataset(workspace.development), val=0.4).write(workspace.split_file)
     workspace.predictions("val").unlink()
     told: list[str] = []
-    answer_linear(workspace, fold=0, notify=told.append)
+    answer_images(workspace, fold=0, notify=told.append)
     (line,) = told
-    assert "answers are given at most 3 times, and weigh no more for it" in line
+    assert "answers occur at most 3 times, and have the same weight as the others" in line
 
 
 def write_memorable(root: Path) -> None:
@@ -343,9 +344,9 @@ def test_an_expert_that_memorised_is_accepted_by_image_and_refused_by_group(tmp_
     write_memorable(tmp_path)
     (leaky,), (fair,) = (routed_by(by, tmp_path).decisions for by in ("image", "group"))
     assert leaky.model != BLIP2
-    assert leaky.accuracies[LINEAR].value > 0.85  # chance puts a few examinations on one side
+    assert leaky.accuracies[CLASSICAL].value > 0.85  # chance puts a few examinations on one side
     assert fair.model == BLIP2
-    assert fair.accuracies[LINEAR].value < 0.75
+    assert fair.accuracies[CLASSICAL].value < 0.75
 
 
 def test_a_blend_that_is_better_by_little_everywhere_takes_over_and_bad_luck_does_not() -> None:
@@ -360,8 +361,8 @@ def test_a_blend_that_is_better_by_little_everywhere_takes_over_and_bad_luck_doe
             for (i, q), c in zip(pairs, first, strict=True)
         ]
         gold = dict.fromkeys(pairs, ("yes",))
-        held_out = [HeldOut(plain, {LINEAR: dict(zip(pairs, second, strict=True))}, gold)]
-        decided = decide(held_out, {}, asked, "evidence", 0, [LINEAR])
+        held_out = [HeldOut(plain, {CLASSICAL: dict(zip(pairs, second, strict=True))}, gold)]
+        decided = decide(held_out, {}, asked, "evidence", 0, [CLASSICAL])
         models = [decision.model for decision in decided.decisions]
         assert models.count(BLEND) == (15 if taken else 0)
         assert not taken or decided.decisions[0].shares is not None

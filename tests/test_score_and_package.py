@@ -246,12 +246,12 @@ def test_gold_images_that_were_trained_on_are_told(workspace):
     assert "8 of the 12 images are, or resemble, training images; without them" in told
 
 
-def test_the_linear_floor_stands_beside_the_majority_where_it_covers_the_images(workspace):
+def test_the_classical_floor_stands_beside_the_majority_where_it_covers_the_images(workspace):
     predict(Path("work/baseline/predictions/test.jsonl"), TEST)
-    predict(Path("work/main/experts/linear/val.jsonl"), DEVELOPMENT[:3])
+    predict(Path("work/main/experts/classical/val.jsonl"), DEVELOPMENT[:3])
     folds = json.loads(medvqa("score", "--json").stdout)["folds"]
-    assert (folds["val"]["global"]["linear"], folds["test"]["global"]["linear"]) == (None, 1.0)
-    assert "linear" in medvqa("score").stdout
+    assert (folds["val"]["global"]["classical"], folds["test"]["global"]["classical"]) == (None, 1.0)
+    assert "classical" in medvqa("score").stdout
 
 
 def read_manifest():
@@ -486,8 +486,8 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
     Path("work/main/stage2").mkdir()
     for name in ("model.safetensors", "config.json"):
         Path("work/main/stage2", name).write_text("as it was")
-    Path("work/main/experts/linear").mkdir(parents=True, exist_ok=True)
-    Path("work/main/experts/linear/model.safetensors").write_text("as it was")
+    Path("work/main/experts/classical").mkdir(parents=True, exist_ok=True)
+    Path("work/main/experts/classical/model.safetensors").write_text("as it was")
     Path("work/main/calibration.json").write_text("{}")
     medvqa("package", "--out", "run.csv")
     same = medvqa("package", "--verify", "run.csv")
@@ -496,7 +496,7 @@ def test_verify_names_whatever_is_not_as_it_was(workspace):
         ("run.csv", "run run.csv"),
         ("work/main/stage2/model.safetensors", "input work/main/stage2/model.safetensors"),
         ("work/main/stage2/config.json", "input work/main/stage2/config.json"),
-        ("work/main/experts/linear/model.safetensors", "input work/main/experts/linear/model.safetensors"),
+        ("work/main/experts/classical/model.safetensors", "input work/main/experts/classical/model.safetensors"),
         ("work/main/calibration.json", "input work/main/calibration.json"),
         ("work/split.json", "input work/split.json"),
         ("work/main/routed/test.jsonl", "input work/main/routed/test.jsonl"),

@@ -26,6 +26,6 @@ def baseline(
         print_json({"folds": {name: score.model_dump(mode="json", by_alias=True) for name, score in scores.items()}})
         return
     for name, score in scores.items():
-        print_table(score_table(f"The linear expert on {'validation' if name == 'val' else 'test'} images", score))
+        print_table(score_table(f"The classical expert on {'validation' if name == 'val' else 'test'} images", score))
     folder = Workspace.at(workspace, BASELINE)
     typer.echo(f"{folder.shown(folder.run_folder)} is a run like others: `medvqa score` compares yours with it")

@@ -26,9 +26,9 @@ def route(
     expert: Annotated[
         list[str] | None,
         typer.Option(
-            **choices("linear", "resnet34"),
+            **choices("classical", "resnet34"),
             help="Expert to use; may be given twice.",
-            show_default="linear, and resnet34 if the run has one; with --policy paper or --weights resnet34",
+            show_default="classical, and resnet34 if the run has one; with --policy paper or --weights resnet34",
         ),
     ] = None,
     weights: Annotated[

@@ -10,7 +10,7 @@ from imageclef_vqa.evaluation.scores import FoldScore, MetricValues, Score
 
 NONE = "–"
 SYSTEMS = {"blip2": "BLIP-2", "routed": "routed", "file": "exact set"}
-BASELINES = ("majority", "linear")
+BASELINES = ("majority", "classical")
 METRICS = {
     "exact_set": "exact set (official in 2023)",
     "exact_ordered": "exact list, in order",

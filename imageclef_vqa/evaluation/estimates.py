@@ -55,7 +55,7 @@ class Estimates:
             for name, each in self.intervals.items()
             if known[name] is not None
         }
-        baselines: dict[str, Any] = {"majority": None, "linear": None}
+        baselines: dict[str, Any] = {"majority": None, "classical": None}
         return baselines | known | {"interval": intervals.get("exact_set"), "intervals": intervals}
 
 

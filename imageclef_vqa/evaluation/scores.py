@@ -47,7 +47,7 @@ class MetricValues(_Frozen):
     macro_f1: float
     mcc: float
     majority: float | None
-    linear: float | None
+    classical: float | None
     intervals: dict[str, Interval]
 
 
@@ -60,7 +60,7 @@ class _QuestionFields(_Frozen):
 class QuestionScore(MetricValues, _QuestionFields):
     """The metrics of one question over `n` images.
 
-    `majority` is the exact-set accuracy of the most frequent training answer, `linear` that of the linear expert.
+    `majority` is the exact-set accuracy of the most frequent training answer, `classical` that of the classical expert.
     """
 
 
@@ -110,7 +110,7 @@ def score_answers(
     gold: PairAnswers,
     *,
     majority: Sequence[Answers] | None = None,
-    linear: PairAnswers | None = None,
+    classical: PairAnswers | None = None,
     groups: Mapping[str, int] | None = None,
     heights: Mapping[str, int] | None = None,
     seed: int = 0,
@@ -121,7 +121,7 @@ def score_answers(
 
     Args:
         majority: the most frequent training answer to each question, by id, for the baseline.
-        linear: the linear expert's answers; it has no accuracy for a question without any.
+        classical: the classical expert's answers; it has no accuracy for a question without any.
         groups: image id → near-duplicate group; the bootstrap draws whole groups.
         heights: image id → height in pixels, for the slices.
         bootstrap: the resamples of another score of the same gold answers, to be used again.
@@ -134,7 +134,7 @@ def score_answers(
     pairs = tabulate(given, gold)
     bootstrap = bootstrap or Bootstrap(clusters_of(pairs.image_ids, groups), seed, resamples)
     usable = bootstrap if bootstrap.num_clusters > 1 else None
-    tables = {metric: pairs.of(metric) for metric in PAIR_METRICS} | _baselines(pairs, gold, majority, linear)
+    tables = {metric: pairs.of(metric) for metric in PAIR_METRICS} | _baselines(pairs, gold, majority, classical)
     estimates = estimate(tables, pairs, usable)
     asked = pairs.by_question
     losses = [loss for question_id, own in asked.items() for loss in formatting_losses(question_id, own.counts)]
@@ -158,7 +158,7 @@ def score_answers(
 
 
 def _baselines(
-    pairs: PairTable, gold: PairAnswers, majority: Sequence[Answers] | None, linear: PairAnswers | None
+    pairs: PairTable, gold: PairAnswers, majority: Sequence[Answers] | None, classical: PairAnswers | None
 ) -> dict[str, Numbers]:
     """Exact-set accuracy of the baselines that are known, `[image, question]`."""
     tables = {}
@@ -166,10 +166,10 @@ def _baselines(
         tables["majority"] = pairs.as_table(
             [float(members(majority[question_id]) == members(answers)) for question_id, _, answers in pairs.outcomes]
         )
-    if linear is not None:
-        answered = {question_id for _, question_id in linear}
-        right = tabulate(linear, gold).of("exact_set")
-        tables["linear"] = np.where([question.id in answered for question in QUESTIONS], right, np.nan)
+    if classical is not None:
+        answered = {question_id for _, question_id in classical}
+        right = tabulate(classical, gold).of("exact_set")
+        tables["classical"] = np.where([question.id in answered for question in QUESTIONS], right, np.nan)
     return tables
 
 
@@ -181,7 +181,7 @@ def score_fold(
     *,
     majority: Sequence[Answers] | None,
     groups: Mapping[str, int] | None,
-    linear: PairAnswers | None = None,
+    classical: PairAnswers | None = None,
     heights: Mapping[str, int] | None = None,
     seen: Collection[str] | None = None,
     seed: int = 0,
@@ -196,7 +196,7 @@ def score_fold(
 
     def score(answers: PairAnswers) -> Score:
         return score_answers(
-            answers, gold, majority=majority, linear=linear, groups=groups, heights=heights, bootstrap=bootstrap
+            answers, gold, majority=majority, classical=classical, groups=groups, heights=heights, bootstrap=bootstrap
         )
 
     unseen = {pair: answers for pair, answers in gold.items() if pair[0] not in seen} if seen else None

@@ -1,6 +1,9 @@
-"""What a linear model can see of an image: where which colours and edges are, and a thumbnail.
+"""Descriptors of an image: histograms of colours and edge directions in cells of a grid, and a thumbnail.
 
-Letters: i images, s side in pixels, c cells along a side, b bins, f features.
+Each of the three kinds is given twice: as it lies in the image, and as the mean over the eight ways to turn and mirror
+the image, because an endoscope has no upright position. Because of its symmetry, a quarter of that mean is enough.
+
+i images, s side in pixels, c cells along a side, b bins, f features.
 """
 
 from __future__ import annotations
@@ -8,39 +11,49 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imageclef_vqa.data.augmentation import TURNS, View
+Floats = NDArray[np.floating]
 
-Floats = NDArray[np.float32]
-
-SIZE = 128  # side of the pictures that are described
-VERSION = "hsv 4x4x8, orientations 8x8x8, thumbnail 16; 1"  # saved with a model: other features need another one
+SIZE = 128  # side of the described images in pixels
+VERSION = "hsv 4x4x8, orientations 8x8x8, thumbnail 16, means over turns; 2"
 _COLOUR_CELLS, _COLOUR_BINS = 4, 8
 _EDGE_CELLS, _EDGE_BINS = 8, 8
 _THUMBNAIL = 16
-_CHUNK = 64  # images at a time: some 100 MB of intermediate values
-BLOCKS = (3 * _COLOUR_CELLS**2 * _COLOUR_BINS, _EDGE_CELLS**2 * _EDGE_BINS, 3 * _THUMBNAIL**2)  # features of each
+_CHUNK = 64  # images at a time: about 100 MB of intermediate values
+# Features of each kind: hue, saturation and value; edges; thumbnail.
+BLOCKS = (3 * _COLOUR_CELLS**2 * _COLOUR_BINS, _EDGE_CELLS**2 * _EDGE_BINS, 3 * _THUMBNAIL**2)
+FEATURES = sum(BLOCKS) * 5 // 4  # with a quarter of each mean over turns
 
 
 def describe(pixels: NDArray[np.uint8]) -> Floats:
-    """Features [i, f], the three `BLOCKS` side by side, of `pixels` [i, SIZE, SIZE, 3] (RGB)."""
+    """Features [i, f] of `pixels` [i, SIZE, SIZE, 3] (RGB): the three `BLOCKS`, then their means over turns."""
     chunks = [_describe(pixels[start : start + _CHUNK]) for start in range(0, len(pixels), _CHUNK)]
-    return np.concatenate(chunks) if chunks else np.zeros((0, sum(BLOCKS)), np.float32)
-
-
-def describe_turned(pixels: NDArray[np.uint8]) -> Floats:
-    """Features [turns, i, f] of `pixels` in all eight ways to turn and mirror a square, the first as they are."""
-    return np.stack([describe(np.stack([View(turn=turn).apply(image) for image in pixels])) for turn in range(TURNS)])
+    return np.concatenate(chunks) if chunks else np.zeros((0, FEATURES))
 
 
 def _describe(pixels: NDArray[np.uint8]) -> Floats:
     rgb: Floats = pixels.astype(np.float32) / np.float32(255)
-    # Square roots and logarithms: a difference counts for more where there is little.
-    colours = [
-        np.sqrt(_histogram(channel, _COLOUR_CELLS, _COLOUR_BINS)) for channel in np.moveaxis(_to_hsv(rgb), -1, 0)
-    ]
+    # Square roots and logarithms give more weight to differences between small values.
+    channels = np.moveaxis(_to_hsv(rgb), -1, 0)
+    grids = [np.sqrt(_histogram(channel, _COLOUR_CELLS, _COLOUR_BINS)) for channel in channels]
     angle, strength = _gradients(rgb)
     edges = np.log1p(255 * _histogram(angle, _EDGE_CELLS, _EDGE_BINS, strength))
-    return np.concatenate([*colours, edges, _thumbnail(rgb)], axis=1).astype(np.float32)
+    thumbnail = _thumbnail(rgb)
+    means = [*map(_mean_over_turns, grids), _mean_over_turns(edges, directions=True), _mean_over_turns(thumbnail)]
+    return np.concatenate([grid.reshape(len(pixels), -1) for grid in (*grids, edges, thumbnail, *means)], axis=1)
+
+
+def _mean_over_turns(grid: Floats, *, directions: bool = False) -> Floats:
+    """The upper left quarter [i, c / 2, c / 2, b] of the mean of `grid` [i, c, c, b] over the symmetries of the square.
+
+    If the bins are `directions`, a mirrored grid has them in reverse, and a transposed one mirrored at a diagonal.
+    """
+    for axis in (1, 2):
+        grid = (grid + np.flip(grid, (axis, 3) if directions else axis)) / 2
+    transposed = grid.swapaxes(1, 2)
+    if directions:
+        transposed = np.roll(transposed[..., ::-1], grid.shape[3] // 2, axis=3)
+    half = grid.shape[1] // 2
+    return ((grid + transposed) / 2)[:, :half, :half]
 
 
 def _to_hsv(rgb: Floats) -> Floats:
@@ -58,7 +71,7 @@ def _to_hsv(rgb: Floats) -> Floats:
 
 
 def _gradients(rgb: Floats) -> tuple[Floats, Floats]:
-    """Direction of the edge (0 to 1 is half a turn) and its strength, each [i, s, s], from central differences."""
+    """Direction (0 to 1 is half a turn) and strength of the edges, each [i, s, s], from central differences."""
     grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     down, right = np.zeros_like(grey), np.zeros_like(grey)
     down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
@@ -69,7 +82,7 @@ def _gradients(rgb: Floats) -> tuple[Floats, Floats]:
 
 
 def _histogram(values: Floats, cells: int, bins: int, weights: Floats | None = None) -> NDArray[np.float64]:
-    """Per cell of a grid, the share of each bin of `values` [i, s, s] in 0 to 1: [i, c · c · b]."""
+    """The share [i, c, c, b] of each bin of `values` [i, s, s] (0 to 1) in each cell; with `weights`, their sum."""
     images, side = values.shape[:2]
     row = np.arange(side) * cells // side
     cell = np.arange(images)[:, None, None] * cells**2 + row[:, None] * cells + row
@@ -77,11 +90,12 @@ def _histogram(values: Floats, cells: int, bins: int, weights: Floats | None = N
     counts = np.bincount(
         index.ravel(), weights=None if weights is None else weights.ravel(), minlength=images * cells**2 * bins
     )
-    return counts.reshape(images, -1) / (side / cells) ** 2
+    return counts.reshape(images, cells, cells, bins) / (side / cells) ** 2
 
 
 def _thumbnail(rgb: Floats) -> Floats:
+    """The image in few pixels, [i, c, c, 3]."""
     images, side = rgb.shape[:2]
     patch = side // _THUMBNAIL
     patches = rgb.reshape(images, _THUMBNAIL, patch, _THUMBNAIL, patch, 3)
-    return patches.mean(axis=(2, 4), dtype=np.float32).reshape(images, -1)
+    return patches.mean(axis=(2, 4))

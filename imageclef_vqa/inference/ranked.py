@@ -9,26 +9,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from imageclef_vqa.editions import as_set
+from imageclef_vqa.editions.rankings import Answers, Ranked, pool
 
-Answers = tuple[str, ...]
-Ranked = tuple[tuple[Answers, float], ...]  # in order of falling probability
 Optimise = Literal["exact", "f1"]
 
 
-def rank(probabilities: dict[Answers, float]) -> Ranked:
-    """Answers by falling probability; equally likely ones in alphabetical order."""
-    return tuple(sorted(probabilities.items(), key=lambda answer: (-answer[1], answer[0])))
-
-
 def mean(lists: Sequence[Ranked]) -> Ranked:
-    """The mean of several models' probabilities; an answer that a model does not list has probability 0 there."""
-    spelling: dict[frozenset[str], Answers] = {}
-    total: dict[Answers, float] = {}
-    for ranked in lists:
-        for answers, probability in ranked:
-            answers = spelling.setdefault(as_set(answers), answers)
-            total[answers] = total.get(answers, 0.0) + probability / len(lists)
-    return rank(total)
+    """The mean of several models' probabilities (a linear pool); an answer that a model does not list has 0 there."""
+    return pool(lists, [1 / len(lists)] * len(lists))
 
 
 def members(ranked: Ranked) -> dict[str, float]:

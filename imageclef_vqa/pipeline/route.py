@@ -9,7 +9,8 @@ from typing import Literal
 from imageclef_vqa import routing
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.experts.table import LINEAR, RESNET34, answer_linear, runs_of_other_folds
+from imageclef_vqa.experts.answers import CLASSICAL, RESNET34, runs_of_other_folds
+from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.workspace import Workspace
 
 Policy = Literal["evidence", "paper"]
@@ -47,12 +48,12 @@ def route(
     at = Workspace.at(workspace, run)
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
-    if unknown := [name for name in experts if name not in (LINEAR, RESNET34)]:
-        raise UsageError(f"--expert {unknown[0]}: use {LINEAR} or {RESNET34}")
+    if unknown := [name for name in experts if name not in (CLASSICAL, RESNET34)]:
+        raise UsageError(f"--expert {unknown[0]}: use {CLASSICAL} or {RESNET34}")
     names = experts or default_experts(at, policy, start)
     for each in (at, *(runs_of_other_folds(at) if folds else ())):
-        if LINEAR in names:
-            answer_linear(each, train=train != "never", notify=notify)
+        if CLASSICAL in names:
+            answer_images(each, train=train != "never", notify=notify)
         if RESNET34 in names:
             _answer_resnet34(each, asked, start, shared, epochs, device, seed, train != "never", notify)
     if train == "only":
@@ -85,7 +86,7 @@ def default_experts(workspace: Workspace, policy: Policy, weights: Path | None) 
     if policy == "paper":
         return [RESNET34]
     there = weights is not None or (workspace.expert(RESNET34) / "val.jsonl").exists()
-    return [LINEAR, RESNET34] if there else [LINEAR]
+    return [CLASSICAL, RESNET34] if there else [CLASSICAL]
 
 
 def _answer_resnet34(
@@ -104,11 +105,8 @@ def _answer_resnet34(
 
     prepare(device, seed=seed)
 
-    from imageclef_vqa.experts.answering import answer_with_experts
-    from imageclef_vqa.experts.training import train_experts
+    from imageclef_vqa.experts import resnet34
 
     if train:
-        train_experts(
-            workspace, list(questions), weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify
-        )
-    answer_with_experts(workspace, notify=notify)
+        resnet34.fit(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify)
+    resnet34.answer(workspace, notify=notify)

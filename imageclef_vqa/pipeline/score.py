@@ -138,7 +138,7 @@ def _score_fold(
         alone,
         gold.answers,
         majority=gold.majority,
-        linear=baseline,
+        classical=baseline,
         groups=gold.groups,
         heights=gold.heights,
         seen=gold.trained,

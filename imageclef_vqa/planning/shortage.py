@@ -62,7 +62,7 @@ def expert_shortage_explained(planned: float, kept: str) -> Iterator[None]:
     Raises:
         MedvqaError: the device had no memory left.
     """
-    remedy = "use a larger device or --device cpu; `medvqa route --expert linear` does without ResNet34"
+    remedy = "use a larger device or --device cpu; `medvqa route --expert classical` does without ResNet34"
     with _explained(lambda _: (f"planned: {size_of(planned)}", remedy), kept):
         yield
 

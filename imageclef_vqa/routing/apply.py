@@ -1,27 +1,27 @@
-"""What an answer taken over looks like."""
+"""Replacing answers by those of the chosen models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from imageclef_vqa.editions import Prediction, same_answer
-from imageclef_vqa.routing.decisions import BLEND, Ranked, candidates_of
+from imageclef_vqa.editions import Prediction, candidates_of, same_answer
+from imageclef_vqa.routing.decisions import BLEND, RankedAnswers
 from imageclef_vqa.routing.evidence import BLIP2, Decision
 from imageclef_vqa.routing.stacking import mix
 
 
 def apply(
-    decisions: Iterable[Decision], predictions: Iterable[Prediction], experts: Mapping[str, Ranked]
+    decisions: Iterable[Decision], predictions: Iterable[Prediction], experts: Mapping[str, RankedAnswers]
 ) -> list[Prediction]:
-    """`predictions` with the answers of those who were chosen; what BLIP-2 keeps is left as it is."""
+    """`predictions` with the answers of the chosen models; those of questions that BLIP-2 keeps are unchanged."""
     chosen = {decision.question_id: decision for decision in decisions if decision.model != BLIP2}
     return [
-        _answered_by(chosen[each.question_id], each, experts) if each.question_id in chosen else each
+        _replaced(chosen[each.question_id], each, experts) if each.question_id in chosen else each
         for each in predictions
     ]
 
 
-def _answered_by(decision: Decision, plain: Prediction, experts: Mapping[str, Ranked]) -> Prediction:
+def _replaced(decision: Decision, plain: Prediction, experts: Mapping[str, RankedAnswers]) -> Prediction:
     pair = (plain.image_id, plain.question_id)
     if decision.model == BLEND and decision.shares is not None:
         rankings = {name: candidates_of(plain) if name == BLIP2 else experts[name][pair] for name in decision.shares}

@@ -1,4 +1,4 @@
-"""`medvqa baseline`: the linear expert as a run of its own, the floor that every other run is compared with."""
+"""`medvqa baseline`: the classical expert as a run of its own, with which other runs are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from imageclef_vqa.editions import (
     read_predictions,
     write_predictions,
 )
-from imageclef_vqa.experts.table import LINEAR, answer_linear
+from imageclef_vqa.experts.answers import CLASSICAL
+from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.workspace import Workspace
 
 RUN = "baseline"
@@ -22,37 +23,35 @@ RUN = "baseline"
 def baseline(
     workspace: Workspace, *, fold: int = 0, notify: Callable[[str], None] = lambda message: None
 ) -> Vocabulary:
-    """Answer validation and test images as the run `place` without BLIP-2; returns the training fold's vocabulary.
+    """Write the classical expert's predictions as a run of `workspace`; returns the training fold's vocabulary.
 
-    Questions that training never answers get the first answer that is known of them, marked untrained.
+    Questions without training answers get their first known answer and are marked as untrained.
 
     Raises:
         MissingStepError: there is no split.
+        UsageError: the split has no such fold.
         MedvqaError: the data cannot be used.
     """
-    answer_linear(workspace, fold=fold, notify=notify)
+    answer_images(workspace, fold=fold, notify=notify)
     dataset = read_dataset(workspace.development, cache=workspace.cache)
     vocabulary = learn_vocabulary(dataset.subset(read_split(workspace.split_file, dataset).train(fold)).labels())
-    guesses = {question: vocabulary[question].majority for question in vocabulary.untrained}
-    for path in sorted(workspace.expert(LINEAR).glob("*.jsonl")):
+    for path in sorted(workspace.expert(CLASSICAL).glob("*.jsonl")):
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
-        images = dict.fromkeys(image_id for image_id, _ in answered)
-        write_predictions(
-            workspace.predictions(path.stem),
-            [
-                answered.get((image_id, question.id)) or _guess(image_id, question.id, guesses[question.id])
-                for image_id in images
-                for question in QUESTIONS
-            ],
-        )
+        image_ids = dict.fromkeys(image_id for image_id, _ in answered)
+        predictions = [
+            answered.get((image_id, question.id)) or _majority(image_id, question.id, vocabulary)
+            for image_id in image_ids
+            for question in QUESTIONS
+        ]
+        write_predictions(workspace.predictions(path.stem), predictions)
     return vocabulary
 
 
-def _guess(image_id: str, question_id: int, answers: tuple[str, ...]) -> Prediction:
+def _majority(image_id: str, question_id: int, vocabulary: Vocabulary) -> Prediction:
     return Prediction(
         image_id=image_id,
         question_id=question_id,
-        answers=answers,
+        answers=vocabulary[question_id].majority,
         probability=0.0,
         model="majority",
         trained=False,

@@ -1,12 +1,13 @@
-"""Decisions from held-out answers: every model and their blend, question by question.
+"""Decisions from held-out answers: BLIP-2, each expert and their blend are compared question by question.
 
-An expert is, to this module, its ranked answers by pair, whatever made them. Questions that the same models answer
-are judged together. n pairs of image and question, m models (BLIP-2 first), a answers.
+An expert is a mapping from pairs to ranked answers. Questions that the same models answer are compared together.
+
+n pairs of image and question, m models (BLIP-2 first), a answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,33 +25,33 @@ from imageclef_vqa.routing.evidence import (
     Numbers,
     accuracies,
     choose,
+    folds_of,
     mean_gain,
-    parts_of,
 )
 
 Policy = Literal["evidence", "paper"]
-Ranked = Mapping[tuple[str, int], tuple[Candidate, ...]]  # (image id, question id) → answers, best first
+RankedAnswers = Mapping[tuple[str, int], tuple[Candidate, ...]]  # by image id and question id, the likeliest first
 Gold = Mapping[tuple[str, int], tuple[str, ...]]
 BLEND = "blend"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that no model learnt from: BLIP-2's predictions, the experts' rankings by name, the gold answers."""
+    """Images that no model was trained on: BLIP-2's predictions, the experts' answers by name, the gold answers."""
 
     predictions: Sequence[Prediction]
-    experts: Mapping[str, Ranked]
+    experts: Mapping[str, RankedAnswers]
     gold: Gold
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Decisions with the accuracies that `Routed` tells."""
+class Decisions:
+    """One decision per question, and mean accuracies over the questions with gold answers (None without any)."""
 
     decisions: tuple[Decision, ...]
     blip2: float | None
     routed: float | None
-    cross_fitted: float | None
+    cross_fitted: float | None  # each image answered by the models that the other images choose
 
 
 @dataclass(frozen=True)
@@ -61,38 +62,37 @@ class _Pairs:
     questions: NDArray[np.int64]  # [n]
     images: NDArray[np.int64]  # [n]: rows of `clusters`
     clusters: NDArray[np.int64]  # [images]
-    opinions: Numbers  # [n, m, a]
-    miss: Numbers  # [n, m, m]
-    alone: Mapping[str, NDArray[np.bool_]]  # by model: right answers [n]
+    probabilities: Numbers  # [n, m, a]
+    products: Numbers  # [n, m, m]: `stacking.error_products`
+    right: Mapping[str, NDArray[np.bool_]]  # by model: whether its answer is the gold one [n]
 
-    def where(self, images: NDArray[np.bool_]) -> _Pairs:
+    def of(self, images: NDArray[np.bool_]) -> _Pairs:
         """The pairs of some of the images."""
         kept = images[self.images]
-        own = {name: right[kept] for name, right in self.alone.items()}
-        rows = np.cumsum(images) - 1
+        row = np.cumsum(images) - 1
         return _Pairs(
             self.models,
             self.questions[kept],
-            rows[self.images[kept]],
+            row[self.images[kept]],
             np.unique(self.clusters[images], return_inverse=True)[1],
-            self.opinions[kept],
-            self.miss[kept],
-            own,
+            self.probabilities[kept],
+            self.products[kept],
+            {name: right[kept] for name, right in self.right.items()},
         )
 
     def table(self, values: NDArray[np.bool_] | Numbers) -> Numbers:
         """Values [n] as [image, question], the questions in ascending order; NaN where there is no pair."""
-        asked, column = np.unique(self.questions, return_inverse=True)
-        table = np.full((len(self.clusters), len(asked)), np.nan)
+        questions, column = np.unique(self.questions, return_inverse=True)
+        table = np.full((len(self.clusters), len(questions)), np.nan)
         table[self.images, column] = values
         return table
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _Selection:
     choices: Mapping[int, Choice]  # by question
     shares: Numbers  # [m]
-    tables: Mapping[str, Numbers]  # right answers [image, question] by model; the blend's with other images' shares
+    tables: Mapping[str, Numbers]  # right answers [image, question] by model; of the blend with cross-fitted shares
 
 
 def decide(
@@ -102,122 +102,106 @@ def decide(
     policy: Policy,
     seed: int,
     experts: Sequence[str],
-) -> Decided:
-    """Who answers each question: by the paper's policy the first of `experts` that can, else who `held_out` favours.
+) -> Decisions:
+    """Choose a model for each question.
 
-    `groups` are those of near-duplicates. An image stands in one of `held_out` alone.
+    The policy "paper" takes the first of `experts` that answers the question, "evidence" the model that `held_out`
+    supports. Every image is in only one part of `held_out`. `groups` are those of near-duplicates, by image id.
     """
-    able = {q: [name for name in experts if _answers(held_out, name, q)] for q in questions}
+    able = {q: tuple(name for name in experts if _answers_all(held_out, name, q)) for q in questions}
     decisions: dict[int, Decision] = {}
-    for question in questions:
-        by_paper = policy == "paper" and able[question]
-        model, reason = (able[question][0], "the paper's policy") if by_paper else (BLIP2, "no validation answers")
-        decisions[question] = Decision(question, model, reason, {})
-    sums: list[tuple[float, float, float]] = []  # of BLIP-2, routed, cross-fitted: one per question
-    for models in dict.fromkeys(tuple(names) for names in able.values()):
-        asked = [q for q in questions if tuple(able[q]) == models]
-        pairs = _gather(held_out, groups, asked, models)
+    for q in questions:
+        by_paper = policy == "paper" and able[q]
+        model, reason = (able[q][0], "the paper's policy") if by_paper else (BLIP2, "no validation answers")
+        decisions[q] = Decision(q, model, reason, {})
+    means: list[tuple[float, float, float]] = []  # of BLIP-2, routed and cross-fitted, for each question
+    for models in dict.fromkeys(able.values()):
+        pairs = _gather(held_out, groups, {q for q in questions if able[q] == models}, models)
         if pairs is None:
             continue
-        verdict = _judge(pairs, seed)
-        known = sorted(verdict.choices)
-        told = dict(zip(known, accuracies(verdict.tables, pairs.clusters, seed), strict=True))
-        shares = {name: round(float(s), 4) for name, s in zip(pairs.models, verdict.shares, strict=True) if s > 0}
+        selection = _select(pairs, seed)
+        known = sorted(selection.choices)
+        measured = dict(zip(known, accuracies(selection.tables, pairs.clusters, seed), strict=True))
+        shares = {name: round(float(s), 4) for name, s in zip(pairs.models, selection.shares, strict=True) if s > 0}
+        cross_fitted = _cross_fitted(pairs, seed) if policy == "evidence" else {}
         for q in known:
-            choice = verdict.choices[q]
+            choice = selection.choices[q]
             if policy == "paper":
                 choice = Choice(decisions[q].model, decisions[q].model, decisions[q].reason)
             blended = shares if choice.model == BLEND else None
-            decisions[q] = Decision(q, choice.model, choice.reason, told[q], choice.rival, blended)
-        fair = _cross_fitted(pairs, seed) if policy == "evidence" else {}
-        for q in known:
-            own, now = told[q][BLIP2].value, told[q][decisions[q].model].value
-            sums.append((own, now, fair.get(q, np.nan)))
-    means = [float(value) for value in np.mean(sums, axis=0)] if sums else None
-    return Decided(
-        decisions=tuple(decisions[q] for q in questions),
-        blip2=means[0] if means else None,
-        routed=means[1] if means else None,
-        cross_fitted=means[2] if means and not np.isnan(means[2]) else None,
-    )
+            decisions[q] = Decision(q, choice.model, choice.reason, measured[q], choice.rival, blended)
+            means.append((measured[q][BLIP2].value, measured[q][choice.model].value, cross_fitted.get(q, np.nan)))
+    blip2, routed, fair = np.mean(means, axis=0).tolist() if means else (None, None, np.nan)
+    return Decisions(tuple(decisions[q] for q in questions), blip2, routed, None if np.isnan(fair) else fair)
 
 
-def _answers(held_out: Sequence[HeldOut], name: str, question: int) -> bool:
+def _answers_all(held_out: Sequence[HeldOut], name: str, question: int) -> bool:
     """Whether an expert answers a question about every image."""
     return all((each.image_id, question) in part.experts[name] for part in held_out for each in part.predictions)
 
 
 def _gather(
-    held_out: Sequence[HeldOut], groups: Mapping[str, int], questions: Iterable[int], experts: Sequence[str]
+    held_out: Sequence[HeldOut], groups: Mapping[str, int], questions: Collection[int], experts: Sequence[str]
 ) -> _Pairs | None:
-    """All pairs of `questions` that have gold answers; None if there are none, or no expert."""
-    wanted = set(questions)
+    """All pairs of `questions` that have gold answers; None if there are no such pairs or no experts."""
     found = [
-        (part, each)
+        (part, each, (each.image_id, each.question_id))
         for part in held_out
         for each in part.predictions
-        if each.question_id in wanted and (each.image_id, each.question_id) in part.gold
+        if each.question_id in questions and (each.image_id, each.question_id) in part.gold
     ]
     if not found or not experts:
         return None
-    keys = [(each.image_id, each.question_id) for _, each in found]
-    gold = [part.gold[key] for (part, _), key in zip(found, keys, strict=True)]
-    rankings = [
-        [candidates_of(each), *(part.experts[name][key] for name in experts)]
-        for (part, each), key in zip(found, keys, strict=True)
-    ]
-    alone = {
-        BLIP2: np.array([same_answer(each.answers, right) for (_, each), right in zip(found, gold, strict=True)]),
-        **{
-            name: np.array([same_answer(row[at][0].answers, right) for row, right in zip(rankings, gold, strict=True)])
-            for at, name in enumerate(experts, start=1)
-        },
-    }
-    image_ids = list(dict.fromkeys(image_id for image_id, _ in keys))
-    row = {image_id: at for at, image_id in enumerate(image_ids)}
-    table = stacking.opinions(rankings, gold)
+    gold = [part.gold[pair] for part, _, pair in found]
+    rankings = [[candidates_of(each), *(part.experts[name][pair] for name in experts)] for part, each, pair in found]
+    # BLIP-2's answer need not be its likeliest candidate.
+    answers = {BLIP2: [each.answers for _, each, _ in found]}
+    answers |= {name: [row[m][0].answers for row in rankings] for m, name in enumerate(experts, start=1)}
+    image_ids = list(dict.fromkeys(each.image_id for _, each, _ in found))
+    row_of = {image_id: row for row, image_id in enumerate(image_ids)}
+    probabilities = stacking.probability_table(rankings, gold)
     return _Pairs(
         models=(BLIP2, *experts),
-        questions=np.array([question for _, question in keys]),
-        images=np.array([row[image_id] for image_id, _ in keys]),
+        questions=np.array([each.question_id for _, each, _ in found]),
+        images=np.array([row_of[each.image_id] for _, each, _ in found]),
         clusters=clusters_of(image_ids, groups),
-        opinions=table,
-        miss=stacking.misses(table),
-        alone=alone,
+        probabilities=probabilities,
+        products=stacking.error_products(probabilities),
+        right={name: np.array(list(map(same_answer, given, gold))) for name, given in answers.items()},
     )
 
 
-def _judge(pairs: _Pairs, seed: int) -> _Verdict:
-    """Choose among the models and their blend, which is tested on images that did not choose its shares."""
-    tables = {name: pairs.table(right) for name, right in pairs.alone.items()}
-    asked = [int(question) for question in np.unique(pairs.questions)]
+def _select(pairs: _Pairs, seed: int) -> _Selection:
+    """Choose among the models and their blend, which is tested on other images than its shares are fitted to."""
+    tables = {name: pairs.table(right) for name, right in pairs.right.items()}
     gain: Estimate | None = None
-    if (parts := parts_of(pairs.clusters, seed)) is not None:
-        right, less = np.zeros(len(pairs.questions), bool), np.zeros(len(pairs.questions))
-        for number in range(int(parts.max()) + 1):
-            own = parts[pairs.images] == number
-            shares = stacking.best_shares(pairs.miss[~own])
-            right[own] = stacking.right(pairs.opinions[own], shares)
-            less[own] = (pairs.miss[own, 0, 0] - stacking.scores(pairs.miss[own], shares)) / 2
+    if (folds := folds_of(pairs.clusters, seed)) is not None:
+        right, gains = np.zeros(len(pairs.questions), bool), np.zeros(len(pairs.questions))
+        for fold in range(int(folds.max()) + 1):
+            own = folds[pairs.images] == fold
+            shares = stacking.best_shares(pairs.products[~own])
+            right[own] = stacking.mixture_is_right(pairs.probabilities[own], shares)
+            gains[own] = (pairs.products[own, 0, 0] - stacking.quadratic_scores(pairs.products[own], shares)) / 2
         tables[BLEND] = pairs.table(right)
-        gain = mean_gain(pairs.table(less), pairs.clusters, seed)
+        gain = mean_gain(pairs.table(gains), pairs.clusters, seed)
     choices = choose(tables, pairs.clusters, seed)
     if gain is not None and gain.low > 0:
-        reason = f"{gain.in_points()} overall"
-        choices = [Choice(BLEND, BLEND, reason) if choice.model == BLIP2 else choice for choice in choices]
-    return _Verdict(dict(zip(asked, choices, strict=True)), stacking.best_shares(pairs.miss), tables)
+        blend = Choice(BLEND, BLEND, f"{gain.in_points()} overall")
+        choices = [blend if choice.model == BLIP2 else choice for choice in choices]
+    questions = np.unique(pairs.questions).tolist()
+    return _Selection(dict(zip(questions, choices, strict=True)), stacking.best_shares(pairs.products), tables)
 
 
 def _cross_fitted(pairs: _Pairs, seed: int) -> dict[int, float]:
-    """Accuracy by question where each image is answered by whom the others chose; empty if there are too few."""
-    if (parts := parts_of(pairs.clusters, seed)) is None:
+    """Cross-fitted accuracy by question: other images choose who answers an image; empty if there are too few."""
+    if (folds := folds_of(pairs.clusters, seed)) is None:
         return {}
     right = np.zeros(len(pairs.questions), bool)
-    for number in range(int(parts.max()) + 1):
-        rest, own = pairs.where(parts != number), parts[pairs.images] == number
-        verdict = _judge(rest, seed)
-        blended = stacking.right(pairs.opinions[own], verdict.shares)
-        # Where the others hold no answer to a question, nothing speaks against BLIP-2.
-        chosen = [verdict.choices[q].model if q in verdict.choices else BLIP2 for q in pairs.questions[own]]
-        right[own] = [blended[at] if name == BLEND else pairs.alone[name][own][at] for at, name in enumerate(chosen)]
+    for fold in range(int(folds.max()) + 1):
+        selection, own = _select(pairs.of(folds != fold), seed), folds[pairs.images] == fold
+        by_model = {name: values[own] for name, values in pairs.right.items()}
+        by_model[BLEND] = stacking.mixture_is_right(pairs.probabilities[own], selection.shares)
+        # BLIP-2 keeps a question to which the other images have no gold answer.
+        chosen = [selection.choices[q].model if q in selection.choices else BLIP2 for q in pairs.questions[own]]
+        right[own] = [by_model[name][row] for row, name in enumerate(chosen)]
     return dict(zip(np.unique(pairs.questions).tolist(), np.nanmean(pairs.table(right), axis=0), strict=True))

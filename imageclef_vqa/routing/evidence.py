@@ -1,19 +1,16 @@
-"""Who answers a question: what held-out images can tell, and no more.
+"""Evidence of held-out images for replacing BLIP-2's answers by a rival's.
 
-Two tests, both on paired differences to BLIP-2, both by a bootstrap that draws near-duplicates together, both passed
-only where the 95% interval lies above zero.
+There are two tests. Both look at paired differences to BLIP-2 with a bootstrap that resamples near-duplicates
+together, and both are passed if the 95% interval lies above zero.
 
-*One question, right and wrong answers.* The differences of accuracy between a rival and BLIP-2, one per question, are
-taken as draws around a common mean (empirical Bayes; DerSimonian and Laird 1986 for the spread between questions).
-Each is shrunk towards that mean, the more so the less its images say: few images then suffice where a rival is better
-everywhere, while a lone lucky question convinces nobody. A rival never takes a question where it did worse on these
-very images. With 48 images and 15 questions, in simulation: rivals equal to BLIP-2 take 2% of the questions; those
-better by 8 points everywhere take over 90%; those better by 25 points on three questions alone take these in over 80%
-of the runs, and the others in 5%.
+*Accuracy on one question.* The accuracy differences between a rival and BLIP-2, one per question, are taken as draws
+around a common mean (empirical Bayes, with DerSimonian and Laird 1986 for the variance between questions). Each is
+shrunk towards that mean, the more the less its images say. Then few images suffice if a rival is better everywhere,
+and luck on one question does not. A rival never gets a question on which it did worse on these images.
 
-*All questions, probabilities.* Differences of a point or two, which is what real rivals differ by, no 48 images show
-in right and wrong answers. In the quadratic score of the probabilities they do show for a blend (`stacking`), whose
-shares were fitted to other images than it is tested on: where it passes, the blend has what BLIP-2 would have kept.
+*Quadratic score on all questions.* Few images cannot show differences of one or two points of accuracy, but they show
+them in the quadratic score of the blend (`stacking`), whose shares are fitted to other images than it is tested on. If
+the blend passes, it gets the questions that BLIP-2 would have kept.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ Numbers = NDArray[np.float64]
 BLIP2 = "blip2"
 _RESAMPLES = 2000
 _Z95 = 1.96
-_PARTS = 10
+_NUM_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who answers a question and why; accuracies by model on the validation images, if any has a gold answer."""
+    """The model that answers a question, with the reason; accuracies by model where validation has gold answers."""
 
     question_id: int
     model: str
     reason: str
     accuracies: Mapping[str, Estimate]
-    rival: str | None = None  # who came closest to replacing BLIP-2, or did
-    shares: Mapping[str, float] | None = None  # of the models in the blend
+    rival: str | None = None  # the model that replaces BLIP-2 or came closest to it
+    shares: Mapping[str, float] | None = None  # of the models in the blend, by name
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A rival against BLIP-2: shrunken differences of accuracy [q] with their standard errors, and the pooled one."""
+class RivalGains:
+    """A rival's accuracy minus BLIP-2's: observed and shrunken [q], the latter with standard errors, and pooled."""
 
     observed: Numbers
     shrunken: Numbers
@@ -68,26 +65,27 @@ class Comparison:
     pooled: Estimate
 
     @property
-    def takes(self) -> NDArray[np.bool_]:
+    def significant(self) -> NDArray[np.bool_]:
+        """The questions [q] that the rival may answer."""
         return (self.shrunken - _Z95 * self.error > 0) & (self.observed >= 0)
 
 
-def compare(rival: Numbers, blip2: Numbers, clusters: NDArray[np.int64], seed: int) -> Comparison:
-    """Compare two tables of right (1) and wrong (0) answers, [image, question], NaN where there is no gold answer.
+def gains_of(rival: Numbers, blip2: Numbers, clusters: NDArray[np.int64], seed: int) -> RivalGains:
+    """Compare two tables [image, question] of right (1) and wrong (0) answers, NaN where there is no gold answer.
 
-    Every question has a gold answer on some image; `clusters` [image] numbers what is drawn together, from 0.
+    Every question has a gold answer on at least one image. `clusters` [image] are numbered from 0, as in `clusters_of`.
     """
     differences = rival - blip2
     draws = resampled_means(differences, clusters, seed=seed, resamples=_RESAMPLES)
     observed = np.nanmean(differences, axis=0)
-    # One win and one loss more than were seen: no difference at all on a few images is no certainty.
+    # As with one more win and one more loss: few images without any difference do not make the variance zero.
     floor = 2 / len(np.unique(clusters)) ** 2
     variance = np.nanvar(draws, axis=0) + floor
     mean, mean_draws = observed.mean(), np.nanmean(draws, axis=1)
     mean_variance = mean_draws.var() + floor / len(observed)
     between = max(0.0, observed.var(ddof=1) - variance.mean()) if len(observed) > 1 else 0.0
     own = between / (between + variance)
-    return Comparison(
+    return RivalGains(
         observed=observed,
         shrunken=mean + own * (observed - mean),
         error=np.sqrt(own * variance + (1 - own) ** 2 * mean_variance),
@@ -97,7 +95,7 @@ def compare(rival: Numbers, blip2: Numbers, clusters: NDArray[np.int64], seed: i
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that answers a question, the rival that came closest, and the reason."""
+    """The model that answers a question, the best rival, and the reason."""
 
     model: str
     rival: str
@@ -105,29 +103,29 @@ class Choice:
 
 
 def choose(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: int) -> list[Choice]:
-    """Decide each question on right and wrong answers; `right` as in `compare`, by model."""
-    rivals = {name: compare(right[name], right[BLIP2], clusters, seed) for name in right if name != BLIP2}
+    """Choose a model for each question by accuracy; `right` holds tables as in `gains_of`, by model."""
+    rivals = {name: gains_of(right[name], right[BLIP2], clusters, seed) for name in right if name != BLIP2}
     choices = []
     for index in range(right[BLIP2].shape[1]):
-        able = [name for name, comparison in rivals.items() if comparison.takes[index]]
-        # Not by the shrunken differences: each rival is shrunk towards a mean of its own.
-        name = max(able or rivals, key=lambda name: (rivals[name].observed[index], rivals[name].pooled.value))
+        better = [name for name, gains in rivals.items() if gains.significant[index]]
+        # By the observed differences, because the shrunken ones depend on each rival's own mean.
+        name = max(better or rivals, key=lambda name: (rivals[name].observed[index], rivals[name].pooled.value))
         gain, error = rivals[name].shrunken[index], rivals[name].error[index]
         reason = Estimate(gain, gain - _Z95 * error, gain + _Z95 * error).in_points()
-        if gain > _Z95 * error and not able:
+        if gain > _Z95 * error and not better:
             reason += ", worse here"
-        choices.append(Choice(name if able else BLIP2, name, reason))
+        choices.append(Choice(name if better else BLIP2, name, reason))
     return choices
 
 
 def mean_gain(table: Numbers, clusters: NDArray[np.int64], seed: int) -> Estimate:
-    """The mean over questions of paired differences [image, question], NaN where there are none, with its interval."""
+    """The mean over questions of paired differences [image, question], NaN where there is none, with its interval."""
     draws = resampled_means(table, clusters, seed=seed, resamples=_RESAMPLES)
     return Estimate(float(np.nanmean(table, axis=0).mean()), *interval95(np.nanmean(draws, axis=1)))
 
 
 def accuracies(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: int) -> list[dict[str, Estimate]]:
-    """For each question, each model's accuracy with its clustered 95% interval."""
+    """For each question, each model's accuracy with its 95% interval from the clustered bootstrap."""
     questions: list[dict[str, Estimate]] = [{} for _ in range(right[BLIP2].shape[1])]
     for name, table in right.items():
         draws = resampled_means(table, clusters, seed=seed, resamples=_RESAMPLES)
@@ -136,9 +134,9 @@ def accuracies(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: 
     return questions
 
 
-def parts_of(clusters: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
-    """A tenth of the clusters at a time, by number [image]; None if there are too few of them."""
-    numbers, position = np.unique(clusters, return_inverse=True)
-    if len(numbers) < _PARTS:
+def folds_of(clusters: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
+    """The fold [image] of ten, in which clusters stay together; None if there are fewer clusters than folds."""
+    numbers, index = np.unique(clusters, return_inverse=True)
+    if len(numbers) < _NUM_FOLDS:
         return None
-    return np.asarray((np.random.default_rng(seed).permutation(len(numbers)) % _PARTS)[position])
+    return np.asarray((np.random.default_rng(seed).permutation(len(numbers)) % _NUM_FOLDS)[index])

@@ -1,4 +1,4 @@
-"""`medvqa route`: weigh the experts' answers against BLIP-2's on validation images, let the better ones answer."""
+"""`medvqa route`: compare the experts' answers with BLIP-2's on validation images and let the better ones answer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageclef_vqa.data import read_dataset, read_split
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Prediction, question_that, read_predictions, write_predictions
 from imageclef_vqa.errors import MedvqaError, shortened
-from imageclef_vqa.experts.table import LINEAR, fold_of_run, read_answers, runs_of_other_folds
+from imageclef_vqa.experts.answers import CLASSICAL, fold_of_run, read_answers, runs_of_other_folds
 from imageclef_vqa.files import sole_writer
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import HeldOut, Policy, decide
@@ -22,10 +22,11 @@ PAPER_QUESTIONS = (question_that("size", "polyp").id, question_that("kind", "pol
 
 @dataclass(frozen=True)
 class Routed:
-    """What was decided and written.
+    """The decisions, and the files that were written.
 
-    `blip2` and `routed` are mean accuracies over the considered questions on the `images` held out, which also
-    decided; `cross_fitted` is that of deciding by the other images. None where there is nothing to compare.
+    `blip2` and `routed` are mean accuracies on the `images` held-out images, over the questions with gold answers.
+    These images also decided; `cross_fitted` is the accuracy where other images decide. None without gold answers.
+    `replaced` counts the answers that changed, by fold.
     """
 
     policy: Policy
@@ -45,17 +46,17 @@ def route(
     *,
     policy: Policy = "evidence",
     questions: Sequence[int],
-    experts: Sequence[str] = (LINEAR,),
+    experts: Sequence[str] = (CLASSICAL,),
     folds: bool = False,
     seed: int = 0,
 ) -> Routed:
-    """Route the predictions of a run for validation and, where there are any, test images.
+    """Route the predictions of a run for the validation images and, if there are any, the test images.
 
-    The `experts` have answered before (`answer_linear`; `inference.experts` for ResNet34). With `folds`, the runs that
-    validate other folds of the split add to the evidence. Questions that no expert answers keep BLIP-2's answers.
+    The `experts` have answered these images before. With `folds`, runs that validate other folds of the split add to
+    the evidence. Questions that no expert answers keep BLIP-2's answers.
 
     Raises:
-        MissingStepError: there is no split, no predictions for it, or an expert has not answered.
+        MissingStepError: there is no split, there are no predictions for it, or an expert has not answered.
         MedvqaError: data or files are damaged or do not belong together.
     """
     start = time.monotonic()
@@ -63,14 +64,10 @@ def route(
     with sole_writer(workspace.run_folder):
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
-        held_out = []
-        for run in (workspace, *others):
-            gold = dataset.subset(split.val(fold_of_run(run, split))).gold()
-            plain = read_predictions(run.predictions("val"))
-            held_out.append(HeldOut(plain, read_answers(run, experts, "val", plain), gold))
+        held_out = [_held_out(run, dataset, split, experts) for run in (workspace, *others)]
         answered = {"val": (held_out[0].predictions, held_out[0].experts)}
         if workspace.predictions("test").exists():
-            plain = _for_these_images(read_predictions(workspace.predictions("test")), workspace)
+            plain = _test_predictions(workspace)
             answered["test"] = (plain, read_answers(workspace, experts, "test", plain))
         able = {question for ranked in held_out[0].experts.values() for _, question in ranked}
         considered = [question for question in questions if question in able]
@@ -95,14 +92,26 @@ def route(
     )
 
 
-def _for_these_images(predictions: list[Prediction], workspace: Workspace) -> list[Prediction]:
-    """`predictions` if they answer just the test images."""
+def _held_out(run: Workspace, dataset: Dataset, split: Split, experts: Sequence[str]) -> HeldOut:
+    """The validation images of a run with its predictions, the experts' answers and the gold answers."""
+    gold = dataset.subset(split.val(fold_of_run(run, split))).gold()
+    plain = read_predictions(run.predictions("val"))
+    return HeldOut(plain, read_answers(run, experts, "val", plain), gold)
+
+
+def _test_predictions(workspace: Workspace) -> list[Prediction]:
+    """The run's predictions for the test images.
+
+    Raises:
+        MedvqaError: they are for other images.
+    """
+    predictions = read_predictions(workspace.predictions("test"))
     test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    answered, there = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
-    if strays := sorted(answered ^ there):
+    predicted, present = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
+    if differing := sorted(predicted ^ present):
         raise MedvqaError(
-            f"{workspace.predictions('test')} answers other images than there are now: "
-            f"{', '.join(shortened(strays, 1))}",
-            remedy="`medvqa predict` makes it anew",
+            f"{workspace.predictions('test')} and {workspace.test} hold different images: "
+            f"{', '.join(shortened(differing, 1))}",
+            remedy="`medvqa predict` predicts the present images",
         )
     return predictions

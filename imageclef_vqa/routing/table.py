@@ -1,4 +1,4 @@
-"""What `medvqa route` shows."""
+"""Decisions as a table, as sentences and as JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NONE = "–"
 
 
 def routing_table(routed: Routed) -> Table:
-    """Question by question: BLIP-2 and the rival that came closest, with 95% intervals (per cent), who answers and why.
+    """Accuracies (per cent) of BLIP-2 and the best rival for each question, with 95% intervals, and who answers it.
 
-    The last column is the rival's gain with its 95% interval, which must lie above 0: in accuracy, shrunken towards
-    the mean of the questions; marked "overall", in the quadratic score of all questions together.
+    The last column is the rival's gain, whose interval must lie above 0: the gain in accuracy, shrunken towards the
+    mean of the questions, or, marked "overall", the gain in the quadratic score of all questions together.
     """
     title = f"Routing by {routed.images} validation images (exact sets, %)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("id", justify="right", no_wrap=True)  # no questions: the numbers need the room of 80 columns
+    table.add_column("id", justify="right", no_wrap=True)  # without the text, to fit into 80 columns
     for heading in (BLIP2, "best rival", "", "by"):
         table.add_column(heading, no_wrap=True)
     table.add_column("rival's gain")
@@ -39,22 +39,21 @@ def routing_table(routed: Routed) -> Table:
 
 
 def summary_lines(routed: Routed) -> list[str]:
-    """What came of it, and how far to believe it."""
+    """The blend's shares, mean accuracies, and how far these can be trusted."""
     lines = []
     for shares in dict.fromkeys(tuple(each.shares.items()) for each in routed.decisions if each.shares):
         lines.append("blend: " + ", ".join(f"{name} {share:.2f}" for name, share in shares))
     if routed.blip2 is not None and routed.routed is not None:
-        lines.append(
-            f"mean of these questions on the validation images: BLIP-2 {routed.blip2:.3f}, routed {routed.routed:.3f}"
-        )
+        figures = f"BLIP-2 {routed.blip2:.3f}, routed {routed.routed:.3f}"
+        lines.append(f"mean accuracy of these questions on the validation images: {figures}")
     if routed.policy == "evidence" and routed.routed is not None:
-        fair = "" if routed.cross_fitted is None else f"; decided by other images, it is {routed.cross_fitted:.3f}"
-        lines.append(f"these images also decided, so the routed figure flatters{fair}")
+        fair = "" if routed.cross_fitted is None else f"; cross-fitted: {routed.cross_fitted:.3f}"
+        lines.append(f"the routed figure is too high, because these images also decided{fair}")
     return lines
 
 
 def as_json(routed: Routed) -> dict[str, Any]:
-    """All of it for scripts."""
+    """All of it as JSON values."""
     return {
         "policy": routed.policy,
         "experts": routed.experts,

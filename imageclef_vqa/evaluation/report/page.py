@@ -90,8 +90,8 @@ def _digest(text: str) -> str:
 def _tile(fold: ReportFold) -> str:
     overall, blip2 = fold.score.overall, fold.score.blip2
     beside = [] if blip2 is None else [f"{SYSTEMS['blip2']} {decimal(blip2.overall.exact_set)}"]
-    if overall.linear is not None:
-        beside.append(f"linear expert {decimal(overall.linear)}")
+    if overall.classical is not None:
+        beside.append(f"classical expert {decimal(overall.classical)}")
     if overall.majority is not None:
         beside.append(f"majority answer {decimal(overall.majority)}")
     beside.append(f"{fold.score.images:,} images")
