@@ -219,7 +219,7 @@ def test_a_card_that_is_too_small_to_answer_is_an_error_too(tmp_path, on_cpu, pl
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
     assert f"npu:0 has no memory left, in {part}" in failed.stderr
-    assert re.search(r"planned are \d+ MB", failed.stderr)
+    assert re.search(r"planned: \d+ MB", failed.stderr)
     assert (folder / "work/main/predictions/val.jsonl").read_bytes() == before
 
 
