@@ -1,4 +1,4 @@
-"""What can be known of Ascend cards and their software without importing Paddle."""
+"""Ascend cards and their software, as far as they can be found without importing Paddle."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-# What Ascend's guides for Paddle set: no private tensor layouts, no compilation of single operators while they run,
-# collectives through Huawei's library (Paddle 3.0 to 3.2 do not find it by themselves), and patience where the first
-# steps of other cards still compile.
+# From Ascend's guides for Paddle: no private tensor layouts, no just-in-time compilation of single operators,
+# collectives through Huawei's library (Paddle 3.0 to 3.2 do not find it by themselves), and a long timeout, because the
+# first steps of other cards may still compile.
 ENVIRONMENT = {
     "FLAGS_npu_storage_format": "0",
     "FLAGS_npu_jit_compile": "false",
@@ -27,20 +27,20 @@ _CHIP = re.compile(
 
 
 class Card(NamedTuple):
-    """A chip as `npu-smi` names it (`910B2`, or `910` alone on the newest), and its memory in MB."""
+    """A chip as `npu-smi` names it (`910B2`, or only `910` on the newest), and its memory in MB."""
 
     name: str
     memory: int
 
     @property
     def precision(self) -> Literal["fp16", "bf16"]:
-        """The half precision to train in: 910A computes in fp16 alone, 910B and later in bf16 as well."""
+        """The half precision to train in: 910A computes in fp16 only, 910B and later also in bf16."""
         newest = self.name == "910" and self.memory > 60_000
         return "bf16" if newest or re.match(r"910(B\d|C|_9)", self.name) else "fp16"
 
 
 def plugin() -> Path | None:
-    """The folder from which Paddle loads device plug-ins, if there is one with a library in it."""
+    """The folder from which Paddle loads device plug-ins, if it holds a library."""
     spec = find_spec("paddle_custom_device")
     installed = list(spec.submodule_search_locations or []) if spec else []
     for folder in (os.environ.get("CUSTOM_DEVICE_ROOT"), *installed):
@@ -50,11 +50,11 @@ def plugin() -> Path | None:
 
 
 def cards() -> list[Card]:
-    """The chips that Huawei's `npu-smi info` prints; none without that program."""
+    """The chips that Huawei's `npu-smi info` prints; empty without that program."""
     if (tool := shutil.which("npu-smi")) is None:
         return []
     try:
-        told = subprocess.run([tool, "info"], capture_output=True, text=True, timeout=20, check=True).stdout
+        printed = subprocess.run([tool, "info"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [Card(found["name"], int(found["memory"])) for found in _CHIP.finditer(told)]
+    return [Card(found["name"], int(found["memory"])) for found in _CHIP.finditer(printed)]

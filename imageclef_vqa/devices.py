@@ -1,4 +1,4 @@
-"""The device: its name, its precision, and the seed."""
+"""Devices: their names, the choice of one, its precision, and its memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ONE_OF_SEVERAL = re.compile(rf"{_NUMBER}|cpu|(gpu|npu):{_NUMBER}")
 
 
 def available_devices() -> list[str]:
-    """All devices that Paddle reports, the CPU first; imports Paddle with everything set for it.
+    """All devices that Paddle reports, the CPU first. Imports Paddle after setting up the process for it.
 
     Raises:
-        MedvqaError: a plug-in for custom devices is there, and Paddle cannot be loaded with it.
+        MedvqaError: Paddle cannot load an installed plug-in for custom devices.
     """
     set_environment()
     try:
@@ -40,10 +40,10 @@ def available_devices() -> list[str]:
 
 
 def check_name(device: str) -> str:
-    """`device`, if it is what a device may be called.
+    """`device`, if it is a valid device name.
 
     Raises:
-        UsageError: it is no device name.
+        UsageError: it is not.
     """
     if not _DEVICE.fullmatch(device):
         raise UsageError(f"--device {device}: use cpu, gpu, gpu:<i>, npu, npu:<i> or auto")
@@ -51,28 +51,28 @@ def check_name(device: str) -> str:
 
 
 def parse_devices(text: str, device: str) -> list[str]:
-    """What stands in `--devices`: numbers of the kind in `--device`, `0,1`, or names, `npu:0,npu:1` or `cpu,cpu`.
+    """The parts of `--devices`: numbers, as in `0,1`, of the kind in `--device`; or names, as in `npu:0,npu:1`.
 
     Raises:
-        UsageError: it is no such list, names a device twice, or `device` is one by itself.
+        UsageError: it is no such list, names a device twice, or `--device` also has a number.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(_ONE_OF_SEVERAL.fullmatch(part) for part in parts):
-        raise UsageError(f"--devices {text}: use numbers with commas between them, as in 0,1")
+        raise UsageError(f"--devices {text}: use numbers separated by commas, as in 0,1")
     if ":" in device:
-        raise UsageError(f"--device {device} with --devices: say which with one of them")
+        raise UsageError(f"--device {device} with --devices: give the numbers in one of them")
     numbered = [part for part in parts if part != "cpu"]
     if len(set(numbered)) < len(numbered):
-        raise UsageError(f"--devices {text}: each device once")
+        raise UsageError(f"--devices {text}: name each device once")
     return parts
 
 
 def check_device(device: str) -> str:
-    """`device`, unless there can be none, as far as is known without importing Paddle, which takes seconds.
+    """`device`, unless this machine cannot have it. Does not import Paddle, which takes seconds.
 
     Raises:
         UsageError: it is no device name.
-        MedvqaError: it is an NPU, and nothing here teaches Paddle about these.
+        MedvqaError: it is an NPU, and Paddle's plug-in for NPUs is not installed.
     """
     if check_name(device).startswith("npu") and ascend.plugin() is None:
         raise _missing(_with_index(device), ["no plug-in for custom devices"])
@@ -80,11 +80,11 @@ def check_device(device: str) -> str:
 
 
 def prepare(device: str = "auto", *, seed: int) -> str:
-    """Import Paddle on `device` with everything set for it, seed its generators, and return the device's name.
+    """Import Paddle, select `device`, seed the random generators, and return the device's full name, as in `npu:0`.
 
     Raises:
         UsageError: `device` is no device name.
-        MedvqaError: there is no such device here; the message says what Paddle reports.
+        MedvqaError: there is no such device; the message lists those that Paddle reports.
     """
     wanted = _with_index(check_device(device))
     there = available_devices()
@@ -101,32 +101,32 @@ def prepare(device: str = "auto", *, seed: int) -> str:
 
 
 def _with_index(device: str) -> str:
-    """`npu` → `npu:0`, or this process's own among several, as Paddle's launcher and `finetune --devices` say it."""
+    """`npu` → `npu:0`; among several processes, the one that `finetune --devices` or Paddle's launcher chose."""
     if device in ("cpu", "auto") or ":" in device:
         return device
     return f"{device}:{os.environ.get(f'FLAGS_selected_{device}s', '0').split(',')[0]}"
 
 
 def device_in_use() -> str:
-    """As `prepare` has set it."""
+    """The device that `prepare` selected."""
     import paddle
 
     return str(paddle.get_device())
 
 
 def memory_in_use() -> int:
-    """Bytes that this process holds: on the device, or of the machine's memory where it computes on the CPU."""
+    """Bytes that this process holds on the device; on the CPU, in the machine's memory."""
     import paddle
 
     kind, _, index = device_in_use().partition(":")
-    if kind != "cpu":  # in words that Paddle 3.0 has as well, for GPUs and other devices alike
+    if kind != "cpu":  # the one function for this that Paddle 3.0 has, too, and that serves all devices
         return int(paddle.base.core.device_memory_stat_current_value("Reserved", int(index or 0)))
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def bucketed(size: int) -> int:
-    """The size itself, or on an NPU the next of few, four to an octave: it compiles a graph for every shape it sees."""
+    """`size`; on an NPU, which compiles a graph for every shape, rounded up to one of four sizes per octave."""
     if not device_in_use().startswith("npu"):
         return size
     step = max(8, 2 ** (size.bit_length() - 3))
@@ -136,7 +136,7 @@ def bucketed(size: int) -> int:
 def _missing(device: str, there: list[str]) -> MedvqaError:
     kind = device.split(":")[0]
     others = [name for name in there if name.startswith(kind)]
-    remedy = f"--device {' or '.join(others)} would do" if others else _REMEDY[kind]
+    remedy = f"use --device {' or '.join(others)}" if others else _REMEDY[kind]
     return MedvqaError(f"no device {device} here; {_paddle()} reports: {', '.join(there)}", remedy=remedy)
 
 
@@ -150,28 +150,29 @@ def _paddle() -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What the dynamic linker said, of the several lines in which Paddle wraps it: `lib….so: cannot open …`."""
+    """The dynamic linker's message, `lib….so: cannot open …`, without the lines that Paddle adds."""
     found = re.search(r"Fail to open library: \S+ with error: (.+)", str(error))
     return found[1] if found else str(error).strip().splitlines()[0]
 
 
 PLUGIN_REMEDY = (
-    "it needs CANN's environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and Paddle in its own version;\n"
-    "Paddle loads it for the CPU, too: without cards, uninstall it or unset CUSTOM_DEVICE_ROOT"
+    "it needs CANN's environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and the same version of Paddle;\n"
+    "Paddle loads it on the CPU, too: without cards, uninstall it or unset CUSTOM_DEVICE_ROOT"
 )
 
 
 _REMEDY = {
     "npu": "Ascend needs CANN with its environment (source /usr/local/Ascend/ascend-toolkit/set_env.sh) and "
-    "paddle-custom-npu\nof the same version as Paddle (README, Ascend); `medvqa doctor` looks at all of it; "
+    "paddle-custom-npu\nof the same version as Paddle (README, Ascend); `medvqa doctor` checks all of it; "
     "or use --device cpu",
-    "gpu": "NVIDIA needs paddlepaddle-gpu in place of paddlepaddle; or use --device cpu",
+    "gpu": "NVIDIA GPUs need paddlepaddle-gpu instead of paddlepaddle; or use --device cpu",
 }
 
 
 def best_precision(device: str) -> Precision:
-    """`bf16` where the device computes in it, else `fp16`; `fp32` where it has neither, as the CPU, or is not known, as
-    an NPU without `npu-smi`: its plug-in speaks for itself, not for the card."""
+    """`bf16` if the device computes in it, else `fp16`, else `fp32` (the CPU, and an NPU without `npu-smi`).
+
+    An NPU's plug-in reports what it was built for and not what the card can do."""
     if device == "cpu":
         return "fp32"
     if device.startswith("npu"):

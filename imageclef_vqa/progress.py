@@ -1,4 +1,4 @@
-"""Progress for people: drawn on a terminal's standard error, silent everywhere else."""
+"""Progress bars on a terminal's standard error; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def progress_display(*columns: str) -> Progress:
-    """A Rich progress display with `columns` (format strings over a task's fields) before the time that remains."""
+    """A Rich progress display; `columns` are format strings over a task's fields, shown before the remaining time."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -26,7 +26,7 @@ def progress_display(*columns: str) -> Progress:
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Yield `items` and show how many of `total` are done; where there is nothing to do, nothing is shown."""
+    """Yield `items` and show how many of `total` are done; show nothing if `total` is 0."""
     if not total:
         return
     with progress_display() as display:

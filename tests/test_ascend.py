@@ -219,7 +219,7 @@ def test_a_card_that_is_too_small_to_answer_is_an_error_too(tmp_path, on_cpu, pl
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
     assert f"npu:0 has no memory left, in {part}" in failed.stderr
-    assert re.search(r"planned are \d+ MB", failed.stderr)
+    assert re.search(r"planned: \d+ MB", failed.stderr)
     assert (folder / "work/main/predictions/val.jsonl").read_bytes() == before
 
 
@@ -266,7 +266,7 @@ def test_a_missing_card_is_reported_with_those_that_exist(tmp_path, plugin):
     done = medvqa(["predict --device npu:7"], tmp_path, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 1
     assert "no device npu:7 here" in done.stderr
-    assert "--device npu:0 or npu:1 would do" in done.stderr
+    assert "use --device npu:0 or npu:1" in done.stderr
 
 
 def test_doctor_tries_all_cards_and_names_what_runs_on_the_cpu(tmp_path, plugin):

@@ -134,11 +134,10 @@ def test_scoring_a_file_needs_no_paddle(tmp_path):
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("scor", "'score'"), ("weights sho", "'show'")])
-def test_a_mistyped_command_is_corrected_once(typed, meant):
+def test_a_mistyped_command_is_corrected(typed, meant):
     done = medvqa(*typed.split())
     assert done.returncode == 2
     assert meant in done.stderr
-    assert done.stderr.count("Did you mean") == 1
 
 
 def test_the_chain_stands_first_in_the_order_of_use():

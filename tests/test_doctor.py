@@ -107,7 +107,7 @@ def test_a_device_that_dies_is_an_answer_and_no_traceback(monkeypatch):
     told = {"list": {"devices": ["cpu", "gpu:0"], "paddle": "3"}, "compute": {"error": "CUDA error 35"}}
     monkeypatch.setattr(devices, "_probe", lambda what, *_words, **_environment: told[what])
     assert next(devices.check_devices("gpu")) == Check(
-        "gpu:0", "stop", "CUDA error 35", "the device is there, but cannot be used: see its driver's log"
+        "gpu:0", "stop", "CUDA error 35", "the device exists, but cannot be used: see its driver's log"
     )
 
 

@@ -1,20 +1,29 @@
-"""What the README tells a reader to type exists, and its demo block runs."""
+"""What the READMEs show exists: commands with their options, settings, and Python."""
 
 import re
 import shlex
-import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from small_dataset import write_dataset
+from trained import write_run
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from imageclef_vqa import ascend
 from imageclef_vqa.cli import app
+from imageclef_vqa.cli.options import check_settings
+from imageclef_vqa.workspace import Workspace
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
-SHELL = [line.removeprefix("$ ") for kind, block in BLOCKS if kind in ("sh", "console") for line in block.splitlines()]
-PAPER = (Path(__file__).parents[1] / "examples" / "paper" / "README.md").read_text(encoding="utf-8")
+BLOCKS_OF: dict[str, list[str]] = defaultdict(list)
+for kind, block in BLOCKS:
+    BLOCKS_OF[kind].append(block)
+SHELL = [line.removeprefix("$ ") for each in (*BLOCKS_OF["sh"], *BLOCKS_OF["console"]) for line in each.splitlines()]
+PAPER = (ROOT / "examples" / "paper" / "README.md").read_text(encoding="utf-8")
 QUOTED = [line.split("#")[0].strip("` ") for line in re.findall(r"^medvqa .*$|`medvqa [^`]*`", PAPER, flags=re.M)]
 TYPED = sorted({part.split("#")[0].strip() for line in SHELL for part in re.findall(r"medvqa [^&|]*", line)})
 
@@ -34,17 +43,39 @@ def test_every_command_of_the_readmes_exists_with_its_options(line, monkeypatch)
     assert context.params
 
 
-def test_settings_of_the_readme_are_accepted(tmp_path):
-    from imageclef_vqa.cli.options import check_settings
-
-    for kind, block in BLOCKS:
-        if kind == "toml":
-            (tmp_path / "medvqa.toml").write_text(block, encoding="utf-8")
-            check_settings(tmp_path, get_command(app).commands)
+SETTINGS = [*BLOCKS_OF["toml"], (ROOT / "examples" / "medvqa.toml").read_text(encoding="utf-8")]
 
 
-def test_python_of_the_readme_runs():
-    for kind, block in BLOCKS:
-        if kind == "python":
-            exec(compile(block, "README.md", "exec"), {})
-    assert sys.version_info >= (3, 10)
+def test_there_are_settings_to_accept():
+    assert len(SETTINGS) >= 2
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_of_the_readme_are_accepted(tmp_path, settings):
+    (tmp_path / "medvqa.toml").write_text(settings, encoding="utf-8")
+    commands = get_command(app).commands
+    tables = check_settings(tmp_path, commands)
+    assert set(tables) > {"data"}
+    Workspace.at(tmp_path)
+    for name in set(tables) - {"data"}:
+        arguments = ["--stage", "1"] if name == "finetune" else []
+        with get_command(app).make_context("medvqa", [name]) as context:
+            made = commands[name].make_context(name, ["-w", str(tmp_path), *arguments], parent=context)
+        assert {key: str(made.params[key.replace("-", "_")]) for key in tables[name]} == {
+            key: str(value) for key, value in tables[name].items()
+        }
+
+
+@pytest.mark.skipif(not BLOCKS_OF["python"], reason="README.md shows no Python")
+def test_python_of_the_readme_runs(tmp_path, monkeypatch):
+    """In a workspace with a trained run and its packaged answers."""
+    write_dataset(tmp_path / "data/development", count=8)
+    write_dataset(tmp_path / "data/test", count=2)
+    workspace = Workspace.at(tmp_path)
+    write_run(workspace, seed=0)
+    for command in ("predict --device cpu", "package --force"):
+        done = CliRunner().invoke(app, [*command.split(), "-w", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+    monkeypatch.chdir(tmp_path)
+    for block in BLOCKS_OF["python"]:
+        exec(compile(block.replace("X.jpg", "image0.jpg"), "README.md", "exec"), {})

@@ -21,12 +21,12 @@ from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, pixels, read_dataset
 from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
-from imageclef_vqa.experts import training as experts
-from imageclef_vqa.experts.answering import answer_with_experts, rank_one_of, rank_sets
+from imageclef_vqa.experts import resnet34 as experts
 from imageclef_vqa.experts.classical import answer_images
-from imageclef_vqa.experts.resnet34_start import start_from
-from imageclef_vqa.experts.training import Head, read_config
+from imageclef_vqa.experts.heads import Head
+from imageclef_vqa.experts.resnet34 import read_config, start_from
 from imageclef_vqa.models.resnet34 import build_expert
+from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
@@ -93,12 +93,12 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(workspace
 def test_both_experts_answer_from_one_decoding_of_each_image(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experts.train_experts(workspace, [16, 17], epochs=1)
+    experts.fit(workspace, [16, 17], epochs=1)
     for cached in workspace.cache.glob("pixels-*"):
         cached.unlink()
     decoded, decode = [], pixels._decode
     monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
-    answer_with_experts(workspace)
+    experts.answer(workspace)
     answered = read_predictions(workspace.expert("resnet34") / "val.jsonl")
     assert {each.question_id for each in answered} == {16, 17}
     assert sorted(path.stem for path in decoded) == sorted({each.image_id for each in answered})
@@ -111,8 +111,8 @@ def test_both_kinds_of_expert_learn_and_answer_from_one_decoding_of_each_image(
     decoded, decode = [], pixels._decode
     monkeypatch.setattr(pixels, "_decode", lambda example, size: decoded.append(example.image) or decode(example, size))
     answer_images(workspace)
-    experts.train_experts(workspace, [16], epochs=1)
-    answer_with_experts(workspace)
+    experts.fit(workspace, [16], epochs=1)
+    experts.answer(workspace)
     assert sorted(path.stem for path in decoded) == sorted(f"image{n}" for n in range(30))
 
 
@@ -120,38 +120,39 @@ def test_training_that_was_stopped_ends_with_the_same_network(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"shared": True, "epochs": 2}
-    (folder,) = experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
+    (folder,) = experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
     whole = (folder / "model.safetensors").read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    write, calls = experts.save_weights, []
+    save, saved = Stage.save_state, []
 
-    def stopped(path: Path, *rest: object) -> None:
-        write(path, *rest)  # type: ignore[arg-type]
-        calls.append(path.name)
-        if len(calls) == 1:
+    def stopped(stage: Stage, *state: object) -> None:
+        save(stage, *state)  # type: ignore[arg-type]
+        saved.append(stage.folder)
+        if len(saved) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(experts, "save_weights", stopped)
+    monkeypatch.setattr(Stage, "save_state", stopped)
     with pytest.raises(KeyboardInterrupt):
-        experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
-    experts.train_experts(workspace, [5, 16], **options)  # type: ignore[arg-type]
+        experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
+    experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
     assert (folder / "model.safetensors").read_bytes() == whole
-    assert calls == ["state.safetensors", "state.safetensors", "model.safetensors"]
+    assert saved == [folder, folder]
+    assert not (folder / "state.safetensors").exists()
     assert not read_config(folder).heads[5].one_of
     assert set(json.loads((folder / "thresholds.json").read_text())) == {"5"}
 
 
 def test_what_training_gave_to_rare_classes_is_taken_back() -> None:
     head = Head(classes=("often", "rarely"), sets=(), one_of=True, weights=(1.0, 3.0))
-    assert rank_one_of(head, np.array([0.0, np.log(2.0)]))[0].answers == ("often",)
+    assert head.rank(np.array([0.0, np.log(2.0)]), 0.5)[0].answers == ("often",)
 
 
 def test_members_are_said_from_the_threshold_on_and_new_sets_are_possible() -> None:
     head = Head(classes=("a", "b", "c"), sets=(("a",), ("b",)), one_of=False, weights=(1.0, 1.0, 1.0))
     logits = np.array([0.5, 0.5, -3.0])
-    assert rank_sets(head, logits, 0.5)[0].answers == ("a", "b")
-    assert rank_sets(head, logits, 0.8)[0].answers in {("a",), ("b",)}
+    assert head.rank(logits, 0.5)[0].answers == ("a", "b")
+    assert head.rank(logits, 0.8)[0].answers in {("a",), ("b",)}
 
 
 @pytest.fixture(scope="module")
@@ -228,4 +229,4 @@ def test_route_reads_torchvisions_file_and_runs_nothing_of_it(
     write_pth(tmp_path / "evil.pth", {}, b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00truetR.")
     refused = RUNNER.invoke(app, [*ordered, str(tmp_path / "evil.pth")])
     assert refused.exit_code == 1
-    assert "evil.pth: refused: it wants os.system" in refused.stderr
+    assert "evil.pth: refused: it asks for os.system" in refused.stderr

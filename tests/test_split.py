@@ -204,9 +204,9 @@ def test_with_json_only_json_is_printed(folder: Path) -> None:
     ("options", "message"),
     [
         (["--val", "0.1", "--folds", "5"], "--val and --folds exclude each other"),
-        (["--val", "0"], "--val 0: a share between 0 and 1"),
-        (["--val", "1"], "--val 1: a share between 0 and 1"),
-        (["--val", "nan"], "--val nan: a share between 0 and 1"),
+        (["--val", "0"], "--val 0: give a share between 0 and 1"),
+        (["--val", "1"], "--val 1: give a share between 0 and 1"),
+        (["--val", "nan"], "--val nan: give a share between 0 and 1"),
         (["--folds", "1"], "--folds 1: at least 2"),
     ],
 )

@@ -51,7 +51,6 @@ app = typer.Typer(
     cls=_Program,
     name="medvqa",
     no_args_is_help=True,
-    suggest_commands=False,  # Click does it, too
     pretty_exceptions_enable=False,
     help="From the organisers' files to a MEDVQA-GI submission: split → finetune → predict → route → score → package.",
 )

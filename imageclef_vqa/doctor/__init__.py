@@ -1,4 +1,4 @@
-"""`medvqa doctor`: what this machine has, and what of it would stop a run."""
+"""`medvqa doctor`: checks of this machine that find what would stop a run."""
 
 from imageclef_vqa.doctor.check import Check
 from imageclef_vqa.doctor.examine import examine

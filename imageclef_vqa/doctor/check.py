@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Verdict = Literal["good", "note", "stop"]
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, whether it is good, worth a note or would stop a run, and what mends it."""
+    """What was found, the verdict on it, a remedy, and figures for `--json`.
+
+    `stop`: a run cannot work. `note`: it can, with a restriction.
+    """
 
     name: str
     verdict: Verdict

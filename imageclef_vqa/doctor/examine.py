@@ -12,7 +12,7 @@ from imageclef_vqa.workspace import Workspace
 
 
 def examine(workspace: Workspace, device: str | None = None) -> Iterator[Check]:
-    """Every check, one after the other; `device`, as in npu or npu:1, leaves all other devices out."""
+    """All checks, one after another; with `device`, as in npu or npu:1, of no other device."""
     yield check_python()
     yield from check_packages()
     yield from check_ascend(wanted=device is not None and device.startswith("npu"))

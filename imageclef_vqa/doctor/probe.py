@@ -1,4 +1,4 @@
-"""What runs on a device, in a process of its own: `probe list`, `compute DEVICE`, `collective KIND N`, `sum DEVICE`.
+"""Tests that run in a process of their own: `list`, `compute DEVICE`, `collective KIND N`, `sum DEVICE`.
 
 Each prints one line of JSON.
 """
@@ -18,7 +18,7 @@ from imageclef_vqa import ascend, environment
 from imageclef_vqa.devices import available_devices, best_precision, prepare
 from imageclef_vqa.errors import MedvqaError
 
-_SIDE = 2048  # of the square matrices
+_SIDE = 2048  # rows of the square matrices
 _SUMMED = 4 << 20  # floats
 _PAIRS = 4
 
@@ -32,7 +32,7 @@ def list_devices() -> dict[str, Any]:
 
 
 def compute(device: str) -> dict[str, Any]:
-    """Memory, the sustained rate of a matrix product, and one training step of `tiny`."""
+    """Measure memory, the sustained rate of matrix products, and one training step of `tiny`."""
     prepare(device, seed=0)
     import paddle
 
@@ -51,21 +51,21 @@ def compute(device: str) -> dict[str, Any]:
 
 
 def _fastest(work: Callable[[], Any], times: int = 5) -> float:
-    """Seconds of the fastest of some calls, after one that compiles."""
+    """Seconds of the fastest of several calls, after one that compiles."""
     import paddle
 
     best = float("inf")
     for _ in range(times + 1):
         started = time.perf_counter()
         work()
-        if paddle.get_device() != "cpu":  # which Paddle refuses to wait for
+        if paddle.get_device() != "cpu":  # Paddle raises an error for it
             paddle.device.synchronize()
         best = min(best, time.perf_counter() - started)
     return best
 
 
 def _tiny_step() -> tuple[float, float]:
-    """Seconds of a forward pass of stage 2 on one image with four questions, and of forward and backward together."""
+    """Seconds of stage 2 on one image with four questions: forward, and forward with backward."""
     import paddle
 
     from imageclef_vqa.checkpoints.pretrained import load_pretrained
@@ -83,7 +83,7 @@ def _tiny_step() -> tuple[float, float]:
 
 
 def _memory(device: str) -> float:
-    """Megabytes of the device's memory that Paddle may use; 0 where it does not tell."""
+    """The device's memory in MB; 0 if neither Paddle nor `npu-smi` reports it."""
     import paddle
 
     if device.startswith("gpu"):
@@ -92,18 +92,18 @@ def _memory(device: str) -> float:
     cards, index = ascend.cards(), int(number or 0)
     if kind == "npu" and index < len(cards):
         return cards[index].memory
-    try:  # what a plug-in says of its devices, from Paddle 3.3 on
+    try:  # from Paddle 3.3 on, a plug-in may report it
         return paddle.base.core.get_device_properties(kind, index).total_memory / 2**20
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return 0
 
 
 def collective(kind: str, processes: int) -> dict[str, Any]:
-    """Start `processes` of `sum_with_others`, and wait for them."""
+    """Run `sum_with_others` in `processes` processes, and return what the first one measured."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    places = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
+    endpoints = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"],
@@ -111,8 +111,8 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
             | {
                 "PADDLE_TRAINER_ID": str(rank),
                 "PADDLE_TRAINERS_NUM": str(processes),
-                "PADDLE_CURRENT_ENDPOINT": places[rank],
-                "PADDLE_TRAINER_ENDPOINTS": ",".join(places),
+                "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
+                "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
                 "PADDLE_DISTRI_BACKEND": "gloo" if kind == "cpu" else "xccl" if kind == "npu" else "nccl",
                 f"FLAGS_selected_{kind}s": str(rank),
             },
@@ -121,14 +121,14 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
         )
         for rank in range(processes)
     ]
-    told = [child.communicate()[0] for child in children]
+    outputs = [child.communicate()[0] for child in children]
     if any(child.returncode for child in children):
-        raise SystemExit("a process that took part in the sum failed")
-    return json.loads(told[0].splitlines()[-1]) | {"processes": processes}
+        raise SystemExit("one of the processes that computed the sum failed")
+    return json.loads(outputs[0].splitlines()[-1]) | {"processes": processes}
 
 
 def sum_with_others(device: str) -> dict[str, Any]:
-    """Take part in a sum and time it."""
+    """Compute a sum over all processes, check it, and time it."""
     environment.set_environment()
     import paddle
 
@@ -143,8 +143,8 @@ def sum_with_others(device: str) -> dict[str, Any]:
     return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1)}
 
 
-def main(command: str, *words: str) -> None:
-    """Run one probe and print what it found."""
+def main(command: str, *arguments: str) -> None:
+    """Run one test and print its result."""
     probes: dict[str, Callable[..., dict[str, Any]]] = {
         "list": list_devices,
         "compute": compute,
@@ -152,7 +152,7 @@ def main(command: str, *words: str) -> None:
         "sum": sum_with_others,
     }
     try:
-        print(json.dumps(probes[command](*words)))
+        print(json.dumps(probes[command](*arguments)))
     except MedvqaError as error:
         raise SystemExit(error.what) from None
 

@@ -1,4 +1,4 @@
-"""Python, packages and the Ascend software, against what this distribution says that it supports."""
+"""Checks of Python, packages and the Ascend software against what this distribution supports."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from imageclef_vqa.doctor.check import Check
 
 DISTRIBUTION = "imageclef-vqa"
 PLUGIN = "paddle-custom-npu"
-# Where Huawei's installers put things, beside what `set_env.sh` says.
+# Default folders of Huawei's installers; `set_env.sh` may name another one.
 _TOOLKIT = Path("/usr/local/Ascend/ascend-toolkit/latest")
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
 
 
 def check_python() -> Check:
-    """Python against `requires-python`."""
-    mine = platform.python_version()
+    """Compare Python with `requires-python`."""
+    running = platform.python_version()
     try:
-        wanted = metadata(DISTRIBUTION)["Requires-Python"] or ""
+        supported = metadata(DISTRIBUTION)["Requires-Python"] or ""
     except PackageNotFoundError:
-        return Check("Python", "note", f"{mine}; {DISTRIBUTION} itself is not installed", "pip install .")
-    if mine in SpecifierSet(wanted, prereleases=True):
-        return Check("Python", "good", f"{mine} (supported: {wanted})")
-    return Check("Python", "stop", f"{mine}, supported: {wanted}", "make a virtual environment with a supported Python")
+        return Check("Python", "note", f"{running}; {DISTRIBUTION} itself is not installed", "pip install .")
+    if running in SpecifierSet(supported, prereleases=True):
+        return Check("Python", "good", f"{running} (supported: {supported})")
+    remedy = "make a virtual environment with a supported Python"
+    return Check("Python", "stop", f"{running}, supported: {supported}", remedy)
 
 
 def check_packages() -> Iterator[Check]:
-    """Each package that is asked for; those that fit in one line, every other in a line of its own."""
+    """The required packages: those that fit in one check, and one check for each that does not."""
     try:
         wanted = [Requirement(line) for line in requires(DISTRIBUTION) or []]
     except PackageNotFoundError:
@@ -55,7 +56,7 @@ def check_packages() -> Iterator[Check]:
 
 
 def check_ascend(*, wanted: bool) -> Iterator[Check]:
-    """The plug-in against Paddle, CANN and the driver: where any of it is there, or where it is `wanted`."""
+    """The plug-in and its version, CANN and the driver; nothing if none of it is installed or `wanted`."""
     plugin, folder = _version(PLUGIN), ascend.plugin()
     toolkit = Path(os.environ.get("ASCEND_TOOLKIT_HOME", _TOOLKIT))
     if not (wanted or plugin or folder or toolkit.exists() or _DRIVER.exists()):
@@ -65,7 +66,7 @@ def check_ascend(*, wanted: bool) -> Iterator[Check]:
         found = f"no {PLUGIN}; Paddle is {paddle}"
         yield Check("NPU plug-in", "stop", found, f"install {PLUGIN} {paddle} from Paddle's package index (README)")
     elif plugin is None:
-        yield Check("NPU plug-in", "good", f"{folder}, by CUSTOM_DEVICE_ROOT")
+        yield Check("NPU plug-in", "good", f"{folder}, from CUSTOM_DEVICE_ROOT")
     elif _release(plugin) != _release(paddle):
         remedy = f"install {PLUGIN} {paddle}: it is built for one version of Paddle"
         yield Check("NPU plug-in", "stop", f"{PLUGIN} {plugin}, but Paddle {paddle}", remedy)
@@ -74,14 +75,14 @@ def check_ascend(*, wanted: bool) -> Iterator[Check]:
     yield _installed("CANN", toolkit / "version.cfg", toolkit, "install CANN and source its set_env.sh")
     yield _installed("Ascend driver", _DRIVER, _DRIVER.parent, "install Huawei's driver for the card")
     cards = [f"{card.name}, {card.memory:,} MB, {card.precision}" for card in ascend.cards()]
-    yield Check("Ascend cards", "good" if cards else "note", "; ".join(cards) or "npu-smi is not there to tell")
+    yield Check("Ascend cards", "good" if cards else "note", "; ".join(cards) or "unknown without npu-smi")
 
 
-def _installed(name: str, version_file: Path, place: Path, remedy: str) -> Check:
-    if not place.exists():
-        return Check(name, "note", f"not in {place}", remedy)
-    told = re.search(r"(?i)version\s*=\s*\[?([\w.:]+)", version_file.read_text()) if version_file.exists() else None
-    return Check(name, "good", f"{told.group(1) if told else 'some version'} in {place}")
+def _installed(name: str, version_file: Path, folder: Path, remedy: str) -> Check:
+    if not folder.exists():
+        return Check(name, "note", f"not in {folder}", remedy)
+    found = re.search(r"(?i)version\s*=\s*\[?([\w.:]+)", version_file.read_text()) if version_file.exists() else None
+    return Check(name, "good", f"{found.group(1) if found else 'some version'} in {folder}")
 
 
 def _version(distribution: str) -> str | None:
@@ -92,5 +93,5 @@ def _version(distribution: str) -> str | None:
 
 
 def _release(text: str) -> list[str]:
-    """`3.0.0.dev20250101` → 3, 0."""
+    """Major and minor version: `3.0.0.dev20250101` → 3, 0."""
     return re.findall(r"\d+", text)[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, with_config
 from pydantic.dataclasses import dataclass
@@ -17,18 +17,13 @@ ImageId = Annotated[str, StringConstraints(pattern=IMAGE_ID)]
 QuestionId = Annotated[int, Field(ge=0, lt=len(QUESTIONS), strict=True)]
 Text = Annotated[str, StringConstraints(strict=True)]
 NonEmpty = Annotated[str, StringConstraints(strict=True, min_length=1)]
-Members = TypeVar("Members", tuple[str, ...], list[str])
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
-def _distinct(answers: Members) -> Members:
+def _distinct(answers: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(answers)) != len(answers):
         raise ValueError("an answer is repeated")
     return answers
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -68,7 +63,7 @@ class Candidate:
     probability: Probability
 
 
-class Prediction(_Record):
+class Prediction(BaseModel):
     """One line of `predictions/<fold>.jsonl`: the answer to one question about one image.
 
     Attributes:
@@ -80,6 +75,8 @@ class Prediction(_Record):
         replaced: the answer that routing or an implication replaced.
         reason: why it was replaced.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_id: ImageId
     question_id: QuestionId

@@ -105,11 +105,8 @@ def _answer_resnet34(
 
     prepare(device, seed=seed)
 
-    from imageclef_vqa.experts.answering import answer_with_experts
-    from imageclef_vqa.experts.training import train_experts
+    from imageclef_vqa.experts import resnet34
 
     if train:
-        train_experts(
-            workspace, list(questions), weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify
-        )
-    answer_with_experts(workspace, notify=notify)
+        resnet34.fit(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify)
+    resnet34.answer(workspace, notify=notify)

@@ -35,6 +35,7 @@ RECIPE = Recipe(
     weight_decay=0.05,
     answer_weight=0,
     word_weight=1,
+    precision="fp32",
 )
 SIZE = PRESETS["tiny"].vision.image_size
 

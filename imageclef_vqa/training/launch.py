@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import CALLED_AS, MedvqaError, program
 
 _POLL = 0.1  # seconds
 _GRACE = 10.0  # seconds in which the first process may end by itself after another one has failed
@@ -99,6 +99,7 @@ def _environment(rank: int, devices: Sequence[str], ports: Sequence[int]) -> dic
     """The environment that `paddle.distributed.launch` would set."""
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     return os.environ | {
+        CALLED_AS: program(),
         "PADDLE_TRAINER_ID": str(rank),
         "PADDLE_TRAINERS_NUM": str(len(devices)),
         "PADDLE_LOCAL_SIZE": str(len(devices)),

@@ -1,0 +1,209 @@
+"""The ResNet34 experts: a network for each question, as in the paper (section 3.3), or one for all questions.
+
+experts/resnet34/<question16 | shared>/
+    config.json         questions, classes, and what the network was trained from
+    log.jsonl           a line per epoch
+    state.safetensors   network and optimiser after the last epoch, while training is unfinished
+    model.safetensors   the trained network
+    thresholds.json     for questions with sets as answers: the probability above which a class belongs to the set
+experts/resnet34/val.jsonl, test.jsonl   ranked answers of all networks
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from imageclef_vqa.checkpoints.convert import plan_conversion
+from imageclef_vqa.checkpoints.layers import load_weights, read_weights
+from imageclef_vqa.checkpoints.source import open_source
+from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.editions import Candidate, learn_vocabulary
+from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.experts.answers import RESNET34, Pair, RankedAnswers, read_expert_images, write_answers
+from imageclef_vqa.experts.heads import Head, learn_head
+from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
+from imageclef_vqa.files import sha256, sole_writer, write_text
+from imageclef_vqa.models.resnet34 import build_expert
+from imageclef_vqa.planning import expert_shortage_explained
+from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
+from imageclef_vqa.workspace import Workspace
+
+_SIZE, _SIZE_PRETRAINED = 128, 224
+# Numbers in memory: parameters, and per pixel those kept for the backward pass and those of inference (Paddle 3.3.1).
+_PARAMETERS, _KEPT_PER_PIXEL, _COMPUTED_PER_PIXEL = 21.3e6, 150, 32
+_HEAD = ("fc.weight", "fc.bias")
+
+
+class ExpertConfig(BaseModel):
+    """What a network was trained from; its training is resumed, and it is used, only if all of this is the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: dict[int, Head]  # by question id; their classes are the network's outputs, side by side
+    image_size: int
+    epochs: int
+    seed: int
+    data: str
+    training_images: str
+    weights: str | None
+
+    @property
+    def num_classes(self) -> int:
+        return sum(len(head.classes) for head in self.heads.values())
+
+
+def fit(
+    workspace: Workspace,
+    questions: Sequence[int],
+    *,
+    weights: Path | None = None,
+    shared: bool = False,
+    epochs: int | None = None,
+    seed: int = 0,
+    notify: Callable[[str], None] = lambda message: None,
+) -> list[Path]:
+    """Train a network for each question, or a `shared` one, on the run's training images; returns their folders.
+
+    A finished network made from the same configuration is kept, and unfinished training is resumed. Questions without
+    training answers are left out.
+
+    Raises:
+        MissingStepError: there is no split, or there are no predictions.
+        MedvqaError: data or weights cannot be used, or a loss is not finite.
+    """
+    with sole_writer(workspace.run_folder):
+        images = read_expert_images(workspace)
+        vocabulary = learn_vocabulary(images.training.labels())
+        answered = [question for question in questions if vocabulary[question].trained]
+        folders = []
+        for group in [answered] if shared and answered else [[question] for question in answered]:
+            config = ExpertConfig(
+                heads={question: learn_head(vocabulary[question].sets) for question in group},
+                image_size=_SIZE if weights is None else _SIZE_PRETRAINED,
+                epochs=epochs or EPOCHS,
+                seed=seed,
+                data=images.training.fingerprint,
+                training_images=_training_images(images.training),
+                weights=None if weights is None else fingerprint(*map(sha256, open_source(weights).files)),
+            )
+            folder = workspace.expert(RESNET34) / ("shared" if shared else f"question{group[0]}")
+            folders.append(folder)
+            if _prepare(folder, config):
+                continue
+            paddle.seed(seed)
+            pixels = load_pixels(images.training, config.image_size, workspace.cache)
+            kept = f"the last epoch that was saved in {workspace.shown(folder)} is complete"
+            with expert_shortage_explained(memory_needed(config.image_size), kept):
+                network = build_expert(config.num_classes)
+                if weights is not None:
+                    start_from(network, weights)
+                train(folder, network, config.heads, images, pixels, config.epochs, seed, workspace.shown(folder))
+            heaviest = max(max(head.weights) for head in config.heads.values())
+            notify(
+                f"{workspace.shown(folder)}: {config.epochs} epochs; the rarest answer has {heaviest:.1f} times the "
+                "weight of the most frequent one"
+            )
+    return folders
+
+
+def _training_images(training: Dataset) -> str:
+    return fingerprint(*(example.image_id for example in training.examples))
+
+
+def _prepare(folder: Path, config: ExpertConfig) -> bool:
+    """Whether the folder has the finished network; whatever another configuration left there is removed."""
+    if (folder / CONFIG).exists() and read_config(folder) == config:
+        return (folder / MODEL).exists()
+    for name in (STATE, BEST, MODEL, THRESHOLDS, LOG):
+        (folder / name).unlink(missing_ok=True)
+    write_text(folder / CONFIG, config.model_dump_json(indent=1) + "\n")
+    return False
+
+
+def memory_needed(image_size: int, *, training: bool = True) -> float:
+    """Bytes of a device that a network needs.
+
+    The gradients are allocated while the activations are freed, so the larger of the two counts.
+    """
+    pixels = BATCH * image_size**2
+    if not training:
+        return 4 * (_PARAMETERS + _COMPUTED_PER_PIXEL * pixels)
+    return 4 * (3 * _PARAMETERS + max(_PARAMETERS, _KEPT_PER_PIXEL * pixels))
+
+
+def start_from(network: nn.Layer, weights: Path) -> None:
+    """Give `network` the weights of an ImageNet ResNet34, except for the last layer.
+
+    Raises:
+        MedvqaError: `weights`, a file or folder as `medvqa weights convert` reads it, is damaged or no ResNet34.
+    """
+    conversion = plan_conversion(open_source(weights))
+    if (tensors := conversion.parts.get("resnet34")) is None:
+        raise MedvqaError(f"{weights} holds no ResNet34 ({conversion.format})")
+    body = {name: tensor for name, tensor in tensors.items() if name not in _HEAD}
+    load_weights(network, body, str(weights), absent=_HEAD)
+
+
+def read_config(folder: Path) -> ExpertConfig:
+    """The configuration of a network.
+
+    Raises:
+        MedvqaError: it is damaged.
+    """
+    try:
+        return ExpertConfig.model_validate_json((folder / CONFIG).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(f"{folder / CONFIG} is damaged: {error}", remedy="remove that folder") from error
+
+
+def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda message: None) -> None:
+    """Let every finished network of the run answer the validation and test images.
+
+    A question that has a network of its own is answered by it, not by the shared one.
+
+    Raises:
+        MissingStepError: there is no finished network, no split, or there are no predictions.
+        MedvqaError: a network was trained on another split, so it may have seen the validation images.
+    """
+    with sole_writer(workspace.run_folder):
+        folders = sorted(path.parent for path in workspace.expert(RESNET34).glob(f"*/{MODEL}"))
+        if not folders:
+            where = workspace.shown(workspace.expert(RESNET34))
+            raise MissingStepError(f"no trained ResNet34 expert in {where}", "medvqa route --expert resnet34")
+        images = read_expert_images(workspace)
+        configs = {folder: read_config(folder) for folder in folders}
+        for folder, config in configs.items():
+            if config.training_images != _training_images(images.training):
+                raise MedvqaError(
+                    f"{workspace.shown(folder)} was trained on another split", remedy="`medvqa route --expert resnet34`"
+                )
+        for name, dataset in images.answered.items():
+            answers: dict[Pair, tuple[Candidate, ...]] = {}
+            for folder, config in configs.items():  # "shared" comes last
+                answers = {**_answers(folder, config, dataset, workspace), **answers}
+            write_answers(workspace, RESNET34, name, answers, answers)
+            notify(f"{RESNET34}: {len(dataset)} images of {name}")
+
+
+def _answers(folder: Path, config: ExpertConfig, dataset: Dataset, workspace: Workspace) -> RankedAnswers:
+    """A network's ranked answers to the images."""
+    pixels = load_pixels(dataset, config.image_size, workspace.cache)
+    needed = memory_needed(config.image_size, training=False)
+    with expert_shortage_explained(needed, "the trained experts are complete"):
+        network = build_expert(config.num_classes)
+        load_weights(network, read_weights(folder / MODEL), str(folder / MODEL))
+        logits = predict_logits(network, pixels).astype(np.float64)
+    thresholds = json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))
+    ends = np.cumsum([len(head.classes) for head in config.heads.values()])[:-1]
+    return {
+        (example.image_id, question): head.rank(row, thresholds.get(str(question), 0.5))
+        for (question, head), own in zip(config.heads.items(), np.split(logits, ends, axis=1), strict=True)
+        for example, row in zip(dataset.examples, own, strict=True)
+    }

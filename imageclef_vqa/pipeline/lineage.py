@@ -1,0 +1,171 @@
+"""Which artefact was made from which, and whether that still holds: the only module that knows the graph.
+
+    development, weights ─► split ─► stage1 ─► stage2 ─► predictions ─► routed ─► scores, run file
+                                                test ─────┘    experts ──┘
+
+An artefact is *fresh* if its files are those that were finished and everything that it was made from is still the same
+and fresh itself. Content hashes decide; dates of files are never looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
+from imageclef_vqa.data import Split, read_dataset, read_pictures
+from imageclef_vqa.data.reading import IDS_FILE
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import sha256
+from imageclef_vqa.workspace import Workspace
+
+Status = Literal["fresh", "stale", "missing", "damaged", "unrecorded"]
+_COMMANDS = {
+    "split": "split",
+    "stage1": "finetune --stage 1",
+    "stage2": "finetune --stage 2",
+    "predictions": "predict",
+    "experts": "route",
+    "routed": "route",
+    "scores": "score",
+}
+_TITLES = {"development": "the development set", "test": "the test set", "split": "the split", "weights": "the weights"}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """An artefact of a run and its state; `reasons` say why it is not fresh."""
+
+    name: str
+    path: Path
+    status: Status
+    reasons: tuple[str, ...] = ()
+    record: Record | None = None
+
+
+class Lineage:
+    """The artefacts of one run. Names: `split`, `stage1`, `stage2`, `predictions/val`, `predictions/NAME/val`,
+    `experts/classical/val`, `routed/val`, `scores`; those of another run have `work/<run>/` before them."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._artefacts: dict[str, Artefact] = {}
+        self._others: dict[str, Lineage] = {}
+
+    def artefact(self, name: str) -> Artefact:
+        """The state of an artefact; everything that it depends on is read and hashed, once."""
+        if name not in self._artefacts:
+            self._artefacts[name] = self._examine(name)
+        return self._artefacts[name]
+
+    def names(self) -> list[str]:
+        """The artefacts of the run that exist, in the order in which they are made."""
+        found = [name for name in ("split", "stage1", "stage2") if self.path(name).exists()]
+        folder = self.workspace.run_folder
+        for pattern in ("predictions/*.jsonl", "predictions/*/*.jsonl", "experts/*/*.jsonl", "routed/*.jsonl"):
+            found += [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.glob(pattern))]
+        return found + ["scores"] * self.workspace.scores.exists()
+
+    def path(self, name: str) -> Path:
+        """The file or folder of an artefact."""
+        if name == "split":
+            return self.workspace.split_file
+        if name in ("stage1", "stage2"):
+            return self.workspace.stage(int(name[-1]))
+        return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.jsonl"
+
+    def command(self, name: str) -> str:
+        """The command that makes an artefact, with the options that name this run and workspace."""
+        command = _COMMANDS[name.split("/")[0]]
+        if name.startswith("stage") and self.path(name).exists():
+            command += " --fresh"
+        return self.with_options(f"medvqa {command}", run=name != "split")
+
+    def with_options(self, command: str, *, run: bool = True) -> str:
+        """A command with `--run` and `--workspace`, where they are not the defaults."""
+        if run and self.workspace.run != "main":
+            command += f" --run {self.workspace.run}"
+        return command if self.workspace.root == Path(".") else f"{command} --workspace {self.workspace.root}"
+
+    def _examine(self, name: str) -> Artefact:
+        path = self.path(name)
+        if not path.exists():
+            return Artefact(name, path, "missing")
+        if name == "split":
+            return self._examine_split(path)
+        try:
+            if read_record(path) is None:
+                reason = "made by a version that kept no records"
+                return Artefact(name, path, "unrecorded", (reason,))
+            record = check_artefact(path, self.workspace.shown(path), f"`{self.command(name)}` makes it again")
+        except ChangedError as error:
+            return Artefact(name, path, "damaged", (error.what,))
+        reasons = [why for each, digest in record.inputs.items() if (why := self._difference(each, digest))]
+        return Artefact(name, path, "stale" if reasons else "fresh", tuple(reasons), record)
+
+    def _examine_split(self, path: Path) -> Artefact:
+        try:
+            split = Split.model_validate_json(path.read_bytes())
+        except (OSError, ValueError):
+            return Artefact("split", path, "damaged", (f"{self.workspace.shown(path)} is damaged",))
+        if split.fingerprint != self._development:
+            return Artefact("split", path, "stale", ("the development set has changed",))
+        return Artefact("split", path, "fresh")
+
+    def _difference(self, name: str, digest: str) -> str | None:
+        """Why an input is not what it was; None if it is."""
+        kind = name.split("/")[0]
+        if kind == "work":
+            _, run, rest = name.split("/", 2)
+            why = self._other(run)._difference(rest, digest)
+            return why and f"run {run}: {why}"
+        if kind in _TITLES:
+            now = self._digest(kind, name)
+            return None if now == digest else f"{_TITLES[kind]} {'is missing' if now is None else 'has changed'}"
+        artefact = self.artefact(name)
+        if artefact.status != "fresh":
+            return f"{name} is {artefact.status}"
+        return None if artefact.record and artefact.record.digest == digest else f"{name} was made again"
+
+    def _digest(self, kind: str, name: str) -> str | None:
+        """The content hash of what no command of ours makes, or of the split; None if it is missing or unusable."""
+        if kind == "development":
+            return self._development
+        if kind == "test":
+            return self._test
+        path = self.workspace.split_file if kind == "split" else self._weights_folder / name.partition("/")[2]
+        return sha256(path) if path.is_file() else None
+
+    @cached_property
+    def _development(self) -> str | None:
+        try:
+            return read_dataset(self.workspace.development, cache=self.workspace.cache).fingerprint
+        except MedvqaError:
+            return None
+
+    @cached_property
+    def _test(self) -> str | None:
+        test = self.workspace.test
+        try:
+            return read_pictures(test / "images", test / IDS_FILE, cache=self.workspace.cache).readable.fingerprint
+        except MedvqaError:
+            return None
+
+    @cached_property
+    def _weights_folder(self) -> Path:
+        from imageclef_vqa.training.config import CONFIG, StageConfig
+
+        for number in (2, 1):
+            try:
+                path = self.workspace.stage(number) / CONFIG
+                return StageConfig.model_validate_json(path.read_bytes()).starting_point().folder
+            except (OSError, ValueError, MedvqaError):
+                continue
+        return Path("missing")
+
+    def _other(self, run: str) -> Lineage:
+        if run not in self._others:
+            self._others[run] = Lineage(Workspace.at(self.workspace.root, run))
+        return self._others[run]
