@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, wrapped
 from imageclef_vqa.cli.options import (
     DeviceOption,
     FoldOption,
@@ -62,7 +63,6 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.devices import device_in_use, parse_devices
     from imageclef_vqa.errors import UsageError
     from imageclef_vqa.pipeline.finetune import choose_model
@@ -86,7 +86,7 @@ def finetune(
         device=device,
         seed=seed,
         run=run,
-        notify=functools.partial(typer.echo, err=True),
+        notify=functools.partial(echo, err=True),
     )
     if not done.first:
         return
@@ -110,7 +110,6 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
 
 
 def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
-    from imageclef_vqa.cli.console import wrapped
 
     figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
     losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -118,6 +117,6 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> No
     took = "already trained; --fresh trains it again"
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
-    typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
+    echo(wrapped(f"stage {stage}: {took} ({losses})"))
     following = "finetune --stage 2" if stage == 1 else "predict"
-    typer.echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")
+    echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")
