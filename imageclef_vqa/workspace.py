@@ -149,6 +149,11 @@ class Workspace:
         except ValueError:
             return str(path)
 
+    def typed(self, command: str) -> str:
+        """A command with the options that name this run and this workspace, where they are not the defaults."""
+        command += "" if self.run == "main" else f" --run {self.run}"
+        return command if self.root == Path(".") else f"{command} --workspace {self.root}"
+
     def newest_predictions(self, fold: str) -> Path:
         """The routed answers of `fold`, or the plain ones where nothing was routed since they were made.
 

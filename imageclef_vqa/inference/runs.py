@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.editions import Vocabulary
-from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig
-from imageclef_vqa.training.config import fingerprint
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
@@ -34,12 +33,10 @@ def read_run(workspace: Workspace) -> TrainedRun:
 
     Raises:
         MissingStepError: it has no finished stage 2.
+        ChangedError: a file of it is not the one that was finished.
     """
-    folder = workspace.stage(2)
-    stage = Stage(folder, workspace.shown(folder))
-    if not stage.finished:
-        raise MissingStepError(f"no finished stage 2 in {workspace.shown(folder)}", "medvqa finetune --stage 2")
-    return TrainedRun(workspace, stage.config(), stage.vocabulary(), sha256(folder / MODEL))
+    stage = Stage(workspace, 2)
+    return TrainedRun(workspace, stage.config(), stage.vocabulary(), stage.check().files[MODEL])
 
 
 @dataclass(frozen=True)
