@@ -65,15 +65,12 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.devices import device_in_use, parse_devices
-    from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.devices import device_in_use, parse_numbers
     from imageclef_vqa.pipeline.finetune import choose_model
     from imageclef_vqa.training.launch import launch, launched
 
     if devices is not None and not launched():
-        numbers = parse_devices(devices, device)
-        if not all(number.isdigit() for number in numbers):
-            raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
+        numbers = parse_numbers(devices, device)
         choose_model(stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     done = vqa.finetune(
@@ -112,7 +109,6 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
 
 
 def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
-
     figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
     losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,9 @@ from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.routing import Routed
 
 Policy = Literal["evidence", "paper"]
 
@@ -78,13 +81,18 @@ def route(
     )
     if done is None:
         print_json({"experts": names}) if as_json else echo(f"trained: {', '.join(names)}; next: `medvqa route`")
-        return
-    if as_json:
+    elif as_json:
         print_json(routing.as_json(done))
-        return
+    else:
+        _print(done, at)
+
+
+def _print(done: Routed, workspace: Workspace) -> None:
+    from imageclef_vqa import routing
+
     print_table(routing.routing_table(done))
     for line in routing.summary_lines(done):
         echo(line)
     for fold, path in done.files.items():
-        echo(f"{fold}: {done.replaced[fold]} answers replaced → {at.shown(path)}")
+        echo(f"{fold}: {done.replaced[fold]} answers replaced → {workspace.shown(path)}")
     echo("next: `medvqa score`")
