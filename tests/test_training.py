@@ -283,7 +283,7 @@ def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_resumes_fro
 
 
 def test_stage_2_needs_stage_1(workspace):
-    with pytest.raises(MissingStepError, match="`medvqa finetune --stage 1 .*` makes one"):
+    with pytest.raises(MissingStepError, match=r"`medvqa finetune --stage 1 .*` makes one"):
         run(workspace, 2)
 
 

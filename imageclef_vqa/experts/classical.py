@@ -35,7 +35,7 @@ from imageclef_vqa.editions import Candidate, QuestionVocabulary, Vocabulary, le
 from imageclef_vqa.errors import MissingStepError
 from imageclef_vqa.experts.answers import CLASSICAL, ExpertImages, RankedAnswers, read_expert_images, write_answers
 from imageclef_vqa.experts.descriptors import FEATURES, SIZE, VERSION, Floats, describe
-from imageclef_vqa.files import json_text, sole_writer, write_text
+from imageclef_vqa.files import json_text, run_writer, write_text
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 
@@ -131,7 +131,7 @@ def answer_images(
         UsageError: the split has no such fold.
         MedvqaError: the data cannot be used.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         images = read_expert_images(workspace, fold)
         folder = workspace.expert(CLASSICAL)
         record, made_from = folder / "made_from.json", json_text(_made_from(images))

@@ -17,7 +17,7 @@ from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.editions import Implication, Prediction, learn_implications, write_predictions
 from imageclef_vqa.errors import DataError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
 from imageclef_vqa.inference.builders import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
@@ -81,7 +81,7 @@ def predict(
         MedvqaError: there is no finished stage 2, or the data cannot be used.
     """
     ensemble = read_ensemble(workspaces)
-    with sole_writer(ensemble.workspace.run_folder):
+    with run_writer(ensemble.workspace.run_folder):
         dataset, split = _read_development(ensemble)
         jobs = fold_jobs(ensemble, dataset, split, folds)
         options = options or PredictOptions()
@@ -108,7 +108,7 @@ def predict_images(
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     options = options or PredictOptions()
-    with sole_writer(ensemble.workspace.run_folder):
+    with run_writer(ensemble.workspace.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
         rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
         done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)

@@ -11,7 +11,7 @@ from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Prediction, question_that, read_predictions, write_predictions
 from imageclef_vqa.errors import MedvqaError, shortened
 from imageclef_vqa.experts.answers import CLASSICAL, fold_of_run, read_answers, runs_of_other_folds
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import HeldOut, Policy, decide
 from imageclef_vqa.routing.evidence import Decision
@@ -61,7 +61,7 @@ def route(
     """
     start = time.monotonic()
     others = runs_of_other_folds(workspace) if folds else []
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
         held_out = [_held_out(run, dataset, split, experts) for run in (workspace, *others)]
