@@ -98,7 +98,7 @@ def index_images(paths: Sequence[Path], cache: Path | None) -> tuple[np.ndarray,
     stored = {row["sha256"]: row for row in _read(store)}
     new = list(range(len(paths)))
     if stored:
-        digests = list(in_threads(_digest_of, paths, "checking images"))
+        digests = [_digest_of(path) for path in paths]
         new = [index for index, digest in enumerate(digests) if digest not in stored]
         for index, digest in enumerate(digests):
             if digest in stored:

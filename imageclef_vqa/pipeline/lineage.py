@@ -85,9 +85,7 @@ class Lineage:
 
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
-        if run and self.workspace.run != "main":
-            command += f" --run {self.workspace.run}"
-        return command if self.workspace.root == Path(".") else f"{command} --workspace {self.workspace.root}"
+        return self.workspace.typed(command, run=run)
 
     def _examine(self, name: str) -> Artefact:
         path = self.path(name)
