@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from imageclef_vqa.artefacts import record_folder
 from imageclef_vqa.checkpoints.pretrained import load_pretrained, trained_tensors
 from imageclef_vqa.data import make_split, read_dataset, read_split
 from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training.checkpoint import Stage, StageConfig
-from imageclef_vqa.training.config import CONFIG, MODEL, VOCABULARY, fingerprint
+from imageclef_vqa.training.config import fingerprint
 from imageclef_vqa.training.recipe import choose_recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -40,4 +39,3 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
         for name, tensor in trained_tensors(model, vision=True).items()
     }
     stage.finish(moved)
-    record_folder(stage.folder, (MODEL, CONFIG, VOCABULARY), command="finetune --stage 2", inputs={})
