@@ -55,7 +55,7 @@ def score(
     target = None if report is None else Path(report)
     if answers is None:
         if gold is not None:
-            raise UsageError("--gold needs a FILE to score: medvqa score run.csv --gold gt.json")
+            raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
         folds = score_run(at)
         write_json(
             at.scores, {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
