@@ -12,6 +12,7 @@ import pytest
 from paddle.vision.models import resnet34
 from resnet34_weights import spread, weights
 from small_dataset import record, write_dataset, write_labels
+from small_predictions import write_recorded
 from torch_files import write_pth
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, pixels, read_dataset
-from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
+from imageclef_vqa.editions import Prediction, read_predictions
 from imageclef_vqa.experts import resnet34 as experts
 from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.experts.heads import Head
@@ -52,7 +53,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     )
     split = make_split(read_dataset(workspace.development), val=0.2)
     split.write(workspace.split_file)
-    write_predictions(
+    write_recorded(
         workspace.predictions("val"),
         [
             Prediction(image_id=i, question_id=q, answers=("No",), probability=0.6, model="blip2 tiny")

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_dataset import record, write_labels
+from small_predictions import write_recorded
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.editions import Candidate, Prediction, read_predictions, write_predictions
+from imageclef_vqa.editions import Candidate, Prediction, read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
@@ -215,7 +216,7 @@ def make_workspace(root: Path, count: int = 60) -> Workspace:
     images = {"val": split.val(), "test": [e.image_id for e in read_dataset(workspace.test, labelled=False).examples]}
     for fold, ids in images.items():
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
-        write_predictions(workspace.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
+        write_recorded(workspace.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
     return workspace
 
 
@@ -276,7 +277,7 @@ def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) ->
 
 def test_predictions_of_another_split_are_refused(workspace: Workspace) -> None:
     plain = read_predictions(workspace.predictions("val"))
-    write_predictions(workspace.predictions("val"), plain[18:])
+    write_recorded(workspace.predictions("val"), plain[18:])
     with pytest.raises(MedvqaError, match="not for the validation images"):
         route(workspace, questions=ALL)
 
@@ -336,7 +337,7 @@ def routed_by(by: str, root: Path) -> Routed:
     workspace = Workspace.at(root, by)
     split = make_split(read_dataset(workspace.development), val=0.3, by=by)  # type: ignore[arg-type]
     split.write(workspace.split_file)
-    write_predictions(workspace.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
+    write_recorded(workspace.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
     return route(workspace, questions=[17])
 
 
@@ -377,7 +378,7 @@ def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(tmp_path: Path) ->
         run = Workspace.at(tmp_path, ("main", "second", "third")[fold])
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
         plain = [prediction(i, q, answers[q]) for i in split.val(fold) for q in ALL]
-        write_predictions(run.predictions("val"), plain)
+        write_recorded(run.predictions("val"), plain)
     workspace.predictions("test").unlink()
     result = RUNNER.invoke(app, ["route", "--folds", "--json", "--workspace", str(tmp_path)])
     assert result.exit_code == 0, result.output

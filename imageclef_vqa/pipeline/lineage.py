@@ -74,7 +74,8 @@ class Lineage:
             return self.workspace.split_file
         if name in ("stage1", "stage2"):
             return self.workspace.stage(int(name[-1]))
-        return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.jsonl"
+        suffix = "json" if name == "routed/decisions" else "jsonl"
+        return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.{suffix}"
 
     def command(self, name: str) -> str:
         """The command that makes an artefact, with the options that name this run and workspace."""
