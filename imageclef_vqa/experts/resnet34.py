@@ -98,12 +98,12 @@ def fit(
             if _prepare(folder, config):
                 continue
             paddle.seed(seed)
-            network = build_expert(config.num_classes)
-            if weights is not None:
-                start_from(network, weights)
             pixels = load_pixels(images.training, config.image_size, workspace.cache)
             kept = f"the last epoch that was saved in {workspace.shown(folder)} is complete"
             with expert_shortage_explained(memory_needed(config.image_size), kept):
+                network = build_expert(config.num_classes)
+                if weights is not None:
+                    start_from(network, weights)
                 train(folder, network, config.heads, images, pixels, config.epochs, seed, workspace.shown(folder))
             heaviest = max(max(head.weights) for head in config.heads.values())
             notify(
