@@ -52,8 +52,10 @@ from imageclef_vqa.workspace import Workspace
 class Package:
     """A run, ready to be written: its answers, what checks found in them, and where they come from.
 
-    `selection` is None for predictions named by `--predictions`. `fold` is "test", or "val" in a workspace without test images, whose answers are no submission. `scores` is the
-    content of scores.json, None where these answers were not scored.
+    Attributes:
+        selection: which answers of the run; None for predictions named by `--predictions`.
+        fold: "test", or "val" in a workspace without test images, whose answers are no submission.
+        scores: the content of scores.json; None where these answers were not scored.
     """
 
     workspace: Workspace
