@@ -248,10 +248,9 @@ def _check_files(workspace: Workspace, target: Path, selection: Selection | None
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
         findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
-    if selection is not None and selection.artefact.status != "fresh":
-        state, lineage = selection.artefact, selection.lineage
-        message = f"{workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
-        findings.append(error("stale", [state.name], message, f"`{lineage.command(state.name)}`, or --force"))
+    if selection is not None and (stale := selection.warning):
+        command = selection.lineage.command(selection.artefact.name)
+        findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
     return findings
 
 

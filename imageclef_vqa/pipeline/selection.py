@@ -37,6 +37,14 @@ class Selection:
         return read_predictions(self.path)
 
     @property
+    def warning(self) -> str | None:
+        """Why these answers are not those of the current chain; None if they are."""
+        state = self.artefact
+        if state.status == "fresh":
+            return None
+        return f"{self.lineage.workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+
+    @property
     def line(self) -> str:
         """What people read first: which answers, of which model, how old, and how many differ from the plain ones."""
         shown = self.lineage.workspace.shown(self.path)
@@ -45,9 +53,7 @@ class Selection:
             kind = "BLIP-2's plain answers" if self.name == "plain" else f"the variant {self.name}"
             return f"{self.fold}: {kind} ({self._models}), {shown}, written {written}"
         plain = self.lineage.path(f"predictions/{self.fold}")
-        differ = (
-            "" if not plain.exists() else f"; {self._changed(plain):,} of {len(self.predictions):,} are not BLIP-2's"
-        )
+        differ = "" if not plain.exists() else f"; {self._changed(plain):,} differ from BLIP-2's"
         return f"{self.fold}: routed answers ({self._models}), {shown}, written {written}{differ}"
 
     @property
