@@ -3,15 +3,17 @@
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from imageclef_vqa import __version__, devices
+from imageclef_vqa import __version__, cli, devices
 from imageclef_vqa.cli import app, main
 from imageclef_vqa.cli.command import PANELS
 from imageclef_vqa.editions import QUESTIONS
@@ -99,6 +101,12 @@ def test_hints_name_the_program_as_it_was_called(tmp_path, monkeypatch, program)
     assert f"`{program} split --help`" in refused
     assert "medvqa.toml: [split]" in refused
     assert CliRunner().invoke(app, ["--version"]).output == f"{program} {__version__}\n"
+
+
+def test_all_output_goes_through_the_functions_that_name_the_program():
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        if file.name != "console.py":
+            assert not re.search(r"typer\.s?echo|typer\.secho|\bprint\(", file.read_text(encoding="utf-8")), file.name
 
 
 @pytest.mark.parametrize(

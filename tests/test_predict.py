@@ -367,7 +367,7 @@ def test_numbers_are_devices_of_a_kind_and_processes_on_the_cpu():
 def test_finetune_takes_no_names_in_devices():
     result = CliRunner().invoke(app, ["finetune", "--stage", "1", "--devices", "cpu,cpu"])
     assert result.exit_code == 2
-    assert "finetune wants numbers" in result.output
+    assert "give numbers, as in 0,1" in result.output
 
 
 def test_the_cpu_has_several_processes_unless_devices_name_one(root, monkeypatch):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from imageclef_vqa.artefacts import read_record, record_folder, write_artefact
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.cli import app
-from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.data.reading import read_dataset, read_pictures
 from imageclef_vqa.data.split import Certificate, Split
 from imageclef_vqa.editions import QUESTIONS, Prediction, read_predictions
 from imageclef_vqa.models.presets import PRESETS
@@ -60,7 +60,7 @@ def predict(path, image_ids, answer=gold):
         for question in QUESTIONS
     )
     content = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
-    run = path.parents[1]
+    run = path.parent.parent
     source, name = run / "stage2", "stage2"
     if path.parent.name == "routed":
         source, name = run / "predictions" / path.name, f"predictions/{path.stem}"
@@ -134,10 +134,9 @@ def test_routed_answers_of_other_predictions_are_not_chosen_silently(workspace, 
     refused = medvqa(command)
     assert refused.exit_code == 1
     fold = "val" if command == "score" else "test"
-    assert (
-        f"work/main/routed/{fold}.jsonl was routed from other predictions than work/main/predictions/{fold}.jsonl holds "
-        "now\n`medvqa route` routes these; --answers plain uses them unrouted, --answers routed the older routed ones"
-    ) in refused.output
+    routed, plain = (f"work/main/{kind}/{fold}.jsonl" for kind in ("routed", "predictions"))
+    assert f"{routed} was routed from other predictions than {plain} holds now\n`medvqa route` routes" in refused.output
+    assert "--answers plain uses them unrouted, --answers routed the older routed ones" in refused.output
     assert medvqa(command, "--answers", "plain").exit_code == 0
     routed = medvqa(command, "--answers", "routed")
     assert "work/main/routed/test.jsonl is stale: predictions/test was made again" in " ".join(routed.output.split())
@@ -147,7 +146,7 @@ def test_routed_answers_of_other_predictions_are_not_chosen_silently(workspace, 
 def test_the_first_line_says_which_answers_are_used(workspace):
     line = medvqa("package").stdout.splitlines()[0]
     assert re.fullmatch(
-        r"test: routed answers \(tiny: 108\), work/main/routed/test.jsonl, written .*; 54 differ from BLIP-2's", line
+        r"test: routed answers \(tiny: 216\), work/main/routed/test.jsonl, written .*; 108 differ from BLIP-2's", line
     ), line
     plain = medvqa("score", "--answers", "plain").stdout.splitlines()[0]
     assert plain.startswith("val: BLIP-2's plain answers (tiny: 72), work/main/predictions/val.jsonl, written")
@@ -396,7 +395,7 @@ def test_without_predictions_both_name_the_command_that_makes_them(workspace):
     for command in ("score", "package"):
         result = medvqa(command, "--run", "other")
         assert result.exit_code == 1
-        assert "`medvqa predict` makes one" in result.output
+        assert "`medvqa predict --run other` makes one" in result.output
 
 
 def test_an_image_list_that_answers_nothing_here_asks_for_its_gold(workspace):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Ask a trained run about one image: the answer, its alternatives, and their probabilities."""
-    from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.pipeline.ask import check_picture, load_model
 
     check_picture(image, question)
@@ -39,7 +39,7 @@ def ask(
         return
     print_table(_one(replies.replies[0]) if question is not None else _all(replies))
     if untrained := [str(reply.question.id) for reply in replies.replies if not reply.trained]:
-        typer.echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
+        echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
     if replies.calibration is None:
         note("these probabilities are not calibrated: `medvqa predict` does it, on the validation images")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
+from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import FoldOption, JsonOption, WorkspaceOption
 
 
@@ -15,7 +14,6 @@ def baseline(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the baselines: the most frequent answers, and a classical expert that is fitted in seconds."""
-    from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.evaluation.tables import score_table
     from imageclef_vqa.pipeline.baseline import baseline as score_baseline
     from imageclef_vqa.routing import BASELINE
@@ -28,4 +26,4 @@ def baseline(
     for name, score in scores.items():
         print_table(score_table(f"The classical expert on {'validation' if name == 'val' else 'test'} images", score))
     folder = Workspace.at(workspace, BASELINE)
-    typer.echo(f"{folder.shown(folder.run_folder)} is a run like others: `medvqa score` compares yours with it")
+    echo(f"{folder.shown(folder.run_folder)} is a run like others: `medvqa score` compares yours with it")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, wrapped
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError
 
@@ -32,7 +33,6 @@ def check(
 ) -> None:
     """Check a run file for everything that would get it rejected or scored wrongly."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.console import print_json, wrapped
     from imageclef_vqa.cli.findings import print_findings
 
     done = vqa.check(file, ids=ids, development=development, edition=edition, workspace=workspace, run=run)
@@ -52,14 +52,12 @@ def check(
     else:
         print_findings(done.findings)
         if done.labels is None:
-            typer.secho(
-                "No labels here: answers were compared with those the edition is known for (--development).", dim=True
-            )
+            echo("No labels here: answers were compared with those the edition is known for (--development).", dim=True)
         if done.ids is None:
-            typer.secho("No id list here: whether all images are answered was not checked (--ids).", dim=True)
+            echo("No id list here: whether all images are answered was not checked (--ids).", dim=True)
         if done.verdict is not None:
-            typer.echo(wrapped(str(done.verdict)))
+            echo(wrapped(str(done.verdict)))
     if done.errors:
         raise MedvqaError(f"{file}: {done.errors} error{'s' * (done.errors > 1)}", remedy="mend them and check again")
     if not as_json:
-        typer.echo(f"{file}: {done.answers:,} answers to {done.images:,} images, no error.")
+        echo(f"{file}: {done.answers:,} answers to {done.images:,} images, no error.")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from imageclef_vqa.cli.console import wrapped
+from imageclef_vqa.cli.console import echo, wrapped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,9 +18,9 @@ _KEYS = ("id", "question", "exact_set", "interval", "majority")
 def print_findings(findings: Sequence[Finding]) -> None:
     """Each with what and how often, where for example, and on a line of its own what to do."""
     for finding in findings:
-        typer.secho(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)
-        typer.echo(wrapped(finding.what, indent=len(finding.severity) + 2))
-        typer.echo(f"  → {wrapped(finding.remedy, indent=4)}")
+        echo(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)
+        echo(wrapped(finding.what, indent=len(finding.severity) + 2))
+        echo(f"  → {wrapped(finding.remedy, indent=4)}")
 
 
 def expected(scores: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, wrapped
 from imageclef_vqa.cli.options import (
     DeviceOption,
     FoldOption,
@@ -62,16 +63,12 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.console import print_json
-    from imageclef_vqa.devices import device_in_use, parse_devices
-    from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.devices import device_in_use, parse_numbers
     from imageclef_vqa.pipeline.finetune import choose_model
     from imageclef_vqa.training.launch import launch, launched
 
     if devices is not None and not launched():
-        numbers = parse_devices(devices, device)
-        if not all(number.isdigit() for number in numbers):
-            raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
+        numbers = parse_numbers(devices, device)
         choose_model(stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     done = vqa.finetune(
@@ -86,7 +83,7 @@ def finetune(
         device=device,
         seed=seed,
         run=run,
-        notify=functools.partial(typer.echo, err=True),
+        notify=functools.partial(echo, err=True),
     )
     if not done.first:
         return
@@ -110,14 +107,12 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
 
 
 def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
-    from imageclef_vqa.cli.console import wrapped
-
     figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
     losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device
     took = "already trained; --fresh trains it again"
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
-    typer.echo(wrapped(f"stage {stage}: {took} ({losses})"))
+    echo(wrapped(f"stage {stage}: {took} ({losses})"))
     following = "finetune --stage 2" if stage == 1 else "predict"
-    typer.echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")
+    echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")

@@ -85,16 +85,16 @@ def _print_checks(prepared: Package) -> None:
     if questions := expected(prepared.scores):
         print_table(expected_table(questions))
     if prepared.verdict is not None:
-        typer.echo(wrapped(str(prepared.verdict)))
+        echo(wrapped(str(prepared.verdict)))
 
 
 def _print_written(prepared: Package, *, zipped: bool) -> None:
     shown, images = prepared.workspace.shown, f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
-    typer.echo(f"{shown(prepared.target)}: {len(prepared.answers):,} answers to {images}, read back.")
-    typer.echo(f"{shown(prepared.manifest)} says what it was made of.")
+    echo(f"{shown(prepared.target)}: {len(prepared.answers):,} answers to {images}, read back.")
+    echo(f"{shown(prepared.manifest)} says what it was made of.")
     asked = prepared.edition.team_zip is not None and not zipped
     zip_ = " (the organisers take it as `medvqa package --team NAME` writes it)" * asked
-    typer.echo(wrapped(_NEXT[prepared.fold].format(zip=zip_)))
+    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_)))
 
 
 def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: bool) -> None:
@@ -106,9 +106,9 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
         print_json({"same": not found.changed, "compared": listed, "versions": found.versions})
     else:
         for each in found.compared:
-            typer.secho(each, fg=None if each.same else "red")
+            echo(each, fg=None if each.same else "red")
         for line in found.versions:
-            typer.secho(f"{line}: no difference in itself", dim=True)
+            echo(f"{line}: no difference in itself", dim=True)
     if found.changed:
         differ = "differs" if len(found.changed) == 1 else "differ"
         raise MedvqaError(
@@ -116,7 +116,7 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
             remedy="`medvqa package` writes the run again from what is there now",
         )
     if not as_json:
-        typer.echo(f"{workspace.shown(run)} and all that it was made of are as they were.")
+        echo(f"{workspace.shown(run)} and all that it was made of are as they were.")
 
 
 _IMAGES = {"test": "test images", "val": "validation images"}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.options import JsonOption
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
@@ -36,7 +37,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show the parameters, memory and time that a preset needs, before anything is fetched or allocated."""
-    from imageclef_vqa.cli.console import print_json
     from imageclef_vqa.models.presets import PRESETS
     from imageclef_vqa.pipeline.plan import plan as plan_presets
 
@@ -75,7 +75,6 @@ def _quantity(option: str, text: str, unit: str) -> float:
 def _show_one(result: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from imageclef_vqa.cli.console import print_table
     from imageclef_vqa.planning import PARTS
 
     numbers, memory = result["parameters"], result["memory"]
@@ -96,13 +95,11 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_row("steps", f"{result['steps']:,}")
     table.add_row("time", _time(result["seconds"]))
     print_table(table)
-    typer.echo(_verdict(result))
+    echo(_verdict(result))
 
 
 def _show_all(results: list[dict[str, Any]], stage: str) -> None:
     from rich.table import Table
-
-    from imageclef_vqa.cli.console import print_table
 
     table = Table("preset", title=_stage(stage), title_justify="left")
     for title in ("parameters", "paper", "trained", "peak", "time", "fits"):
@@ -119,7 +116,7 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
             "yes" if result["fits"] else "no",
         )
     print_table(table)
-    typer.echo("--preset NAME shows one preset in detail, with the options that make it fit")
+    echo("--preset NAME shows one preset in detail, with the options that make it fit")
 
 
 _LABELS = {"qformer": "Q-Former", "qformer_text": "Q-Former, text", "stage_1_heads": "stage 1's heads"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from imageclef_vqa.cli.console import echo, note, print_json
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import shortened
 from imageclef_vqa.workspace import Workspace
@@ -60,7 +61,6 @@ def predict(
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.console import note, print_json
 
     done = vqa.predict(
         workspace,
@@ -102,25 +102,23 @@ def _as_json(done: Predicted) -> dict[str, Any]:
 
 def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> None:
     for rule in done.rules:
-        typer.echo(f"rule: {rule}")
+        echo(f"rule: {rule}")
     if done.rules:
-        typer.echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
+        echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
-        typer.echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
+        echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
     if done.empty:
-        typer.echo(
-            f"{done.empty} answers said nothing and are written as '(no answer)', which `medvqa package` refuses"
-        )
+        echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `medvqa package` refuses")
     for fault in done.unreadable.values():
-        typer.echo(f"answered by the training prior: {fault}")
+        echo(f"answered by the training prior: {fault}")
     if done.passed_over:
         names = ", ".join(shortened(done.passed_over, _SHOWN))
-        typer.echo(f"not answered, because pictures are .jpg or .png: {names}")
+        echo(f"not answered, because pictures are .jpg or .png: {names}")
     if done.untrained:
         questions = ", ".join(map(str, done.untrained))
-        typer.echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")
+        echo(f"questions {questions} have no training answers: answered from the known values, marked untrained")
     if done.calibration:
         before, after = done.calibration.error
-        typer.echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
+        echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
     of_run = "" if done.run == "main" else f" --run {done.run}"
-    typer.echo(f"{done.seconds:.0f} s" + (f"; next: `medvqa route{of_run}`" if into_workspace else ""))
+    echo(f"{done.seconds:.0f} s" + (f"; next: `medvqa route{of_run}`" if into_workspace else ""))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.routing import Routed
 
 Policy = Literal["evidence", "paper"]
 
@@ -54,7 +58,6 @@ def route(
     """Replace answers where an expert, or its blend with BLIP-2, is better."""
     import imageclef_vqa as vqa
     from imageclef_vqa import routing
-    from imageclef_vqa.cli.console import note, print_json, print_table
     from imageclef_vqa.pipeline.route import default_experts, parse_questions
 
     if train_only and apply_only:
@@ -77,14 +80,19 @@ def route(
         notify=note,
     )
     if done is None:
-        print_json({"experts": names}) if as_json else typer.echo(f"trained: {', '.join(names)}; next: `medvqa route`")
-        return
-    if as_json:
+        print_json({"experts": names}) if as_json else echo(f"trained: {', '.join(names)}; next: `medvqa route`")
+    elif as_json:
         print_json(routing.as_json(done))
-        return
+    else:
+        _print(done, at)
+
+
+def _print(done: Routed, workspace: Workspace) -> None:
+    from imageclef_vqa import routing
+
     print_table(routing.routing_table(done))
     for line in routing.summary_lines(done):
-        typer.echo(line)
+        echo(line)
     for fold, path in done.files.items():
-        typer.echo(f"{fold}: {done.replaced[fold]} answers replaced → {at.shown(path)}")
-    typer.echo("next: `medvqa score`")
+        echo(f"{fold}: {done.replaced[fold]} answers replaced → {workspace.shown(path)}")
+    echo("next: `medvqa score`")

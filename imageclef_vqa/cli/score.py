@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, wrapped
+from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.options import AnswersOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
@@ -75,12 +75,8 @@ def score(
     if not formats:
         for selection in done.selected:
             echo(wrapped(selection.line))
-            if selection.artefact.status != "fresh":
-                reasons = "; ".join(selection.artefact.reasons)
-                echo(
-                    wrapped(f"warning: {selection.artefact.name} is {selection.artefact.status}: {reasons}"),
-                    fg="yellow",
-                )
+            if stale := selection.warning:
+                echo(wrapped(f"warning: {stale}"), fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
         following = Lineage(at).with_options("medvqa package --out run.csv")
@@ -98,7 +94,6 @@ def _check(files: list[str], compare: bool, report: Path | None, formats: list[s
 
 def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> None:
     """`results` by fold or file in the format asked for, or for people; `flat` JSON is one result without its name."""
-    from imageclef_vqa.cli.console import print_json
 
     if formats == ["json"]:
         content = {name: result.model_dump(mode="json", by_alias=True) for name, result in results.items()}
@@ -112,7 +107,7 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
         from imageclef_vqa.evaluation import as_csv, as_markdown
 
         named = {"": next(iter(results.values()))} if flat and len(results) == 1 else results
-        typer.echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
+        echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
     else:
         from imageclef_vqa.evaluation import Comparisons
         from imageclef_vqa.evaluation.folds import HEADINGS
@@ -123,7 +118,6 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
 
 
 def _show(title: str, result: Score | Published) -> None:
-    from imageclef_vqa.cli.console import print_table, wrapped
     from imageclef_vqa.evaluation import Published, coverage_lines, formatting_line, slices_line
     from imageclef_vqa.evaluation.tables import formatting_table, metrics_table, published_table, score_table
 
@@ -131,22 +125,21 @@ def _show(title: str, result: Score | Published) -> None:
         print_table(published_table(title, result))
         return
     for line in (formatting_line(result), *coverage_lines(result)):
-        typer.echo(wrapped(line))
+        echo(wrapped(line))
     print_table(score_table(title, result))
     if result.formatting:
         print_table(formatting_table(result))
     print_table(metrics_table(result))
     if line := slices_line(result):
-        typer.echo(wrapped(line))
+        echo(wrapped(line))
 
 
 def _show_comparisons(title: str, result: Comparisons) -> None:
-    from imageclef_vqa.cli.console import print_table, wrapped
     from imageclef_vqa.evaluation import comparison_lines
     from imageclef_vqa.evaluation.tables import comparison_table
 
     for comparison in result.comparisons:
-        typer.echo(f"A: {result.baseline}\nB: {comparison.name}")
+        echo(f"A: {result.baseline}\nB: {comparison.name}")
         for line in comparison_lines(result, comparison):
-            typer.echo(wrapped(line))
+            echo(wrapped(line))
         print_table(comparison_table(title, result, comparison))

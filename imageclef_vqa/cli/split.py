@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.options import JsonOption, SeedOption, WorkspaceOption
 
 
@@ -27,7 +28,6 @@ def split(
     from rich.table import Table
 
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.console import print_json, print_table, wrapped
     from imageclef_vqa.cli.split_tables import split_sections
     from imageclef_vqa.data.statistics import split_summary
     from imageclef_vqa.workspace import Workspace
@@ -37,11 +37,11 @@ def split(
         print_json(split_summary(done.dataset, done.split))
         return
     for warning in done.dataset.warnings:
-        typer.secho(wrapped(f"warning: {warning}"), fg="yellow")
+        echo(wrapped(f"warning: {warning}"), fg="yellow")
     for section in split_sections(done.dataset, done.split):
-        typer.echo()
+        echo()
         if isinstance(section, Table):
             print_table(section)
         else:
-            typer.echo("\n".join(map(wrapped, section)))
-    typer.echo(f"\n{Workspace.at(workspace).shown(done.file)}; next: `medvqa finetune --stage 1`")
+            echo("\n".join(map(wrapped, section)))
+    echo(f"\n{Workspace.at(workspace).shown(done.file)}; next: `medvqa finetune --stage 1`")

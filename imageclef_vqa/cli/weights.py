@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.options import JsonOption
 
 weights = typer.Typer(no_args_is_help=True, help="Convert, show and verify published checkpoints.")
@@ -30,7 +31,6 @@ def convert(
     """Turn BLIP-2, T5, ChatGLM-6B, VisualGLM-6B or ResNet34 weights into a folder for `finetune --weights`."""
     from imageclef_vqa import devices
     from imageclef_vqa.checkpoints.hub import find_source
-    from imageclef_vqa.cli.console import print_json
 
     path = find_source(source)  # before Paddle is imported, which takes seconds
     devices.prepare("cpu", seed=0)
@@ -43,11 +43,11 @@ def convert(
         print_json(conversion.as_dict() | {"folder": str(target)})
         return
     for name, reason in conversion.dropped.items():
-        typer.echo(f"dropped: {name} ({reason})")
+        echo(f"dropped: {name} ({reason})")
     for name, reason in conversion.config.absent.items():
-        typer.echo(f"absent: {name} ({reason})")
+        echo(f"absent: {name} ({reason})")
     parts = ", ".join(f"{part} {len(tensors)} tensors" for part, tensors in conversion.parts.items())
-    typer.echo(f"{conversion.format}: {parts} → {target}")
+    echo(f"{conversion.format}: {parts} → {target}")
 
 
 @weights.command()
@@ -63,7 +63,7 @@ def shrink(
     from imageclef_vqa.checkpoints.shrink import shrink_folder
 
     shrink_folder(source, target)
-    typer.echo(f"language model in 8 bits → {target}")
+    echo(f"language model in 8 bits → {target}")
 
 
 @weights.command()
@@ -71,7 +71,6 @@ def show(source: _Source, as_json: JsonOption = False) -> None:
     """Show the number, types and shapes of each part's tensors, its parameters, and a hash of its values."""
     from imageclef_vqa import devices
     from imageclef_vqa.checkpoints.hub import find_source
-    from imageclef_vqa.cli.console import print_json, print_table
 
     path = find_source(source)
     devices.prepare("cpu", seed=0)
@@ -95,7 +94,6 @@ def verify(
 ) -> None:
     """Convert and run a checkpoint, and compare every tensor of expected.safetensors; exit 1 beyond tolerance."""
     from imageclef_vqa import devices
-    from imageclef_vqa.cli.console import print_json, print_table
 
     devices.prepare("cpu", seed=0)
 

@@ -122,5 +122,5 @@ def gold_for(workspace: Workspace, given: Answers, source: str) -> Gold:
             return gold
     raise MedvqaError(
         f"{source}: none of its images is a validation or test image with gold answers",
-        remedy="name the file that has them: medvqa score FILE --gold gt.json",
+        remedy="name the file that has them: `medvqa score FILE --gold gt.json`",
     )

@@ -64,7 +64,7 @@ def score(
     selected: list[Selection] = []
     if file is None:
         if gold is not None:
-            raise UsageError("--gold needs a FILE to score: medvqa score run.csv --gold gt.json")
+            raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
         folds, selected = score_run(Lineage(at), answers)
         _write_scores(at, folds, selected)
         write_report(target or at.report, at, run, folds)
