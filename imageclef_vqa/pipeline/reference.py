@@ -89,8 +89,8 @@ def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
 
 
 def _is_answers(name: str, fold: str) -> bool:
-    kind, *_, last = name.split("/")
-    return kind in ("predictions", "routed") and last == fold
+    parts = name.split("/")
+    return parts[0] in ("predictions", "routed") and parts[-1] == fold
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
