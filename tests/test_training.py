@@ -16,12 +16,12 @@ from imageclef_vqa.checkpoints.pretrained import load_pretrained
 from imageclef_vqa.data import Dataset, Example, make_split, read_dataset
 from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
+from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2
 from imageclef_vqa.training.pairs import PairTable
@@ -304,7 +304,7 @@ def test_a_stage_trained_on_another_split_is_not_used(workspace):
     run(workspace, 2)
     make_split(dataset, val=0.25, cache=workspace.cache).write(workspace.split_file)
     with pytest.raises(MedvqaError, match=r"stage2 was trained on another split than work/split\.json"):
-        predict([workspace], notify=ignore)
+        predict_folds([workspace], notify=ignore)
 
 
 def test_a_finished_stage_is_trained_again_only_if_something_changed_or_asked(workspace, monkeypatch):
@@ -335,6 +335,6 @@ def test_a_run_trained_on_all_images_answers_test_images_only(workspace):
     for number in (1, 2):
         run(workspace, number, SHORT[number].model_copy(update={"epochs": 1, "train_on": "all"}))
     assert not [each for each in epochs(workspace, 2) if "score" in each]
-    assert set(predict([workspace], notify=ignore).files) == {"test"}
+    assert set(predict_folds([workspace], notify=ignore).files) == {"test"}
     with pytest.raises(UsageError, match="was trained on all development images"):
-        predict([workspace], folds=["val"], notify=ignore)
+        predict_folds([workspace], folds=["val"], notify=ignore)

@@ -78,7 +78,8 @@ class Lineage:
             return self.workspace.split_file
         if name in ("stage1", "stage2"):
             return self.workspace.stage(int(name[-1]))
-        return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.jsonl"
+        suffix = "json" if name == "routed/decisions" else "jsonl"
+        return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.{suffix}"
 
     def command(self, name: str) -> str:
         """The command that makes an artefact, with the options that name this run and workspace."""
@@ -89,9 +90,7 @@ class Lineage:
 
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
-        if run and self.workspace.run != "main":
-            command += f" --run {self.workspace.run}"
-        return command if self.workspace.root == Path(".") else f"{command} --workspace {self.workspace.root}"
+        return self.workspace.typed(command, run=run)
 
     def _examine(self, name: str) -> Artefact:
         path = self.path(name)

@@ -19,6 +19,7 @@ import numpy as np
 import paddle
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imageclef_vqa.artefacts import RECORD, record_folder
 from imageclef_vqa.checkpoints.layers import read_metadata, read_weights, save_weights
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
@@ -98,7 +99,7 @@ class Stage:
 
     def start(self, config: StageConfig, vocabulary: Vocabulary) -> None:
         """Remove what an earlier run left and write config and vocabulary."""
-        for name in (STATE, BEST, MODEL, CURVES):
+        for name in (STATE, BEST, RECORD, MODEL, CURVES):
             (self.folder / name).unlink(missing_ok=True)
         self.clear_leftovers()
         self.log.start()
@@ -159,8 +160,10 @@ class Stage:
             parameter.set_value(best[name])
 
     def finish(self, tensors: Mapping[str, paddle.Tensor]) -> None:
-        """Write the trained tensors and remove the state."""
+        """Write the trained tensors and the record, and remove the state."""
         save_weights(self.folder / MODEL, tensors, {"format": "medvqa"})
+        command = f"finetune --stage {self.folder.name[-1]}"
+        record_folder(self.folder, (MODEL, CONFIG, VOCABULARY), command=command, inputs={})
         self.clear_leftovers()
 
     def clear_leftovers(self) -> None:
