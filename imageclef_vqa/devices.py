@@ -67,6 +67,18 @@ def parse_devices(text: str, device: str) -> list[str]:
     return parts
 
 
+def parse_numbers(text: str, device: str) -> list[str]:
+    """The numbers in `--devices`, for a command that takes no names there.
+
+    Raises:
+        UsageError: as `parse_devices`, or a part is a name.
+    """
+    numbers = parse_devices(text, device)
+    if not all(number.isdigit() for number in numbers):
+        raise UsageError(f"--devices {text}: give numbers, as in 0,1, and their kind in --device")
+    return numbers
+
+
 def check_device(device: str) -> str:
     """`device`, unless this machine cannot have it. Does not import Paddle, which takes seconds.
 

@@ -7,9 +7,9 @@ import numpy as np
 
 
 def spread(name, shape):
-    """Numbers from -1 to 1, float32, that look random and follow from name and shape alone."""
-    places = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()))
-    mixed = (places * np.uint64(2654435761)) % np.uint64(2**32)
+    """Pseudo-random float32 numbers from -1 to 1 that depend only on name and shape."""
+    indices = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()))
+    mixed = (indices * np.uint64(2654435761)) % np.uint64(2**32)
     mixed = ((mixed ^ (mixed >> np.uint64(15))) * np.uint64(2246822519)) % np.uint64(2**32)
     return ((mixed >> np.uint64(8)) / 2**23 - 1).astype("float32").reshape(shape)
 

@@ -1,4 +1,4 @@
-"""ResNet34 experts: classes, training that goes on, answers, and who may take over with them."""
+"""ResNet34 experts: classes, resumed training, answers, and routing with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from paddle.vision.models import resnet34
 from resnet34_weights import spread, weights
 from small_dataset import record, write_dataset, write_labels
+from small_predictions import write_recorded
 from torch_files import write_pth
 from typer.testing import CliRunner
 
@@ -20,13 +21,13 @@ from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, pixels, read_dataset
-from imageclef_vqa.editions import Prediction, read_predictions, write_predictions
+from imageclef_vqa.editions import Prediction, read_predictions
 from imageclef_vqa.experts import resnet34 as experts
 from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.experts.heads import Head
 from imageclef_vqa.experts.resnet34 import read_config, start_from
 from imageclef_vqa.models.resnet34 import build_expert
-from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.state import TrainingFolder
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
@@ -52,7 +53,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     )
     split = make_split(read_dataset(workspace.development), val=0.2)
     split.write(workspace.split_file)
-    write_predictions(
+    write_recorded(
         workspace.predictions("val"),
         [
             Prediction(image_id=i, question_id=q, answers=("No",), probability=0.6, model="blip2 tiny")
@@ -80,8 +81,11 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(workspace
         ],
     )
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert [(each["question_id"], each["model"]) for each in told["decisions"]] == [(16, "resnet34"), (17, "resnet34")]
+    output = json.loads(result.stdout)
+    assert [(each["question_id"], each["model"]) for each in output["decisions"]] == [
+        (16, "resnet34"),
+        (17, "resnet34"),
+    ]
     for question, classes in ((16, SIZES), (17, TYPES)):
         head = read_config(workspace.expert("resnet34") / f"question{question}").heads[question]
         assert head.one_of
@@ -116,23 +120,21 @@ def test_both_kinds_of_expert_learn_and_answer_from_one_decoding_of_each_image(
     assert sorted(path.stem for path in decoded) == sorted(f"image{n}" for n in range(30))
 
 
-def test_training_that_was_stopped_ends_with_the_same_network(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_training_ends_with_the_same_network(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"shared": True, "epochs": 2}
     (folder,) = experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
     whole = (folder / "model.safetensors").read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    save, saved = Stage.save_state, []
+    save, saved = TrainingFolder.save_state, []
 
-    def stopped(stage: Stage, *state: object) -> None:
+    def stopped(stage: TrainingFolder, *state: object) -> None:
         save(stage, *state)  # type: ignore[arg-type]
         saved.append(stage.folder)
         if len(saved) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stage, "save_state", stopped)
+    monkeypatch.setattr(TrainingFolder, "save_state", stopped)
     with pytest.raises(KeyboardInterrupt):
         experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
     experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
@@ -143,12 +145,12 @@ def test_training_that_was_stopped_ends_with_the_same_network(
     assert set(json.loads((folder / "thresholds.json").read_text())) == {"5"}
 
 
-def test_what_training_gave_to_rare_classes_is_taken_back() -> None:
+def test_a_softmax_corrects_for_the_weights_of_rare_classes() -> None:
     head = Head(classes=("often", "rarely"), sets=(), one_of=True, weights=(1.0, 3.0))
     assert head.rank(np.array([0.0, np.log(2.0)]), 0.5)[0].answers == ("often",)
 
 
-def test_members_are_said_from_the_threshold_on_and_new_sets_are_possible() -> None:
+def test_classes_above_the_threshold_are_answered_also_as_a_new_set() -> None:
     head = Head(classes=("a", "b", "c"), sets=(("a",), ("b",)), one_of=False, weights=(1.0, 1.0, 1.0))
     logits = np.array([0.5, 0.5, -3.0])
     assert head.rank(logits, 0.5)[0].answers == ("a", "b")
@@ -206,9 +208,7 @@ def test_a_conversion_has_a_few_tensors_in_memory_at_a_time(imagenet: Path, tmp_
     assert largest < peak < 3.5 * largest < 0.4 * imagenet.stat().st_size
 
 
-def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_head_of_its_own(
-    imagenet: Path, tmp_path: Path
-) -> None:
+def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_new_head(imagenet: Path, tmp_path: Path) -> None:
     convert(open_source(imagenet), tmp_path / "w")
     expected = read_weights(PARITY / "expected.safetensors")["features"]
     for place in (imagenet, tmp_path / "w"):
@@ -217,7 +217,7 @@ def test_an_expert_starts_from_a_pth_file_or_a_converted_folder_with_a_head_of_i
         np.testing.assert_allclose(outputs(network)["features"], expected, rtol=0, atol=1e-4)
 
 
-def test_route_reads_torchvisions_file_and_runs_nothing_of_it(
+def test_route_reads_torchvisions_file_without_unpickling(
     workspace: Workspace, imagenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experts, "_SIZE_PRETRAINED", 32)

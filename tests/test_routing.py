@@ -1,4 +1,4 @@
-"""Routing: who takes over, on what evidence, and what is written."""
+"""Routing: which model answers a question, on what evidence, and what is written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_dataset import record, write_labels
+from small_predictions import write_recorded
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.editions import Candidate, Prediction, read_predictions, write_predictions
+from imageclef_vqa.editions import Candidate, Prediction, read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
@@ -53,8 +54,8 @@ def tables(gain: float, seed: int, noise: float = 0.5) -> dict[str, np.ndarray]:
 
 
 def share_taken(gain: float, runs: int = 40) -> float:
-    alone = np.arange(IMAGES)
-    taken = [choose(tables(gain, seed), alone, 0)[0] for seed in range(runs)]
+    ungrouped = np.arange(IMAGES)
+    taken = [choose(tables(gain, seed), ungrouped, 0)[0] for seed in range(runs)]
     return float(np.mean([[name == CLASSICAL for name in names] for names in taken]))
 
 
@@ -70,13 +71,13 @@ def test_a_worse_expert_is_never_taken() -> None:
     assert share_taken(-0.05) == 0
 
 
-def test_an_expert_that_is_better_at_one_question_is_taken_there_alone() -> None:
+def test_an_expert_that_is_better_at_one_question_is_taken_only_there() -> None:
     right = tables(0.0, 3)
     right[BLIP2][:, 4], right[CLASSICAL][:, 4] = np.arange(IMAGES) % 2, 1.0
     assert [index for index, name in enumerate(choose(right, np.arange(IMAGES), 0)[0]) if name != BLIP2] == [4]
 
 
-def test_who_did_worse_on_a_question_is_not_taken_there_however_good_elsewhere() -> None:
+def test_a_rival_that_is_worse_on_a_question_does_not_get_it_even_if_better_elsewhere() -> None:
     right = tables(0.1, 0)
     right[CLASSICAL][:, 2] = right[BLIP2][:, 2]
     right[CLASSICAL][np.flatnonzero(right[BLIP2][:, 2])[0], 2] = 0
@@ -93,8 +94,8 @@ def test_copies_of_images_are_no_further_evidence() -> None:
     once = gains_of(right[CLASSICAL], right[BLIP2], np.arange(IMAGES), 0)
     grouped = gains_of(copies[CLASSICAL], copies[BLIP2], groups, 0)
     np.testing.assert_allclose(grouped.error, once.error)
-    alone = gains_of(copies[CLASSICAL], copies[BLIP2], np.arange(4 * IMAGES), 0).pooled
-    assert alone.high - alone.low < 0.6 * (grouped.pooled.high - grouped.pooled.low)
+    ungrouped = gains_of(copies[CLASSICAL], copies[BLIP2], np.arange(4 * IMAGES), 0).pooled
+    assert ungrouped.high - ungrouped.low < 0.6 * (grouped.pooled.high - grouped.pooled.low)
 
 
 def test_the_better_of_two_rivals_is_taken() -> None:
@@ -148,7 +149,7 @@ def shares_of(*skills: float) -> list[float]:
     return best_shares(error_products(table)).tolist()
 
 
-def test_who_is_better_has_the_larger_share_and_equals_share_alike() -> None:
+def test_the_better_model_has_the_larger_share_and_equal_models_have_equal_shares() -> None:
     good, bad = shares_of(0.9, 0.7)
     assert good > 2 * bad
     assert shares_of(0.8, 0.8) == pytest.approx([0.5, 0.5], abs=0.2)
@@ -173,7 +174,7 @@ def prediction(image_id: str, question_id: int, answer: str) -> Prediction:
     )
 
 
-def test_only_routed_questions_change_and_the_change_is_told() -> None:
+def test_only_routed_questions_change_and_the_change_is_recorded() -> None:
     plain = [prediction("a", 3, "No"), prediction("a", 4, "Yes"), prediction("b", 3, "Yes")]
     expert = {CLASSICAL: {("a", 3): ranked(("Yes", 0.9), ("No", 0.1)), ("b", 3): ranked(("Yes", 0.8))}}
     first, second, third = apply([Decision(3, CLASSICAL, "better", {}), Decision(4, BLIP2, "", {})], plain, expert)
@@ -215,7 +216,7 @@ def make_workspace(root: Path, count: int = 60) -> Workspace:
     images = {"val": split.val(), "test": [e.image_id for e in read_dataset(workspace.test, labelled=False).examples]}
     for fold, ids in images.items():
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
-        write_predictions(workspace.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
+        write_recorded(workspace.predictions(fold), [prediction(i, q, answers[q]) for i in ids for q in ALL])
     return workspace
 
 
@@ -244,7 +245,7 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
                 assert after.replaced == before.answers
 
 
-def test_a_second_run_uses_the_saved_expert_and_writes_the_same_bytes(workspace: Workspace) -> None:
+def test_a_second_run_keeps_the_experts_answers_and_writes_the_same_bytes(workspace: Workspace) -> None:
     first = route(workspace, questions=ALL)
     before = {fold: path.read_bytes() for fold, path in first.files.items()}
     assert answer_images(workspace)
@@ -257,9 +258,9 @@ def test_the_paper_policy_always_takes_the_expert_for_sizes_and_types(workspace:
         app, ["route", "--policy", "paper", "--expert", CLASSICAL, "--workspace", str(workspace.root), "--json"]
     )
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert [(d["question_id"], d["model"]) for d in told["decisions"]] == [(16, CLASSICAL), (17, CLASSICAL)]
-    assert told["replaced"]["test"] > 0
+    output = json.loads(result.stdout)
+    assert [(d["question_id"], d["model"]) for d in output["decisions"]] == [(16, CLASSICAL), (17, CLASSICAL)]
+    assert output["replaced"]["test"] > 0
 
 
 def test_the_table_says_that_validation_also_decided(workspace: Workspace) -> None:
@@ -276,7 +277,7 @@ def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) ->
 
 def test_predictions_of_another_split_are_refused(workspace: Workspace) -> None:
     plain = read_predictions(workspace.predictions("val"))
-    write_predictions(workspace.predictions("val"), plain[18:])
+    write_recorded(workspace.predictions("val"), plain[18:])
     with pytest.raises(MedvqaError, match="not for the validation images"):
         route(workspace, questions=ALL)
 
@@ -294,14 +295,14 @@ def test_a_list_with_nonsense_is_a_usage_error(workspace: Workspace, listed: str
     assert "ids from 0 to 17, or all" in result.stderr
 
 
-def test_answers_that_nobody_gave_twice_are_told_and_fitted_without_a_warning(workspace: Workspace) -> None:
+def test_answers_that_occur_once_are_reported_and_fitted_without_a_warning(workspace: Workspace) -> None:
     labels = json.loads((workspace.development / "gt.json").read_text())
     write_labels(workspace.development, [record(e["ImageID"], q7=[str(n)]) for n, e in enumerate(labels)])
     make_split(read_dataset(workspace.development), val=0.4).write(workspace.split_file)
     workspace.predictions("val").unlink()
-    told: list[str] = []
-    answer_images(workspace, fold=0, notify=told.append)
-    (line,) = told
+    output: list[str] = []
+    answer_images(workspace, fold=0, notify=output.append)
+    (line,) = output
     assert "answers occur at most 3 times, and have the same weight as the others" in line
 
 
@@ -336,7 +337,7 @@ def routed_by(by: str, root: Path) -> Routed:
     workspace = Workspace.at(root, by)
     split = make_split(read_dataset(workspace.development), val=0.3, by=by)  # type: ignore[arg-type]
     split.write(workspace.split_file)
-    write_predictions(workspace.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
+    write_recorded(workspace.predictions("val"), [prediction(image, 17, "Paris is") for image in split.val()])
     return route(workspace, questions=[17])
 
 
@@ -349,8 +350,8 @@ def test_an_expert_that_memorised_is_accepted_by_image_and_refused_by_group(tmp_
     assert fair.accuracies[CLASSICAL].value < 0.75
 
 
-def test_a_blend_that_is_better_by_little_everywhere_takes_over_and_bad_luck_does_not() -> None:
-    """Two models of equal skill whose faults are not the same: right and wrong answers show nothing, the score does."""
+def test_a_slightly_better_blend_replaces_blip2_everywhere_and_a_worse_one_nowhere() -> None:
+    """Two models of equal accuracy with different errors: accuracy shows no difference, the quadratic score does."""
     images, asked = 48, list(range(15))
     for other_skill, taken in ((0.8, True), (0.3, False)):
         first = guesses(images * 15, 0.8, 1)
@@ -377,13 +378,13 @@ def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(tmp_path: Path) ->
         run = Workspace.at(tmp_path, ("main", "second", "third")[fold])
         answers = {q: record("x")["Labels"][q]["Answer"][0] for q in ALL}
         plain = [prediction(i, q, answers[q]) for i in split.val(fold) for q in ALL]
-        write_predictions(run.predictions("val"), plain)
+        write_recorded(run.predictions("val"), plain)
     workspace.predictions("test").unlink()
     result = RUNNER.invoke(app, ["route", "--folds", "--json", "--workspace", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["images"] == len(dataset)
-    assert {12, 16} <= {d["question_id"] for d in told["decisions"] if d["model"] != BLIP2}
+    output = json.loads(result.stdout)
+    assert output["images"] == len(dataset)
+    assert {12, 16} <= {d["question_id"] for d in output["decisions"] if d["model"] != BLIP2}
     assert not (tmp_path / "work" / "second" / "routed").exists()
 
 
@@ -393,7 +394,7 @@ def test_folds_without_other_runs_is_a_usage_error(workspace: Workspace) -> None
     assert "finetune --stage 1 --fold 1" in result.stderr
 
 
-def test_train_only_leaves_predictions_alone_and_apply_only_trains_nothing(workspace: Workspace) -> None:
+def test_train_only_does_not_route_and_apply_only_does_not_train(workspace: Workspace) -> None:
     options = ["--workspace", str(workspace.root)]
     refused = RUNNER.invoke(app, ["route", "--apply-only", *options])
     assert refused.exit_code == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption
+from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +24,14 @@ def ask(
         str | None,
         typer.Argument(help="Number, text, or a part of the text that no other question has.", show_default="all"),
     ] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            **choices("routed", "plain"),
+            help="routed: as the run file has them; plain: BLIP-2's only.",
+            show_default="routed if the run was routed",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
@@ -33,15 +41,27 @@ def ask(
     from imageclef_vqa.pipeline.ask import check_picture, load_model
 
     check_picture(image, question)
-    replies = load_model(workspace, run or ["main"], device=device).replies(image, question)
+    model = load_model(workspace, run or ["main"], answers=answers, device=device, notify=note)
+    replies = model.replies(image, question)
     if as_json:
-        print_json(_as_json(image, replies))
+        print_json(_as_json(image, replies) | {"answers": model.answers})
         return
     print_table(_one(replies.replies[0]) if question is not None else _all(replies))
+    echo(f"{model.answers} answers of {_models(replies)}")
     if untrained := [str(reply.question.id) for reply in replies.replies if not reply.trained]:
         echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
     if replies.calibration is None:
         note("these probabilities are not calibrated: `medvqa predict` does it, on the validation images")
+
+
+def _models(replies: Replies) -> str:
+    """Who answered: the models, with their questions where there are several."""
+    questions: dict[str, list[str]] = {}
+    for reply in replies.replies:
+        questions.setdefault(reply.model, []).append(str(reply.question.id))
+    if len(questions) == 1:
+        return next(iter(questions))
+    return "; ".join(f"{model} ({', '.join(ids)})" for model, ids in questions.items())
 
 
 def _one(reply: Reply) -> Table:
@@ -96,6 +116,7 @@ def _as_json(image: Path, replies: Replies) -> dict[str, Any]:
                 ],
                 "members": reply.members,
                 "trained": reply.trained,
+                "model": reply.model,
             }
             for reply in replies.replies
         ],

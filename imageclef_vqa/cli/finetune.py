@@ -51,7 +51,9 @@ def finetune(
     *,
     changes: dict[str, Any],
     fold: FoldOption = 0,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or continue an unfinished run.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")
+    ] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
@@ -63,15 +65,12 @@ def finetune(
 ) -> None:
     """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
     import imageclef_vqa as vqa
-    from imageclef_vqa.devices import device_in_use, parse_devices
-    from imageclef_vqa.errors import UsageError
+    from imageclef_vqa.devices import device_in_use, parse_numbers
     from imageclef_vqa.pipeline.finetune import choose_model
     from imageclef_vqa.training.launch import launch, launched
 
     if devices is not None and not launched():
-        numbers = parse_devices(devices, device)
-        if not all(number.isdigit() for number in numbers):
-            raise UsageError(f"--devices {devices}: finetune wants numbers, as in 0,1, and their kind in --device")
+        numbers = parse_numbers(devices, device)
         choose_model(stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     done = vqa.finetune(
@@ -110,7 +109,6 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
 
 
 def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
-
     figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
     losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device
@@ -118,5 +116,5 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> No
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
     echo(wrapped(f"stage {stage}: {took} ({losses})"))
-    following = "finetune --stage 2" if stage == 1 else "predict"
-    echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")
+    following = workspace.typed(f"medvqa {'finetune --stage 2' if stage == 1 else 'predict'}")
+    echo(f"{workspace.shown(done.folder)}; next: `{following}`")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
+from imageclef_vqa.editions import PAPER_QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
+if TYPE_CHECKING:
+    from imageclef_vqa.routing import Routed
+
 Policy = Literal["evidence", "paper"]
+_PAPER = ",".join(map(str, PAPER_QUESTIONS))
 
 
 def route(
@@ -22,14 +27,14 @@ def route(
     ] = "evidence",
     questions: Annotated[
         str | None,
-        typer.Option(help="Ids of questions, as in 16,17,5, or all.", show_default="all; with --policy paper 16,17"),
+        typer.Option(help=f"Ids of questions, as in {_PAPER}, or all.", show_default=f"all; --policy paper: {_PAPER}"),
     ] = None,
     expert: Annotated[
         list[str] | None,
         typer.Option(
             **choices("classical", "resnet34"),
             help="Expert to use; may be given twice.",
-            show_default="classical, and resnet34 if the run has one; with --policy paper or --weights resnet34",
+            show_default="classical; with --weights also resnet34; with --policy paper resnet34",
         ),
     ] = None,
     weights: Annotated[
@@ -55,12 +60,14 @@ def route(
     """Replace answers where an expert, or its blend with BLIP-2, is better."""
     import imageclef_vqa as vqa
     from imageclef_vqa import routing
+    from imageclef_vqa.pipeline.lineage import Lineage
     from imageclef_vqa.pipeline.route import default_experts, parse_questions
 
     if train_only and apply_only:
         raise UsageError("--train-only and --apply-only exclude each other")
     at = Workspace.at(workspace, run)
-    names = expert or default_experts(at, policy, weights)
+    lineage = Lineage(at)
+    names = expert or default_experts(policy, weights)
     done = vqa.route(
         workspace,
         policy=policy,
@@ -77,14 +84,20 @@ def route(
         notify=note,
     )
     if done is None:
-        print_json({"experts": names}) if as_json else echo(f"trained: {', '.join(names)}; next: `medvqa route`")
-        return
-    if as_json:
+        following = lineage.with_options("medvqa route")
+        print_json({"experts": names}) if as_json else echo(f"trained: {', '.join(names)}; next: `{following}`")
+    elif as_json:
         print_json(routing.as_json(done))
-        return
+    else:
+        _print(done, at, lineage.with_options("medvqa score"))
+
+
+def _print(done: Routed, workspace: Workspace, following: str) -> None:
+    from imageclef_vqa import routing
+
     print_table(routing.routing_table(done))
     for line in routing.summary_lines(done):
         echo(line)
     for fold, path in done.files.items():
-        echo(f"{fold}: {done.replaced[fold]} answers replaced → {at.shown(path)}")
-    echo("next: `medvqa score`")
+        echo(f"{fold}: {done.replaced[fold]} answers replaced → {workspace.shown(path)}")
+    echo(f"next: `{following}`")

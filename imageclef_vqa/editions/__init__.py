@@ -3,8 +3,8 @@
 from imageclef_vqa.editions.answers import as_set, join_answers, same_answer, split_answers
 from imageclef_vqa.editions.edition import EDITIONS, GI_2023, GI_2025, Edition, find_edition
 from imageclef_vqa.editions.implications import Implication, contradictions, learn_implications
-from imageclef_vqa.editions.lookup import choose_question, find_question, question_that
-from imageclef_vqa.editions.predictions import read_predictions, write_predictions
+from imageclef_vqa.editions.lookup import PAPER_QUESTIONS, choose_question, find_question, question_that
+from imageclef_vqa.editions.predictions import predictions_text, read_predictions, write_predictions
 from imageclef_vqa.editions.questions import (
     NOT_RELEVANT,
     QUESTIONS,
@@ -27,6 +27,7 @@ __all__ = [
     "GI_2023",
     "GI_2025",
     "NOT_RELEVANT",
+    "PAPER_QUESTIONS",
     "QUESTIONS",
     "SEGMENTATION_IDS",
     "SEGMENTATION_TYPE",
@@ -49,6 +50,7 @@ __all__ = [
     "join_answers",
     "learn_implications",
     "learn_vocabulary",
+    "predictions_text",
     "question_that",
     "read_predictions",
     "same_answer",

@@ -37,6 +37,10 @@ def question_that(asks: Asks, about: About) -> Question:
     raise LookupError(f"no question asks for the {asks} of the {about}")
 
 
+# The questions that the paper's system routes to a ResNet34 (section 3.3).
+PAPER_QUESTIONS = (question_that("size", "polyp").id, question_that("kind", "polyp").id)
+
+
 def choose_question(text: str) -> Question:
     """The question that a user means: its number, its text or an alias, or a part of the text that is unique.
 

@@ -14,7 +14,12 @@ from imageclef_vqa.files import write_text
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write `predictions` to `path`, completely or not at all."""
-    write_text(path, "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions))
+    write_text(path, predictions_text(predictions))
+
+
+def predictions_text(predictions: Iterable[Prediction]) -> str:
+    """The content of a prediction file: one line of JSON per record."""
+    return "".join(prediction.model_dump_json(exclude_defaults=True) + "\n" for prediction in predictions)
 
 
 def read_predictions(path: Path) -> list[Prediction]:

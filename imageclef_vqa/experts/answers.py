@@ -2,16 +2,22 @@
 
 experts/<name>/val.jsonl    ranked answers to the validation images of a run
 experts/<name>/test.jsonl   the same for the test images
+
+Each has a record. Answers that were made from the same images with the same settings are kept; others are made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from imageclef_vqa.artefacts import ChangedError, check_artefact, write_artefact
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
-from imageclef_vqa.editions import Candidate, Prediction, candidates_of, read_predictions, write_predictions
+from imageclef_vqa.editions import Candidate, Prediction, candidates_of, predictions_text, read_predictions
 from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.workspace import Workspace
 
 CLASSICAL, RESNET34 = "classical", "resnet34"
@@ -19,15 +25,23 @@ EXPERTS = (CLASSICAL, RESNET34)
 
 Pair = tuple[str, int]  # image id, question id
 RankedAnswers = Mapping[Pair, tuple[Candidate, ...]]  # the likeliest answer first
+Expert = Callable[[Dataset, Path | None], RankedAnswers]  # of images, with the cache for their pixels
 
 
 @dataclass(frozen=True)
 class ExpertImages:
     """The training images of a run's fold, and the images to answer by the name of their file: `val` and `test`."""
 
+    fold: int
     training: Dataset
     answered: Mapping[str, Dataset]
     groups: Mapping[str, int]  # of near-duplicates, by image id
+    split: str  # SHA-256 of its file
+
+    def inputs(self, name: str) -> dict[str, str]:
+        """The content hashes of what the answers in the file `name` are made from."""
+        inputs = {"development": self.training.fingerprint, "split": self.split}
+        return inputs | {"test": self.answered["test"].fingerprint} if name == "test" else inputs
 
 
 def read_expert_images(workspace: Workspace, fold: int | None = None) -> ExpertImages:
@@ -48,7 +62,7 @@ def read_expert_images(workspace: Workspace, fold: int | None = None) -> ExpertI
     answered = {"val": dataset.subset(split.val(fold))}
     if workspace.has_test:
         answered["test"] = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    return ExpertImages(dataset.subset(split.train(fold)), answered, split.groups)
+    return ExpertImages(fold, dataset.subset(split.train(fold)), answered, split.groups, sha256(workspace.split_file))
 
 
 def fold_of_run(workspace: Workspace, split: Split) -> int:
@@ -89,21 +103,73 @@ def runs_of_other_folds(workspace: Workspace) -> list[Workspace]:
     return list(found.values())[1:]
 
 
-def write_answers(workspace: Workspace, name: str, fold: str, answers: RankedAnswers, order: Iterable[Pair]) -> None:
-    """Write an expert's ranked answers in this order of pairs; pairs that it does not answer are left out."""
+def answers_file(workspace: Workspace, name: str, fold: str) -> Path:
+    """The file of an expert's answers to `fold`."""
+    return workspace.expert(name) / f"{fold}.jsonl"
+
+
+def write_answers(
+    workspace: Workspace,
+    name: str,
+    fold: str,
+    answers: RankedAnswers,
+    images: ExpertImages,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write an expert's ranked answers with their record; `settings` are JSON values that the answers depend on."""
     predictions = [
         Prediction(
-            image_id=pair[0],
-            question_id=pair[1],
-            answers=answers[pair][0].answers,
-            probability=answers[pair][0].probability,
-            candidates=answers[pair],
+            image_id=image_id,
+            question_id=question,
+            answers=candidates[0].answers,
+            probability=candidates[0].probability,
+            candidates=candidates,
             model=name,
         )
-        for pair in order
-        if pair in answers
+        for (image_id, question), candidates in answers.items()
     ]
-    write_predictions(workspace.expert(name) / f"{fold}.jsonl", predictions)
+    write_artefact(
+        answers_file(workspace, name, fold),
+        predictions_text(predictions).encode(),
+        command="route",
+        inputs=images.inputs(fold),
+        options=settings,
+    )
+
+
+def has_answered(
+    workspace: Workspace,
+    name: str,
+    images: ExpertImages,
+    settings: Mapping[str, Any],
+    notify: Callable[[str], None] = lambda message: None,
+) -> bool:
+    """Whether all answers of an expert are there, undamaged, and made from these images with these settings."""
+    for fold in images.answered:
+        path = answers_file(workspace, name, fold)
+        if not path.exists():
+            return False
+        try:
+            record = check_artefact(path, workspace.shown(path), "")
+        except ChangedError as error:
+            notify(f"{error.what}; the {name} expert answers again")
+            return False
+        if (record.inputs, record.options) != (images.inputs(fold), settings):
+            return False
+    return True
+
+
+def require_unchanged(workspace: Workspace, name: str, images: ExpertImages, settings: Mapping[str, Any]) -> None:
+    """Refuse an expert that differs from the one whose answers to the validation images decided about it.
+
+    Raises:
+        ChangedError: the split, the data, or the expert's settings have changed since; or its answers are damaged.
+    """
+    path = answers_file(workspace, name, "val")
+    remedy = f"`medvqa route --expert {name}` makes its answers and decisions again"
+    record = check_artefact(path, workspace.shown(path), remedy)
+    if (record.inputs, record.options) != (images.inputs("val"), settings):
+        raise ChangedError(f"the {name} expert has changed since it made {workspace.shown(path)}", remedy=remedy)
 
 
 def read_answers(
@@ -117,7 +183,7 @@ def read_answers(
     wanted = {prediction.image_id for prediction in plain}
     ranked: dict[str, RankedAnswers] = {}
     for name in names:
-        path = workspace.expert(name) / f"{fold}.jsonl"
+        path = answers_file(workspace, name, fold)
         answers = read_predictions(path) if path.exists() else []
         if missing := wanted - {each.image_id for each in answers}:
             raise MissingStepError(

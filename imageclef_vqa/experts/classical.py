@@ -5,10 +5,8 @@ components of a Gaussian kernel (kernel PCA, Schölkopf et al. 1998). The second
 trees (Geurts et al. 2006) for all questions together. The classes are the complete answer sets of the training labels.
 They are not weighted by rarity, because the score is the share of exact sets.
 
-The fitted models are not stored: fitting them again gives the same answers within seconds.
-
-experts/classical/val.jsonl, test.jsonl   ranked answers
-experts/classical/made_from.json          data, images and settings that the answers follow from
+The fitted models are not stored: fitting them again gives the same answers within seconds, and no file of
+scikit-learn's can be read without running code that it holds.
 
 i images to answer, n training images, f features.
 """
@@ -18,6 +16,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -33,9 +33,18 @@ from sklearn.preprocessing import StandardScaler
 from imageclef_vqa.data import Dataset, load_pixels
 from imageclef_vqa.editions import Candidate, QuestionVocabulary, Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MissingStepError
-from imageclef_vqa.experts.answers import CLASSICAL, ExpertImages, RankedAnswers, read_expert_images, write_answers
+from imageclef_vqa.experts.answers import (
+    CLASSICAL,
+    Expert,
+    ExpertImages,
+    RankedAnswers,
+    has_answered,
+    read_expert_images,
+    require_unchanged,
+    write_answers,
+)
 from imageclef_vqa.experts.descriptors import FEATURES, SIZE, VERSION, Floats, describe
-from imageclef_vqa.files import json_text, sole_writer, write_text
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 
@@ -131,33 +140,40 @@ def answer_images(
         UsageError: the split has no such fold.
         MedvqaError: the data cannot be used.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         images = read_expert_images(workspace, fold)
-        folder = workspace.expert(CLASSICAL)
-        record, made_from = folder / "made_from.json", json_text(_made_from(images))
-        files = [record, *(folder / f"{name}.jsonl" for name in images.answered)]
-        if all(path.exists() for path in files) and record.read_text(encoding="utf-8") == made_from:
+        settings = _settings(images)
+        if has_answered(workspace, CLASSICAL, images, settings, notify):
             return True
         if not train:
+            where = workspace.shown(workspace.expert(CLASSICAL))
             raise MissingStepError(
-                f"the classical expert has not answered the images of this split in {workspace.shown(folder)}",
+                f"the classical expert has not answered the images of this split in {where}",
                 "medvqa route --train-only",
             )
-        record.unlink(missing_ok=True)
         expert = _fit_to(images.training, workspace, notify)
         for name, dataset in images.answered.items():
-            answers = _answers(expert, dataset, workspace)
-            write_answers(workspace, CLASSICAL, name, answers, answers)
-        write_text(record, made_from)
+            write_answers(workspace, CLASSICAL, name, _answers(expert, dataset, workspace.cache), images, settings)
     return False
 
 
-def _made_from(images: ExpertImages) -> dict[str, object]:
-    """Everything that the answers depend on."""
+def load_expert(workspace: Workspace, notify: Callable[[str], None] = lambda message: None) -> Expert:
+    """The expert that answered the validation images of the run, fitted again to answer further images.
+
+    Raises:
+        ChangedError: data, split or settings have changed since it answered; or its answers are damaged.
+        MedvqaError: the data cannot be used.
+    """
+    images = read_expert_images(workspace)
+    require_unchanged(workspace, CLASSICAL, images, _settings(images))
+    expert = _fit_to(images.training, workspace, notify)
+    return lambda dataset, cache: _answers(expert, dataset, cache)
+
+
+def _settings(images: ExpertImages) -> dict[str, Any]:
+    """Everything that the answers depend on, beside the images and their labels."""
     return {
-        "data": images.training.fingerprint,
-        "training": [example.image_id for example in images.training.examples],
-        "answered": {name: dataset.fingerprint for name, dataset in images.answered.items()},
+        "fold": images.fold,
         "descriptors": VERSION,
         "models": {"kernel": _KERNEL, "regression": _REGRESSION, "forest": _FOREST},
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
@@ -175,9 +191,9 @@ def _fit_to(training: Dataset, workspace: Workspace, notify: Callable[[str], Non
     return fit(features, [example.answers for example in training.examples])
 
 
-def _answers(expert: ClassicalExpert, dataset: Dataset, workspace: Workspace) -> RankedAnswers:
+def _answers(expert: ClassicalExpert, dataset: Dataset, cache: Path | None) -> RankedAnswers:
     """Ranked answers, image by image."""
-    ranked = expert.answer(describe(load_pixels(dataset, SIZE, workspace.cache)))
+    ranked = expert.answer(describe(load_pixels(dataset, SIZE, cache)))
     return {
         (example.image_id, question): ranked[question][row]
         for row, example in enumerate(dataset.examples)

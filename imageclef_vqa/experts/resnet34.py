@@ -6,30 +6,42 @@ experts/resnet34/<question16 | shared>/
     state.safetensors   network and optimiser after the last epoch, while training is unfinished
     model.safetensors   the trained network
     thresholds.json     for questions with sets as answers: the probability above which a class belongs to the set
+    record.json         hashes of the finished network's files, which are checked before it answers
 experts/resnet34/val.jsonl, test.jsonl   ranked answers of all networks
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
 from paddle import nn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from imageclef_vqa.artefacts import ChangedError, check_artefact, record_folder, record_path
 from imageclef_vqa.checkpoints.convert import plan_conversion
 from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.data import Dataset, load_pixels
 from imageclef_vqa.editions import Candidate, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.experts.answers import RESNET34, Pair, RankedAnswers, read_expert_images, write_answers
+from imageclef_vqa.experts.answers import (
+    RESNET34,
+    Expert,
+    Pair,
+    RankedAnswers,
+    has_answered,
+    read_expert_images,
+    require_unchanged,
+    write_answers,
+)
 from imageclef_vqa.experts.heads import Head, learn_head
 from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
-from imageclef_vqa.files import sha256, sole_writer, write_text
+from imageclef_vqa.files import run_writer, sha256, write_text
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
@@ -71,14 +83,14 @@ def fit(
 ) -> list[Path]:
     """Train a network for each question, or a `shared` one, on the run's training images; returns their folders.
 
-    A finished network made from the same configuration is kept, and unfinished training is resumed. Questions without
-    training answers are left out.
+    A finished network made from the same configuration is kept, and unfinished training is resumed. A network whose
+    files have changed is trained again. Questions without training answers are left out.
 
     Raises:
         MissingStepError: there is no split, or there are no predictions.
         MedvqaError: data or weights cannot be used, or a loss is not finite.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         images = read_expert_images(workspace)
         vocabulary = learn_vocabulary(images.training.labels())
         answered = [question for question in questions if vocabulary[question].trained]
@@ -95,7 +107,7 @@ def fit(
             )
             folder = workspace.expert(RESNET34) / ("shared" if shared else f"question{group[0]}")
             folders.append(folder)
-            if _prepare(folder, config):
+            if _prepare(folder, config, workspace.shown(folder), notify):
                 continue
             paddle.seed(seed)
             pixels = load_pixels(images.training, config.image_size, workspace.cache)
@@ -105,6 +117,7 @@ def fit(
                 if weights is not None:
                     start_from(network, weights)
                 train(folder, network, config.heads, images, pixels, config.epochs, seed, workspace.shown(folder))
+            _record(folder, images.inputs("val"))
             heaviest = max(max(head.weights) for head in config.heads.values())
             notify(
                 f"{workspace.shown(folder)}: {config.epochs} epochs; the rarest answer has {heaviest:.1f} times the "
@@ -117,12 +130,22 @@ def _training_images(training: Dataset) -> str:
     return fingerprint(*(example.image_id for example in training.examples))
 
 
-def _prepare(folder: Path, config: ExpertConfig) -> bool:
+def _record(folder: Path, inputs: Mapping[str, str]) -> None:
+    record_folder(folder, (CONFIG, MODEL, THRESHOLDS), command="route --expert resnet34", inputs=inputs)
+
+
+def _prepare(folder: Path, config: ExpertConfig, shown: str, notify: Callable[[str], None]) -> bool:
     """Whether the folder has the finished network; whatever another configuration left there is removed."""
-    if (folder / CONFIG).exists() and read_config(folder) == config:
-        return (folder / MODEL).exists()
-    for name in (STATE, BEST, MODEL, THRESHOLDS, LOG):
-        (folder / name).unlink(missing_ok=True)
+    finished = (folder / MODEL).exists()
+    try:
+        if finished:
+            check_artefact(folder, shown, "")
+        if (folder / CONFIG).exists() and read_config(folder) == config:
+            return finished
+    except ChangedError as error:
+        notify(f"{error.what}; it is trained again")
+    for path in (record_path(folder), *(folder / name for name in (STATE, BEST, MODEL, THRESHOLDS, LOG))):
+        path.unlink(missing_ok=True)
     write_text(folder / CONFIG, config.model_dump_json(indent=1) + "\n")
     return False
 
@@ -166,35 +189,66 @@ def read_config(folder: Path) -> ExpertConfig:
 def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda message: None) -> None:
     """Let every finished network of the run answer the validation and test images.
 
-    A question that has a network of its own is answered by it, not by the shared one.
+    Answers of the same networks to the same images are kept.
 
     Raises:
         MissingStepError: there is no finished network, no split, or there are no predictions.
+        ChangedError: a network's files are not those that were finished.
         MedvqaError: a network was trained on another split, so it may have seen the validation images.
     """
-    with sole_writer(workspace.run_folder):
-        folders = sorted(path.parent for path in workspace.expert(RESNET34).glob(f"*/{MODEL}"))
-        if not folders:
-            where = workspace.shown(workspace.expert(RESNET34))
-            raise MissingStepError(f"no trained ResNet34 expert in {where}", "medvqa route --expert resnet34")
+    with run_writer(workspace.run_folder):
+        networks, settings = _networks(workspace)
         images = read_expert_images(workspace)
-        configs = {folder: read_config(folder) for folder in folders}
-        for folder, config in configs.items():
+        for folder, config in networks.items():
             if config.training_images != _training_images(images.training):
                 raise MedvqaError(
                     f"{workspace.shown(folder)} was trained on another split", remedy="`medvqa route --expert resnet34`"
                 )
+        if has_answered(workspace, RESNET34, images, settings, notify):
+            return
         for name, dataset in images.answered.items():
-            answers: dict[Pair, tuple[Candidate, ...]] = {}
-            for folder, config in configs.items():  # "shared" comes last
-                answers = {**_answers(folder, config, dataset, workspace), **answers}
-            write_answers(workspace, RESNET34, name, answers, answers)
+            answers = _answers(networks, dataset, workspace.cache)
+            write_answers(workspace, RESNET34, name, answers, images, settings)
             notify(f"{RESNET34}: {len(dataset)} images of {name}")
 
 
-def _answers(folder: Path, config: ExpertConfig, dataset: Dataset, workspace: Workspace) -> RankedAnswers:
+def load_expert(workspace: Workspace) -> Expert:
+    """The networks that answered the validation images of the run, to answer further images.
+
+    Raises:
+        MissingStepError: there is no finished network.
+        ChangedError: a network has changed since it answered; or its answers are damaged.
+    """
+    networks, settings = _networks(workspace)
+    require_unchanged(workspace, RESNET34, read_expert_images(workspace), settings)
+    return lambda dataset, cache: _answers(networks, dataset, cache)
+
+
+def _networks(workspace: Workspace) -> tuple[dict[Path, ExpertConfig], dict[str, Any]]:
+    """The finished networks by folder, and their digests, on which answers depend; their files are checked.
+
+    A question that has a network of its own is answered by it, not by the shared one, whose folder comes last.
+    """
+    folders = sorted(path.parent for path in workspace.expert(RESNET34).glob(f"*/{MODEL}"))
+    if not folders:
+        where = workspace.shown(workspace.expert(RESNET34))
+        raise MissingStepError(f"no trained ResNet34 expert in {where}", "medvqa route --expert resnet34")
+    remedy = "`medvqa route --expert resnet34` trains it again"
+    digests = {folder.name: check_artefact(folder, workspace.shown(folder), remedy).digest for folder in folders}
+    return {folder: read_config(folder) for folder in folders}, {"networks": digests}
+
+
+def _answers(networks: Mapping[Path, ExpertConfig], dataset: Dataset, cache: Path | None) -> RankedAnswers:
+    """The networks' ranked answers to the images; the first one that answers a question counts."""
+    answers: dict[Pair, tuple[Candidate, ...]] = {}
+    for folder, config in networks.items():
+        answers = {**_answers_of(folder, config, dataset, cache), **answers}
+    return answers
+
+
+def _answers_of(folder: Path, config: ExpertConfig, dataset: Dataset, cache: Path | None) -> RankedAnswers:
     """A network's ranked answers to the images."""
-    pixels = load_pixels(dataset, config.image_size, workspace.cache)
+    pixels = load_pixels(dataset, config.image_size, cache)
     needed = memory_needed(config.image_size, training=False)
     with expert_shortage_explained(needed, "the trained experts are complete"):
         network = build_expert(config.num_classes)

@@ -16,7 +16,7 @@ from imageclef_vqa.inference.runs import Ensemble
 
 @dataclass(frozen=True)
 class Reply:
-    """The ranked answers to one question, with calibrated probabilities.
+    """The ranked answers of `model` to one question, with calibrated probabilities.
 
     `members` has the probability that the answer contains each member, for questions that take a set; `trained` is
     False if no training label answers the question.
@@ -26,6 +26,7 @@ class Reply:
     ranked: Ranked
     members: dict[str, float]
     trained: bool
+    model: str
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def ask_ensemble(
         answerer.rank(pixels[run.preset.vision.image_size])[0]
         for run, answerer in zip(ensemble.runs, answerers, strict=True)
     ]
-    calibration = read_calibration(ensemble.workspace.calibration, ensemble.calibration_key(augment=False))
+    calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)
     replies = []
     for question in questions:
         lists = [ranked[question.id] for ranked in of_runs]
@@ -69,5 +70,6 @@ def ask_ensemble(
             mean(lists) if len(lists) > 1 else lists[0], calibration.temperature if calibration else 1.0
         )
         entry = ensemble.vocabulary[question.id]
-        replies.append(Reply(question, ranked, members(ranked) if entry.takes_a_set else {}, entry.trained))
+        own = members(ranked) if entry.takes_a_set else {}
+        replies.append(Reply(question, ranked, own, entry.trained, ensemble.name))
     return Replies(ensemble.name, tuple(replies), calibration)

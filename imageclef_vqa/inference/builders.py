@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
+from imageclef_vqa.inference.ask import Reply
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
 
 _CANDIDATES = 5
@@ -36,6 +37,20 @@ def from_ranked(
         )
         for question, each in enumerate(ranked)
     ]
+
+
+def from_reply(image_id: str, reply: Reply) -> Prediction:
+    """The record of a reply, with as many candidates as predictions have."""
+    return Prediction(
+        image_id=image_id,
+        question_id=reply.question.id,
+        answers=reply.answers,
+        probability=min(1.0, reply.probability),
+        candidates=_candidates(reply.ranked),
+        members=reply.members,
+        model=reply.model,
+        trained=reply.trained,
+    )
 
 
 def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabulary, model: str) -> list[Prediction]:

@@ -1,14 +1,17 @@
-"""`medvqa ask`: a trained run, loaded once and asked about pictures."""
+"""`medvqa ask`: a trained run, loaded once and asked about pictures, routed as its run file is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imageclef_vqa.data import read_pixels
+from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, choose_question
+from imageclef_vqa.files import sha256
+from imageclef_vqa.pipeline.route import ImageRouter, load_router
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -17,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A trained run, or the mean of several, that answers questions about pictures."""
+    """A trained run, or the mean of several, that answers questions about pictures, with a router if it was routed."""
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(self, ensemble: Ensemble, router: ImageRouter | None = None) -> None:
         from imageclef_vqa.inference.answerer import Answerer
 
-        self._ensemble = ensemble
+        self._ensemble, self._router = ensemble, router
         self._answerers = [Answerer.of_run(run.workspace) for run in ensemble.runs]
 
     def ask(self, image: str | Path, question: int | str | None = None) -> tuple[Reply, ...]:
@@ -39,14 +42,48 @@ class Model:
         from imageclef_vqa.inference.ask import ask_ensemble
 
         questions = QUESTIONS if question is None else (choose_question(str(question)),)
-        return ask_ensemble(self._ensemble, self._answerers, Path(image), questions)
+        plain = ask_ensemble(self._ensemble, self._answerers, Path(image), questions)
+        if self._router is None:
+            return plain
+        return replace(plain, replies=tuple(self._route(self._router, Path(image), plain.replies)))
+
+    @property
+    def answers(self) -> str:
+        """Which answers these are: "routed" or "plain"."""
+        return "plain" if self._router is None else "routed"
+
+    def _route(self, router: ImageRouter, image: Path, replies: Sequence[Reply]) -> Iterator[Reply]:
+        """BLIP-2's replies, or those of the models that were chosen for the questions."""
+        from imageclef_vqa.inference.builders import from_reply
+        from imageclef_vqa.inference.ranked import members
+
+        picture = Dataset(image.parent, (Example("picture", image, {}, sha256(image), 0, 0),), (), "")
+        plain = [from_reply("picture", reply) for reply in replies]
+        for reply, before, after in zip(replies, plain, router.route(plain, picture, None), strict=True):
+            if after is before:
+                yield reply
+                continue
+            ranked = tuple((each.answers, each.probability) for each in after.candidates)
+            own = members(ranked) if self._ensemble.vocabulary[reply.question.id].takes_a_set else {}
+            yield replace(reply, ranked=ranked, members=own, model=after.model)
 
 
-def load_model(workspace: str | Path = ".", run: str | Sequence[str] = "main", *, device: str = "auto") -> Model:
+def load_model(
+    workspace: str | Path = ".",
+    run: str | Sequence[str] = "main",
+    *,
+    answers: str | None = None,
+    device: str = "auto",
+    notify: Callable[[str], None] = lambda message: None,
+) -> Model:
     """The finished run of that name, or the ensemble of several, on `device`.
+
+    Args:
+        answers: "routed" or "plain" (BLIP-2 only); by default, routed if the run was routed.
 
     Raises:
         MissingStepError: it has no finished stage 2.
+        ChangedError: what the routed answers depend on has changed.
         MedvqaError: weights are missing or do not fit; the runs learnt from different images.
     """
     runs = [Workspace.at(workspace, name) for name in ([run] if isinstance(run, str) else run)]
@@ -54,7 +91,8 @@ def load_model(workspace: str | Path = ".", run: str | Sequence[str] = "main", *
 
     from imageclef_vqa.inference.runs import read_ensemble
 
-    return Model(read_ensemble(runs))
+    ensemble = read_ensemble(runs)
+    return Model(ensemble, load_router(ensemble.workspace, answers, notify))
 
 
 def check_picture(image: Path, question: str | None) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.data import read_dataset, read_split
 from imageclef_vqa.editions import (
     QUESTIONS,
     Prediction,
     Vocabulary,
     learn_vocabulary,
+    predictions_text,
     read_predictions,
-    write_predictions,
 )
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
+from imageclef_vqa.files import sha256
 from imageclef_vqa.workspace import Workspace
 
 RUN = "baseline"
@@ -35,7 +37,9 @@ def baseline(
     answer_images(workspace, fold=fold, notify=notify)
     dataset = read_dataset(workspace.development, cache=workspace.cache)
     vocabulary = learn_vocabulary(dataset.subset(read_split(workspace.split_file, dataset).train(fold)).labels())
+    inputs = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
     for path in sorted(workspace.expert(CLASSICAL).glob("*.jsonl")):
+        record = check_artefact(path, workspace.shown(path), "`medvqa baseline` makes it again")
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
         image_ids = dict.fromkeys(image_id for image_id, _ in answered)
         predictions = [
@@ -43,7 +47,12 @@ def baseline(
             for image_id in image_ids
             for question in QUESTIONS
         ]
-        write_predictions(workspace.predictions(path.stem), predictions)
+        write_artefact(
+            workspace.predictions(path.stem),
+            predictions_text(predictions).encode(),
+            command="baseline",
+            inputs=inputs | {f"experts/{CLASSICAL}/{path.stem}": record.digest},
+        )
     return vocabulary
 
 

@@ -7,14 +7,17 @@ n pairs of image and question, m models (BLIP-2 first), a answers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, same_answer
+from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.uncertainty import clusters_of
 from imageclef_vqa.routing import stacking
 from imageclef_vqa.routing.evidence import (
@@ -52,6 +55,34 @@ class Decisions:
     blip2: float | None
     routed: float | None
     cross_fitted: float | None  # each image answered by the models that the other images choose
+
+
+class StoredDecisions(BaseModel):
+    """`routed/decisions.json`: who answers which question, so that further images are answered alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Policy
+    seed: int
+    decisions: tuple[Decision, ...]
+
+
+def read_decisions(path: Path) -> StoredDecisions:
+    """The decisions that `medvqa route` stored.
+
+    Raises:
+        MedvqaError: the file is missing or damaged.
+    """
+    try:
+        return StoredDecisions.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MedvqaError(f"{path} is damaged", remedy="`medvqa route` writes it again") from error
+
+
+def experts_of(decisions: Iterable[Decision]) -> list[str]:
+    """The experts that answer a question, or have a share in the blend that does, in alphabetical order."""
+    models = {name for each in decisions for name in (each.model, *(each.shares or ()))}
+    return sorted(models - {BLIP2, BLEND})
 
 
 @dataclass(frozen=True)

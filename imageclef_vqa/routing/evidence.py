@@ -5,8 +5,8 @@ together, and both are passed if the 95% interval lies above zero.
 
 *Accuracy on one question.* The accuracy differences between a rival and BLIP-2, one per question, are taken as draws
 around a common mean (empirical Bayes, with DerSimonian and Laird 1986 for the variance between questions). Each is
-shrunk towards that mean, the more the less its images say. Then few images suffice if a rival is better everywhere,
-and luck on one question does not. A rival never gets a question on which it did worse on these images.
+shrunk towards that mean, more strongly if it has few images. Then few images suffice for a rival that is better
+everywhere, but luck on one question does not. A rival never gets a question on which it did worse on these images.
 
 *Quadratic score on all questions.* Few images cannot show differences of one or two points of accuracy, but they show
 them in the quadratic score of the blend (`stacking`), whose shares are fitted to other images than it is tested on. If

@@ -1,4 +1,10 @@
-"""`medvqa route`: compare the experts' answers with BLIP-2's on validation images and let the better ones answer."""
+"""`medvqa route`: compare the experts' answers with BLIP-2's on validation images and let the better ones answer.
+
+routed/decisions.json          who answers which question (`StoredDecisions`)
+routed/val.jsonl, test.jsonl   the predictions with the answers of those that were chosen
+
+All have records.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
-from imageclef_vqa.editions import Prediction, question_that, read_predictions, write_predictions
+from imageclef_vqa.editions import Prediction, predictions_text, read_predictions
 from imageclef_vqa.errors import MedvqaError, shortened
 from imageclef_vqa.experts.answers import CLASSICAL, fold_of_run, read_answers, runs_of_other_folds
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer, sha256
 from imageclef_vqa.routing.apply import apply
-from imageclef_vqa.routing.decisions import HeldOut, Policy, decide
+from imageclef_vqa.routing.decisions import HeldOut, Policy, StoredDecisions, decide
 from imageclef_vqa.routing.evidence import Decision
 from imageclef_vqa.workspace import Workspace
-
-PAPER_QUESTIONS = (question_that("size", "polyp").id, question_that("kind", "polyp").id)
 
 
 @dataclass(frozen=True)
@@ -57,27 +63,39 @@ def route(
 
     Raises:
         MissingStepError: there is no split, there are no predictions for it, or an expert has not answered.
+        ChangedError: predictions or an expert's answers are not those that were finished, or have no record.
         MedvqaError: data or files are damaged or do not belong together.
     """
     start = time.monotonic()
     others = runs_of_other_folds(workspace) if folds else []
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
+        inputs = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
+        inputs |= _check_inputs(workspace, experts, "val")
+        for run in others:
+            inputs |= _check_inputs(run, experts, "val", prefix=f"work/{run.run}/")
         held_out = [_held_out(run, dataset, split, experts) for run in (workspace, *others)]
         answered = {"val": (held_out[0].predictions, held_out[0].experts)}
+        of_fold = {"val": inputs}
         if workspace.predictions("test").exists():
+            of_fold["test"] = inputs | _check_inputs(workspace, experts, "test")
             plain = _test_predictions(workspace)
             answered["test"] = (plain, read_answers(workspace, experts, "test", plain))
         able = {question for ranked in held_out[0].experts.values() for _, question in ranked}
         considered = [question for question in questions if question in able]
         result = decide(held_out, split.groups, considered, policy, seed, experts)
+        stored = StoredDecisions(policy=policy, seed=seed, decisions=result.decisions)
+        options = _options(stored, questions)
+        content = stored.model_dump_json(indent=2).encode() + b"\n"
+        made = write_artefact(decisions_file(workspace), content, command="route", inputs=inputs, options=options)
         files, replaced = {}, {}
         for fold, (predictions, ranked) in answered.items():
             routed = apply(result.decisions, predictions, ranked)
             files[fold] = workspace.routed(fold)
             replaced[fold] = sum(prediction.replaced is not None for prediction in routed)
-            write_predictions(files[fold], routed)
+            own, content = of_fold[fold] | {"routed/decisions": made.digest}, predictions_text(routed).encode()
+            write_artefact(files[fold], content, command="route", inputs=own, options=options)
     return Routed(
         policy=policy,
         experts=tuple(experts),
@@ -90,6 +108,33 @@ def route(
         replaced=replaced,
         seconds=time.monotonic() - start,
     )
+
+
+def decisions_file(workspace: Workspace) -> Path:
+    """The file of the decisions of a run."""
+    return workspace.run_folder / "routed" / "decisions.json"
+
+
+def _options(stored: StoredDecisions, questions: Sequence[int]) -> dict[str, Any]:
+    """What routed answers depend on beside their inputs, as JSON values, and who answers which question."""
+    models = {str(each.question_id): each.model for each in stored.decisions}
+    return {"policy": stored.policy, "seed": stored.seed, "questions": list(questions), "models": models}
+
+
+def _check_inputs(run: Workspace, experts: Sequence[str], fold: str, *, prefix: str = "") -> dict[str, str]:
+    """The digests of a run's predictions and experts' answers that exist, by name after `prefix`, all of them checked.
+
+    Raises:
+        ChangedError: one is not the file that was finished, or has no record.
+    """
+    commands = {f"predictions/{fold}": "medvqa predict"}
+    commands |= {f"experts/{name}/{fold}": f"medvqa route --expert {name}" for name in experts}
+    paths = {name: run.run_folder / f"{name}.jsonl" for name in commands}
+    return {
+        prefix + name: check_artefact(path, run.shown(path), f"`{commands[name]}` makes it again").digest
+        for name, path in paths.items()
+        if path.exists()
+    }
 
 
 def _held_out(run: Workspace, dataset: Dataset, split: Split, experts: Sequence[str]) -> HeldOut:
