@@ -17,7 +17,8 @@ else:
     import tomli as tomllib
 
 SETTINGS_FILE = "medvqa.toml"
-_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, and of variants of answers
+NAME_RULE = "a name of letters, digits, '.', '_' and '-', at most 64"
 
 
 def read_settings(root: Path) -> dict[str, dict[str, Any]]:
@@ -65,8 +66,8 @@ class Workspace:
         Raises:
             UsageError: `run` is no name for a folder, or `[data]` has an unknown key.
         """
-        if not _RUN_NAME.fullmatch(run):
-            raise UsageError(f"--run {run!r}: a name of letters, digits, '.', '_' and '-', at most 64")
+        if not NAME.fullmatch(run):
+            raise UsageError(f"--run {run!r}: {NAME_RULE}")
         root = Path(root)
         places = read_settings(root).get("data", {})
         if unknown := sorted(set(places) - {"development", "test", "edition"}):
@@ -116,8 +117,9 @@ class Workspace:
     def stage(self, number: int) -> Path:
         return self.run_folder / f"stage{number}"
 
-    def predictions(self, fold: str) -> Path:
-        return self.run_folder / "predictions" / f"{fold}.jsonl"
+    def predictions(self, fold: str, name: str | None = None) -> Path:
+        """BLIP-2's answers to a fold: the plain ones, or those of the variant `name`."""
+        return self.run_folder / "predictions" / (name or "") / f"{fold}.jsonl"
 
     def routed(self, fold: str) -> Path:
         return self.run_folder / "routed" / f"{fold}.jsonl"
@@ -132,7 +134,10 @@ class Workspace:
 
     @property
     def calibration(self) -> Path:
-        return self.run_folder / "calibration.json"
+        return self.calibration_of(augment=False)
+
+    def calibration_of(self, *, augment: bool) -> Path:
+        return self.run_folder / ("calibration-augmented.json" if augment else "calibration.json")
 
     @property
     def scores(self) -> Path:
@@ -148,6 +153,12 @@ class Workspace:
             return str(path.relative_to(self.root))
         except ValueError:
             return str(path)
+
+    def typed(self, command: str, *, run: bool = True) -> str:
+        """A command with `--run` and `--workspace`, where they are not the defaults."""
+        if run and self.run != "main":
+            command += f" --run {self.run}"
+        return command if self.root == Path(".") else f"{command} --workspace {self.root}"
 
     def newest_predictions(self, fold: str) -> Path:
         """The routed answers of `fold`, or the plain ones where nothing was routed since they were made.

@@ -8,6 +8,7 @@ from small_predictions import write_recorded
 from trained import write_run
 from typer.testing import CliRunner
 
+from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.cli import app
 from imageclef_vqa.editions import QUESTIONS, choose_question, read_predictions
 from imageclef_vqa.errors import UsageError
@@ -78,7 +79,8 @@ def test_the_answers_are_those_of_predict_calibrated_alike(workspace):
     kept = path.read_text()
     fitted = json.loads(kept)["temperature"]
     for temperature in (1.0, 2.5):
-        path.write_text(json.dumps(json.loads(kept) | {"temperature": temperature}))
+        content = json.dumps(json.loads(kept) | {"temperature": temperature}).encode()
+        write_artefact(path, content, command="predict --fold val", inputs={})
         image = workspace.development / "images" / f"{predicted[0].image_id}.jpg"
         asked = json.loads(ask(workspace, image, "--json").stdout)
         assert asked["temperature"] == temperature
@@ -92,7 +94,31 @@ def test_the_answers_are_those_of_predict_calibrated_alike(workspace):
             assert [candidate["probability"] for candidate in mine["candidates"]] == pytest.approx(expected, abs=1e-4)
     path.unlink()
     assert json.loads(ask(workspace, image, "--json").stdout)["temperature"] is None
-    path.write_text(kept)
+    write_artefact(path, kept.encode(), command="predict --fold val", inputs={})
+
+
+def test_a_changed_calibration_is_refused(workspace):
+    CliRunner().invoke(app, ["predict", "--fold", "val", "--workspace", str(workspace.root)])
+    path = workspace.calibration
+    path.write_text(path.read_text().replace("0", "1", 1))
+    done = ask(workspace, image_of(workspace))
+    assert done.exit_code == 1
+    assert "work/main/calibration.json is not the file that was finished: its content has changed" in done.stderr
+    assert f"`medvqa predict --fold val --workspace {workspace.root}` makes it again" in done.stderr
+    path.unlink()
+
+
+def test_a_changed_model_is_refused(workspace, tmp_path):
+    model = workspace.stage(2) / "model.safetensors"
+    intact = model.read_bytes()
+    flipped = bytearray(intact)
+    flipped[-2] ^= 64
+    model.write_bytes(flipped)
+    done = ask(workspace, image_of(workspace))
+    model.write_bytes(intact)
+    assert done.exit_code == 1
+    assert "stage2/model.safetensors is not the file that was finished: its content has changed" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_routed_run_answers_test_images_as_its_routed_file(tmp_path):

@@ -14,11 +14,11 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.editions import QUESTIONS, read_predictions
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.inference.predict import predict
 from imageclef_vqa.models import presets
 from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
+from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
@@ -89,7 +89,7 @@ def test_glm_is_trained_in_both_stages_and_answers_from_the_vocabulary(preset, w
     losses = [each["answers"] for each in log if "epoch" in each]
     assert losses[-1] < 0.8 * losses[0]
 
-    predict([workspace], notify=lambda _: None)
+    predict_folds([workspace], notify=lambda _: None)
     known = {question.id: {name.casefold() for name in question.known} for question in QUESTIONS}
     predictions = read_predictions(workspace.predictions("val")) + read_predictions(workspace.predictions("test"))
     assert len(predictions) == (3 + 1) * 18

@@ -15,15 +15,19 @@ from trained import write_run
 from typer.testing import CliRunner
 
 from imageclef_vqa import environment
+from imageclef_vqa.artefacts import read_record, write_artefact
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
 from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, TEST = 60, 7
@@ -59,7 +63,7 @@ def root(tmp_path_factory):
 def forgetful(root):
     """No run is calibrated, before and after."""
     yield
-    for path in root.glob("work/*/calibration.json"):
+    for path in root.glob("work/*/calibration*"):
         path.unlink()
 
 
@@ -74,8 +78,11 @@ def predicted(root, *arguments, fold="test", runs=("one",)):
     done = predict(root, "--fold", fold, *arguments, runs=runs)
     assert done.exit_code == 0, done.output
     name = runs[0] if len(runs) == 1 else "-".join(["ensemble", *runs])
-    assert f"next: `medvqa route --run {name}`" in done.stdout
-    return read_predictions(Workspace.at(root, name).predictions(fold))
+    variant = next((arguments[i + 1] for i, word in enumerate(arguments) if word == "--name"), None)
+    variant = variant or ("augmented" if "--augment" in arguments else None)
+    following = f"score --answers {variant}" if variant else "route"
+    assert f"next: `medvqa {following} --run {name} --workspace {root}`" in done.stdout
+    return read_predictions(Workspace.at(root, name).predictions(fold, variant))
 
 
 def shares(prediction):
@@ -166,7 +173,7 @@ def test_extensions_in_any_case_are_answered_and_skipped_files_are_named(root, t
     done = predict(root, "--images", folder, "--out", out)
     assert done.exit_code == 0, done.output
     assert [each.image_id for each in read_predictions(out)[::18]] == ["a", "b", "c.Jpeg"]
-    assert "not answered, for pictures are .jpg and .png: d.bmp, more/" in done.stdout
+    assert "not answered, because pictures are .jpg or .png: d.bmp, more/" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -238,7 +245,7 @@ def test_consistent_answers_keep_the_rules_of_these_labels_which_are_printed(roo
     assert done.exit_code == 0, done.output
     for rule in rules:
         assert f"rule: {rule}" in done.stdout
-    repaired = read_predictions(Workspace.at(root, "one").predictions("test"))
+    repaired = read_predictions(Workspace.at(root, "one").predictions("test", "consistent"))
     assert broken(repaired) == 0
     changed = [each for each in repaired if each.replaced]
     assert f"{len(changed)} answers changed" in done.stdout
@@ -257,7 +264,7 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
     (root / "data/test/gt.json").unlink()
     predicted(root, "--fold", "val")
     assert json.loads(path.read_text()) == fitted, "gold answers to test images change nothing"
-    path.write_text(json.dumps(fitted | {"temperature": 3.0}))
+    write_calibration(root, fitted | {"temperature": 3.0})
     cooled = predicted(root)
     assert [each.answers for each in cooled] == [each.answers for each in before]
     for each, plain in zip(cooled, before, strict=True):
@@ -265,8 +272,161 @@ def test_the_temperature_is_fitted_to_the_validation_fold_and_used_for_the_test_
             bent = {answers: p ** (1 / 3.0) for answers, p in shares(plain).items()}
             total = sum(bent.values())
             assert shares(each) == pytest.approx({answers: p / total for answers, p in bent.items()}, abs=1e-5)
-    path.write_text(json.dumps(fitted | {"temperature": 3.0, "model": "another"}))
+    write_calibration(root, fitted | {"temperature": 3.0, "model": "another"})
     assert predicted(root) == before, "what was fitted to another model counts for nothing"
+
+
+def write_calibration(root, content):
+    path = Workspace.at(root, "one").calibration
+    write_artefact(path, json.dumps(content).encode(), command="predict --fold val", inputs={})
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_changed_calibration_is_refused_and_the_command_that_makes_it_again_is_named(root):
+    predicted(root, fold="val")
+    plain = Workspace.at(root, "one").predictions("test")
+    plain.unlink(missing_ok=True)
+    path = Workspace.at(root, "one").calibration
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    done = predict(root, "--fold", "test")
+    assert done.exit_code == 1
+    assert "work/one/calibration.json is not the file that was finished: its content has changed" in done.stderr
+    assert f"`medvqa predict --fold val --run one --workspace {root}` makes it again" in done.stderr
+    assert not plain.exists()
+    predicted(root, fold="val")
+    predicted(root)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_augmented_answers_have_a_calibration_of_their_own(root):
+    predicted(root, fold="val")
+    path = Workspace.at(root, "one").calibration
+    plain = path.read_bytes()
+    predicted(root, "--augment", fold="val")
+    assert path.read_bytes() == plain
+    assert path.with_name("calibration-augmented.json").exists()
+
+
+def test_a_model_that_was_changed_is_refused_before_anything_is_answered(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("predictions"))
+    model = copy / "work/one/stage2/model.safetensors"
+    intact = model.read_bytes()
+    for place in (len(intact) // 2, len(intact) - 2):
+        flipped = bytearray(intact)
+        flipped[place] ^= 64
+        model.write_bytes(flipped)
+        done = predict(copy)
+        assert done.exit_code == 1
+        changed = "work/one/stage2/model.safetensors is not the file that was finished: its content has changed"
+        assert changed in done.stderr
+        assert f"`medvqa finetune --stage 2 --fresh --run one --workspace {copy}`" in done.stderr
+        assert not (copy / "work/one/predictions").exists()
+
+
+def test_a_model_without_a_record_is_refused_with_the_command_that_makes_one(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    (copy / "work/one/stage2/record.json").unlink()
+    done = predict(copy)
+    assert done.exit_code == 1
+    assert "work/one/stage2 was made by a version that kept no records" in done.stderr
+    assert f"`medvqa finetune --stage 2 --fresh --run one --workspace {copy}`" in done.stderr
+
+
+def test_answers_have_a_record_of_their_models_their_pictures_and_their_options(root):
+    predicted(root, fold="val")
+    predicted(root)
+    predicted(root, runs=("one", "other"))
+    dataset = read_dataset(root / "data/development")
+    pictures = read_pictures(root / "data/test/images", root / "none").readable
+    one, other = (read_record(Workspace.at(root, run).stage(2)).digest for run in ("one", "other"))
+    split = sha256(root / "work/split.json")
+    val, test = (read_record(Workspace.at(root, "one").predictions(fold)) for fold in ("val", "test"))
+    assert val.inputs == {"stage2": one, "development": dataset.fingerprint, "split": split}
+    assert test.inputs == {"stage2": one, "test": pictures.fingerprint}
+    assert (val.command, set(val.files)) == ("predict", {"val.jsonl"})
+    temperature = json.loads(Workspace.at(root, "one").calibration.read_text())["temperature"]
+    options = {"decode": "closed", "optimise": "exact", "augment": False, "consistent": False, "on_bad_image": "stop"}
+    assert val.options == test.options == options | {"temperature": temperature}
+    joint = read_record(Workspace.at(root, "ensemble-one-other").predictions("test"))
+    assert joint.inputs == {"work/one/stage2": one, "work/other/stage2": other, "test": pictures.fingerprint}
+    for run in ("one", "ensemble-one-other"):
+        assert Lineage(Workspace.at(root, run)).artefact("predictions/test").reasons == ()
+
+
+def test_an_ensemble_is_asked_again_by_its_name(root):
+    both = predicted(root, runs=("one", "other"))
+    path = Workspace.at(root, "ensemble-one-other").predictions("test")
+    path.unlink()
+    done = predict(root, "--fold", "test", runs=("ensemble-one-other",))
+    assert done.exit_code == 0, done.output
+    assert read_predictions(path) == both
+
+
+def test_variants_are_kept_beside_the_plain_answers(root):
+    plain = predicted(root)
+    path = Workspace.at(root, "one").predictions("test")
+    for words, name in (
+        (("--optimise", "f1"), "f1"),
+        (("--optimise", "f1", "--consistent"), "f1-consistent"),
+        (("--name", "second"), "second"),
+        (("--consistent", "--name", "mine"), "mine"),
+    ):
+        done = predict(root, "--fold", "test", *words)
+        assert done.exit_code == 0, done.output
+        assert f"next: `medvqa score --answers {name} --run one --workspace {root}`" in done.stdout
+        assert (path.parent / name / "test.jsonl").exists()
+        assert Lineage(Workspace.at(root, "one")).artefact(f"predictions/{name}/test").status == "fresh"
+    assert read_predictions(path) == plain
+    assert read_predictions(path.parent / "second" / "test.jsonl") == plain
+    record = read_record(path.parent / "mine" / "test.jsonl")
+    assert set(record.inputs) == {"stage2", "test", "development", "split"}, "its rules come from the development set"
+
+
+@pytest.mark.parametrize("name", ["plain", "routed", "val", "test", "train", "a/b", "..", "", "-x"])
+def test_a_name_that_means_something_else_is_refused(root, name):
+    done = predict(root, f"--name={name}")
+    assert done.exit_code == 2
+    assert "--name" in done.stderr
+    assert ("a variant may not be called plain, routed, val, test or train" in done.stderr) == name.isalpha()
+
+
+def test_answers_to_a_folder_of_images_have_no_name(root, tmp_path):
+    done = predict(root, "--images", root / "data/test/images", "--out", tmp_path / "a.jsonl", "--name", "mine")
+    assert done.exit_code == 2
+    assert "--name is for answers to --fold; answers to --images are kept in the file --out" in done.stderr
+
+
+def test_a_damaged_batch_of_a_stopped_call_is_answered_again(tmp_path):
+    journal = Journal(tmp_path / "journal", "key", 4, 2)
+    for number in range(2):
+        journal.add(number, [[(((f"answer {number}",), 0.5),)]] * 2)
+    path = journal.folder / "000001.json"
+    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7", 1))
+    assert Journal(tmp_path / "journal", "key", 4, 2).missing == [1]
+    with pytest.raises(MedvqaError, match=r"000001\.json is damaged"):
+        list(journal.read())
+
+
+def test_a_stopped_call_begins_again_if_the_model_was_trained_again(root, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("predictions"))
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
+    answered = []
+
+    def rank(self, pixels, augmented):
+        answered.append(len(pixels))
+        if len(answered) == 3:
+            raise MedvqaError("stopped")
+        return [[(((question.known[0],), 1.0),) for question in QUESTIONS] for _ in pixels]
+
+    monkeypatch.setattr(Answerer, "rank", rank)
+    assert predict(copy, "--fold", "test").exit_code == 1
+    shutil.rmtree(copy / "work/one/stage2")
+    shutil.copytree(copy / "work/other/stage2", copy / "work/one/stage2")
+    assert predict(copy, "--fold", "test").exit_code == 0
+    assert answered == [2, 2, 2, 2, 2, 2, 1], "none of the first three batches is kept"
 
 
 def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monkeypatch):
@@ -276,7 +436,9 @@ def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monke
     monkeypatch.setattr(Answerer, "generate", generate)
     done = predict(root, "--decode", "free")
     assert done.exit_code == 0, done.output
-    assert f"{IMAGES // 4 + TEST} answers said nothing and stand as '(no answer)'" in done.stdout
+    assert f"{IMAGES // 4 + TEST} answers said nothing and are written as '(no answer)'" in done.stdout
+    predictions = Workspace.at(root, "one").run_folder / "predictions"
+    shutil.copytree(predictions / "free", predictions, dirs_exist_ok=True)
     place = ["--workspace", str(root), "--run", "one"]
     scores = json.loads(CliRunner().invoke(app, ["score", "--json", *place]).stdout)["folds"]["val"]["questions"]
     exact = {each["id"]: each["exact_set"] for each in scores}
@@ -424,8 +586,10 @@ import json, os, random, signal, sys
 from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.inference import answering
-from imageclef_vqa.inference.predict import predict
+from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.workspace import Workspace
 
 answering.IMAGES_AT_ONCE = 2
@@ -449,7 +613,7 @@ def killed_at(point):
 
         sys.addaudithook(count)
         try:
-            predict([place], folds=["test"], notify=lambda message: None)
+            predict_folds([place], folds=["test"], notify=lambda message: None)
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -28,7 +28,7 @@ from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.experts.heads import Head
 from imageclef_vqa.experts.resnet34 import read_config, start_from
 from imageclef_vqa.models.resnet34 import build_expert
-from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.state import TrainingFolder
 from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
@@ -127,15 +127,15 @@ def test_resumed_training_ends_with_the_same_network(workspace: Workspace, monke
     whole = (folder / "model.safetensors").read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    save, saved = Stage.save_state, []
+    save, saved = TrainingFolder.save_state, []
 
-    def stopped(stage: Stage, *state: object) -> None:
+    def stopped(stage: TrainingFolder, *state: object) -> None:
         save(stage, *state)  # type: ignore[arg-type]
         saved.append(stage.folder)
         if len(saved) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stage, "save_state", stopped)
+    monkeypatch.setattr(TrainingFolder, "save_state", stopped)
     with pytest.raises(KeyboardInterrupt):
         experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]
     experts.fit(workspace, [5, 16], **options)  # type: ignore[arg-type]

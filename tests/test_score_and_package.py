@@ -3,17 +3,19 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from imageclef_vqa.artefacts import read_record, record_folder, write_artefact
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.cli import app
-from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.data.reading import read_dataset, read_pictures
 from imageclef_vqa.data.split import Certificate, Split
-from imageclef_vqa.editions import QUESTIONS, Prediction, read_predictions, write_predictions
+from imageclef_vqa.editions import QUESTIONS, Prediction, read_predictions
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.submission import Source, check_source, read_run
 from imageclef_vqa.training.config import StageConfig
@@ -45,20 +47,34 @@ def write_images(folder, image_ids):
 
 
 def predict(path, image_ids, answer=gold):
-    write_predictions(
-        path,
-        (
-            Prediction(
-                image_id=image_id,
-                question_id=question.id,
-                answers=tuple(answer(image_id, question)),
-                probability=0.5,
-                model="tiny",
-            )
-            for image_id in image_ids
-            for question in QUESTIONS
-        ),
+    """Predictions, or routed answers, with a record of what the run holds now."""
+    records = (
+        Prediction(
+            image_id=image_id,
+            question_id=question.id,
+            answers=tuple(answer(image_id, question)),
+            probability=0.5,
+            model="tiny",
+        )
+        for image_id in image_ids
+        for question in QUESTIONS
     )
+    content = "".join(record.model_dump_json(exclude_defaults=True) + "\n" for record in records)
+    run = path.parent.parent
+    source, name = run / "stage2", "stage2"
+    if path.parent.name == "routed":
+        source, name = run / "predictions" / path.name, f"predictions/{path.stem}"
+    made_from = read_record(source)
+    inputs = {name: made_from.digest} if made_from else {}
+    write_artefact(path, content.encode(), command=path.parent.name, inputs=inputs)
+
+
+def train(run="main", content="weights"):
+    """A finished stage 2 of `run`."""
+    folder = Path(f"work/{run}/stage2")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_text(content)
+    record_folder(folder, ["model.safetensors"], command="finetune --stage 2", inputs={})
 
 
 @pytest.fixture
@@ -111,10 +127,60 @@ def test_score_prints_the_formatting_loss_first(workspace):
     assert lines[0].startswith("Up to 11.8 points are lost to formatting: question 5 (one answer where a set")
 
 
-def test_routed_answers_older_than_the_plain_ones_are_not_scored(workspace):
+@pytest.mark.parametrize("command", ["score", "package"])
+def test_routed_answers_of_other_predictions_are_not_chosen_silently(workspace, command):
     predict(Path("work/main/predictions/val.jsonl"), DEVELOPMENT[:4])
-    fold = json.loads(medvqa("score", "--json").stdout)["folds"]["val"]
-    assert (fold["answered_by"], fold["blip2"]) == ("blip2", None)
+    predict(Path("work/main/predictions/test.jsonl"), TEST)
+    refused = medvqa(command)
+    assert refused.exit_code == 1
+    fold = "val" if command == "score" else "test"
+    routed, plain = (f"work/main/{kind}/{fold}.jsonl" for kind in ("routed", "predictions"))
+    assert f"{routed} was routed from other predictions than {plain} holds now\n`medvqa route` routes" in refused.output
+    assert "--answers plain uses them unrouted, --answers routed the older routed ones" in refused.output
+    assert medvqa(command, "--answers", "plain").exit_code == 0
+    routed = medvqa(command, "--answers", "routed")
+    assert "work/main/routed/test.jsonl is stale: predictions/test was made again" in " ".join(routed.output.split())
+    assert routed.exit_code == (0 if command == "score" else 1)
+
+
+def test_the_first_line_says_which_answers_are_used(workspace):
+    line = medvqa("package").stdout.splitlines()[0]
+    assert re.fullmatch(
+        r"test: routed answers \(tiny: 216\), work/main/routed/test.jsonl, written .*; 108 differ from BLIP-2's", line
+    ), line
+    plain = medvqa("score", "--answers", "plain").stdout.splitlines()[0]
+    assert plain.startswith("val: BLIP-2's plain answers (tiny: 72), work/main/predictions/val.jsonl, written")
+    absent = medvqa("package", "--answers", "f1")
+    assert absent.exit_code == 1
+    assert "no f1 answers to test in work/main: `medvqa predict --name f1` makes one" in absent.output
+
+
+def test_copies_and_clocks_change_nothing_of_what_is_packaged(workspace):
+    medvqa("package")
+    before = Path("run.csv").read_bytes()
+    for number, path in enumerate(sorted(Path("work").rglob("*"), reverse=True)):
+        os.utime(path, (number, number))
+    shutil.copytree("work", "copy/work")
+    shutil.copytree("data", "copy/data")
+    assert medvqa("package").exit_code == 0
+    assert medvqa("package", "--workspace", "copy", "--out", "copy.csv").exit_code == 0
+    assert Path("run.csv").read_bytes() == Path("copy.csv").read_bytes() == before
+
+
+def test_a_test_image_that_was_replaced_stops_package_and_is_named_by_score(workspace):
+    train()
+    test = read_pictures(Path("data/test/images"), Path("data/test/test_image_ids.txt")).readable.fingerprint
+    path = Path("work/main/predictions/test.jsonl")
+    write_artefact(path, path.read_bytes(), command="predict", inputs={"test": test})
+    predict(Path("work/main/routed/test.jsonl"), TEST)
+    assert medvqa("package").exit_code == 0
+    Image.new("RGB", (40, 32), (1, 2, 3)).save(f"data/test/images/{TEST[0]}.jpg")
+    refused = medvqa("package", "--answers", "plain")
+    assert refused.exit_code == 1
+    assert "work/main/predictions/test.jsonl is stale: the test set has changed" in refused.output
+    assert "predictions/test is stale" in medvqa("package").output
+    assert medvqa("package", "--force").exit_code == 0
+    assert "warning: work/main/routed/test.jsonl is stale" in medvqa("score").output
 
 
 def test_a_run_file_scores_as_the_predictions_it_was_made_of(workspace):
@@ -276,15 +342,13 @@ def test_the_manifest_holds_the_scores_of_these_predictions_or_none(workspace):
     medvqa("score")
     medvqa("package")
     assert read_manifest()["scores"]["folds"]["test"]["global"]["exact_set"] == 1.0
-    os.utime("work/main/scores.json", (0, 0))
+    predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold("dev00", q))
     medvqa("package")
     assert read_manifest()["scores"] is None
 
 
 def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(workspace):
     medvqa("score")
-    Path("work/main/scores.json").write_text("{")
-    assert "scores.json is damaged\n`medvqa score` writes it again" in medvqa("package").output
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
     assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` trains the stage again" in medvqa("score").output
@@ -331,7 +395,7 @@ def test_without_predictions_both_name_the_command_that_makes_them(workspace):
     for command in ("score", "package"):
         result = medvqa(command, "--run", "other")
         assert result.exit_code == 1
-        assert "`medvqa predict` makes one" in result.output
+        assert "`medvqa predict --run other` makes one" in result.output
 
 
 def test_an_image_list_that_answers_nothing_here_asks_for_its_gold(workspace):
@@ -446,25 +510,25 @@ def test_questions_whose_answers_slipped_or_changed_places_are_known_however_man
         assert place in found.examples[0]
 
 
-def test_check_warns_of_a_run_whose_predictions_or_model_were_made_anew(workspace):
-    Path("work/main/stage2").mkdir()
-    Path("work/main/stage2/model.safetensors").write_text("")
-    for path in ("predictions/test.jsonl", "routed/test.jsonl"):
-        os.utime(f"work/main/{path}", (1, 1))
-    medvqa("package")
+def test_check_warns_of_a_run_whose_predictions_or_model_were_made_again(workspace):
+    train()
+    for kind in ("predictions", "routed"):
+        predict(Path(f"work/main/{kind}/test.jsonl"), TEST, lambda image_id, q: gold("dev01", q))
+    assert medvqa("package").exit_code == 0
+    assert "stale" not in check("run.csv")[1]
+    train(content="other weights")
     Path("copy.csv").write_bytes(Path("run.csv").read_bytes())
     for name in ("run.csv", "copy.csv"):  # by its manifest, and by the predictions that it equals
         code, findings = check(name)
         assert (code, findings["stale"]["severity"]) == (0, "warning")
-        assert "work/main/routed/test.jsonl is older than the model" in findings["stale"]["message"]
+        assert "work/main/routed/test.jsonl is stale" in findings["stale"]["message"]
     predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold("dev00", q))
     assert "was written again after the run" in check("run.csv")[1]["stale"]["message"]
 
 
 def test_the_manifest_names_the_models_of_the_run_that_the_predictions_lie_in(workspace):
     for run in ("main", "a", "b-c"):
-        Path(f"work/{run}/stage2").mkdir(parents=True)
-        Path(f"work/{run}/stage2/model.safetensors").write_text(run)
+        train(run, run)
     predict(Path("work/a/predictions/test.jsonl"), TEST)
     predict(Path("work/ensemble-a-b-c/predictions/test.jsonl"), TEST)
 
@@ -581,15 +645,17 @@ def test_a_manifest_from_outside_reads_nothing_outside_the_workspace(workspace):
     assert "`medvqa package` makes one" in medvqa("package", "--verify", "run.csv").output
 
 
-def test_package_warns_of_predictions_older_than_the_model(workspace):
-    Path("work/main/stage2").mkdir()
-    Path("work/main/stage2/model.safetensors").write_text("")
-    os.utime("work/main/routed/test.jsonl", (1, 1))
-    os.utime("work/main/predictions/test.jsonl", (0, 0))
-    result = medvqa("package")
-    assert "work/main/routed/test.jsonl is older than the model" in result.stdout
-    os.utime("work/main/stage2/model.safetensors", (1, 1))
-    assert "is older than the model" not in medvqa("package").stdout
+def test_package_refuses_answers_of_another_model_than_there_is_now(workspace):
+    train()
+    for kind in ("predictions", "routed"):
+        predict(Path(f"work/main/{kind}/test.jsonl"), TEST)
+    train(content="other weights")
+    refused = medvqa("package")
+    assert refused.exit_code == 1
+    assert "work/main/routed/test.jsonl is stale: predictions/test is stale" in refused.output
+    assert "→ `medvqa route`, or --force" in refused.output
+    assert not Path("run.csv").exists()
+    assert medvqa("package", "--force").exit_code == 0
 
 
 def test_package_shows_what_validation_lets_one_expect(workspace):

@@ -24,11 +24,12 @@ from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.runs import runs
 from imageclef_vqa.cli.score import score
 from imageclef_vqa.cli.split import split
+from imageclef_vqa.cli.status import status
 from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError, program
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (check, ask, runs, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 

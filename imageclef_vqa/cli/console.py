@@ -14,6 +14,7 @@ from imageclef_vqa.errors import as_called
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.tree import Tree
 
 _PIPE_WIDTH = 120
 
@@ -48,7 +49,7 @@ def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
     return filled[indent:]
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table | Tree) -> None:
     """Print a table as wide as the terminal; in a pipe, which has no width, at least 120 columns wide."""
     from rich.console import Console
 

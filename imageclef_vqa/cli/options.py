@@ -130,3 +130,10 @@ EditionOption = Annotated[
         show_default="edition of [data] in medvqa.toml, or gi-2023",
     ),
 ]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Answers of the run to use: routed, plain (BLIP-2's), or the --name of a variant of `predict`.",
+        show_default="routed if there are any, else plain",
+    ),
+]

@@ -9,7 +9,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.findings import expected, expected_table, print_findings
-from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
     team: Annotated[str | None, typer.Option(help="Your team: names the zip as the organisers ask.")] = None,
+    answers: AnswersOption = None,
     predictions: Annotated[
-        Path | None,
-        typer.Option(help="Predictions to package or to verify.", show_default="the run's newest, routed or plain"),
+        Path | None, typer.Option(help="File of predictions to package or to verify, instead of --answers.")
     ] = None,
     answer_form: Annotated[
         Literal["list", "string"], typer.Option(help="Form of answers in JSON: a list of strings, or one string.")
@@ -46,6 +46,7 @@ def package(
     prepared = prepare_package(
         out,
         team=team,
+        answers=answers,
         predictions=predictions,
         answer_form=answer_form,
         edition=edition,
@@ -68,6 +69,7 @@ def _as_json(prepared: Package, written: bool) -> dict[str, Any]:
         "run": shown(prepared.target) if written else None,
         "manifest": shown(prepared.manifest) if written else None,
         "fold": prepared.fold,
+        "answers_from": None if prepared.selection is None else prepared.selection.artefact.name,
         "images": len(prepared.image_ids),
         "answers": len(prepared.answers),
         "findings": [finding.model_dump() for finding in prepared.findings],
@@ -77,6 +79,8 @@ def _as_json(prepared: Package, written: bool) -> dict[str, Any]:
 
 
 def _print_checks(prepared: Package) -> None:
+    if prepared.selection is not None:
+        echo(wrapped(prepared.selection.line))
     print_findings(prepared.findings)
     if questions := expected(prepared.scores):
         print_table(expected_table(questions))

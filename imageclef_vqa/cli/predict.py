@@ -29,6 +29,13 @@ def predict(
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of images to answer instead of folds.")] = None,
     ids: Annotated[Path | None, typer.Option(help="File with the ids of those images to answer, one per line.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name under which these answers are kept.",
+            show_default="plain, or from the options, as in f1-consistent",
+        ),
+    ] = None,
     decode: Annotated[
         Literal["closed", "free"],
         typer.Option(help="closed: only answers that the competition accepts; free: any ten tokens, as in the paper."),
@@ -65,6 +72,7 @@ def predict(
     done = vqa.predict(
         workspace,
         folds=fold or (),
+        name=name,
         images=images,
         ids=ids,
         out=out,
@@ -81,12 +89,13 @@ def predict(
     if as_json:
         print_json(_as_json(done))
         return
-    _print(done, Workspace.at(workspace), into_workspace=images is None)
+    _print(done, Workspace.at(workspace, done.run), into_workspace=images is None)
 
 
 def _as_json(done: Predicted) -> dict[str, Any]:
     return {
         "run": done.run,
+        "name": done.name,
         "files": {name: str(path) for name, path in done.files.items()},
         "images": done.images,
         "untrained": done.untrained,
@@ -120,5 +129,8 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     if done.calibration:
         before, after = done.calibration.error
         echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
-    of_run = "" if done.run == "main" else f" --run {done.run}"
-    echo(f"{done.seconds:.0f} s" + (f"; next: `medvqa route{of_run}`" if into_workspace else ""))
+    from imageclef_vqa.pipeline.lineage import Lineage
+
+    command = "medvqa route" if done.name is None else f"medvqa score --answers {done.name}"
+    hint = f"; next: `{Lineage(workspace).with_options(command)}`" if into_workspace else ""
+    echo(f"{done.seconds:.0f} s{hint}")

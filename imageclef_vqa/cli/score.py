@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
-from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.options import AnswersOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
@@ -44,6 +44,7 @@ def score(
         typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
     ] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
+    answers: AnswersOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
@@ -55,6 +56,7 @@ def score(
     """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa
     from imageclef_vqa.pipeline.compare import compare as compare_sources
+    from imageclef_vqa.pipeline.lineage import Lineage
     from imageclef_vqa.pipeline.report import write_plots
 
     given = files or []
@@ -68,11 +70,17 @@ def score(
         _print(compared, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
     file = given[0] if given else None
-    done = vqa.score(file, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
+    done = vqa.score(file, answers=answers, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
+    if not formats:
+        for selection in done.selected:
+            echo(wrapped(selection.line))
+            if stale := selection.warning:
+                echo(wrapped(f"warning: {stale}"), fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
-        echo(f"{at.shown(report or at.report)} shows this with every mistake. Next: `medvqa package --out run.csv`")
+        following = Lineage(at).with_options("medvqa package --out run.csv")
+        echo(f"{at.shown(report or at.report)} shows this with every mistake. Next: `{following}`")
 
 
 def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:

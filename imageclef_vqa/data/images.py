@@ -1,7 +1,7 @@
 """The image index: one row per image, made by reading and decoding each image once.
 
-A row of the cached index is used again if the name, size and modification time of its file are unchanged. A damaged
-cache is ignored and replaced.
+Every call reads and hashes all files; a row of the cached index is used for the file with its content. Names, sizes and
+dates of files decide nothing. A damaged cache is ignored and replaced.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -33,8 +31,7 @@ _TEXTURE = 25  # larger contrasts are highlights, not texture
 
 ROW = np.dtype(
     [
-        ("key", "S64"),  # of the file: `_key`
-        ("sha256", "S64"),
+        ("sha256", "S64"),  # of the file
         ("width", "<i4"),
         ("height", "<i4"),
         ("hash", "?", (64,)),  # imagehash.phash of the centre
@@ -94,40 +91,41 @@ def as_rgb(image: Image.Image) -> Image.Image:
 def index_images(paths: Sequence[Path], cache: Path | None) -> tuple[np.ndarray, dict[int, ImageError]]:
     """Rows of the index in the order of `paths` (files of one folder), and position → why an image cannot be used.
 
-    The row of an unusable image has only its key.
+    The row of an unusable image is empty.
     """
     rows = np.zeros(len(paths), dtype=ROW)
-    rows["key"] = [_key(path) for path in paths]
     store = None if cache is None or not paths else _store(cache, paths[0].parent)
-    stored = {row["key"]: row for row in _read(store)}
-    new = [index for index, key in enumerate(rows["key"]) if key not in stored]
-    for index, key in enumerate(rows["key"]):
-        if key in stored:
-            rows[index] = stored[key]
+    stored = {row["sha256"]: row for row in _read(store)}
+    new = list(range(len(paths)))
+    if stored:
+        digests = [_digest_of(path) for path in paths]
+        new = [index for index, digest in enumerate(digests) if digest not in stored]
+        for index, digest in enumerate(digests):
+            if digest in stored:
+                rows[index] = stored[digest]
     faults: dict[int, ImageError] = {}
     for index, facts in zip(new, in_threads(_examine, [paths[i] for i in new], "reading images"), strict=True):
         if isinstance(facts, ImageError):
             faults[index] = facts
         else:
-            rows[index] = (rows["key"][index], *facts)
+            rows[index] = facts
     if store and len(new) > len(faults):
         with atomic_write(store, "wb") as file:
             np.savez(file, rows=np.delete(rows, list(faults)))
     return rows, faults
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _key(path: Path) -> bytes:
-    status = path.stat()
-    return _digest(f"{path.name} {status.st_size} {status.st_mtime_ns}").encode()
+def _digest_of(path: Path) -> bytes:
+    """SHA-256 of a file, as the index holds it; empty if the file cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest().encode()
+    except OSError:
+        return b""
 
 
 def _store(cache: Path, folder: Path) -> Path:
     """The file of the cached index of the images in `folder`."""
-    return cache / f"images-{_digest(str(folder.resolve()))[:12]}.npz"
+    return cache / f"images-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}.npz"
 
 
 def _read(store: Path | None) -> np.ndarray:
@@ -138,13 +136,13 @@ def _read(store: Path | None) -> np.ndarray:
     try:
         with store.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows = arrays["rows"]  # covered by the checksum of the zip
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # NumPy and zipfile raise nearly any exception on damaged bytes
         return nothing
     return rows if rows.dtype == ROW and rows.ndim == 1 else nothing
 
 
 def _examine(path: Path) -> tuple | ImageError:
-    """The fields of `ROW` after the key, or why the image cannot be used."""
+    """The fields of `ROW`, or why the image cannot be used."""
     import imagehash
 
     try:

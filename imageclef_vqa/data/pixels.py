@@ -6,6 +6,8 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,14 @@ from imageclef_vqa.errors import DataError
 from imageclef_vqa.files import atomic_write
 
 _METHOD = "bicubic square RGB, 1"  # part of the cache key: change it if decoding changes
+_DIGEST = hashlib.sha256().digest_size
 
 
 def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
     """Pixels [i, size, size, 3], uint8 RGB, of all images, in the order of `dataset.examples`.
 
     Images are resized to a square without cropping (BLIP-2, bicubic). With a `cache`, the array is memory-mapped
-    read-only from a file there; a damaged file is replaced.
+    read-only from a file there: NumPy's format, and after it the SHA-256 of all that. A damaged file is replaced.
 
     Raises:
         DataError: an image cannot be decoded, or has changed since the data set was read.
@@ -33,11 +36,16 @@ def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
         return np.array(list(_decoded(dataset, size)), dtype=np.uint8).reshape(shape)
     key = "\n".join([_METHOD, str(size), *(example.sha256 for example in dataset.examples)])
     path = cache / f"pixels-{size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
-    if _mapped(path, shape) is None:
-        with atomic_write(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for image in _decoded(dataset, size):
-                file.write(image.tobytes())
+    if (cached := _mapped(path, shape)) is not None:
+        return cached
+    with atomic_write(path, "wb") as file:
+        header = BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        digest = hashlib.sha256()
+        for part in chain([header.getvalue()], (image.tobytes() for image in _decoded(dataset, size))):
+            file.write(part)
+            digest.update(part)
+        file.write(digest.digest())
     mapped = _mapped(path, shape)
     assert mapped is not None, "the pixels just written do not fit"
     return mapped
@@ -60,12 +68,14 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The cached pixels; None if there are none, or they have another shape."""
+    """The cached pixels; None if there are none, they have another shape, or the file has another hash than its own."""
     try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        content = np.memmap(path, dtype=np.uint8, mode="r")
+        intact = hashlib.sha256(content[:-_DIGEST].data).digest() == content[-_DIGEST:].tobytes()
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False) if intact else None
     except (OSError, ValueError, EOFError):
         return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+    return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8 else None
 
 
 def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:

@@ -62,7 +62,7 @@ def ask_ensemble(
         answerer.rank(pixels[run.preset.vision.image_size])[0]
         for run, answerer in zip(ensemble.runs, answerers, strict=True)
     ]
-    calibration = read_calibration(ensemble.workspace.calibration, ensemble.calibration_key(augment=False))
+    calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)
     replies = []
     for question in questions:
         lists = [ranked[question.id] for ranked in of_runs]

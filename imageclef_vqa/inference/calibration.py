@@ -7,18 +7,17 @@ evaluated with the temperature fitted on the other parts, and near-duplicates ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imageclef_vqa.artefacts import ChangedError, check_artefact, write_artefact
 from imageclef_vqa.editions import as_set
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import write_text
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.statistics import expected_calibration_error
+from imageclef_vqa.workspace import Workspace
 
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
@@ -27,6 +26,8 @@ _MIN_PROBABILITY = 1e-6  # bounds the loss of a label outside the vocabulary
 
 class Calibration(BaseModel):
     """`work/<run>/calibration.json`: the temperature for the answers of `model`, and its cross-fitted effect.
+
+    Augmented answers have their own file, `calibration-augmented.json`.
 
     `error` is the expected calibration error of the chosen answers, `nll` the mean negative log-probability of the gold
     answers, each before and after.
@@ -86,25 +87,35 @@ def calibrate(pairs: Iterable[LabelledPair], model: str) -> Calibration:
 _NEUTRAL = len(_TEMPERATURES) // 2  # the index of temperature 1
 
 
-def read_calibration(path: Path, model: str) -> Calibration | None:
+def read_calibration(workspace: Workspace, model: str, *, augment: bool) -> Calibration | None:
     """The calibration of this model; None if it was not calibrated.
 
     Raises:
-        MedvqaError: the file is damaged.
+        ChangedError: the file is not the one that was written.
     """
+    path = workspace.calibration_of(augment=augment)
+    if not path.exists():
+        return None
+    again = workspace.typed("medvqa predict --fold val" + " --augment" * augment)
+    check_artefact(path, workspace.shown(path), remedy := f"`{again}` makes it again")
     try:
         found = Calibration.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
     except (OSError, ValidationError) as error:
-        raise MedvqaError(
-            f"{path} is damaged or was written by another version", remedy="`medvqa predict --fold val` writes it again"
-        ) from error
+        raise ChangedError(f"{workspace.shown(path)} was written by another version", remedy=remedy) from error
     return found if found.model == model else None
 
 
-def write_calibration(path: Path, calibration: Calibration) -> None:
-    write_text(path, calibration.model_dump_json(indent=2) + "\n")
+def write_calibration(
+    workspace: Workspace, calibration: Calibration, *, augment: bool, inputs: Mapping[str, str]
+) -> None:
+    """Write the calibration with its record; `inputs` are the models and the data that it was fitted to."""
+    write_artefact(
+        workspace.calibration_of(augment=augment),
+        (calibration.model_dump_json(indent=2) + "\n").encode(),
+        command="predict --fold val",
+        inputs=inputs,
+        options={"augment": augment},
+    )
 
 
 def _smallest(nll: np.ndarray) -> int:

@@ -10,6 +10,7 @@ from typing import Literal
 from imageclef_vqa.data import Dataset, Pictures, Split, read_pictures
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.inference.ranked import Optimise
 from imageclef_vqa.inference.runs import Ensemble
 
@@ -24,6 +25,17 @@ class PredictOptions:
     consistent: bool = False
     on_bad_image: Literal["stop", "prior"] = "stop"
 
+    @property
+    def variant(self) -> str | None:
+        """The name under which answers with these options are kept; None for the plain ones."""
+        names = {
+            "free": self.decode == "free",
+            "f1": self.optimise == "f1",
+            "augmented": self.augment,
+            "consistent": self.consistent,
+        }
+        return "-".join(name for name, chosen in names.items() if chosen) or None
+
     def check(self, runs: int) -> None:
         """Reject options that free answers cannot have.
 
@@ -36,17 +48,27 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class Job:
-    """Images to answer and the file for the answers; `gold` and `groups` are given where a temperature is fitted."""
+    """Images to answer and the file for the answers.
+
+    Attributes:
+        inputs: what the answers depend on besides models and options, for their record; None for a file without one.
+        gold, groups: given where a temperature is fitted.
+    """
 
     name: str
     pictures: Pictures
     target: Path
+    inputs: dict[str, str] | None = None
     gold: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
 
 
-def fold_jobs(ensemble: Ensemble, dataset: Dataset, split: Split, folds: Sequence[str]) -> list[Job]:
+def fold_jobs(
+    ensemble: Ensemble, dataset: Dataset, split: Split, folds: Sequence[str], options: PredictOptions, name: str | None
+) -> list[Job]:
     """A job per fold; without `folds`, for the validation fold and, if there is one, the test set.
+
+    The answers are kept under `name`; without one, they are the plain ones.
 
     Raises:
         UsageError: a fold of the development set is asked of runs that were trained on all of it.
@@ -56,21 +78,24 @@ def fold_jobs(ensemble: Ensemble, dataset: Dataset, split: Split, folds: Sequenc
     workspace = ensemble.workspace
     ensemble.check_split(dataset, split)
     if ensemble.trained_on_all:
-        if trained := [name for name in folds if name != "test"]:
+        if trained := [fold for fold in folds if fold != "test"]:
             raise UsageError(f"--fold {', '.join(trained)}: run {workspace.run} was trained on all development images")
         folds = ["test"]
     if "test" in folds and not workspace.has_test:
         raise MissingStepError(
             f"no test images in {workspace.shown(workspace.test)}", "medvqa predict --images FOLDER --out FILE"
         )
+    development = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
     jobs = []
-    for name in dict.fromkeys(folds or (("val", "test") if workspace.has_test else ("val",))):
-        if name == "test":
+    for fold in dict.fromkeys(folds or (("val", "test") if workspace.has_test else ("val",))):
+        target = workspace.predictions(fold, name)
+        if fold == "test":
             pictures = read_pictures(workspace.test / "images", workspace.test / IDS_FILE, cache=workspace.cache)
-            jobs.append(Job(name, pictures, workspace.predictions(name)))
+            inputs = {"test": pictures.readable.fingerprint} | (development if options.consistent else {})
+            jobs.append(Job(fold, pictures, target, inputs))
             continue
-        part = dataset.subset(split.val(ensemble.fold) if name == "val" else split.train(ensemble.fold))
+        part = dataset.subset(split.val(ensemble.fold) if fold == "val" else split.train(ensemble.fold))
         pictures = Pictures(tuple(example.image_id for example in part.examples), part, {})
-        labels = (part.gold(), split.groups) if name == "val" else ({}, {})
-        jobs.append(Job(name, pictures, workspace.predictions(name), *labels))
+        labels = (part.gold(), split.groups) if fold == "val" else ({}, {})
+        jobs.append(Job(fold, pictures, target, development, *labels))
     return jobs

@@ -1,20 +1,29 @@
 """Answers before their file is complete: one file per batch of images, so that a stopped run loses one batch at most.
 
+The first line of such a file is the SHA-256 of the second one, which has the answers. A damaged batch is answered
+again.
+
 Floating-point sums depend on what is computed together, so a resumed run has the same batches, on any number of
 devices.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from imageclef_vqa.files import write_json, write_text
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.files import json_text, write_text
 from imageclef_vqa.inference.ranked import Ranked
 
 _KEY = "key"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Journal:
@@ -45,7 +54,7 @@ class Journal:
     @property
     def missing(self) -> list[int]:
         """The numbers of the batches without a valid file."""
-        return [number for number in range(self.batches) if not self._valid(number)]
+        return [number for number in range(self.batches) if self._text(number) is None]
 
     def part(self, number: int) -> slice:
         """The images of batch `number`."""
@@ -57,20 +66,28 @@ class Journal:
         return part.stop - part.start
 
     def add(self, number: int, answers: list[list[Ranked]]) -> None:
-        write_json(self._path(number), answers, indent=None)
+        text = json_text(answers, indent=None)
+        write_text(self._path(number), f"{_digest(text)}\n{text}")
 
     def read(self) -> Iterator[list[Ranked]]:
-        """The answers to the questions about each image, in order."""
+        """The answers to the questions about each image, in order.
+
+        Raises:
+            MedvqaError: a batch is missing or damaged.
+        """
         for number in range(self.batches):
-            for image in json.loads(self._path(number).read_text(encoding="utf-8")):
+            if (text := self._text(number)) is None:
+                raise MedvqaError(f"{self._path(number)} is damaged", remedy="the same command answers it again")
+            for image in json.loads(text):
                 yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
 
-    def _valid(self, number: int) -> bool:
+    def _text(self, number: int) -> str | None:
+        """The answers of a batch; None if they are missing or damaged."""
         try:
-            json.loads(self._path(number).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return True
+            digest, _, text = self._path(number).read_bytes().decode().partition("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return text if digest == _digest(text) else None
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"

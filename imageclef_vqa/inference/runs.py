@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.editions import Vocabulary
-from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sha256
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig
-from imageclef_vqa.training.config import fingerprint
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import StageConfig, fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished stage 2: its workspace, what it was trained from, its allowed answers, the SHA-256 of its weights."""
+    """A finished stage 2: its workspace, what it was trained from, its allowed answers, the digest of its record."""
 
     workspace: Workspace
     config: StageConfig
     vocabulary: Vocabulary
-    hash: str
+    digest: str
 
     @property
     def preset(self) -> Preset:
@@ -30,16 +31,22 @@ class TrainedRun:
 
 
 def read_run(workspace: Workspace) -> TrainedRun:
-    """The trained run of a workspace.
+    """The trained run of a workspace. Its files and the frozen weights that it needs are read and hashed completely.
 
     Raises:
         MissingStepError: it has no finished stage 2.
+        ChangedError: one of these files is not the one that it was when stage 2 was finished.
     """
-    folder = workspace.stage(2)
-    stage = Stage(folder, workspace.shown(folder))
-    if not stage.finished:
-        raise MissingStepError(f"no finished stage 2 in {workspace.shown(folder)}", "medvqa finetune --stage 2")
-    return TrainedRun(workspace, stage.config(), stage.vocabulary(), sha256(folder / MODEL))
+    stage = Stage(workspace, 2)
+    run = TrainedRun(workspace, stage.config(), stage.vocabulary(), stage.check().digest)
+    for name, expected in stage.check().inputs.items():
+        kind, _, file = name.partition("/")
+        if kind == "weights" and sha256(path := run.preset.folder / file) != expected:
+            raise ChangedError(
+                f"{path} is not the file that {stage.shown} was trained with: its content has changed",
+                remedy=f"restore it, or train both stages again: `{stage.command} --fresh` is the second one",
+            )
+    return run
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,11 @@ class Ensemble:
         return self.runs[0].vocabulary
 
     @property
-    def hash(self) -> str:
-        return fingerprint(*(run.hash for run in self.runs))
+    def inputs(self) -> dict[str, str]:
+        """The models that answer, as the record of their answers names them."""
+        if len(self.runs) == 1:
+            return {"stage2": self.runs[0].digest}
+        return {f"work/{run.workspace.run}/stage2": run.digest for run in self.runs}
 
     @property
     def fold(self) -> int:
@@ -73,7 +83,7 @@ class Ensemble:
 
     def calibration_key(self, *, augment: bool) -> str:
         """The `model` of a calibration that was fitted to this ensemble."""
-        return fingerprint(self.hash, str(augment))
+        return fingerprint(*(run.digest for run in self.runs), str(augment))
 
     def check_split(self, dataset: Dataset, split: Split) -> None:
         """Reject a split that the runs were not trained on: its validation images may be among their training images.

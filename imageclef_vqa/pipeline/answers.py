@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from imageclef_vqa.data.labels import read_labels
-from imageclef_vqa.editions import Edition, Prediction, read_predictions
-from imageclef_vqa.errors import DataError, MedvqaError, UsageError, shortened
-from imageclef_vqa.submission import read_run
-from imageclef_vqa.workspace import Workspace
+from imageclef_vqa.editions import Edition, Prediction
+from imageclef_vqa.errors import DataError, shortened
 
 Answers = Mapping[tuple[str, int], tuple[str, ...]]  # (image id, question id) → answers
 FOLDS = ("val", "test")
@@ -43,37 +39,3 @@ def read_gold(path: Path) -> tuple[dict[tuple[str, int], tuple[str, ...]], dict[
         raise DataError(shortened(labels.problems))
     gold = {(image_id, q): answers for image_id, all_ in labels.answers.items() for q, answers in all_.items()}
     return gold, labels.records
-
-
-def read_answers(workspace: Workspace, source: str) -> Answers:
-    """The answers in a file of predictions or a run file, or the newest answers of the run of that name.
-
-    Raises:
-        UsageError: there is neither such a file nor such a run.
-    """
-    path = Path(source)
-    if path.suffix == ".jsonl":
-        return answers_of(read_predictions(path))
-    if path.is_file():
-        return read_run(path)
-    if (workspace.work / source).is_dir():
-        run = Workspace.at(workspace.root, source)
-        files = [fold for fold in FOLDS if run.predictions(fold).exists() or run.routed(fold).exists()]
-        if files:
-            return answers_of(each for fold in files for each in read_predictions(run.newest_predictions(fold)))
-    raise UsageError(
-        f"{source}: neither a file nor a run with predictions in {workspace.shown(workspace.work)}",
-        remedy="name predictions (.jsonl), a run file (.csv, .json, .zip), or a run (a folder of work/)",
-    )
-
-
-def read_scores(workspace: Workspace, predictions: Path) -> Any:
-    """The content of scores.json; None if nothing was scored since `predictions` were made."""
-    try:
-        if workspace.scores.stat().st_mtime < predictions.stat().st_mtime:
-            return None
-        return json.loads(workspace.scores.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise MedvqaError(f"{workspace.scores} is damaged", remedy="`medvqa score` writes it again") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.editions import Edition, find_edition, learn_vocabulary
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference
 from imageclef_vqa.submission import (
     Finding,
@@ -20,6 +21,8 @@ from imageclef_vqa.submission import (
     organisers_verdict,
     parse_run,
     read_bytes,
+    read_manifest,
+    warning,
 )
 from imageclef_vqa.workspace import Workspace
 
@@ -96,5 +99,20 @@ def _check_answers(
         faulty=frozenset(parsed.faulty),
     )
     packaged = check_manifest(file, workspace.root)
+    if packaged == []:
+        packaged = _check_answers_from(workspace, file)
     altered = packaged if packaged is not None else check_source(answers, predicted(workspace, edition))
     return [*check_run(given), *altered]
+
+
+def _check_answers_from(workspace: Workspace, file: Path) -> list[Finding]:
+    """Whether the answers that a run was packaged from are still those of the current chain."""
+    answers = read_manifest(file).answers
+    if not answers:
+        return []
+    lineage = Lineage(Workspace.at(workspace.root, answers["run"]))
+    state = lineage.artefact(answers["artefact"])
+    if state.status in ("fresh", "missing"):
+        return []
+    message = f"{workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+    return [warning("stale", [file.name], message, f"`{lineage.command(state.name)}` makes it again")]

@@ -8,8 +8,9 @@ from pathlib import Path
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation import Comparisons, compare_answers, read_published
-from imageclef_vqa.pipeline.answers import Answers, answers_of, read_answers
+from imageclef_vqa.pipeline.answers import Answers, answers_of
 from imageclef_vqa.pipeline.gold import gold_of_file, workspace_golds
+from imageclef_vqa.pipeline.selection import read_answers
 from imageclef_vqa.workspace import Workspace
 
 

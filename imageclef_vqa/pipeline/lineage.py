@@ -68,6 +68,10 @@ class Lineage:
             found += [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.glob(pattern))]
         return found + ["scores"] * self.workspace.scores.exists()
 
+    def has_answers(self, fold: str) -> bool:
+        """Whether the run has predictions for `fold`, routed or plain."""
+        return self.path(f"predictions/{fold}").exists() or self.path(f"routed/{fold}").exists()
+
     def path(self, name: str) -> Path:
         """The file or folder of an artefact."""
         if name == "split":
@@ -86,9 +90,7 @@ class Lineage:
 
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
-        if run and self.workspace.run != "main":
-            command += f" --run {self.workspace.run}"
-        return command if self.workspace.root == Path(".") else f"{command} --workspace {self.workspace.root}"
+        return self.workspace.typed(command, run=run)
 
     def _examine(self, name: str) -> Artefact:
         path = self.path(name)
@@ -103,7 +105,7 @@ class Lineage:
             record = check_artefact(path, self.workspace.shown(path), f"`{self.command(name)}` makes it again")
         except ChangedError as error:
             return Artefact(name, path, "damaged", (error.what,))
-        reasons = [why for each, digest in record.inputs.items() if (why := self._difference(each, digest))]
+        reasons = [why for each, digest in record.inputs.items() if (why := self.difference(each, digest))]
         return Artefact(name, path, "stale" if reasons else "fresh", tuple(reasons), record)
 
     def _examine_split(self, path: Path) -> Artefact:
@@ -115,12 +117,12 @@ class Lineage:
             return Artefact("split", path, "stale", ("the development set has changed",))
         return Artefact("split", path, "fresh")
 
-    def _difference(self, name: str, digest: str) -> str | None:
+    def difference(self, name: str, digest: str) -> str | None:
         """Why an input is not what it was; None if it is."""
         kind = name.split("/")[0]
         if kind == "work":
             _, run, rest = name.split("/", 2)
-            why = self._other(run)._difference(rest, digest)
+            why = self._other(run).difference(rest, digest)
             return why and f"run {run}: {why}"
         if kind in _TITLES:
             now = self._digest(kind, name)

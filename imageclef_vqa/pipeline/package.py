@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,17 +20,19 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import json_text, write_together
-from imageclef_vqa.pipeline.answers import Answers, answers_of, read_scores, spell
+from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
+from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.selection import Selection, select_answers
 from imageclef_vqa.submission import (
     Finding,
     Form,
     RunAnswers,
     Verdict,
     arrange,
-    check_age,
     check_name,
     check_run,
+    error,
     errors_in,
     hashes,
     images_of,
@@ -49,14 +52,17 @@ from imageclef_vqa.workspace import Workspace
 class Package:
     """A run, ready to be written: its answers, what checks found in them, and where they come from.
 
-    `fold` is "test", or "val" in a workspace without test images, whose answers are no submission. `scores` is the
-    content of scores.json, None where these answers were not scored.
+    Attributes:
+        selection: which answers of the run; None for predictions named by `--predictions`.
+        fold: "test", or "val" in a workspace without test images, whose answers are no submission.
+        scores: the content of scores.json; None where these answers were not scored.
     """
 
     workspace: Workspace
     edition: Edition
     target: Path
     source: Path
+    selection: Selection | None
     development: Development
     fold: Literal["test", "val"]
     image_ids: tuple[str, ...]
@@ -106,6 +112,7 @@ class Package:
             seed=self.development.split.seed,
             data=self.fingerprints,
             inputs=hashes([self.source, self.workspace.split_file, *_models(self.workspace)], self.workspace.root),
+            answers_from=_answers_from(self.selection),
             scores=self.scores,
             findings=self.findings,
         )
@@ -116,6 +123,7 @@ def package(
     out: str | Path | None = None,
     *,
     team: str | None = None,
+    answers: str | None = None,
     predictions: str | Path | None = None,
     answer_form: Form = "list",
     edition: str | None = None,
@@ -133,6 +141,7 @@ def package(
     prepared = prepare_package(
         out,
         team=team,
+        answers=answers,
         predictions=predictions,
         answer_form=answer_form,
         edition=edition,
@@ -147,6 +156,7 @@ def prepare_package(
     out: str | Path | None = None,
     *,
     team: str | None = None,
+    answers: str | None = None,
     predictions: str | Path | None = None,
     answer_form: Form = "list",
     edition: str | None = None,
@@ -159,8 +169,10 @@ def prepare_package(
     spoken = find_edition(edition or at.edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
     fold: Literal["test", "val"] = "test" if at.has_test else "val"
-    source = given or at.newest_predictions(fold)
-    answers = spell(answers_of(read_predictions(source)), spoken)
+    lineage = Lineage(at)
+    selection = None if given else select_answers(lineage, fold, answers)
+    source = given or lineage.path(f"predictions/{fold}") if selection is None else selection.path
+    spelt = spell(answers_of(read_predictions(source)), spoken)
     development = read_development(at)
     fingerprints = {"development": development.dataset.fingerprint}
     image_ids = development.split.val(development.fold)
@@ -168,22 +180,23 @@ def prepare_package(
         test = read_dataset(at.test, cache=at.cache, labelled=False)
         image_ids = tuple(example.image_id for example in test.examples)
         fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
-    ordered = in_order(answers, image_ids)
+    ordered = in_order(spelt, image_ids)
     checked = check_run(_as_run(at, development, spoken, ordered, image_ids, source))
     return Package(
         workspace=at,
         edition=spoken,
         target=target,
         source=source,
+        selection=selection,
         development=development,
         fold=fold,
         image_ids=tuple(image_ids),
         answers=ordered,
         fingerprints=fingerprints,
-        findings=(*_check_files(at, target, source, spoken), *checked),
-        scores=None if given else read_scores(at, source),
+        findings=(*_check_files(at, target, selection, spoken), *checked),
+        scores=None if selection is None else _scores(selection),
         form=answer_form,
-        command=_command(target, team, given, answer_form, spoken, at.run),
+        command=_command(target, team, answers, given, answer_form, spoken, at.run),
     )
 
 
@@ -228,16 +241,34 @@ def _as_run(
     )
 
 
-def _check_files(workspace: Workspace, target: Path, source: Path, edition: Edition) -> list[Finding]:
+def _check_files(workspace: Workspace, target: Path, selection: Selection | None, edition: Edition) -> list[Finding]:
     findings: list[Finding] = []
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
         findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
-    models = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*.safetensors"))]
-    stale = [found for model in models for found in check_age(source, model, workspace.shown(source))]
-    return findings + stale[:1]
+    if selection is not None and (stale := selection.warning):
+        command = selection.lineage.command(selection.artefact.name)
+        findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
+    return findings
+
+
+def _answers_from(selection: Selection | None) -> dict[str, str]:
+    """Where the answers come from, for the manifest: run, artefact and the digest of its record."""
+    if selection is None:
+        return {}
+    record = selection.artefact.record
+    run = selection.lineage.workspace.run
+    return {"run": run, "artefact": selection.artefact.name, "digest": record.digest if record else ""}
+
+
+def _scores(selection: Selection) -> Any:
+    """The content of scores.json, if it was written for these answers; else None."""
+    state = selection.lineage.artefact("scores")
+    if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
+        return None
+    return json.loads(state.path.read_bytes())
 
 
 def _models(workspace: Workspace) -> list[Path]:
@@ -247,11 +278,21 @@ def _models(workspace: Workspace) -> list[Path]:
     return [*trained, *sorted(experts), workspace.calibration]
 
 
-def _command(target: Path, team: str | None, predictions: Path | None, form: Form, edition: Edition, run: str) -> str:
+def _command(
+    target: Path,
+    team: str | None,
+    answers: str | None,
+    predictions: Path | None,
+    form: Form,
+    edition: Edition,
+    run: str,
+) -> str:
     """The command that writes this run, without the folders of this machine."""
     words = ["medvqa", "package", "--out", target.name, "--run", run]
     if team is not None:
         words += ["--team", team]
+    if answers is not None:
+        words += ["--answers", answers]
     if predictions is not None:
         words += ["--predictions", predictions.name]
     if form != "list":

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read_split, skipped_files
+from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
-from imageclef_vqa.errors import UsageError
-from imageclef_vqa.workspace import Workspace
+from imageclef_vqa.errors import DataError, UsageError
+from imageclef_vqa.files import run_writer
+from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:
+    from imageclef_vqa.inference.jobs import PredictOptions
     from imageclef_vqa.inference.predict import Predicted
+    from imageclef_vqa.inference.runs import Ensemble
 
 FOLDS = ("val", "test", "train")
+_RESERVED = ("plain", "routed", *FOLDS)  # names that mean other answers, or no variant
 
 
 def predict(
     workspace: str | Path = ".",
     *,
     folds: Sequence[str] = (),
+    name: str | None = None,
     images: str | Path | None = None,
     ids: str | Path | None = None,
     out: str | Path | None = None,
@@ -35,29 +43,107 @@ def predict(
 ) -> Predicted:
     """Answer `folds` of the workspace (validation and test by default), or a folder of `images` into the file `out`.
 
+    Answers to folds with other options than the default are a variant with its own `name`, which follows from the
+    options unless it is given.
+
     Raises:
         UsageError: options contradict each other.
         MedvqaError: no finished stage 2, or data that cannot be used.
     """
     if (images is None) != (out is None) or (ids and images is None) or (images and folds):
         raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
-    if unknown := [name for name in folds if name not in FOLDS]:
+    if unknown := [fold for fold in folds if fold not in FOLDS]:
         raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
-    runs = [Workspace.at(workspace, name) for name in ([run] if isinstance(run, str) else run)]
+    _check_name(name, images)
+    named = [Workspace.at(workspace, each) for each in ([run] if isinstance(run, str) else run)]
+    runs = [member for each in named for member in each.members()]
     several = [] if devices is None else parse_devices(devices, device)
     on = prepare(device, seed=0)
 
-    from imageclef_vqa.inference import predict as inference
+    from imageclef_vqa.inference.jobs import PredictOptions
     from imageclef_vqa.inference.sharding import device_names
 
-    options = inference.PredictOptions(
+    options = PredictOptions(
         decode=decode, optimise=optimise, augment=augment, consistent=consistent, on_bad_image=on_bad_image
     )
     options.check(len(runs))
     names = device_names(on, several)
     if images is not None and out is not None:
         listed = None if ids is None else Path(ids)
-        return inference.predict_images(
-            runs, Path(images), listed, Path(out), options=options, devices=names, notify=notify
-        )
-    return inference.predict(runs, folds=folds, options=options, devices=names, notify=notify)
+        return predict_images(runs, Path(images), listed, Path(out), options=options, devices=names, notify=notify)
+    return predict_folds(runs, folds=folds, name=name, options=options, devices=names, notify=notify)
+
+
+def predict_folds(
+    workspaces: Sequence[Workspace],
+    *,
+    folds: Sequence[str] = (),
+    name: str | None = None,
+    options: PredictOptions | None = None,
+    devices: Sequence[str] = ("cpu",),
+    notify: Callable[[str], None],
+) -> Predicted:
+    """Answer `folds` by the runs of `workspaces`; without `folds`, validation and, if there is one, the test set.
+
+    Raises:
+        MedvqaError: there is no finished stage 2, or the data cannot be used.
+    """
+    from imageclef_vqa.inference.jobs import PredictOptions, fold_jobs
+    from imageclef_vqa.inference.predict import learn_rules, predict_jobs
+    from imageclef_vqa.inference.runs import read_ensemble
+
+    options = options or PredictOptions()
+    name = name or options.variant
+    ensemble = read_ensemble(workspaces)
+    with run_writer(ensemble.workspace.run_folder):
+        dataset, split = _read_development(ensemble)
+        jobs = fold_jobs(ensemble, dataset, split, folds, options, name)
+        rules = learn_rules(ensemble, dataset, split) if options.consistent else ()
+        return predict_jobs(ensemble, jobs, rules, options, devices, notify, name)
+
+
+def predict_images(
+    workspaces: Sequence[Workspace],
+    images: Path,
+    ids: Path | None,
+    out: Path,
+    *,
+    options: PredictOptions,
+    devices: Sequence[str],
+    notify: Callable[[str], None],
+) -> Predicted:
+    """Answer all questions about the images in a folder, or those that the file `ids` lists, into the file `out`.
+
+    Raises:
+        MedvqaError: there is no finished stage 2, or the images cannot be used.
+    """
+    from imageclef_vqa.inference.jobs import Job
+    from imageclef_vqa.inference.predict import learn_rules, predict_jobs
+    from imageclef_vqa.inference.runs import read_ensemble
+
+    ensemble = read_ensemble(workspaces)
+    if ids is not None and not ids.is_file():
+        raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
+    with run_writer(ensemble.workspace.run_folder):
+        pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
+        rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
+        done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)
+    rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
+    return replace(done, passed_over=tuple(rest))
+
+
+def _check_name(name: str | None, images: str | Path | None) -> None:
+    if name is None:
+        return
+    if images is not None:
+        raise UsageError("--name is for answers to --fold; answers to --images are kept in the file --out")
+    if name in _RESERVED:
+        raise UsageError(f"--name {name}: a variant may not be called {', '.join(_RESERVED[:-1])} or {_RESERVED[-1]}")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"--name {name!r}: {NAME_RULE}")
+
+
+def _read_development(ensemble: Ensemble) -> tuple[Dataset, Split]:
+    workspace = ensemble.workspace
+    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    return dataset, read_split(workspace.split_file, dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from imageclef_vqa.editions import (
     learn_vocabulary,
     read_predictions,
 )
-from imageclef_vqa.errors import DataError, MedvqaError, MissingStepError
+from imageclef_vqa.errors import DataError, MedvqaError
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of, read_gold, spell
 from imageclef_vqa.pipeline.development import saved_vocabulary
-from imageclef_vqa.submission import Source, images_of, is_outdated
+from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.selection import select_answers
+from imageclef_vqa.submission import Source, images_of
 from imageclef_vqa.workspace import Workspace
-
-_PREDICTIONS = ("*/routed/{}.jsonl", "*/predictions/{}.jsonl")
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,23 @@ def read_reference(
 
 
 def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
-    """Every prediction file of the workspace that a run may come from, this run's newest first."""
+    """Every prediction file of the workspace that a run may come from, those of this run first."""
     fold = "test" if workspace.has_test else "val"
-    files = [path for pattern in _PREDICTIONS for path in sorted(workspace.work.glob(pattern.format(fold)))]
-    with suppress(MissingStepError):
-        files.insert(0, workspace.newest_predictions(fold))
-    for path in dict.fromkeys(files):
-        try:
-            predictions = read_predictions(path)
-            probabilities = probabilities_of(predictions)
-            model = path.parents[1] / "stage2" / "model.safetensors"
+    for run in sorted(workspace.runs(), key=lambda name: (name != workspace.run, name)):
+        lineage = Lineage(Workspace.at(workspace.root, run))
+        for name in sorted((each for each in lineage.names() if _is_answers(each, fold)), reverse=True):
+            try:
+                predictions = read_predictions(lineage.path(name))
+            except MedvqaError:
+                continue  # a damaged file is no source; its own command reports it
             answers = spell(answers_of(predictions), edition)
-            yield Source(workspace.shown(path), answers, probabilities, is_outdated(path, model))
-        except MedvqaError:
-            continue  # a damaged file is no source; its own command reports it
+            outdated = lineage.artefact(name).status in ("stale", "damaged")
+            yield Source(workspace.shown(lineage.path(name)), answers, probabilities_of(predictions), outdated)
+
+
+def _is_answers(name: str, fold: str) -> bool:
+    parts = name.split("/")
+    return parts[0] in ("predictions", "routed") and parts[-1] == fold
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
@@ -103,8 +105,8 @@ def _there(path: Path) -> Path | None:
 
 def _answers(workspace: Workspace, fold: str) -> Answers:
     try:
-        return answers_of(read_predictions(workspace.newest_predictions(fold)))
-    except MissingStepError:
+        return answers_of(select_answers(Lineage(workspace), fold).predictions)
+    except MedvqaError:
         return {}
 
 

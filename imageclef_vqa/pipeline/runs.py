@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.pipeline.answers import read_scores
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.training.history import StageHistory, read_history
 from imageclef_vqa.workspace import Workspace
 
@@ -28,28 +29,25 @@ def list_runs(workspace: str | Path = ".") -> list[RunSummary]:
 
 
 def _summary(workspace: Workspace) -> RunSummary:
-    stages, scores, faults = [], {}, []
+    stages: list[StageHistory] = []
+    scores: dict[str, float] = {}
+    faults: list[str] = []
     for number in (1, 2):
         try:
             if (history := read_history(workspace.stage(number))) is not None:
                 stages.append(history)
         except MedvqaError as error:
             faults.append(str(error))
-    try:
-        for fold in ("val", "test"):
-            if (score := _score(workspace, fold)) is not None:
-                scores[fold] = score
-    except (MedvqaError, KeyError, TypeError):
-        faults.append(f"{workspace.shown(workspace.scores)} is damaged: `medvqa score` writes it again")
+    lineage = Lineage(workspace)
+    state = lineage.artefact("scores")
+    if state.status == "fresh":
+        scores = _read_scores(workspace)
+    elif state.status != "missing":
+        faults.append(f"scores are {state.status}: {'; '.join(state.reasons)}: `{lineage.command('scores')}`")
     return RunSummary(workspace.run, tuple(stages), scores, tuple(faults))
 
 
-def _score(workspace: Workspace, fold: str) -> float | None:
-    """The share of exact sets in scores.json; None if the newest predictions of `fold` were not scored."""
-    try:
-        scores = read_scores(workspace, workspace.newest_predictions(fold))
-    except MissingStepError:
-        return None
-    if scores is None or fold not in scores["folds"]:
-        return None
-    return float(scores["folds"][fold]["global"]["exact_set"])
+def _read_scores(workspace: Workspace) -> dict[str, float]:
+    """The mean share of exact sets in scores.json, by fold."""
+    folds = json.loads(workspace.scores.read_bytes())["folds"]
+    return {name: float(fold["global"]["exact_set"]) for name, fold in folds.items()}

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, read_published, score_fold
-from imageclef_vqa.files import write_json
-from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of, read_answers
+from imageclef_vqa.files import json_text
+from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.report import write_plots, write_report
+from imageclef_vqa.pipeline.selection import Selection, read_answers, select_answers
 from imageclef_vqa.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What was scored: folds with their answers, or published figures without any."""
+    """What was scored: folds with their answers, or published figures without any; `selected` answers of a run."""
 
     folds: tuple[ReportFold, ...] = ()
     published: Mapping[str, Published] | None = None
+    selected: tuple[Selection, ...] = ()
 
     @property
     def results(self) -> Mapping[str, FoldScore | Published]:
@@ -36,69 +40,80 @@ class Scores:
 
 
 def score(
-    answers: str | Path | None = None,
+    file: str | Path | None = None,
     *,
+    answers: str | None = None,
     gold: str | Path | None = None,
     workspace: str | Path = ".",
     run: str = "main",
     report: str | Path | None = None,
     plots: str | Path | None = None,
 ) -> Scores:
-    """Score a run of the workspace, which writes scores.json and the report, or a file of `answers`.
+    """Score a run of the workspace, which writes scores.json and the report, or a `file` of answers.
+
+    Args:
+        answers: of the run: "routed", "plain" or the name of a variant; by default, those that `package` takes.
 
     Raises:
         UsageError: options contradict each other.
         MissingStepError: the run has no predictions for images with gold answers.
-        MedvqaError: no image that `answers` holds has a gold answer.
+        MedvqaError: no image that `file` answers has a gold answer.
     """
     at = Workspace.at(workspace, run)
     target = None if report is None else Path(report)
-    if answers is None:
+    selected: list[Selection] = []
+    if file is None:
         if gold is not None:
             raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
-        folds = score_run(at)
-        write_json(
-            at.scores, {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
-        )
+        folds, selected = score_run(Lineage(at), answers)
+        _write_scores(at, folds, selected)
         write_report(target or at.report, at, run, folds)
-        name = run
     else:
-        file = Path(answers)
-        if (published := read_published(file)) is not None:
+        if answers is not None:
+            raise UsageError("--answers chooses among the answers of a run, without FILE")
+        path = Path(file)
+        if (published := read_published(path)) is not None:
             if report or plots:
-                raise UsageError(f"{file} holds published figures, without the answers for a report or plots")
-            return Scores(published={str(answers): published})
-        folds = [score_file(at, file, None if gold is None else Path(gold))]
-        name = file.name  # folders may name a person
+                raise UsageError(f"{path} holds published figures, without the answers for a report or plots")
+            return Scores(published={str(file): published})
+        folds = [score_file(at, path, None if gold is None else Path(gold))]
         if target is not None:
-            write_report(target, at, name, folds)
+            write_report(target, at, path.name, folds)  # without folders, which may name a person
     if plots is not None:
         write_plots(Path(plots), at, folds)
-    return Scores(tuple(folds))
+    return Scores(tuple(folds), selected=tuple(selected))
 
 
-def score_run(workspace: Workspace) -> list[ReportFold]:
-    """Every fold of the run that has both predictions and gold answers.
+def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[ReportFold], list[Selection]]:
+    """Every fold of the run that has both predictions and gold answers, and which answers were scored.
 
     Raises:
         MissingStepError: no fold has.
     """
-    folds, missing = [], []
+    workspace = lineage.workspace
+    folds, selected, missing = [], [], []
     for gold in workspace_golds(workspace):
         try:
-            newest = workspace.newest_predictions(gold.name)
+            selection = select_answers(lineage, gold.name, answers)
         except MissingStepError as error:
             missing.append(error)
             continue
-        routed = newest == workspace.routed(gold.name)
-        plain = workspace.predictions(gold.name)
-        alone = answers_of(read_predictions(plain)) if routed and plain.exists() else None
-        predictions = read_predictions(newest)
-        system, baseline = "routed" if routed else "blip2", _baseline(workspace, gold)
-        folds.append(_score_fold(gold, answers_of(predictions), system, alone, baseline, probabilities_of(predictions)))
+        routed, plain = selection.name == "routed", workspace.predictions(gold.name)
+        blip2 = answers_of(read_predictions(plain)) if routed and plain.exists() else None
+        given, probabilities = answers_of(selection.predictions), probabilities_of(selection.predictions)
+        system = "routed" if routed else "blip2"
+        folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities))
+        selected.append(selection)
     if not folds:
         raise missing[0]
-    return folds
+    return folds, selected
+
+
+def _write_scores(workspace: Workspace, folds: Sequence[ReportFold], selected: Sequence[Selection]) -> None:
+    """scores.json, with the digests of the answers that were scored."""
+    content = {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
+    inputs = {each.artefact.name: each.artefact.record.digest for each in selected if each.artefact.record}
+    write_artefact(workspace.scores, json_text(content).encode(), command="score", inputs=inputs)
 
 
 def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> ReportFold:

@@ -12,13 +12,11 @@ from imageclef_vqa.submission.checks import check_run
 from imageclef_vqa.submission.checks.organisers import Verdict, organisers_verdict
 from imageclef_vqa.submission.checks.sources import (
     Source,
-    check_age,
     check_manifest,
     check_name,
     check_source,
-    is_outdated,
 )
-from imageclef_vqa.submission.findings import Finding, errors_in, warning
+from imageclef_vqa.submission.findings import Finding, error, errors_in, warning
 from imageclef_vqa.submission.formats import parse_run, read_bytes, read_run, render_run, team_zip, write_run
 from imageclef_vqa.submission.formats.parsed import Form, ParsedRun
 from imageclef_vqa.submission.manifest import (
@@ -47,17 +45,16 @@ __all__ = [
     "Source",
     "Verdict",
     "arrange",
-    "check_age",
     "check_manifest",
     "check_name",
     "check_run",
     "check_source",
     "compare_manifest",
+    "error",
     "errors_in",
     "hashes",
     "images_of",
     "in_order",
-    "is_outdated",
     "list_hash",
     "make_manifest",
     "manifest_path",

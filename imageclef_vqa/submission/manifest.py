@@ -32,6 +32,7 @@ class Manifest(BaseModel):
     run: dict[str, Any]
     data: dict[str, str]  # name of a data set or list → hash
     inputs: dict[str, str]  # file, relative to the workspace → hash
+    answers: dict[str, str] = {}  # run, artefact and digest of the answers
     versions: dict[str, str] = {}
     scores: Any = None
 
@@ -73,6 +74,7 @@ def make_manifest(
     seed: int,
     data: Mapping[str, str],
     inputs: Mapping[str, str],
+    answers_from: Mapping[str, str],
     scores: Any,
     findings: Sequence[Finding],
 ) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def make_manifest(
         seed: of the split.
         data: name of a data set or list → hash.
         inputs: file, relative to the workspace → hash.
+        answers_from: `run`, `artefact` and `digest` of the answers.
         scores: the content of scores.json; None if nothing was scored.
         findings: of the checks.
     """
@@ -95,6 +98,7 @@ def make_manifest(
         "seed": seed,
         "data": dict(data),
         "inputs": dict(inputs),
+        "answers": dict(answers_from),
         "versions": versions(),
         "scores": scores,
         "findings": [finding.model_dump(exclude_defaults=True) for finding in findings],

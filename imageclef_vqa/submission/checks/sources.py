@@ -27,7 +27,7 @@ _CHANGED = f"the run or the predictions were changed: {_PACKAGE}"
 
 
 class Source(NamedTuple):
-    """A prediction file; `outdated` means that its model was trained after it was written."""
+    """A prediction file; `outdated` means that what it was made from has changed since."""
 
     name: str
     answers: PairAnswers
@@ -58,33 +58,21 @@ def check_manifest(run: Path, root: Path) -> list[Finding] | None:
         message = f"the file is not the one that {manifest_path(run).name} describes: it was changed since"
         remedy = "`medvqa package` writes it again; `medvqa package --verify` shows what else changed"
         return [error("altered", [run.name], message, remedy)]
-    inputs = {name: root / name for name in manifest.inputs if is_beneath(name)}
-    models = [path for path in inputs.values() if path.suffix == ".safetensors" and path.parent.name == "stage2"]
     findings: list[Finding] = []
-    for name, path in inputs.items():
-        if path.suffix != ".jsonl" or path.parent.name not in ("predictions", "routed"):
+    for name, then in manifest.inputs.items():
+        path = root / name
+        if not is_beneath(name) or path.suffix != ".jsonl" or not {"predictions", "routed"} & set(path.parts):
             continue
-        if path.is_file() and sha256(path) != manifest.inputs[name]:
+        if path.is_file() and sha256(path) != then:
             message = f"{name} was written again after the run"
             findings.append(warning("stale", [name], message, "`medvqa package` writes a run of these predictions"))
-        else:
-            findings += [found for model in models[:1] for found in check_age(path, model, name)]
     return findings
 
 
-def check_age(predictions: Path, model: Path, name: str) -> Iterator[Finding]:
-    """Predictions that were written before the model was trained."""
-    if is_outdated(predictions, model):
-        yield _outdated(name)
-
-
-def is_outdated(predictions: Path, model: Path) -> bool:
-    """Whether both files exist and the predictions are older."""
-    return predictions.exists() and model.exists() and predictions.stat().st_mtime < model.stat().st_mtime
-
-
 def _outdated(name: str) -> Finding:
-    return warning("stale", [name], f"{name} is older than the model", "`medvqa predict` answers with the new model")
+    return warning(
+        "stale", [name], f"{name} is stale", "`medvqa status` shows why, and the command that makes it again"
+    )
 
 
 @dataclass(frozen=True)

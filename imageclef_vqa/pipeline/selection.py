@@ -1,0 +1,125 @@
+"""Which answers of a run are used: the routed ones, BLIP-2's plain ones, or those of a named variant of `predict`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from imageclef_vqa.editions import Prediction, read_predictions, same_answer
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.pipeline.answers import FOLDS, Answers, answers_of
+from imageclef_vqa.pipeline.lineage import Artefact, Lineage
+from imageclef_vqa.submission import read_run
+from imageclef_vqa.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The answers to one fold that are used, and where they stand in the lineage of their run.
+
+    `name` is "routed", "plain" or the name of a variant.
+    """
+
+    name: str
+    fold: str
+    artefact: Artefact
+    lineage: Lineage
+
+    @property
+    def path(self) -> Path:
+        return self.artefact.path
+
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        return read_predictions(self.path)
+
+    @property
+    def warning(self) -> str | None:
+        """Why these answers are not those of the current chain; None if they are."""
+        state = self.artefact
+        if state.status == "fresh":
+            return None
+        return f"{self.lineage.workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+
+    @property
+    def line(self) -> str:
+        """What people read first: which answers, of which model, how old, and how many differ from the plain ones."""
+        shown = self.lineage.workspace.shown(self.path)
+        written = datetime.fromtimestamp(self.path.stat().st_mtime).strftime("%d %b %H:%M")
+        if self.name != "routed":
+            kind = "BLIP-2's plain answers" if self.name == "plain" else f"the variant {self.name}"
+            return f"{self.fold}: {kind} ({self._models}), {shown}, written {written}"
+        plain = self.lineage.path(f"predictions/{self.fold}")
+        differ = "" if not plain.exists() else f"; {self._changed(plain):,} differ from BLIP-2's"
+        return f"{self.fold}: routed answers ({self._models}), {shown}, written {written}{differ}"
+
+    @property
+    def _models(self) -> str:
+        counts = Counter(each.model for each in self.predictions)
+        return ", ".join(f"{model}: {count:,}" for model, count in counts.most_common())
+
+    def _changed(self, plain: Path) -> int:
+        before = {(each.image_id, each.question_id): each.answers for each in read_predictions(plain)}
+        return sum(
+            not same_answer(each.answers, before.get((each.image_id, each.question_id), ()))
+            for each in self.predictions
+        )
+
+
+def select_answers(lineage: Lineage, fold: str, answers: str | None = None) -> Selection:
+    """The answers to `fold`; without `answers`, the routed ones if there are any, else the plain ones.
+
+    Raises:
+        MissingStepError: there are none.
+        MedvqaError: there are routed answers, but they were made from other predictions than there are now: somebody
+            has to choose.
+    """
+    workspace, routed, plain = lineage.workspace, f"routed/{fold}", f"predictions/{fold}"
+    if answers is not None:
+        name = {"routed": routed, "plain": plain}.get(answers, f"predictions/{answers}/{fold}")
+        if not lineage.path(name).exists():
+            command = lineage.command(name) + (f" --name {answers}" if name not in (routed, plain) else "")
+            raise MissingStepError(
+                f"no {answers} answers to {fold} in {workspace.shown(workspace.run_folder)}", command
+            )
+        return Selection(answers, fold, lineage.artefact(name), lineage)
+    if not lineage.path(routed).exists():
+        if not lineage.path(plain).exists():
+            where = workspace.shown(workspace.run_folder)
+            raise MissingStepError(f"no predictions for {fold} in {where}", lineage.command(plain))
+        return Selection("plain", fold, lineage.artefact(plain), lineage)
+    chosen = lineage.artefact(routed)
+    record, now = chosen.record, lineage.artefact(plain).record
+    if record is not None and now is not None and record.inputs.get(plain) != now.digest:
+        raise MedvqaError(
+            f"{workspace.shown(chosen.path)} was routed from other predictions than "
+            f"{workspace.shown(lineage.path(plain))} holds now",
+            remedy=f"`{lineage.command(routed)}` routes these; "
+            "--answers plain uses them unrouted, --answers routed the older routed ones",
+        )
+    return Selection("routed", fold, chosen, lineage)
+
+
+def read_answers(workspace: Workspace, source: str) -> Answers:
+    """The answers in a file of predictions or a run file, or those that the run of that name would submit.
+
+    Raises:
+        UsageError: there is neither such a file nor such a run.
+    """
+    path = Path(source)
+    if path.suffix == ".jsonl":
+        return answers_of(read_predictions(path))
+    if path.is_file():
+        return read_run(path)
+    if (workspace.work / source).is_dir():
+        lineage = Lineage(Workspace.at(workspace.root, source))
+        found = [select_answers(lineage, fold) for fold in FOLDS if lineage.has_answers(fold)]
+        if found:
+            return answers_of(each for selection in found for each in selection.predictions)
+    raise UsageError(
+        f"{source}: neither a file nor a run with predictions in {workspace.shown(workspace.work)}",
+        remedy="name predictions (.jsonl), a run file (.csv, .json, .zip), or a run (a folder of work/)",
+    )
