@@ -160,6 +160,28 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         MedvqaError: another process is writing there.
     """
+    with _locked(folder, fcntl.LOCK_EX, "wait until it ends"):
+        yield
+
+
+@contextmanager
+def run_writer(run: Path) -> Iterator[None]:
+    """Hold the folder of a run for one process; other runs can be written, but `sole_writer` of all runs is refused.
+
+    So nobody replaces the split, which is beside the runs, while a run is made from it.
+
+    Raises:
+        MedvqaError: another process is writing there, or holds the folder of all runs.
+    """
+    with (
+        _locked(run.parent, fcntl.LOCK_SH, "wait until it ends"),
+        _locked(run, fcntl.LOCK_EX, "wait until it ends, or give this run another name with --run"),
+    ):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, kind: int, remedy: str) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (held until the block ends)
@@ -167,12 +189,11 @@ def sole_writer(folder: Path) -> Iterator[None]:
         raise _refused(folder, error) from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             raise MedvqaError(
-                f"{folder} is being written by process {lock.read().strip() or 'unknown'}",
-                remedy="wait until it ends, or give this run another name with --run",
+                f"{folder} is being written by process {lock.read().strip() or 'unknown'}", remedy=remedy
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -78,6 +78,21 @@ def test_damaged_features_are_computed_again(tmp_path_factory, data):
     np.testing.assert_allclose(kept(folder), EXPECTED, atol=2e-3)
 
 
+@pytest.mark.parametrize("damage", [0, 1])
+def test_a_zeroed_row_and_a_flipped_bit_are_computed_again(tmp_path, computed, damage):
+    kept(tmp_path)
+    rows, _ = files(tmp_path)
+    content = bytearray(rows.read_bytes())
+    length = len(content) // len(PIXELS)
+    if damage:
+        content[2 * length + 7] ^= 64
+    else:
+        content[2 * length : 3 * length] = bytes(length)
+    rows.write_bytes(content)
+    np.testing.assert_allclose(kept(tmp_path), EXPECTED, atol=2e-3)
+    assert computed == [5, 1], "only that row"
+
+
 @pytest.mark.parametrize("line", ['{"row": 99, "pixels": "x"}', "[]", "7", "{", '{"row": true}', "\x00", "[" * 5000])
 def test_nonsense_in_the_index_is_ignored(tmp_path, line):
     kept(tmp_path)

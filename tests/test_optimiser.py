@@ -4,11 +4,11 @@ import numpy as np
 import paddle
 import pytest
 
-from imageclef_vqa.training.checkpoint import TrainerState
 from imageclef_vqa.training.loop import layer_rates
 from imageclef_vqa.training.optimiser import Optimiser
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.state import TrainerState
 
 PLAIN = {"epochs": 1, "weight_decay": 0.0, "clip": 1e9}
 

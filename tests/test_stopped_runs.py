@@ -76,19 +76,20 @@ def train(workspace, number, recipe=None, notify=lambda _message: None, **option
 
 
 def stop_after_a_step(workspace, number, monkeypatch):
-    """Leave an unfinished run."""
+    """Leave an unfinished run in place of the finished one."""
 
     def stopped(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
+    shutil.rmtree(workspace.stage(number))
     save = loop._save
     with monkeypatch.context() as patch:
         patch.setattr(clock, "SAVE_EVERY", 0.0)
         patch.setattr(clock, "SAVE_SHARE", float("inf"))
         patch.setattr(loop, "_save", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(workspace, number, fresh=True)
+            train(workspace, number)
 
 
 def model(workspace, number):
@@ -140,7 +141,7 @@ def test_a_full_disk_is_named_and_the_state_before_is_kept(workspace, whole, mon
 
 
 def test_an_unfinished_run_of_other_data_weights_or_options_is_not_resumed(workspace, monkeypatch, tmp_path):
-    stop_after_a_step(workspace, 2, monkeypatch)
+    stop_after_a_step(workspace, 1, monkeypatch)
     path, dataset = workspace.development / "gt.json", read_dataset(workspace.development, cache=None)
     split = make_split(dataset, val=0.25, cache=None)
     records = json.loads(path.read_text())
@@ -148,19 +149,19 @@ def test_an_unfinished_run_of_other_data_weights_or_options_is_not_resumed(works
     label["Answer"] = ["No"] if label["Answer"] == ["Yes"] else ["Yes"]
     path.write_text(json.dumps(records))
     with pytest.raises(MedvqaError, match=r"has changed since .*split\.json was made"):
-        train(workspace, 2)
+        train(workspace, 1)
     changed = read_dataset(workspace.development, cache=None)
     split.model_copy(update={"fingerprint": changed.fingerprint}).write(workspace.split_file)
     other = shutil.copytree(TINY_WEIGHTS, tmp_path / "weights")
     tensors = {name: tensor.copy() for name, tensor in read_weights(other / "projection.safetensors").items()}
     tensors["bias"] += 1.0
     save_weights(other / "projection.safetensors", tensors)
-    recipe = SHORT[2].model_copy(update={"ema": 0.25})
+    recipe = SHORT[1].model_copy(update={"ema": 0.25})
     with pytest.raises(MedvqaError) as raised:
-        finetune(workspace, find_preset("tiny", other), recipe, 2, seed=3, notify=print)
+        finetune(workspace, find_preset("tiny", other), recipe, 1, seed=3, notify=print)
     told = str(raised.value)
-    assert "the unfinished run in work/main/stage2 was started from something else:" in told
-    assert "recipe.ema: 0.5 there, 0.25 here" in told
+    assert "the unfinished run in work/main/stage1 was started from something else:" in told
+    assert "recipe.ema: 0.0 there, 0.25 here" in told
     assert "seed: 0 there, 3 here" in told
     assert "weights.projection.safetensors: " in told
     assert "\ndata: " in told

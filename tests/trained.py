@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from imageclef_vqa.checkpoints.pretrained import load_pretrained, trained_tensors
+from imageclef_vqa.checkpoints.pretrained import load_pretrained, pretrained_files, trained_tensors
 from imageclef_vqa.data import make_split, read_dataset, read_split
 from imageclef_vqa.editions import learn_vocabulary
+from imageclef_vqa.files import sha256
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.training.checkpoint import Stage, StageConfig
-from imageclef_vqa.training.config import fingerprint
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import StageConfig, fingerprint
 from imageclef_vqa.training.recipe import choose_recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -22,7 +23,7 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
     train = read_split(workspace.split_file, dataset).train(0)
     preset, rng = find_preset("tiny"), np.random.default_rng(seed)
     model, _ = load_pretrained(preset)
-    stage = Stage(workspace.stage(2), workspace.shown(workspace.stage(2)))
+    stage = Stage(workspace, 2)
     config = StageConfig(
         preset=preset.name,
         stage=2,
@@ -31,11 +32,12 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
         fold=0,
         data=dataset.fingerprint,
         training_images=fingerprint(*train),
-        weights={},
+        weights={file.name: sha256(file) for file in pretrained_files(preset)},
+        split=sha256(workspace.split_file),
     )
     stage.start(config, learn_vocabulary(dataset.subset(train).labels()))
     moved = {
         name: tensor + noise * rng.standard_normal(tensor.shape).astype("float32")
         for name, tensor in trained_tensors(model, vision=True).items()
     }
-    stage.finish(moved)
+    stage.finish(moved, config)

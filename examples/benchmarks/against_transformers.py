@@ -81,7 +81,8 @@ def transformers() -> dict[str, Any]:
     optimizer = torch.optim.AdamW(learning, lr=1e-4, weight_decay=1e-4)
     table = drawn_pairs(1)
     pairs = table.of_image[0][:PAIRS]
-    questions = _padded([table.questions[pair.question_id] for pair in pairs], 0)
+    visual = [model.config.image_token_index] * PRESET.qformer.queries
+    questions = _padded([visual + table.questions[pair.question_id] for pair in pairs], 0)
     answers = _padded([pair.tokens for pair in pairs], -100)
     pixels = torch.tensor(random_pixels(PAIRS, PRESET.vision.image_size)).permute(0, 3, 1, 2).float() / 127.5 - 1
 

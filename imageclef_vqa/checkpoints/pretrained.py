@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.checkpoints.folder import WORDS, FolderConfig, read_folder_config
+from imageclef_vqa.checkpoints.folder import CONFIG, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
@@ -40,7 +40,7 @@ def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
     needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
     words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
-    return needed + [path for name in (*START, HEADS, *words) if (path := preset.folder / name).exists()]
+    return needed + [path for name in (CONFIG, *START, HEADS, *words) if (path := preset.folder / name).exists()]
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:

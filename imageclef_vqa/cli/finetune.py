@@ -51,7 +51,9 @@ def finetune(
     *,
     changes: dict[str, Any],
     fold: FoldOption = 0,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or continue an unfinished run.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")
+    ] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
@@ -114,5 +116,5 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> No
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
     echo(wrapped(f"stage {stage}: {took} ({losses})"))
-    following = "finetune --stage 2" if stage == 1 else "predict"
-    echo(f"{workspace.shown(done.folder)}; next: `medvqa {following}`")
+    following = workspace.typed(f"medvqa {'finetune --stage 2' if stage == 1 else 'predict'}")
+    echo(f"{workspace.shown(done.folder)}; next: `{following}`")

@@ -44,7 +44,7 @@ from imageclef_vqa.experts.answers import (
     write_answers,
 )
 from imageclef_vqa.experts.descriptors import FEATURES, SIZE, VERSION, Floats, describe
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 
@@ -140,7 +140,7 @@ def answer_images(
         UsageError: the split has no such fold.
         MedvqaError: the data cannot be used.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         images = read_expert_images(workspace, fold)
         settings = _settings(images)
         if has_answered(workspace, CLASSICAL, images, settings, notify):

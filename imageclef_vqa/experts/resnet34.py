@@ -41,7 +41,7 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.experts.heads import Head, learn_head
 from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
-from imageclef_vqa.files import sha256, sole_writer, write_text
+from imageclef_vqa.files import run_writer, sha256, write_text
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
@@ -90,7 +90,7 @@ def fit(
         MissingStepError: there is no split, or there are no predictions.
         MedvqaError: data or weights cannot be used, or a loss is not finite.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         images = read_expert_images(workspace)
         vocabulary = learn_vocabulary(images.training.labels())
         answered = [question for question in questions if vocabulary[question].trained]
@@ -196,7 +196,7 @@ def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda messa
         ChangedError: a network's files are not those that were finished.
         MedvqaError: a network was trained on another split, so it may have seen the validation images.
     """
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         networks, settings = _networks(workspace)
         images = read_expert_images(workspace)
         for folder, config in networks.items():

@@ -19,11 +19,11 @@ from imageclef_vqa.experts.heads import Head, best_threshold
 from imageclef_vqa.files import write_json
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.progress import track
-from imageclef_vqa.training.checkpoint import Stage, TrainerState
 from imageclef_vqa.training.loop import set_trainable
 from imageclef_vqa.training.optimiser import Optimiser
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.state import TrainerState, TrainingFolder
 
 EPOCHS, BATCH = 12, 32
 THRESHOLDS = "thresholds.json"
@@ -50,9 +50,9 @@ def train(
         MedvqaError: a loss is not finite, or the saved state is damaged.
     """
     recipe = Recipe(epochs=epochs, learning_rate=1e-3, warmup_steps=0, decay=True, weight_decay=0.05, clip=_NO_CLIPPING)
-    stage = Stage(folder, shown)
+    stage = TrainingFolder(folder, shown)
     optimiser = Optimiser(set_trainable(network, {".*": True}), recipe, Processes(), {})
-    state = _resume(stage, network, optimiser)
+    state = _resume(stage, network, optimiser, epochs)
     targets = [head.targets(images.training, question) for question, head in heads.items()]
     held_out = _held_out(heads, images)
     kept = np.flatnonzero(~held_out)
@@ -74,16 +74,17 @@ def train(
         stage.save_state(optimiser.state(state) | _buffers(network), state)
         stage.log.add({"step": state.total, "epoch": state.epoch, "loss": float(np.mean(losses))})
     write_json(folder / THRESHOLDS, _thresholds(network, heads, targets, pixels, held_out))
-    stage.finish(network.state_dict())
+    stage.save_model(network.state_dict())
+    stage.clear_state()
 
 
-def _resume(stage: Stage, network: nn.Layer, optimiser: Optimiser) -> TrainerState:
+def _resume(stage: TrainingFolder, network: nn.Layer, optimiser: Optimiser, epochs: int) -> TrainerState:
     """Load the saved state of unfinished training into network and optimiser, if there is one."""
     if not stage.unfinished:
         stage.log.start()
         return TrainerState()
     try:
-        tensors, state = stage.load_state()
+        tensors, state = stage.load_state(epochs)
     except MedvqaError as error:
         raise MedvqaError(error.what, remedy=f"remove {stage.shown}; the network is then trained again") from error
     optimiser.load(tensors, state)

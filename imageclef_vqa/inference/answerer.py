@@ -21,7 +21,8 @@ from imageclef_vqa.models.language import Memory, Tokenizer
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
-from imageclef_vqa.training.checkpoint import MODEL, Stage
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import MODEL
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
@@ -46,14 +47,13 @@ class Answerer:
             MissingStepError: there is none.
             MedvqaError: the device has no memory for it.
         """
-        folder = workspace.stage(2)
-        stage = Stage(folder, workspace.shown(folder))
-        tensors = stage.trained(2)
+        stage = Stage(workspace, 2)
+        tensors = stage.trained()
         config = stage.config()
         preset = config.starting_point()
         with shortage_explained(partial(_workload, preset), _KEPT):
             model, tokenizer = load_pretrained(preset)
-            load_trained(model, tensors, str(folder / MODEL))
+            load_trained(model, tensors, str(stage.folder / MODEL))
         model.share_prefix = config.recipe.share_prefix
         return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
 

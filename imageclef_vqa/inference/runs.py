@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imageclef_vqa.artefacts import ChangedError, check_artefact, record_path
+from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.editions import Vocabulary
-from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sha256
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.training.checkpoint import Stage, StageConfig
-from imageclef_vqa.training.config import fingerprint
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import StageConfig, fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
@@ -37,20 +37,14 @@ def read_run(workspace: Workspace) -> TrainedRun:
         MissingStepError: it has no finished stage 2.
         ChangedError: one of these files is not the one that it was when stage 2 was finished.
     """
-    folder = workspace.stage(2)
-    stage = Stage(folder, workspace.shown(folder))
-    command = workspace.typed("medvqa finetune --stage 2")
-    if not (stage.finished or record_path(folder).exists()):
-        raise MissingStepError(f"no finished stage 2 in {stage.shown}", command)
-    again = workspace.typed("medvqa finetune --stage 2 --fresh")
-    record = check_artefact(folder, stage.shown, f"restore it, or train it again: `{again}`")
-    run = TrainedRun(workspace, stage.config(), stage.vocabulary(), record.digest)
-    for name, expected in record.inputs.items():
+    stage = Stage(workspace, 2)
+    run = TrainedRun(workspace, stage.config(), stage.vocabulary(), stage.check().digest)
+    for name, expected in stage.check().inputs.items():
         kind, _, file = name.partition("/")
         if kind == "weights" and sha256(path := run.preset.folder / file) != expected:
             raise ChangedError(
                 f"{path} is not the file that {stage.shown} was trained with: its content has changed",
-                remedy=f"restore it, or train both stages again: `{again}` is the second one",
+                remedy=f"restore it, or train both stages again: `{stage.command} --fresh` is the second one",
             )
     return run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import prepare
+from imageclef_vqa.files import sha256
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
@@ -82,12 +83,16 @@ def finetune_stage(
     """
     from imageclef_vqa.training.finetune import check_options, train_stage
     from imageclef_vqa.training.parallel import Processes
+    from imageclef_vqa.training.replacement import replace_finished
     from imageclef_vqa.training.start import StageJob
 
     check_options(preset, recipe)  # before the data are read
     processes = Processes.start()
     with processes.session(workspace.run_folder):
         with processes.first_goes_ahead():
+            if processes.first:
+                replace_finished(workspace.stage(number))  # if the process that finished it was killed
+            split = sha256(workspace.split_file) if workspace.split_file.exists() else ""
             development = read_development(workspace, fold)
         job = StageJob(
             number=number,
@@ -100,6 +105,7 @@ def finetune_stage(
             train=development.training,
             val=development.validation,
             fold=fold,
+            split=split,
             processes=processes,
             notify=notify,
         )

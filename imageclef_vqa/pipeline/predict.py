@@ -11,7 +11,7 @@ from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.errors import DataError, UsageError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def predict_folds(
     options = options or PredictOptions()
     name = name or options.variant
     ensemble = read_ensemble(workspaces)
-    with sole_writer(ensemble.workspace.run_folder):
+    with run_writer(ensemble.workspace.run_folder):
         dataset, split = _read_development(ensemble)
         jobs = fold_jobs(ensemble, dataset, split, folds, options, name)
         rules = learn_rules(ensemble, dataset, split) if options.consistent else ()
@@ -124,7 +124,7 @@ def predict_images(
     ensemble = read_ensemble(workspaces)
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
-    with sole_writer(ensemble.workspace.run_folder):
+    with run_writer(ensemble.workspace.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
         rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
         done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)

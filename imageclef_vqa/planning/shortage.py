@@ -29,6 +29,8 @@ _PARTS = {
     "models/qformer.py": "the Q-Former",
     "models/pretraining_heads.py": "stage 1's heads",
     "models/language/": "the language model",
+    "training/stage1.py": "stage 1's losses",
+    "training/stage2.py": "stage 2's losses",
     "training/optimiser.py": "the optimiser",
     "training/loop.py": "the backward pass",
     "checkpoints/": "the weights",
@@ -99,7 +101,8 @@ def _planned(workload: Workload) -> str:
     plan = make_plan(workload)
     sizes = {name: plan.parts[name] for name in ("weights", "gradients", "optimiser", "activations", "cache")}
     parts = [f"{name} {size_of(size)}" for name, size in sizes.items() if size]
-    return f"planned: {size_of(plan.peak - PROGRAM)} ({', '.join(parts)})"
+    of = "" if workload.predicts else f" for stage {workload.stage} of {workload.preset.name}"
+    return f"planned{of}: {size_of(plan.peak - PROGRAM)} ({', '.join(parts)})"
 
 
 def _remedy(workload: Workload, memory: float) -> str:

@@ -55,10 +55,10 @@ def main(folder: Path) -> None:
 
     from imageclef_vqa.checkpoints.layers import save_weights
     from imageclef_vqa.checkpoints.pretrained import START, load_pretrained
-    from imageclef_vqa.training.checkpoint import Stage
     from imageclef_vqa.training.context import FoldData, StageContext
     from imageclef_vqa.training.pairs import PairTable
     from imageclef_vqa.training.stage2 import learn_to_answer
+    from imageclef_vqa.training.state import TrainingFolder
 
     for name in START:
         (folder / name).unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         part = Dataset(folder, examples[scenes], (), "")
         return FoldData(part, np.stack(images[scenes]), PairTable(part, vocabulary, tokenizer))
 
-    stage = Stage(folder / "tiny_vision", "tiny_vision")
+    stage = TrainingFolder(folder / "tiny_vision", "tiny_vision")
     stage.folder.mkdir(parents=True, exist_ok=True)
     context = StageContext(stage, model, RECIPE, fold(slice(SCENES)), fold(slice(SCENES, None)), SEED)
     tensors = learn_to_answer(context)

@@ -19,7 +19,7 @@ from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Prediction, predictions_text, read_predictions
 from imageclef_vqa.errors import MedvqaError, shortened
 from imageclef_vqa.experts.answers import CLASSICAL, fold_of_run, read_answers, runs_of_other_folds
-from imageclef_vqa.files import sha256, sole_writer
+from imageclef_vqa.files import run_writer, sha256
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import HeldOut, Policy, StoredDecisions, decide
 from imageclef_vqa.routing.evidence import Decision
@@ -68,7 +68,7 @@ def route(
     """
     start = time.monotonic()
     others = runs_of_other_folds(workspace) if folds else []
-    with sole_writer(workspace.run_folder):
+    with run_writer(workspace.run_folder):
         dataset = read_dataset(workspace.development, cache=workspace.cache)
         split = read_split(workspace.split_file, dataset)
         inputs = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}

@@ -3,92 +3,87 @@
 model.safetensors   the trained weights; of the frozen parts, vision if it was trained, never the language model
 config.json         preset, stage, recipe, seed, and the hashes of data, split and starting weights
 vocabulary.json     the allowed answers, from the labels of the training fold
-log.jsonl           a line per step and per epoch
-loss.png            the curves of the log
-state.safetensors   only while unfinished: trainable weights, the optimiser's moments, the trainer's state
-best.safetensors    only while unfinished: trainable weights after the epoch with the best validation score
+record.json         the hashes of these files and of what they were made from; without it the stage is unfinished
+
+While a stage is unfinished, it also has the files that `state.py` lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from imageclef_vqa.artefacts import RECORD, record_folder
-from imageclef_vqa.checkpoints.layers import read_metadata, read_weights, save_weights
+from imageclef_vqa.artefacts import Record, check_artefact, record_folder, record_path
+from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import write_text
-from imageclef_vqa.training.config import BEST, CONFIG, CURVES, LOG, MODEL, STATE, VOCABULARY, StageConfig
-from imageclef_vqa.training.curves import draw_curves
-from imageclef_vqa.training.log import Log
-
-_STATE_KEY = "trainer_state"  # in the metadata of state.safetensors
-
-
-class TrainerState(BaseModel):
-    """Counters of a run between two steps."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    epoch: int = 0  # completed epochs
-    step: int = 0  # completed steps of the current epoch
-    total: int = 0  # completed steps of all epochs
-    sums: dict[str, float] = {}  # of each loss, over the steps of this epoch that were not skipped
-    counted: int = 0  # the number of those steps
-    not_finite: int = 0  # steps in a row that were skipped
-    best: float | None = None  # best validation score
-    best_epoch: int = 0  # the epoch that ended with it
-    ended: bool = False  # stopped before the last epoch
-    scale: float = 1.0  # loss scale in fp16
-    steps_at_scale: int = 0
-    seconds: float = 0.0
+from imageclef_vqa.files import sha256, write_text
+from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, VOCABULARY, StageConfig
+from imageclef_vqa.training.replacement import recover, replacement_of
+from imageclef_vqa.training.state import TrainerState, TrainingFolder
+from imageclef_vqa.workspace import Workspace
 
 
-class Stage:
-    """The folder of one stage of one run; `shown` is its path as the user types it."""
+class Stage(TrainingFolder):
+    """A stage of the run of `workspace`, or, with `replacement`, the one that is trained to take its place."""
 
-    def __init__(self, folder: Path, shown: str) -> None:
-        self.folder = folder
-        self.shown = shown
-        self.log = Log(folder / LOG, folder.parent / "visualdl" / folder.name)
+    def __init__(self, workspace: Workspace, number: int, *, replacement: bool = False) -> None:
+        self.final_folder = workspace.stage(number)  # its own, or that of the stage that it replaces
+        recover(self.final_folder)
+        folder = replacement_of(self.final_folder) if replacement else self.final_folder
+        super().__init__(folder, workspace.shown(folder))
+        self.number = number
+        self.command = workspace.typed(f"medvqa finetune --stage {number}")
+        self._split_file, self._shown_split = workspace.split_file, workspace.shown(workspace.split_file)
+        self._record: Record | None = None
 
     @property
     def finished(self) -> bool:
-        return (self.folder / MODEL).exists()
+        """Whether there is a record."""
+        return record_path(self.folder).exists()
 
     @property
-    def unfinished(self) -> bool:
-        return (self.folder / STATE).exists()
+    def has_model(self) -> bool:
+        """Whether the stage is finished, or was finished by a version that kept no records."""
+        return self.finished or ((self.folder / MODEL).exists() and not self.unfinished)
+
+    def check(self) -> Record:
+        """The record of the finished stage, after all files were hashed; only the first call reads them.
+
+        Raises:
+            MissingStepError: the stage is missing or unfinished.
+            ChangedError: a file is not the one that was finished, or there is no record.
+        """
+        if self._record is None:
+            if not self.has_model:
+                raise MissingStepError(f"no finished stage {self.number} in {self.shown}", self.command)
+            self._record = check_artefact(self.folder, self.shown, f"`{self.command} --fresh` trains it again")
+        return self._record
 
     def config(self) -> StageConfig:
+        """What the stage was trained from. Raises what `check` raises for a finished stage."""
         return self._read(CONFIG, StageConfig)
 
     def vocabulary(self) -> Vocabulary:
+        """What the stage may answer. Raises what `check` raises for a finished stage."""
         return self._read(VOCABULARY, Vocabulary)
 
-    def trained(self, number: int) -> dict[str, np.ndarray]:
-        """The trained tensors by name.
-
-        Raises:
-            MissingStepError: stage `number` is missing or unfinished.
-        """
-        if not self.finished:
-            raise MissingStepError(f"no finished stage {number} in {self.shown}", f"medvqa finetune --stage {number}")
+    def trained(self) -> dict[str, np.ndarray]:
+        """The trained tensors by name. Raises what `check` raises."""
+        self.check()
         return read_weights(self.folder / MODEL)
 
-    def can_resume(self, config: StageConfig, *, fresh: bool) -> bool:
+    def can_resume(self, config: StageConfig) -> bool:
         """Whether there is an unfinished stage with the same config.
 
         Raises:
             MedvqaError: there is one with another config; the message lists the differences.
         """
-        if fresh or not self.unfinished:
+        if not self.unfinished:
             return False
         if differences := self.config().differences(config):
             raise MedvqaError(
@@ -99,87 +94,52 @@ class Stage:
 
     def start(self, config: StageConfig, vocabulary: Vocabulary) -> None:
         """Remove what an earlier run left and write config and vocabulary."""
-        for name in (STATE, BEST, RECORD, MODEL, CURVES):
-            (self.folder / name).unlink(missing_ok=True)
-        self.clear_leftovers()
+        self.clear_state()
+        for path in (record_path(self.folder), self.folder / MODEL, self.folder / CURVES):
+            path.unlink(missing_ok=True)
         self.log.start()
+        self._describe(config, vocabulary)
+
+    def resume(self, config: StageConfig, vocabulary: Vocabulary) -> TrainerState:
+        """Cut the log back to the saved state, write config and vocabulary, and return that state.
+
+        Raises:
+            MedvqaError: the state is damaged.
+        """
+        self.clear_parts()
+        _, state = self.load_state(config.recipe.epochs)
+        self.log.resume(state.total, state.epoch)
+        self._describe(config, vocabulary)
+        return state
+
+    def finish(self, tensors: Mapping[str, paddle.Tensor | np.ndarray], config: StageConfig) -> None:
+        """Write the trained tensors and the record, and remove the state.
+
+        Raises:
+            MedvqaError: the split is not the one that the stage was trained on, or a file cannot be written; the
+                state is kept.
+        """
+        if not self._split_file.is_file() or sha256(self._split_file) != config.split:
+            raise MedvqaError(
+                f"{self._shown_split}: the split changed while {self.shown} was trained",
+                remedy="restore it, and the same command finishes the stage; --fresh trains it on the new split",
+            )
+        self.save_model(tensors)
+        names = (MODEL, CONFIG, VOCABULARY)
+        record_folder(self.folder, names, command=f"finetune --stage {self.number}", inputs=config.inputs)
+        self.clear_state()
+
+    def _describe(self, config: StageConfig, vocabulary: Vocabulary) -> None:
         write_text(self.folder / CONFIG, config.model_dump_json(indent=2) + "\n")
         write_text(self.folder / VOCABULARY, vocabulary.model_dump_json() + "\n")
 
-    def resume(self) -> TrainerState:
-        """Cut the log back to the saved state, and return that state."""
-        self.clear_leftovers()
-        _, state = self.load_state()
-        self.log.resume(state.total, state.epoch)
-        return state
-
-    def draw(self) -> None:
-        """Draw the curves of the log.
-
-        Raises:
-            MedvqaError: the image cannot be written.
-        """
-        draw_curves(self.log.records(), self.folder / CURVES, self.shown)
-
-    def last_epoch(self) -> dict[str, Any]:
-        """The newest line of the log that ends an epoch; empty before the first one."""
-        return next((each for each in reversed(self.log.records()) if "epoch" in each), {})
-
-    def save_state(self, tensors: Mapping[str, np.ndarray], state: TrainerState) -> None:
-        """Save everything that the next step depends on; its random numbers follow from seed, epoch and step.
-
-        Raises:
-            MedvqaError: it cannot be written; the state saved before is intact.
-        """
-        save_weights(self.folder / STATE, tensors, {_STATE_KEY: state.model_dump_json()})
-
-    def load_state(self) -> tuple[dict[str, np.ndarray], TrainerState]:
-        """The tensors and the trainer's state that `save_state` wrote.
-
-        Raises:
-            MedvqaError: they cannot be read, or another version of this program wrote them.
-        """
-        path = self.folder / STATE
-        try:
-            tensors = read_weights(path)
-            return tensors, TrainerState.model_validate_json(read_metadata(path).get(_STATE_KEY, ""))
-        except ValidationError as error:
-            raise MedvqaError(
-                f"{path} was written by another version of this program", remedy="--fresh starts over"
-            ) from error
-        except MedvqaError as error:
-            raise MedvqaError(error.what, remedy="--fresh starts over") from error
-
-    def save_best(self, parameters: Mapping[str, paddle.Tensor]) -> None:
-        save_weights(self.folder / BEST, parameters)
-
-    def load_best(self, parameters: Mapping[str, paddle.Tensor]) -> None:
-        """Set `parameters` to the weights of the best epoch."""
-        best = read_weights(self.folder / BEST)
-        for name, parameter in parameters.items():
-            parameter.set_value(best[name])
-
-    def finish(self, tensors: Mapping[str, paddle.Tensor]) -> None:
-        """Write the trained tensors and the record, and remove the state."""
-        save_weights(self.folder / MODEL, tensors, {"format": "medvqa"})
-        command = f"finetune --stage {self.folder.name[-1]}"
-        record_folder(self.folder, (MODEL, CONFIG, VOCABULARY), command=command, inputs={})
-        self.clear_leftovers()
-
-    def clear_leftovers(self) -> None:
-        """Remove the state of a finished stage, and partial files of a killed process."""
-        for path in (self.folder / STATE, self.folder / BEST) if self.finished else ():
-            path.unlink(missing_ok=True)
-        for part in self.folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
-
     def _read(self, name: str, kind: Any) -> Any:
+        if self.has_model:
+            self.check()
         path = self.folder / name
         try:
             return kind.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise MissingStepError(f"no {name} in {self.shown}", f"medvqa finetune --stage {self.shown[-1]}") from error
+            raise MissingStepError(f"no {name} in {self.shown}", self.command) from error
         except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise MedvqaError(
-                f"{path} is damaged: {error}", remedy="`medvqa finetune --fresh` trains the stage again"
-            ) from error
+            raise MedvqaError(f"{path} is damaged: {error}", remedy=f"`{self.command} --fresh` starts over") from error

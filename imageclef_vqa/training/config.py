@@ -42,8 +42,17 @@ class StageConfig(BaseModel):
     data: str
     training_images: str
     weights_folder: str | None = None  # None: the weights in the package
-    weights: dict[str, str]  # SHA-256 of each file that the stage starts from, the frozen weights included
+    weights: dict[str, str]  # SHA-256 of each pretrained file, the frozen weights included
+    split: str = ""  # SHA-256 of split.json
+    stage1: str | None = None  # for stage 2: the digest of stage 1's record
     version: str = __version__
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What the record of the stage says that it was made from."""
+        stage1 = {} if self.stage1 is None else {"stage1": self.stage1}
+        weights = {f"weights/{name}": digest for name, digest in self.weights.items()}
+        return {"development": self.data, "split": self.split} | stage1 | weights
 
     def starting_point(self) -> Preset:
         """The preset with its folder of weights."""

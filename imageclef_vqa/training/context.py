@@ -10,11 +10,11 @@ import numpy as np
 
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.state import TrainingFolder
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FoldData:
 class StageContext:
     """Everything that a stage's functions share; `features` is None unless vision's features are cached."""
 
-    stage: Stage
+    stage: TrainingFolder
     model: Blip2
     recipe: Recipe
     train: FoldData

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from imageclef_vqa import devices
 from imageclef_vqa.progress import progress_display
-from imageclef_vqa.training.checkpoint import TrainerState
+from imageclef_vqa.training.state import TrainerState
 
 _RECENT = 20  # steps over which speed is measured
 

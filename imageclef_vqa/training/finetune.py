@@ -16,13 +16,16 @@ from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.replacement import replace_finished
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
@@ -71,39 +74,67 @@ def check_options(preset: Preset, recipe: Recipe) -> Precision:
 def train_stage(job: StageJob) -> Finetuned:
     """Train a stage. An unfinished one is resumed; a finished one made from the same things is returned as it is.
 
+    With `job.fresh`, a finished stage is trained again in a folder beside it, which replaces it at the end.
+
     Raises:
-        MedvqaError: an earlier stage or an unfinished run do not fit; a loss is not finite.
+        MedvqaError: an earlier stage or an unfinished run do not fit, or the stage is finished and was made from
+            something else; a loss is not finite; the split changed.
+        ChangedError: a file of a finished stage is not the one that was finished.
     """
     started, precision = time.monotonic(), check_options(job.preset, job.recipe)
     if job.recipe.train_on == "all":
         job = replace(job, train=job.dataset, val=job.dataset.subset([]))
     if not job.processes.first:
         job = replace(job, notify=lambda _message: None)
-    stage, processes = job.stage, job.processes
-    kept = f"the last state that was saved in {stage.shown} is intact; with other options, --fresh starts over"
+    processes = job.processes
+    kept = f"the last state that was saved of {job.stage.shown} is intact; with other options, --fresh starts over"
     # Random numbers and the names of tensors must not depend on what the process did before.
     with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
         paddle.seed(job.seed)
         start = load_start(job)
-        finished = stage.finished and not job.fresh and not stage.config().differences(start.config)
-        resumed = not finished and stage.can_resume(start.config, fresh=job.fresh)
+        stage, resumed = _unfinished(job, start.config)
         processes.barrier()  # all have read what the first process may now change
-        if finished:
-            stage.clear_leftovers()
-        else:
+        if stage is not None:
             if processes.first:
-                _open(job, start, resumed)
+                _open(stage, job, start, resumed)
                 _announce(job, precision)
             processes.barrier()
-            _run(_context(job, precision, start), start)
+            _run(_context(job, stage, precision, start), stage, start)
+        elif processes.first:
+            job.stage.clear_state()
     return Finetuned(
-        stage.folder,
-        stage.last_epoch(),
+        job.stage.folder,
+        job.stage.last_epoch(),
         resumed,
         time.monotonic() - started,
-        trained=not finished,
+        trained=stage is not None,
         processes=processes.count,
         first=processes.first,
+    )
+
+
+def _unfinished(job: StageJob, config: StageConfig) -> tuple[Stage | None, bool]:
+    """The stage to train, and whether it is resumed; None if it is finished and was made from the same things.
+
+    Raises:
+        MedvqaError: another unfinished run or another finished stage is there.
+    """
+    stage, replacement = job.stage, Stage(job.workspace, job.number, replacement=True)
+    if not job.fresh and replacement.unfinished and not replacement.config().differences(config):
+        return replacement, True
+    if not stage.has_model:
+        return stage, not job.fresh and stage.can_resume(config)
+    if job.fresh:
+        return replacement, False
+    differences = stage.config().differences(config)
+    if replacement.unfinished:
+        job.notify(f"{replacement.shown} holds an unfinished --fresh run with other options or data; they resume it")
+    if not differences:
+        return None, False
+    keep = replace(job.workspace, run="NAME").typed(f"medvqa finetune --stage {job.number}")
+    raise MedvqaError(
+        "\n".join([f"{stage.shown} is finished and was trained from something else:", *differences]),
+        remedy=f"with the same options, `{stage.command} --fresh` replaces it and `{keep}` keeps it",
     )
 
 
@@ -114,14 +145,14 @@ def _workload(job: StageJob, precision: Precision) -> Workload:
     return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
 
 
-def _open(job: StageJob, start: StartingPoint, resumed: bool) -> None:
+def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> None:
     """Prepare the stage's folder for the first step, or for the step after the saved state."""
     if not resumed:
-        job.stage.start(start.config, start.vocabulary)
+        stage.start(start.config, start.vocabulary)
         return
-    state = job.stage.resume()
+    state = stage.resume(start.config, start.vocabulary)
     where = f"after step {state.total} (epoch {state.epoch + 1})"
-    job.notify(f"resuming the unfinished run in {job.stage.shown}, {where}; --fresh starts over")
+    job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
 
 def _announce(job: StageJob, precision: Precision) -> None:
@@ -133,7 +164,7 @@ def _announce(job: StageJob, precision: Precision) -> None:
         job.notify("npu-smi does not name this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
 
 
-def _context(job: StageJob, precision: Precision, start: StartingPoint) -> StageContext:
+def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingPoint) -> StageContext:
     """The stage with the pixels and pairs of its two folds."""
     recipe, vision, cache = job.recipe, job.preset.vision, job.workspace.cache
 
@@ -145,7 +176,7 @@ def _context(job: StageJob, precision: Precision, start: StartingPoint) -> Stage
 
     cached = recipe.freeze_vision and recipe.cache_features
     return StageContext(
-        job.stage,
+        stage,
         start.model,
         recipe.model_copy(update={"precision": precision}),
         train=fold(job.train, augment=recipe.augment),
@@ -157,10 +188,11 @@ def _context(job: StageJob, precision: Precision, start: StartingPoint) -> Stage
     )
 
 
-def _run(context: StageContext, start: StartingPoint) -> None:
-    """Train, then write the trained tensors and the curves."""
+def _run(context: StageContext, stage: Stage, start: StartingPoint) -> None:
+    """Train, finish the stage, put it in the place of the one that it replaces, if any, and draw the curves."""
     trained = learn_to_answer(context) if start.heads is None else learn_representation(context, start.heads)
     if context.processes.first:
-        context.stage.finish(trained)
-        context.stage.draw()
+        stage.finish(trained, start.config)
+        stage.draw()
+        replace_finished(stage.final_folder)
     context.processes.barrier()

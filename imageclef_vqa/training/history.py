@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from imageclef_vqa.artefacts import record_path
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
 from imageclef_vqa.training.log import Log
@@ -59,7 +60,7 @@ def read_history(folder: Path) -> StageHistory | None:
     return StageHistory(
         stage=config.stage,
         preset=config.preset,
-        finished=(folder / MODEL).exists(),
+        finished=record_path(folder).exists(),
         epoch=last.get("epoch", 0),
         epochs=config.recipe.epochs,
         steps=records[-1].get("step", 0) if records else 0,

@@ -13,13 +13,13 @@ import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.training.checkpoint import TrainerState
 from imageclef_vqa.training.clock import Clock
 from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.display import TrainingDisplay
 from imageclef_vqa.training.optimiser import Optimiser
 from imageclef_vqa.training.pairs import Batch
 from imageclef_vqa.training.parallel import Shard
+from imageclef_vqa.training.state import TrainerState
 
 Losses = Callable[[Shard, np.random.Generator], Mapping[str, Tensor]]
 Record = dict[str, float]
@@ -81,7 +81,7 @@ def train(
     optimiser = Optimiser(parameters, recipe, context.processes, layer_rates(parameters, recipe.layer_decay))
     state = TrainerState()
     if stage.unfinished:
-        tensors, state = stage.load_state()
+        tensors, state = stage.load_state(recipe.epochs)
         optimiser.load(tensors, state)
     per_epoch = context.train.pairs.batches(recipe.batch)
     clock = Clock(state.seconds, recipe.max_minutes, enabled=context.processes.first)

@@ -17,9 +17,9 @@ import paddle
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.training.checkpoint import TrainerState
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.state import TrainerState
 
 # The loss scale in fp16 (Micikevicius et al. 2018, section 3.2), and the steps after which it is doubled.
 _FIRST_SCALE, _GROW_AFTER = 2.0**15, 2000

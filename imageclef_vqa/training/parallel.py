@@ -23,7 +23,7 @@ import paddle.distributed as distributed
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.files import run_writer
 from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.training.pairs import Batch
 
@@ -114,12 +114,12 @@ class Processes:
 
     @contextlib.contextmanager
     def session(self, folder: Path) -> Iterator[None]:
-        """Within the block, the first process holds the lock of `folder`, and a lost process is explained.
+        """Within the block, the first process holds the lock of the run in `folder`, and a lost process is explained.
 
         Raises:
             MedvqaError: another program writes to `folder`, or another process was lost.
         """
-        with sole_writer(folder) if self.first else contextlib.nullcontext(), self.lost_process_explained():
+        with run_writer(folder) if self.first else contextlib.nullcontext(), self.lost_process_explained():
             yield
 
     @contextlib.contextmanager

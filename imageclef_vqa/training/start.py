@@ -15,8 +15,8 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
-from imageclef_vqa.training.checkpoint import MODEL, Stage, StageConfig
-from imageclef_vqa.training.config import fingerprint
+from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.workspace import Workspace
@@ -36,13 +36,13 @@ class StageJob:
     train: Dataset
     val: Dataset
     fold: int  # the index of `val` in the split, for the record
+    split: str  # SHA-256 of the split's file, for the record
     processes: Processes
     notify: Callable[[str], None]
 
     @property
     def stage(self) -> Stage:
-        folder = self.workspace.stage(self.number)
-        return Stage(folder, self.workspace.shown(folder))
+        return Stage(self.workspace, self.number)
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,13 @@ def load_start(job: StageJob) -> StartingPoint:
 
     Raises:
         MissingStepError: stage 2 has no finished stage 1.
-        MedvqaError: weights are missing or do not fit, or stage 1 was trained on other images.
+        MedvqaError: weights are missing or do not fit, or stage 1 was trained on other data or another split.
+        ChangedError: a file of stage 1 is not the one that was finished.
     """
     preset, recipe = job.preset, job.recipe
     model, tokenizer = load_pretrained(preset)
     model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
     images = fingerprint(*(example.image_id for example in job.train.examples))
-    weights, heads = {file.name: sha256(file) for file in pretrained_files(preset)}, None
-    if job.number == 1:
-        heads, tokenizer = load_heads(preset)
-    else:
-        weights[f"stage 1's {MODEL}"] = _load_qformer(model, job.workspace, images)
     config = StageConfig(
         preset=preset.name,
         stage=job.number,
@@ -81,21 +77,29 @@ def load_start(job: StageJob) -> StartingPoint:
         data=job.dataset.fingerprint,
         training_images=images,
         weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
-        weights=weights,
+        weights={file.name: sha256(file) for file in pretrained_files(preset)},
+        split=job.split,
     )
+    heads = None
+    if job.number == 1:
+        heads, tokenizer = load_heads(preset)
+    else:
+        config = config.model_copy(update={"stage1": _load_qformer(model, job.workspace, config)})
     return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config)
 
 
-def _load_qformer(model: Blip2, workspace: Workspace, training_images: str) -> str:
-    """Load the Q-Former of stage 1 into `model`; returns the SHA-256 of its file."""
-    folder = workspace.stage(1)
-    stage = Stage(folder, workspace.shown(folder))
-    tensors = stage.trained(1)
-    if stage.config().training_images != training_images:  # it may have seen the images that validate now
-        raise MedvqaError(
-            f"{stage.shown} was trained on another split than {workspace.shown(workspace.split_file)}",
-            remedy="`medvqa finetune --stage 1` trains it on this one",
-        )
-    qformer = {name.removeprefix("qformer."): tensor for name, tensor in tensors.items()}
-    load_weights(model.qformer, qformer, str(folder / MODEL))
-    return sha256(folder / MODEL)
+def _load_qformer(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
+    """Load the Q-Former of stage 1 into `model`; returns the digest of stage 1's record."""
+    stage = Stage(workspace, 1)
+    digest, before = stage.check().digest, stage.config()
+    remedy = f"`{stage.command} --fresh` trains it on this one"
+    # Otherwise stage 1 may have seen the images that validate now.
+    if (before.training_images, before.split) != (config.training_images, config.split):
+        split = workspace.shown(workspace.split_file)
+        raise MedvqaError(f"{stage.shown} was trained on another split than {split}", remedy=remedy)
+    if before.data != config.data:
+        data = workspace.shown(workspace.development)
+        raise MedvqaError(f"{stage.shown} was trained on another data set than {data}", remedy=remedy)
+    qformer = {name.removeprefix("qformer."): tensor for name, tensor in stage.trained().items()}
+    load_weights(model.qformer, qformer, str(stage.folder / MODEL))
+    return digest
