@@ -37,19 +37,20 @@ def package(
     as_json: JsonOption = False,
 ) -> None:
     """Check the answers to the test images and write them as a run to submit."""
-    from imageclef_vqa.pipeline.package import prepare_package
+    import imageclef_vqa as vqa
     from imageclef_vqa.workspace import Workspace
 
     if verify is not None:
         _verify(verify, predictions, Workspace.at(workspace, run), as_json)
         return
-    prepared = prepare_package(
+    prepared = vqa.package(
         out,
         team=team,
         answers=answers,
         predictions=predictions,
         answer_form=answer_form,
         edition=edition,
+        write=False,
         workspace=workspace,
         run=run,
     )

@@ -23,7 +23,7 @@ from imageclef_vqa.files import json_text, write_together
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
-from imageclef_vqa.pipeline.selection import Selection, select_answers
+from imageclef_vqa.pipeline.selection import Selection, named_answers, select_answers
 from imageclef_vqa.submission import (
     Finding,
     Form,
@@ -53,7 +53,7 @@ class Package:
     """A run, ready to be written: its answers, what checks found in them, and where they come from.
 
     Attributes:
-        selection: which answers of the run; None for predictions named by `--predictions`.
+        selection: which answers of the run; None for a file of predictions from elsewhere.
         fold: "test", or "val" in a workspace without test images, whose answers are no submission.
         scores: the content of scores.json; None where these answers were not scored.
     """
@@ -128,49 +128,24 @@ def package(
     answer_form: Form = "list",
     edition: str | None = None,
     force: bool = False,
+    write: bool = True,
     workspace: str | Path = ".",
     run: str = "main",
 ) -> Package:
-    """Check the answers to the test images and write them as a run, with its manifest.
+    """Check the answers to the test images and write them as a run, with its manifest; or only check them.
 
     Raises:
         UsageError: `out` and `team` ask for different names, or the edition takes no such file.
         MissingStepError: there are no predictions.
         MedvqaError: checks found errors, and `force` is false.
     """
-    prepared = prepare_package(
-        out,
-        team=team,
-        answers=answers,
-        predictions=predictions,
-        answer_form=answer_form,
-        edition=edition,
-        workspace=workspace,
-        run=run,
-    )
-    prepared.write(force=force)
-    return prepared
-
-
-def prepare_package(
-    out: str | Path | None = None,
-    *,
-    team: str | None = None,
-    answers: str | None = None,
-    predictions: str | Path | None = None,
-    answer_form: Form = "list",
-    edition: str | None = None,
-    workspace: str | Path = ".",
-    run: str = "main",
-) -> Package:
-    """As `package`, checked but not written."""
     given = None if predictions is None else Path(predictions)
     at = _run_of(Workspace.at(workspace, run), given)
     spoken = find_edition(edition or at.edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
     fold: Literal["test", "val"] = "test" if at.has_test else "val"
     lineage = Lineage(at)
-    selection = None if given else select_answers(lineage, fold, answers)
+    selection = named_answers(lineage, fold, given) if given else select_answers(lineage, fold, answers)
     source = given or lineage.path(f"predictions/{fold}") if selection is None else selection.path
     spelt = spell(answers_of(read_predictions(source)), spoken)
     development = read_development(at)
@@ -182,7 +157,7 @@ def prepare_package(
         fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
     ordered = in_order(spelt, image_ids)
     checked = check_run(_as_run(at, development, spoken, ordered, image_ids, source))
-    return Package(
+    prepared = Package(
         workspace=at,
         edition=spoken,
         target=target,
@@ -198,6 +173,9 @@ def prepare_package(
         form=answer_form,
         command=_command(target, team, answers, given, answer_form, spoken, at.run),
     )
+    if write:
+        prepared.write(force=force)
+    return prepared
 
 
 def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:

@@ -15,6 +15,8 @@ from imageclef_vqa.pipeline.lineage import Artefact, Lineage
 from imageclef_vqa.submission import read_run
 from imageclef_vqa.workspace import Workspace
 
+_KINDS = {"routed": "routed", "predictions": "plain"}
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -101,6 +103,15 @@ def select_answers(lineage: Lineage, fold: str, answers: str | None = None) -> S
             "--answers plain uses them unrouted, --answers routed the older routed ones",
         )
     return Selection("routed", fold, chosen, lineage)
+
+
+def named_answers(lineage: Lineage, fold: str, file: Path) -> Selection | None:
+    """The answers of the run that are in `file`; None if it is no file of this run."""
+    for name in lineage.names():
+        if name.startswith(("predictions/", "routed/")) and lineage.path(name).resolve() == file.resolve():
+            kind, *variant, _ = name.split("/")
+            return Selection(variant[0] if variant else _KINDS[kind], fold, lineage.artefact(name), lineage)
+    return None
 
 
 def read_answers(workspace: Workspace, source: str) -> Answers:
