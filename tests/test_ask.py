@@ -146,6 +146,11 @@ def test_a_routed_run_answers_test_images_as_its_routed_file(tmp_path):
     plain = json.loads(ask(workspace, image, "--json", "--answers", "plain").stdout)
     assert plain["answers"] == "plain"
     assert {each["model"] for each in plain["questions"]} == {"blip2 tiny"}
+    folder, out = str(workspace.test / "images"), tmp_path / "answers.jsonl"
+    assert CliRunner().invoke(app, ["predict", "--images", folder, "--out", str(out), *options]).exit_code == 0
+    assert [(each.answers, each.model) for each in read_predictions(out)] == [
+        (each.answers, each.model) for each in expected
+    ]
 
 
 def test_one_question_shows_its_alternatives_and_what_they_add_up_to(workspace):

@@ -53,6 +53,10 @@ def predict(
         Literal["stop", "prior"],
         typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
     ] = "stop",
+    answers: Annotated[
+        Literal["routed", "plain"] | None,
+        typer.Option(help="Who answers --images: BLIP-2 with experts, or only BLIP-2.", show_default="as the run is"),
+    ] = None,
     device: DeviceOption = "auto",
     devices: Annotated[
         str | None,
@@ -81,6 +85,7 @@ def predict(
         augment=augment,
         consistent=consistent,
         on_bad_image=on_bad_image,
+        answers=answers,
         device=device,
         devices=devices,
         run=run or ["main"],
@@ -99,6 +104,7 @@ def _as_json(done: Predicted) -> dict[str, Any]:
         "files": {name: str(path) for name, path in done.files.items()},
         "images": done.images,
         "untrained": done.untrained,
+        "answers": done.answers,
         "unreadable": done.unreadable,
         "passed_over": done.passed_over,
         "calibration": done.calibration.model_dump() if done.calibration else None,
