@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -159,16 +159,3 @@ class Workspace:
         if run and self.run != "main":
             command += f" --run {self.run}"
         return command if self.root == Path(".") else f"{command} --workspace {self.root}"
-
-    def newest_predictions(self, fold: str) -> Path:
-        """The routed answers of `fold`, or the plain ones where nothing was routed since they were made.
-
-        Raises:
-            MissingStepError: there are neither.
-        """
-        routed, plain = self.routed(fold), self.predictions(fold)
-        if routed.exists() and (not plain.exists() or routed.stat().st_mtime >= plain.stat().st_mtime):
-            return routed
-        if plain.exists():
-            return plain
-        raise MissingStepError(f"no predictions for {fold} in {self.shown(self.run_folder)}", "medvqa predict")

@@ -11,3 +11,7 @@ settings.register_profile("patient", deadline=None)  # how long an example takes
 settings.load_profile("patient")
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run property tests at their full length")

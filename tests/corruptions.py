@@ -19,7 +19,7 @@ Layout = dict[str, list[dict[str, Any]]]
 
 
 class Corruption(NamedTuple):
-    """A corruption; `name` is its row in the README's table."""
+    """A corruption; `name` is its row in the table of examples/checks."""
 
     name: str
     check: str

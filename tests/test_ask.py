@@ -4,6 +4,7 @@ import json
 
 import pytest
 from small_dataset import picture, write_dataset
+from small_predictions import write_recorded
 from trained import write_run
 from typer.testing import CliRunner
 
@@ -118,6 +119,38 @@ def test_a_changed_model_is_refused(workspace, tmp_path):
     assert done.exit_code == 1
     assert "stage2/model.safetensors is not the file that was finished: its content has changed" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_routed_run_answers_test_images_as_its_routed_file(tmp_path):
+    workspace = Workspace.at(tmp_path)
+    write_dataset(workspace.development, count=12)
+    write_dataset(workspace.test, count=2)
+    (workspace.test / "gt.json").unlink()
+    write_run(workspace, seed=1)
+    options = ["--workspace", str(tmp_path)]
+    assert CliRunner().invoke(app, ["predict", *options]).exit_code == 0
+    for fold in ("val", "test"):  # with a record of nothing, since this run was not trained
+        write_recorded(workspace.predictions(fold), read_predictions(workspace.predictions(fold)))
+    routed = ["route", "--policy", "paper", "--expert", "classical", "--questions", "3,5,16"]
+    assert CliRunner().invoke(app, [*routed, *options]).exit_code == 0
+    expected = read_predictions(workspace.routed("test"))
+    assert {each.model for each in expected} == {"blip2 tiny", "classical"}
+    image = workspace.test / "images" / f"{expected[0].image_id}.jpg"
+    asked = json.loads(ask(workspace, image, "--json").stdout)
+    assert asked["answers"] == "routed"
+    for mine, theirs in zip(asked["questions"], expected[: len(QUESTIONS)], strict=True):
+        assert tuple(mine["answer"]) == theirs.answers
+        assert mine["model"] == theirs.model
+        assert mine["probability"] == pytest.approx(theirs.probability, abs=1e-6)
+    assert "routed answers of classical" in ask(workspace, image, "16").stdout
+    plain = json.loads(ask(workspace, image, "--json", "--answers", "plain").stdout)
+    assert plain["answers"] == "plain"
+    assert {each["model"] for each in plain["questions"]} == {"blip2 tiny"}
+    folder, out = str(workspace.test / "images"), tmp_path / "answers.jsonl"
+    assert CliRunner().invoke(app, ["predict", "--images", folder, "--out", str(out), *options]).exit_code == 0
+    assert [(each.answers, each.model) for each in read_predictions(out)] == [
+        (each.answers, each.model) for each in expected
+    ]
 
 
 def test_one_question_shows_its_alternatives_and_what_they_add_up_to(workspace):

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from imageclef_vqa.cli import app
 
 HEADER = ("ImageID", "QuestionID", "Question", "Answer")
-README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).parents[1] / "examples" / "checks" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_each_corruption_is_found_by_its_check(results, corruption):
 
 
 def table(results):
-    """The README's table, from what is found now."""
+    """The table of the guide, from what is found now."""
     rows = ["| corruption | `medvqa check` says | organisers' checker |", "|---|---|---|"]
     for corruption in CORRUPTIONS:
         _, content = results[corruption.name]
@@ -72,11 +72,11 @@ def table(results):
     return "\n".join(rows)
 
 
-def test_the_table_in_the_readme_is_true(results):
+def test_the_table_in_the_guide_is_true(results):
     found = table(results)
     assert len(CORRUPTIONS) == len({each.name for each in CORRUPTIONS}) == 40
     assert found.count("| accepts |") == 38
-    assert found in README.read_text(encoding="utf-8")
+    assert found in GUIDE.read_text(encoding="utf-8")
 
 
 def as_csv(delimiter=",", end="\n", header=HEADER):

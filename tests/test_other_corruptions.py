@@ -1,4 +1,4 @@
-"""`medvqa check`: corruptions beyond the forty of the README, and no error for true answers."""
+"""`medvqa check`: corruptions beyond the forty of examples/checks, and no error for true answers."""
 
 import csv
 import html

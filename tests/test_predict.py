@@ -320,7 +320,7 @@ def test_a_model_that_was_changed_is_refused_before_anything_is_answered(root, t
         assert done.exit_code == 1
         changed = "work/one/stage2/model.safetensors is not the file that was finished: its content has changed"
         assert changed in done.stderr
-        assert f"`medvqa finetune --stage 2 --fresh --run one --workspace {copy}`" in done.stderr
+        assert f"`medvqa finetune --stage 2 --run one --workspace {copy} --fresh`" in done.stderr
         assert not (copy / "work/one/predictions").exists()
 
 
@@ -331,7 +331,7 @@ def test_a_model_without_a_record_is_refused_with_the_command_that_makes_one(roo
     done = predict(copy)
     assert done.exit_code == 1
     assert "work/one/stage2 was made by a version that kept no records" in done.stderr
-    assert f"`medvqa finetune --stage 2 --fresh --run one --workspace {copy}`" in done.stderr
+    assert f"`medvqa finetune --stage 2 --run one --workspace {copy} --fresh`" in done.stderr
 
 
 def test_answers_have_a_record_of_their_models_their_pictures_and_their_options(root):

@@ -1,4 +1,4 @@
-"""What the READMEs show exists: commands with their options, settings, and Python."""
+"""What the README and the guides show exists: commands with their options, links, settings, and Python."""
 
 import re
 import shlex
@@ -18,27 +18,64 @@ from imageclef_vqa.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+GUIDES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").rglob("*.md"))}
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", flags=re.DOTALL)
+BLOCKS = BLOCK.findall(README)
 BLOCKS_OF: dict[str, list[str]] = defaultdict(list)
 for kind, block in BLOCKS:
     BLOCKS_OF[kind].append(block)
-SHELL = [line.removeprefix("$ ") for each in (*BLOCKS_OF["sh"], *BLOCKS_OF["console"]) for line in each.splitlines()]
-PAPER = (ROOT / "examples" / "paper" / "README.md").read_text(encoding="utf-8")
-QUOTED = [line.split("#")[0].strip("` ") for line in re.findall(r"^medvqa .*$|`medvqa [^`]*`", PAPER, flags=re.M)]
-TYPED = sorted({part.split("#")[0].strip() for line in SHELL for part in re.findall(r"medvqa [^&|]*", line)})
+
+
+def typed(text):
+    """The commands in shell blocks and in backticks of a Markdown file; ellipses and forms of use are left out."""
+    blocks = BLOCK.findall(text)
+    lines = [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
+    found = [part for line in lines for part in re.findall(r"medvqa [^&|]*", line) if not line.startswith("python -m")]
+    found += re.findall(r"`(medvqa [^`]*)`", BLOCK.sub("", text))
+    commands = {part.split("#")[0].strip() for part in found}
+    return {each for each in commands if not re.search(r"COMMAND|--version|--help|--install", each)}
+
+
+TYPED = sorted({command for text in (README, *GUIDES.values()) for command in typed(text)})
 
 
 def test_the_two_set_up_commands_come_first():
     assert BLOCKS[0][1].splitlines() == ["pip install . && medvqa demo", "pip install '.[dev]' && pytest"]
 
 
-@pytest.mark.parametrize("line", sorted({*TYPED, *QUOTED}))
+def test_the_readme_is_at_most_200_lines():
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_readme_shows_every_command():
+    shown = {word for each in re.findall(r"`([^`]*)`", README) for word in re.findall(r"^[\w-]+", each)}
+    assert set(get_command(app).commands) <= shown
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *GUIDES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_named_files_exist(path):
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+    for name in re.findall(r"\b(?:examples|tests|imageclef_vqa)/[\w./-]*\w", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_contents_name_every_guide():
+    contents = GUIDES[ROOT / "examples" / "README.md"]
+    linked = {(ROOT / "examples" / target).resolve() for target in re.findall(r"\]\(([^)]+)\)", contents)}
+    assert set(GUIDES) - {ROOT / "examples" / "README.md"} <= linked
+
+
+@pytest.mark.parametrize("line", TYPED)
 def test_every_command_of_the_readmes_exists_with_its_options(line, monkeypatch):
     monkeypatch.setattr(ascend, "plugin", Path)  # as where there are NPUs
     _, name, *arguments = shlex.split(line)
     command = get_command(app).commands[name]
     if hasattr(command, "commands"):  # a group, as `medvqa weights convert`
         command, arguments = command.commands[arguments[0]], arguments[1:]
+    if not arguments:  # only named, as in a sentence
+        return
     context = command.make_context(name, arguments, resilient_parsing=False)
     assert context.params
 
@@ -66,9 +103,9 @@ def test_settings_of_the_readme_are_accepted(tmp_path, settings):
         }
 
 
-@pytest.mark.skipif(not BLOCKS_OF["python"], reason="README.md shows no Python")
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     """In a workspace with a trained run and its packaged answers."""
+    assert BLOCKS_OF["python"]
     write_dataset(tmp_path / "data/development", count=8)
     write_dataset(tmp_path / "data/test", count=2)
     workspace = Workspace.at(tmp_path)

@@ -16,6 +16,7 @@ from small_predictions import write_recorded
 from torch_files import write_pth
 from typer.testing import CliRunner
 
+from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.checkpoints.convert import convert
 from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
@@ -143,6 +144,25 @@ def test_resumed_training_ends_with_the_same_network(workspace: Workspace, monke
     assert not (folder / "state.safetensors").exists()
     assert not read_config(folder).heads[5].one_of
     assert set(json.loads((folder / "thresholds.json").read_text())) == {"5"}
+
+
+def test_a_network_that_was_changed_never_answers_and_is_trained_again_only_by_training(workspace: Workspace) -> None:
+    (folder,) = experts.fit(workspace, [16], epochs=1)
+    experts.answer(workspace)
+    told: list[str] = []
+    experts.answer(workspace, notify=told.append)
+    assert not told  # the same networks, the same images
+    model = folder / "model.safetensors"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:])
+    for use in (experts.answer, experts.load_expert):
+        with pytest.raises(ChangedError) as refused:
+            use(workspace)
+        assert "question16/model.safetensors is not the file that was finished" in str(refused.value)
+        assert "`medvqa route --expert resnet34` trains it again" in str(refused.value)
+    experts.fit(workspace, [16], epochs=1, notify=told.append)
+    assert "its content has changed; it is trained again" in told[0]
+    assert model.read_bytes() == whole
 
 
 def test_a_softmax_corrects_for_the_weights_of_rare_classes() -> None:

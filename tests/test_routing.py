@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_dataset import record, write_labels
 from small_predictions import write_recorded
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from imageclef_vqa.artefacts import ChangedError, record_path
 from imageclef_vqa.cli import app
-from imageclef_vqa.data import make_split, read_dataset
+from imageclef_vqa.data import make_split, read_dataset, read_pictures
 from imageclef_vqa.editions import Candidate, Prediction, read_predictions
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
+from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.route import default_experts, load_router, route_images
 from imageclef_vqa.routing.apply import apply
-from imageclef_vqa.routing.decisions import BLEND, HeldOut, decide
+from imageclef_vqa.routing.decisions import BLEND, Decisions, HeldOut, decide
 from imageclef_vqa.routing.evidence import BLIP2, Choice, Decision, accuracies, gains_of
 from imageclef_vqa.routing.evidence import choose as choose_all
 from imageclef_vqa.routing.route import Routed
@@ -414,3 +418,115 @@ def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(works
     assert len(own) == 4 * 18
     assert {each.question_id for each in own if not each.trained} == {6}
     assert workspace.floor("test") == workspace.work / "baseline" / "predictions" / "test.jsonl"
+
+
+def flip_a_bit(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def invoke(workspace: Workspace, *arguments: str) -> Result:
+    return RUNNER.invoke(app, ["route", *arguments, "--run", workspace.run, "--workspace", str(workspace.root)])
+
+
+def routed_by_the_expert(root: Path) -> Workspace:
+    """Test images whose answers to two questions are the classical expert's; nothing is compared."""
+    workspace = make_workspace(root)
+    answer_images(workspace)
+    route_answers(workspace, policy="paper", questions=[12, 16])
+    return workspace
+
+
+def test_routed_answers_record_what_they_were_made_from_and_are_stale_after_new_predictions(tmp_path: Path) -> None:
+    workspace = routed_by_the_expert(tmp_path)
+    for fold in ("val", "test"):
+        found = Lineage(workspace).artefact(f"routed/{fold}")
+        assert found.status == "fresh", found.reasons
+        assert found.record is not None
+        assert {f"predictions/{fold}", "predictions/val", f"experts/classical/{fold}"} <= found.record.inputs.keys()
+        assert {"development", "split", "routed/decisions"} <= found.record.inputs.keys()
+        assert found.record.options["models"] == {"12": CLASSICAL, "16": CLASSICAL}
+    write_recorded(workspace.predictions("test"), [prediction("test0", 16, "new")])
+    lineage = Lineage(workspace)
+    assert lineage.artefact("routed/test").reasons == ("predictions/test was made again",)
+    assert lineage.artefact("routed/val").status == "fresh"
+
+
+def test_predictions_that_were_changed_or_have_no_record_are_refused_by_name(workspace: Workspace) -> None:
+    flip_a_bit(workspace.predictions("test"))
+    changed = invoke(workspace)
+    assert changed.exit_code == 1
+    assert "work/main/predictions/test.jsonl is not the file that was finished" in changed.stderr
+    record_path(workspace.predictions("val")).unlink()
+    unrecorded = invoke(workspace)
+    assert unrecorded.exit_code == 1
+    assert "work/main/predictions/val.jsonl was made by a version that kept no records" in unrecorded.stderr
+    assert f"`medvqa predict --workspace {workspace.root}` makes it again" in unrecorded.stderr
+    assert not workspace.routed("val").exists()
+
+
+def test_answers_of_an_expert_that_were_changed_are_made_again_and_named(workspace: Workspace) -> None:
+    answer_images(workspace)
+    path = workspace.expert(CLASSICAL) / "val.jsonl"
+    written = path.read_bytes()
+    flip_a_bit(path)
+    with pytest.raises(ChangedError, match=r"experts/classical/val\.jsonl is not the file that was finished"):
+        route_answers(workspace, questions=[16])
+    told: list[str] = []
+    assert not answer_images(workspace, notify=told.append)
+    assert "its content has changed; the classical expert answers again" in told[0]
+    assert path.read_bytes() == written
+
+
+def test_a_resnet34_of_an_earlier_trial_takes_part_only_when_asked(workspace: Workspace) -> None:
+    write_recorded(workspace.expert("resnet34") / "val.jsonl", [prediction("development0", 16, "No")])
+    done = invoke(workspace, "--policy", "evidence", "--questions", "16", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["experts"] == [CLASSICAL]
+    assert default_experts("paper", None) == ["resnet34"]
+    assert default_experts("evidence", Path("resnet34.pth")) == [CLASSICAL, "resnet34"]
+
+
+def test_the_next_command_keeps_run_and_workspace(tmp_path: Path) -> None:
+    other = Workspace.at(tmp_path, "other")
+    shutil.copytree(make_workspace(tmp_path).run_folder, other.run_folder)
+    trained, done = invoke(other, "--train-only"), invoke(other, "--questions", "16")
+    assert f"next: `medvqa route --run other --workspace {tmp_path}`" in trained.stdout
+    assert f"next: `medvqa score --run other --workspace {tmp_path}`" in done.stdout
+
+
+def test_stored_decisions_route_new_images_as_the_test_images_were_routed(workspace: Workspace) -> None:
+    shares = {BLIP2: 0.25, CLASSICAL: 0.75}
+    answer_images(workspace)
+    decided = Decisions((Decision(12, CLASSICAL, "", {}), Decision(16, BLEND, "", {}, BLEND, shares)), None, None, None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys.modules[route_answers.__module__], "decide", lambda *given: decided)
+        route_answers(workspace, questions=[12, 16])
+    pictures = read_pictures(workspace.test / "images", workspace.test / "none")
+    plain, expected = (read_predictions(path("test")) for path in (workspace.predictions, workspace.routed))
+    routed = route_images(workspace, plain, pictures.readable)
+    assert [(each.answers, each.model) for each in routed] == [(each.answers, each.model) for each in expected]
+    for one, other in zip(routed, expected, strict=True):
+        assert one.probability == pytest.approx(other.probability, abs=1e-9)
+    assert route_images(workspace, plain, pictures.readable, answers="plain") == plain
+
+
+def test_decisions_from_other_predictions_than_there_are_now_are_refused_with_both_ways_out(tmp_path: Path) -> None:
+    workspace = routed_by_the_expert(tmp_path)
+    plain = read_predictions(workspace.predictions("val"))
+    write_recorded(workspace.predictions("val"), [*plain[1:], plain[0]])
+    with pytest.raises(ChangedError) as refused:
+        load_router(workspace)
+    assert "work/main/routed/decisions.json is stale: predictions/val was made again" in str(refused.value)
+    assert f"`medvqa route --workspace {tmp_path}` decides again; --answers plain asks BLIP-2 only" in str(
+        refused.value
+    )
+    assert load_router(workspace, "plain") is None
+
+
+def test_answers_of_a_run_that_was_not_routed_are_plain_and_routed_ones_are_a_usage_error(workspace: Workspace) -> None:
+    assert load_router(workspace) is None
+    with pytest.raises(UsageError, match="--answers routed: run main was not routed"):
+        load_router(workspace, "routed")

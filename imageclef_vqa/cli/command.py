@@ -22,7 +22,7 @@ PANELS: dict[str, dict[str, str]] = {
     },
     "predict": {
         "Images": "fold images ids",
-        "Answers": "name decode optimise augment consistent on_bad_image",
+        "Answers": "name answers decode optimise augment consistent on_bad_image",
         "Devices": "device devices",
         "Output": "out as_json",
     },

@@ -27,37 +27,42 @@ if TYPE_CHECKING:
 _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
 
 
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Model, as in the table of `plan`; folder: the one in --weights.",
+        show_default="that of the recipe, or tiny",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="Folder with the weights of the preset.", show_default="those in the package")
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="paper, or a TOML file as in examples/recipes; options named like its keys change it.",
+        show_default="the preset's own",
+    ),
+]
+FreshOption = Annotated[bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")]
+DevicesOption = Annotated[
+    str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
+]
+
+
 @with_recipe_options
 def finetune(
     context: typer.Context,
     stage: Annotated[int, typer.Option(min=1, max=2, help="1: learn to represent images; 2: learn to answer.")],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Model, as in the table of `plan`; folder: the one in --weights.",
-            show_default="that of the recipe, or tiny",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Folder with the weights of the preset.", show_default="those in the package")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="paper, or a TOML file as in examples/recipes; options named like its keys change it.",
-            show_default="the preset's own",
-        ),
-    ] = None,
+    preset: PresetOption = None,
+    weights: WeightsOption = None,
+    recipe: RecipeOption = None,
     *,
     changes: dict[str, Any],
     fold: FoldOption = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")
-    ] = False,
+    fresh: FreshOption = False,
     device: DeviceOption = "auto",
-    devices: Annotated[
-        str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
-    ] = None,
+    devices: DevicesOption = None,
     seed: SeedOption = 0,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),

@@ -18,49 +18,64 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
+FoldOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        **choices("val", "test", "train"),
+        help="Images to answer; may be given several times.",
+        show_default="val and test",
+    ),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name under which these answers are kept.",
+        show_default="plain, or from the options, as in f1-consistent",
+    ),
+]
+DecodeOption = Annotated[
+    Literal["closed", "free"],
+    typer.Option(help="closed: only answers that the competition accepts; free: any ten tokens, as in the paper."),
+]
+OptimiseOption = Annotated[
+    Literal["exact", "f1"], typer.Option(help="Metric that the choice of several answers maximises.")
+]
+AugmentOption = Annotated[
+    bool, typer.Option("--augment", help="Average over views of an image that keep its answers true.")
+]
+ConsistentOption = Annotated[
+    bool, typer.Option("--consistent", help="Apply rules between answers, learnt from training labels.")
+]
+OnBadImageOption = Annotated[
+    Literal["stop", "prior"],
+    typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
+]
+AnswersOption = Annotated[
+    Literal["routed", "plain"] | None,
+    typer.Option(help="Who answers --images: BLIP-2 with experts, or only BLIP-2.", show_default="as the run is"),
+]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Several devices, one process each: numbers as in 0,1, or names as in npu:0,cpu.",
+        show_default="one; on the CPU as many processes as save time",
+    ),
+]
+
+
 def predict(
-    fold: Annotated[
-        list[str] | None,
-        typer.Option(
-            **choices("val", "test", "train"),
-            help="Images to answer; may be given several times.",
-            show_default="val and test",
-        ),
-    ] = None,
+    fold: FoldOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of images to answer instead of folds.")] = None,
     ids: Annotated[Path | None, typer.Option(help="File with the ids of those images to answer, one per line.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="Name under which these answers are kept.",
-            show_default="plain, or from the options, as in f1-consistent",
-        ),
-    ] = None,
-    decode: Annotated[
-        Literal["closed", "free"],
-        typer.Option(help="closed: only answers that the competition accepts; free: any ten tokens, as in the paper."),
-    ] = "closed",
-    optimise: Annotated[
-        Literal["exact", "f1"], typer.Option(help="Metric that the choice of several answers maximises.")
-    ] = "exact",
-    augment: Annotated[
-        bool, typer.Option("--augment", help="Average over views of an image that keep its answers true.")
-    ] = False,
-    consistent: Annotated[
-        bool, typer.Option("--consistent", help="Apply rules between answers, learnt from training labels.")
-    ] = False,
-    on_bad_image: Annotated[
-        Literal["stop", "prior"],
-        typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
-    ] = "stop",
+    name: NameOption = None,
+    decode: DecodeOption = "closed",
+    optimise: OptimiseOption = "exact",
+    augment: AugmentOption = False,
+    consistent: ConsistentOption = False,
+    on_bad_image: OnBadImageOption = "stop",
+    answers: AnswersOption = None,
     device: DeviceOption = "auto",
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            help="Several devices, one process each: numbers as in 0,1, or names as in npu:0,cpu.",
-            show_default="one; on the CPU as many processes as save time",
-        ),
-    ] = None,
+    devices: DevicesOption = None,
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
     out: Annotated[Path | None, typer.Option(help="File for the answers to --images.")] = None,
@@ -81,6 +96,7 @@ def predict(
         augment=augment,
         consistent=consistent,
         on_bad_image=on_bad_image,
+        answers=answers,
         device=device,
         devices=devices,
         run=run or ["main"],
@@ -99,6 +115,7 @@ def _as_json(done: Predicted) -> dict[str, Any]:
         "files": {name: str(path) for name, path in done.files.items()},
         "images": done.images,
         "untrained": done.untrained,
+        "answers": done.answers,
         "unreadable": done.unreadable,
         "passed_over": done.passed_over,
         "calibration": done.calibration.model_dump() if done.calibration else None,

@@ -20,35 +20,44 @@ Policy = Literal["evidence", "paper"]
 _PAPER = ",".join(map(str, PAPER_QUESTIONS))
 
 
+PolicyOption = Annotated[
+    Policy,
+    typer.Option(help="evidence: whichever is better on the validation images answers; paper: always the expert."),
+]
+QuestionsOption = Annotated[
+    str | None,
+    typer.Option(help=f"Ids of questions, as in {_PAPER}, or all.", show_default=f"all; --policy paper: {_PAPER}"),
+]
+ExpertOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        **choices("classical", "resnet34"),
+        help="Expert to use; may be given twice.",
+        show_default="classical; with --weights also resnet34; with --policy paper resnet34",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="File or folder of an ImageNet ResNet34 (torchvision, timm) to start from.")
+]
+SharedOption = Annotated[
+    bool, typer.Option("--shared", help="Train one ResNet34 for all questions, not one per question.")
+]
+EpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Epochs of ResNet34.", show_default="those of its recipe")
+]
+FoldsOption = Annotated[
+    bool, typer.Option("--folds", help="Use the runs that validate the other folds of the split as evidence, too.")
+]
+
+
 def route(
-    policy: Annotated[
-        Policy,
-        typer.Option(help="evidence: whichever is better on the validation images answers; paper: always the expert."),
-    ] = "evidence",
-    questions: Annotated[
-        str | None,
-        typer.Option(help=f"Ids of questions, as in {_PAPER}, or all.", show_default=f"all; --policy paper: {_PAPER}"),
-    ] = None,
-    expert: Annotated[
-        list[str] | None,
-        typer.Option(
-            **choices("classical", "resnet34"),
-            help="Expert to use; may be given twice.",
-            show_default="classical; with --weights also resnet34; with --policy paper resnet34",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="File or folder of an ImageNet ResNet34 (torchvision, timm) to start from.")
-    ] = None,
-    shared: Annotated[
-        bool, typer.Option("--shared", help="Train one ResNet34 for all questions, not one per question.")
-    ] = False,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of ResNet34.", show_default="those of its recipe")
-    ] = None,
-    folds: Annotated[
-        bool, typer.Option("--folds", help="Use the runs that validate the other folds of the split as evidence, too.")
-    ] = False,
+    policy: PolicyOption = "evidence",
+    questions: QuestionsOption = None,
+    expert: ExpertOption = None,
+    weights: WeightsOption = None,
+    shared: SharedOption = False,
+    epochs: EpochsOption = None,
+    folds: FoldsOption = False,
     train_only: Annotated[bool, typer.Option("--train-only", help="Train the experts and stop.")] = False,
     apply_only: Annotated[bool, typer.Option("--apply-only", help="Use trained experts; train none.")] = False,
     device: DeviceOption = "auto",

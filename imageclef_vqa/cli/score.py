@@ -18,40 +18,47 @@ if TYPE_CHECKING:
     from imageclef_vqa.evaluation.export import Result
 
 
+FilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILE]...",
+        help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
+        "(id,accuracy). Without FILE: the run of the workspace.",
+        show_default=False,
+    ),
+]
+GoldOption = Annotated[
+    Path | None, typer.Option(help="A gt.json to score FILE against, instead of the workspace's own.")
+]
+CompareOption = Annotated[
+    bool,
+    typer.Option(
+        "--compare",
+        help="Compare each FILE (or run of that name) with the first one, in paired differences. "
+        "Without FILE: the run before and after routing.",
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
+]
+AsMarkdownOption = Annotated[
+    bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
+]
+
+
 def score(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[FILE]...",
-            help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
-            "(id,accuracy). Without FILE: the run of the workspace.",
-            show_default=False,
-        ),
-    ] = None,
-    gold: Annotated[
-        Path | None, typer.Option(help="A gt.json to score FILE against, instead of the workspace's own.")
-    ] = None,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help="Compare each FILE (or run of that name) with the first one, in paired differences. "
-            "Without FILE: the run before and after routing.",
-        ),
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
-    ] = None,
+    files: FilesArgument = None,
+    gold: GoldOption = None,
+    compare: CompareOption = False,
+    report: ReportOption = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
     answers: AnswersOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV and nothing else.")] = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
-    ] = False,
+    as_markdown: AsMarkdownOption = False,
 ) -> None:
     """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa

@@ -1,7 +1,7 @@
 """Descriptors of an image: histograms of colours and edge directions in cells of a grid, and a thumbnail.
 
 Each of the three kinds is given twice: as it lies in the image, and as the mean over the eight ways to turn and mirror
-the image, because an endoscope has no upright position. Because of its symmetry, a quarter of that mean is enough.
+the image, because an endoscope has no upright position.
 
 i images, s side in pixels, c cells along a side, b bins, f features.
 """
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 SIZE = 128  # side of the described images in pixels
-VERSION = "hsv 4x4x8, orientations 8x8x8, thumbnail 16, means over turns; 2"
+VERSION = "hsv 4x4x8, orientations 8x8x8, thumbnail 16, means over turns; 3"
 _COLOUR_CELLS, _COLOUR_BINS = 4, 8
 _EDGE_CELLS, _EDGE_BINS = 8, 8
 _THUMBNAIL = 16
 _CHUNK = 64  # images at a time: about 100 MB of intermediate values
 # Features of each kind: hue, saturation and value; edges; thumbnail.
 BLOCKS = (3 * _COLOUR_CELLS**2 * _COLOUR_BINS, _EDGE_CELLS**2 * _EDGE_BINS, 3 * _THUMBNAIL**2)
-FEATURES = sum(BLOCKS) * 5 // 4  # with a quarter of each mean over turns
+FEATURES = 2 * sum(BLOCKS)  # with the means over turns
 
 
 def describe(pixels: NDArray[np.uint8]) -> Floats:
@@ -43,7 +43,7 @@ def _describe(pixels: NDArray[np.uint8]) -> Floats:
 
 
 def _mean_over_turns(grid: Floats, *, directions: bool = False) -> Floats:
-    """The upper left quarter [i, c / 2, c / 2, b] of the mean of `grid` [i, c, c, b] over the symmetries of the square.
+    """The mean of `grid` [i, c, c, b] over the eight symmetries of the square.
 
     If the bins are `directions`, a mirrored grid has them in reverse, and a transposed one mirrored at a diagonal.
     """
@@ -52,8 +52,7 @@ def _mean_over_turns(grid: Floats, *, directions: bool = False) -> Floats:
     transposed = grid.swapaxes(1, 2)
     if directions:
         transposed = np.roll(transposed[..., ::-1], grid.shape[3] // 2, axis=3)
-    half = grid.shape[1] // 2
-    return ((grid + transposed) / 2)[:, :half, :half]
+    return (grid + transposed) / 2
 
 
 def _to_hsv(rgb: Floats) -> Floats:

@@ -47,6 +47,7 @@ class Predicted:
         rules, repaired: the consistency rules, and the number of answers that they changed.
         empty: the number of free answers without text.
         seconds: the time of this call.
+        answers: "plain" (BLIP-2's) or, for a folder of images, "routed".
         passed_over: files of the folder that are no images by their names.
     """
 
@@ -62,6 +63,7 @@ class Predicted:
     empty: int
     seconds: float
     passed_over: tuple[str, ...] = ()
+    answers: str = "plain"
 
 
 def learn_rules(ensemble: Ensemble, dataset: Dataset, split: Split) -> tuple[Implication, ...]:

@@ -19,6 +19,7 @@ from imageclef_vqa.data import Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import sha256
+from imageclef_vqa.training.replacement import recover
 from imageclef_vqa.workspace import Workspace
 
 Status = Literal["fresh", "stale", "missing", "damaged", "unrecorded"]
@@ -77,7 +78,9 @@ class Lineage:
         if name == "split":
             return self.workspace.split_file
         if name in ("stage1", "stage2"):
-            return self.workspace.stage(int(name[-1]))
+            folder = self.workspace.stage(int(name[-1]))
+            recover(folder)
+            return folder
         suffix = "json" if name == "routed/decisions" else "jsonl"
         return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.{suffix}"
 

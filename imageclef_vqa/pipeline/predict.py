@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read_split, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
+from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
 from imageclef_vqa.files import run_writer
+from imageclef_vqa.pipeline.route import load_router
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def predict(
     augment: bool = False,
     consistent: bool = False,
     on_bad_image: Literal["stop", "prior"] = "stop",
+    answers: Literal["routed", "plain"] | None = None,
     device: str = "auto",
     devices: str | None = None,
     run: str | Sequence[str] = "main",
@@ -44,7 +47,8 @@ def predict(
     """Answer `folds` of the workspace (validation and test by default), or a folder of `images` into the file `out`.
 
     Answers to folds with other options than the default are a variant with its own `name`, which follows from the
-    options unless it is given.
+    options unless it is given. Answers to a folder are routed as the run is, unless `answers` or other options say that
+    BLIP-2's are wanted.
 
     Raises:
         UsageError: options contradict each other.
@@ -70,7 +74,11 @@ def predict(
     names = device_names(on, several)
     if images is not None and out is not None:
         listed = None if ids is None else Path(ids)
-        return predict_images(runs, Path(images), listed, Path(out), options=options, devices=names, notify=notify)
+        return predict_images(
+            runs, Path(images), listed, Path(out), answers=answers, options=options, devices=names, notify=notify
+        )
+    if answers is not None:
+        raise UsageError("--answers goes with --images: folds are answered by BLIP-2, and `medvqa route` routes them")
     return predict_folds(runs, folds=folds, name=name, options=options, devices=names, notify=notify)
 
 
@@ -108,6 +116,7 @@ def predict_images(
     ids: Path | None,
     out: Path,
     *,
+    answers: Literal["routed", "plain"] | None = None,
     options: PredictOptions,
     devices: Sequence[str],
     notify: Callable[[str], None],
@@ -122,12 +131,18 @@ def predict_images(
     from imageclef_vqa.inference.runs import read_ensemble
 
     ensemble = read_ensemble(workspaces)
+    router = (
+        load_router(ensemble.workspace, answers, notify) if options.variant is None or answers == "routed" else None
+    )
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     with run_writer(ensemble.workspace.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
         rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
         done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)
+        if router is not None:
+            write_predictions(out, router.route(read_predictions(out), pictures.readable, ensemble.workspace.cache))
+            done = replace(done, answers="routed")
     rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
 
