@@ -55,7 +55,7 @@ def ways(answerer: answering.Answerer, dataset: Dataset, workspace: Workspace, s
     parts = [pixels[start : start + IMAGES_AT_ONCE] for start in range(0, len(dataset), IMAGES_AT_ONCE)]
 
     def ranked(beam: int) -> list[list[Ranked]]:
-        """By a beam alone, however few answers are allowed."""
+        """By beam search, even where few answers are allowed."""
         with patch.object(answering, "rank_answers", partial(answering.rank_answers, beam=beam, short=0)):
             return [of_image for part in parts for of_image in answerer.rank(part)]
 

@@ -36,7 +36,7 @@ def draw_answers(ids: list[str], seed: int) -> Answers:
 
 
 def spoil(gold: Answers, share: float, seed: int) -> Answers:
-    """`gold` with a share of its answers drawn anew."""
+    """`gold` with a share of its answers drawn again."""
     rng = np.random.default_rng(seed)
     other = draw_answers(list(dict.fromkeys(image_id for image_id, _ in gold)), seed)
     return {pair: other[pair] if rng.random() < share else answers for pair, answers in gold.items()}

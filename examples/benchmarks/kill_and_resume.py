@@ -1,5 +1,5 @@
 """Kill both stages with SIGKILL at random moments, some of them while a checkpoint is being written, and go on each
-time: do they end with the weights of runs that were left alone?
+time: do they end with the weights of runs that were not interrupted?
 
     python examples/benchmarks/kill_and_resume.py [KILLS]
 

@@ -4,7 +4,7 @@
 
 One pair at a time means the ordinary way: a batch in which each pair brings its own copy of the image. Both sides
 compute the same loss of the same pairs, their mean; vision, Q-Former and projection learn, the language model is
-frozen. No dropout, which would draw for each copy anew.
+frozen. No dropout, which would differ between copies.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
 
     gradients = [(one.numpy(), other.numpy()) for one, other in zip(step(unit), step(single), strict=True)]
     norms = [float(np.linalg.norm(one)) for one, _ in gradients]
-    # A softmax does not depend on its keys' bias, whose gradient is rounding alone: it is compared with all gradients'.
+    # A softmax does not depend on its keys' bias, whose gradient is only rounding: it is compared with all gradients'.
     smallest = 1e-4 * float(np.linalg.norm(norms))
     relative = [
         float(np.linalg.norm(one - other)) / max(norm, smallest)
