@@ -653,7 +653,7 @@ def test_package_refuses_answers_of_another_model_than_there_is_now(workspace):
     refused = medvqa("package")
     assert refused.exit_code == 1
     assert "work/main/routed/test.jsonl is stale: predictions/test is stale" in refused.output
-    assert "→ `medvqa route`, or --force" in refused.output
+    assert "→ `medvqa predict`, or --force" in refused.output, "what has to be made first"
     assert not Path("run.csv").exists()
     assert medvqa("package", "--force").exit_code == 0
 

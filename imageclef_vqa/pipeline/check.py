@@ -115,4 +115,4 @@ def _check_answers_from(workspace: Workspace, file: Path) -> list[Finding]:
     if state.status in ("fresh", "missing"):
         return []
     message = f"{workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
-    return [warning("stale", [file.name], message, f"`{lineage.command(state.name)}` makes it again")]
+    return [warning("stale", [file.name], message, f"begin with `{lineage.remedy(state.name)}`")]

@@ -91,6 +91,18 @@ class Lineage:
             command += " --fresh"
         return self.with_options(f"medvqa {command}", run=name != "split")
 
+    def remedy(self, name: str) -> str:
+        """The command to begin with where an artefact is not fresh: that of the first link that is not."""
+        record = self.artefact(name).record
+        for each in record.inputs if record is not None else ():
+            lineage, own = self, each
+            if each.startswith("work/"):
+                _, run, own = each.split("/", 2)
+                lineage = self._other(run)
+            if own.split("/")[0] in _COMMANDS and own != "split" and lineage.artefact(own).status != "fresh":
+                return lineage.remedy(own)
+        return self.command(name)
+
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
         return self.workspace.typed(command, run=run)

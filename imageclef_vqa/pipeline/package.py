@@ -88,7 +88,8 @@ class Package:
             return None
         first = {pair: given for pair, given in self.answers.items() if pair[0] == self.image_ids[0]}  # all it looks at
         loaded = None if self.target.suffix == ".csv" else arrange(first, [])
-        return organisers_verdict(loaded, self.image_ids, self.findings, instead=self.answers)
+        found = [each for each in self.findings if each.check != "stale"]  # of this workspace, not of the file
+        return organisers_verdict(loaded, self.image_ids, found, instead=self.answers)
 
     def write(self, *, force: bool = False) -> None:
         """Write the run and its manifest, both or neither.
@@ -227,7 +228,7 @@ def _check_files(workspace: Workspace, target: Path, selection: Selection | None
         findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     if selection is not None and (stale := selection.warning):
-        command = selection.lineage.command(selection.artefact.name)
+        command = selection.lineage.remedy(selection.artefact.name)
         findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
     return findings
 
