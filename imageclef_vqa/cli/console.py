@@ -25,7 +25,7 @@ def echo(message: object = "", **style: Any) -> None:
 
 
 def note(message: str) -> None:
-    """Print a note to a person at a terminal's standard error; print nothing where it is no terminal."""
+    """Print a note to a person at a terminal's standard error; elsewhere, only warnings."""
     if sys.stderr.isatty() or message.startswith("warning: "):
         echo(message, dim=True, err=True)
 
