@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "${1:-python3.10}" -m venv "$scratch/venv"
-"$scratch/venv/bin/pip" install --quiet '.[dev]' paddlepaddle==3.0.0 'protobuf<7'
+"$scratch/venv/bin/pip" install --quiet '.[dev]' paddlepaddle==3.0.0
 "$scratch/venv/bin/python" -c 'import paddle, sys; print(sys.version.split()[0], "with Paddle", paddle.__version__)'
 "$scratch/venv/bin/python" -m pytest tests/test_cli.py tests/test_models.py tests/test_training.py \
   tests/test_decoding.py tests/test_chain.py tests/test_ascend.py
