@@ -51,7 +51,7 @@ def test_each_step_says_which_is_next(finished):
     _, printed = finished
     text = "".join(printed.values())
     for command in ("finetune --stage 2", "predict", "route"):
-        assert f"medvqa {command}" in text
+        assert f"imageclef-vqa {command}" in text, "as `python -m imageclef_vqa` calls itself"
 
 
 def test_every_prediction_has_probabilities_over_the_allowed_answers(finished):
@@ -75,7 +75,7 @@ def test_predicting_again_gives_the_same_file(finished):
 def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
     folder, _ = finished
     names = sorted(path.name for path in (folder / "work/main/stage2").iterdir())
-    assert names == ["config.json", "log.jsonl", "loss.png", "model.safetensors", "vocabulary.json"]
+    assert names == ["config.json", "log.jsonl", "loss.png", "model.safetensors", "record.json", "vocabulary.json"]
     assert (folder / "work/main/stage2/model.safetensors").stat().st_size < 8e6
 
 
@@ -91,8 +91,8 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
     path = folder / "work/main/predictions/test.jsonl"
     code = (
         "import os, signal\n"
-        "from imageclef_vqa.inference import predict\n"
-        "predict.IMAGES_AT_ONCE = 3\n"
+        "from imageclef_vqa.inference import answering\n"
+        "answering.IMAGES_AT_ONCE = 3\n"
         "from imageclef_vqa.inference.answerer import Answerer\n"
         "rank, calls = Answerer.rank, []\n"
         "def stopped(self, pixels, augmented):\n"
@@ -129,7 +129,7 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
     elsewhere.mkdir()
     printed = medvqa(f"demo --images 40 --keep {kept}", elsewhere)
     for line in ("split --val 0.2", "finetune --stage 1", "predict", "route", "score", "package --out run.csv"):
-        assert f"$ medvqa {line}" in printed
+        assert f"$ imageclef-vqa {line}" in printed
     *_, run, report = printed.splitlines()
     assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]
     assert (kept / "run.csv").stat().st_size > 0

@@ -492,6 +492,7 @@ def test_the_manifest_has_the_hash_of_the_run_and_no_path_of_the_machine(tmp_pat
             seed=0,
             data={"test": "f00d"},
             inputs=hashes([inside, tmp_path / "absent"], tmp_path),
+            answers_from={"run": "main", "artefact": "predictions/test", "digest": "cafe"},
             scores=None,
             findings=check(without((IDS[0], 0))),
         )
