@@ -1,4 +1,4 @@
-"""Progress bars on a terminal's standard error; nothing elsewhere."""
+"""Progress bars of the program on a terminal's standard error; nothing elsewhere, and nothing for the Python API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
+_shown = False
+
+
+def show_progress() -> None:
+    """Show progress bars from now on; the program calls it, a library stays silent."""
+    global _shown
+    _shown = True
 
 
 def progress_display(*columns: str) -> Progress:
@@ -20,7 +27,7 @@ def progress_display(*columns: str) -> Progress:
         *(TextColumn(column) for column in columns),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not Console(stderr=True).is_terminal,
+        disable=not (_shown and Console(stderr=True).is_terminal),
         transient=True,
     )
 

@@ -27,6 +27,7 @@ from imageclef_vqa.cli.split import split
 from imageclef_vqa.cli.status import status
 from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError, program
+from imageclef_vqa.progress import show_progress
 
 CHAIN = (split, finetune, predict, route, score, package)
 TOOLS = (status, check, ask, runs, baseline, plan, doctor, demo)
@@ -69,7 +70,7 @@ def _program(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    show_progress()
 
 
 for function in CHAIN:
