@@ -128,7 +128,15 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
     elsewhere, kept = tmp_path / "elsewhere", tmp_path / "kept"
     elsewhere.mkdir()
     printed = medvqa(f"demo --images 40 --keep {kept}", elsewhere)
-    for line in ("split --val 0.2", "finetune --stage 1", "predict", "route", "score", "package --out run.csv"):
+    for line in (
+        "split --val 0.2",
+        "finetune --stage 1",
+        "predict",
+        "route",
+        "score",
+        "package --out run.csv",
+        "status",
+    ):
         assert f"$ imageclef-vqa {line}" in printed
     *_, run, report = printed.splitlines()
     assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]

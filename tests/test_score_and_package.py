@@ -143,6 +143,18 @@ def test_routed_answers_of_other_predictions_are_not_chosen_silently(workspace, 
     assert routed.exit_code == (0 if command == "score" else 1)
 
 
+def test_a_vocabulary_that_is_not_the_one_that_was_finished_is_refused_by_name(workspace):
+    train()
+    folder = Path("work/main/stage2")
+    (folder / "vocabulary.json").write_text("as it was finished")
+    record_folder(folder, ["model.safetensors", "vocabulary.json"], command="finetune --stage 2", inputs={})
+    (folder / "vocabulary.json").write_text("as it is now")
+    for command in ("score", "package"):
+        refused = medvqa(command)
+        assert refused.exit_code == 1
+        assert "work/main/stage2/vocabulary.json is not the file that was finished" in refused.output
+
+
 def test_the_first_line_says_which_answers_are_used(workspace):
     line = medvqa("package").stdout.splitlines()[0]
     assert re.fullmatch(
@@ -351,7 +363,7 @@ def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(wor
     medvqa("score")
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
-    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2` trains the stage again" in medvqa("score").output
+    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2 --fresh` trains it again" in medvqa("score").output
 
 
 def test_a_run_that_cannot_be_written_is_said_so(workspace):

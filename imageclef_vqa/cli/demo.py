@@ -22,6 +22,7 @@ CHAIN = (
     "route",
     "score",
     "package --out run.csv",
+    "status",
 )
 
 

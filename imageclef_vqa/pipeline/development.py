@@ -8,9 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.files import sha256
 from imageclef_vqa.workspace import Workspace
 
 
@@ -68,10 +70,16 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
     """What the model of this run may answer; None without a model.
 
     Raises:
-        MedvqaError: the file is damaged.
+        MedvqaError: the file is damaged, or is not the one that was finished.
     """
     saved = workspace.stage(2) / "vocabulary.json"
+    shown, remedy = workspace.shown(saved), f"`{workspace.typed('medvqa finetune --stage 2 --fresh')}` trains it again"
+    if not saved.exists():
+        return None
+    record = read_record(saved.parent)
+    if record is not None and record.files.get(saved.name) != sha256(saved):
+        raise ChangedError(f"{shown} is not the file that was finished: its content has changed", remedy=remedy)
     try:
-        return Vocabulary.model_validate_json(saved.read_bytes()) if saved.exists() else None
+        return Vocabulary.model_validate_json(saved.read_bytes())
     except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{saved} is damaged", remedy="`medvqa finetune --stage 2` trains the stage again") from error
+        raise MedvqaError(f"{shown} is damaged", remedy=remedy) from error
