@@ -51,7 +51,7 @@ def test_each_step_says_which_is_next(finished):
     _, printed = finished
     text = "".join(printed.values())
     for command in ("finetune --stage 2", "predict", "route"):
-        assert f"imageclef-vqa {command}" in text, "as `python -m imageclef_vqa` calls itself"
+        assert re.search(rf"`(medvqa|imageclef-vqa) {command}`", text), "by the name that the program was called by"
 
 
 def test_every_prediction_has_probabilities_over_the_allowed_answers(finished):
@@ -137,7 +137,7 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
         "package --out run.csv",
         "status",
     ):
-        assert f"$ imageclef-vqa {line}" in printed
+        assert re.search(rf"\$ (medvqa|imageclef-vqa) {re.escape(line)}", printed)
     *_, run, report = printed.splitlines()
     assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]
     assert (kept / "run.csv").stat().st_size > 0
