@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import json_text, sha256, write_text, write_together
+from imageclef_vqa.files import json_text, write_text, write_together
+from imageclef_vqa.inputs import sha256
 
 RECORD = "record.json"
 

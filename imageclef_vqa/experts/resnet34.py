@@ -41,7 +41,9 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.experts.heads import Head, learn_head
 from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
-from imageclef_vqa.files import run_writer, sha256, write_text
+from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint

@@ -12,7 +12,7 @@ from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.workspace import Workspace
 
 

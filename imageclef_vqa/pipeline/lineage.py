@@ -18,7 +18,7 @@ from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_r
 from imageclef_vqa.data import Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.training.replacement import recover
 from imageclef_vqa.workspace import Workspace
 

@@ -16,7 +16,7 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.workspace import Workspace
 
 RUN = "baseline"

@@ -19,7 +19,8 @@ from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Prediction, predictions_text, read_predictions
 from imageclef_vqa.errors import MedvqaError, shortened
 from imageclef_vqa.experts.answers import CLASSICAL, fold_of_run, read_answers, runs_of_other_folds
-from imageclef_vqa.files import run_writer, sha256
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import HeldOut, Policy, StoredDecisions, decide
 from imageclef_vqa.routing.evidence import Decision

@@ -21,7 +21,8 @@ from imageclef_vqa.artefacts import Record, check_artefact, record_folder, recor
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sha256, write_text
+from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, VOCABULARY, StageConfig
 from imageclef_vqa.training.replacement import recover, replacement_of
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
