@@ -4,7 +4,8 @@ MedvqaError           exit 1: the input, the machine or a check is at fault
 ├── UsageError        exit 2: the command line is at fault
 ├── MissingStepError  a file that an earlier command writes is missing
 ├── FileError         a file cannot be read or written: permissions, a full disk, a pipe
-│   └── MissingFileError  there is no such file
+│   ├── MissingFileError  there is no such file
+│   └── DamagedFileError  it can be read, but holds something else than it should
 └── DataError         one or more problems in files from outside, reported together
 
 Messages and remedies write commands in backticks, as in `medvqa predict`; `as_called` puts in the name of the program
@@ -83,6 +84,10 @@ class FileError(MedvqaError):
 
 class MissingFileError(FileError):
     """There is no such file."""
+
+
+class DamagedFileError(FileError):
+    """A file can be read, but what it holds is not what it should hold."""
 
 
 def file_error(path: Path | str | None, error: OSError, verb: str = "use") -> FileError:

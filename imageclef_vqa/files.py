@@ -152,7 +152,7 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
     """
     try:
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-            raise FileError(f"{folder} already exists", remedy=remedy)
+            raise FileError(f"{folder} already exists and is not empty", remedy=remedy)
         with folder_beside(folder) as part:
             yield part
             part.chmod(0o755)
@@ -211,8 +211,21 @@ def json_text(content: Any, *, indent: int | None = 2) -> str:
     return json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False) + "\n"
 
 
+def append_text(path: Path, text: str) -> None:
+    """Write `text` at the end of `path`.
+
+    Raises:
+        FileError: as `open_append`, or the disk is full.
+    """
+    try:
+        with open_append(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
 def open_append(path: Path) -> IO[bytes]:
-    """`path`, open for reading and for writing at its end, without a buffer; a new file if there is none.
+    """`path`, open for reading and for writing at its end; a new file if there is none.
 
     Raises:
         FileError: it is a link, has another name elsewhere, is no file, or cannot be written.
@@ -221,7 +234,7 @@ def open_append(path: Path) -> IO[bytes]:
         check_output(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = open(os.open(path, flags, 0o666), "r+b", buffering=0)  # noqa: SIM115 (the caller closes it)
+        file = open(os.open(path, flags, 0o666), "r+b")  # noqa: SIM115 (the caller closes it)
     except OSError as error:
         raise _refused(path, error) from error
     if os.fstat(file.fileno()).st_nlink > 1:

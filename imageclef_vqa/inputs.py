@@ -10,17 +10,21 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from imageclef_vqa.errors import FileError, MissingFileError, file_error
+from pydantic import BaseModel, ValidationError
+
+from imageclef_vqa.errors import DamagedFileError, FileError, MissingFileError, file_error
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+Model = TypeVar("Model", bound=BaseModel)
 
 LARGEST = 1 << 28  # bytes of a file that is read whole: labels of 6,500 images have 40 MB, their sentences 100 MB
 _LARGEST_TOML = 1 << 16  # bytes; the time that a TOML file takes may grow with the square of its size
@@ -87,24 +91,24 @@ def read_text(path: Path, largest: int = LARGEST) -> str:
     """The content of a file in UTF-8, with or without a byte order mark.
 
     Raises:
-        FileError: as `read_bytes`, or it is not UTF-8.
+        FileError: as `read_bytes`; DamagedFileError: it is not UTF-8.
     """
     content = read_bytes(path, largest)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise FileError(f"{path}, line {line}: not UTF-8", remedy="save it as UTF-8") from error
+        raise DamagedFileError(f"{path}, line {line}: not UTF-8", remedy="save it as UTF-8") from error
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value that JSON text holds.
+def parse_json(text: str | bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value that JSON text holds; `hook` makes objects from their pairs, as in `json.loads`.
 
     Raises:
         ValueError: not JSON, nested too deeply, or with a number of thousands of digits.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=hook)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -113,27 +117,44 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        FileError: as `read_bytes`, or it is not JSON.
+        FileError: as `read_bytes`; DamagedFileError: it is not JSON.
     """
+    content = read_bytes(path)
     try:
-        return parse_json(read_bytes(path))
+        return parse_json(content)
     except ValueError as error:
-        raise FileError(f"{path}: not JSON: {error}") from error
+        raise DamagedFileError(f"{path} is damaged: not JSON: {error}") from error
+
+
+def read_model(path: Path, kind: type[Model], remedy: str | None = None) -> Model:
+    """What a JSON file holds, checked by the Pydantic model `kind`.
+
+    Raises:
+        FileError: as `read_bytes`; DamagedFileError, with `remedy`: it holds something else.
+    """
+    content = read_bytes(path)
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "file"
+        raise DamagedFileError(f"{path} is damaged: {field}: {first['msg']}", remedy=remedy) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file; its integers have 64 bits, as TOML says.
 
     Raises:
-        FileError: as `read_text`, or it is not TOML.
+        FileError: as `read_text`; DamagedFileError: it is not TOML.
     """
+    text = read_text(path, _LARGEST_TOML)
     try:
-        content = tomllib.loads(read_text(path, _LARGEST_TOML))
+        content = tomllib.loads(text)
         _check_integers(content)
     except RecursionError as error:
-        raise FileError(f"{path}: not TOML that can be read: nested too deeply") from error
+        raise DamagedFileError(f"{path}: not TOML: nested too deeply") from error
     except ValueError as error:  # syntax, and numbers of thousands of digits
-        raise FileError(f"{path}: not TOML: {error}") from error
+        raise DamagedFileError(f"{path}: not TOML: {error}") from error
     return content
 
 

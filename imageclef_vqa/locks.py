@@ -52,8 +52,8 @@ def _locked(folder: Path, kind: int, remedy: str) -> Iterator[None]:
         for each in (folder, *(below for below in folder.rglob("*") if below.is_dir())):
             remove_leftovers(each)
         try:
-            lock.truncate(0)
-            lock.write(str(os.getpid()).encode())
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         except OSError as error:
             raise file_error(lock_file, error, "write") from error
         yield

@@ -17,7 +17,8 @@ from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.labels import Labels, Oddities, read_labels
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.errors import DataError, MissingFileError, shortened
+from imageclef_vqa.inputs import read_text
 
 IDS_FILE = "test_image_ids.txt"
 # In order of preference: the organisers' first. Cameras write upper-case extensions.
@@ -147,11 +148,9 @@ def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[st
 def _read_ids(images: Path, source: Path, files: Sequence[Path]) -> Labels:
     """The ids of images without answers: those in `source` or, without that file, those of `files`."""
     try:
-        ids = source.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError:
+        ids = read_text(source).split()
+    except MissingFileError:
         source, ids = images, [path.stem for path in files]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
     for number, image_id in enumerate(ids, start=1):
         try:

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, same_answer
-from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.uncertainty import clusters_of
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.routing import stacking
 from imageclef_vqa.routing.evidence import (
     BLIP2,
@@ -73,10 +73,7 @@ def read_decisions(path: Path) -> StoredDecisions:
     Raises:
         MedvqaError: the file is missing or damaged.
     """
-    try:
-        return StoredDecisions.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa route` writes it again") from error
+    return read_model(path, StoredDecisions, "`medvqa route` writes it again")
 
 
 def experts_of(decisions: Iterable[Decision]) -> list[str]:
