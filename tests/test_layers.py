@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
-    "routing": {"editions", "data", "evaluation", "experts"},
+    "routing": {"editions", "evaluation"},
     "submission": {"editions"},
     "doctor": {"data", "models", "checkpoints"},
     "pipeline": {
