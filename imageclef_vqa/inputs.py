@@ -12,8 +12,9 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -72,6 +73,20 @@ def _descriptor(path: Path) -> int:
             remedy="copy what it holds into a file, and name that",
         )
     return descriptor
+
+
+@contextmanager
+def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
+    """A file in UTF-8, with or without a byte order mark, open for reading line by line; `newline` as for `open`.
+
+    Raises:
+        FileError: as `open_input`; DamagedFileError: it is not UTF-8.
+    """
+    with open_input(path) as file, TextIOWrapper(file, "utf-8-sig", newline=newline) as text:
+        try:
+            yield text
+        except UnicodeDecodeError as error:
+            raise DamagedFileError(f"{path}: not UTF-8", remedy="save it as UTF-8") from error
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:

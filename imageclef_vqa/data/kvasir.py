@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +21,7 @@ from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError, FileError, shortened
 from imageclef_vqa.files import new_folder, write_json
-from imageclef_vqa.inputs import open_input
+from imageclef_vqa.inputs import open_text
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
@@ -93,7 +92,7 @@ def write_dataset(imported: Imported, folder: Path) -> None:
 def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row with a text that locates it; unusable rows are added to `problems`."""
     try:
-        with open_input(table) as content, TextIOWrapper(content, "utf-8-sig", newline="") as file:
+        with open_text(table, newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if missing := [column for column in _COLUMNS if column not in (reader.fieldnames or ())]:
                 problems.append(f"{table}, row 1: column {', '.join(missing)} is missing")
@@ -105,7 +104,7 @@ def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str
                 yield f"{table}, row {number}", row
     except FileError as error:
         problems.append(error.what)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         problems.append(f"{table}: cannot be read ({error})")
 
 

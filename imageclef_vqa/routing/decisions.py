@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, same_answer
 from imageclef_vqa.evaluation.uncertainty import clusters_of
-from imageclef_vqa.inputs import read_model
 from imageclef_vqa.routing import stacking
 from imageclef_vqa.routing.evidence import (
     BLIP2,
@@ -65,15 +63,6 @@ class StoredDecisions(BaseModel):
     policy: Policy
     seed: int
     decisions: tuple[Decision, ...]
-
-
-def read_decisions(path: Path) -> StoredDecisions:
-    """The decisions that `medvqa route` stored.
-
-    Raises:
-        MedvqaError: the file is missing or damaged.
-    """
-    return read_model(path, StoredDecisions, "`medvqa route` writes it again")
 
 
 def experts_of(decisions: Iterable[Decision]) -> list[str]:
