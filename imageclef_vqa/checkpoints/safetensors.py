@@ -39,7 +39,10 @@ def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
                 )
             header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_twins)
     except OSError as error:
-        raise MedvqaError(f"cannot read weights from {path}: {error.strerror or error}") from error
+        raise MedvqaError(
+            f"cannot read weights from {path}: {error.strerror or error}",
+            remedy="`medvqa weights convert SRC DST` makes such a folder from published weights",
+        ) from error
     except (ValueError, RecursionError) as error:
         raise MedvqaError(f"cannot read weights from {path}: its header is damaged: {error}") from error
     if not isinstance(header, dict):
