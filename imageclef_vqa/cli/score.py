@@ -88,9 +88,9 @@ def score(
                 echo(wrapped(f"warning: {stale}"), fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
-        name, last = list(done.results.items())[-1]
+        last = done.folds[-1]
         following = Lineage(at).with_options("medvqa package --out run.csv")
-        echo(wrapped(f"{overall_line(HEADINGS[name], last)} {at.shown(report or at.report)} shows every mistake."))
+        echo(wrapped(f"{overall_line(HEADINGS[last.name], last.score)} {at.shown(report or at.report)} shows every mistake."))
         echo(f"next: `{following}`")
 
 
