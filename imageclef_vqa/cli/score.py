@@ -90,8 +90,8 @@ def score(
     if file is None and not formats:
         last = done.folds[-1]
         following = Lineage(at).with_options("medvqa package --out run.csv")
-        echo(wrapped(f"{overall_line(HEADINGS[last.name], last.score)} {at.shown(report or at.report)} shows every mistake."))
-        echo(f"next: `{following}`")
+        echo(wrapped(overall_line(HEADINGS[last.name], last.score)))
+        echo(f"{at.shown(report or at.report)} shows this with every mistake; next: `{following}`")
 
 
 def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:
