@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
+from imageclef_vqa.editions.open_questions import OpenQuestion
 from imageclef_vqa.errors import DataError
 
 _REMEDY = "use the organisers' file unchanged, or correct these records"
@@ -45,12 +46,14 @@ class Labels:
         problems: what makes the file unusable, one line each.
         oddities: what does not.
         records: image id → number of its record in the file, from 1.
+        questions: image id → row → open question; empty for closed questions.
     """
 
     answers: dict[str, dict[int, tuple[str, ...]]]
     problems: list[str]
     oddities: Oddities
     records: dict[str, int]
+    questions: dict[str, dict[int, OpenQuestion]] = field(default_factory=dict)
 
 
 def read_json(path: Path) -> Any:

@@ -122,7 +122,12 @@ def read_split(path: Path, dataset: Dataset) -> Split:
 
 
 def answers_only_in_validation(dataset: Dataset, split: Split, fold: int = 0) -> list[tuple[int, str]]:
-    """(question id, answer) of the answers in the validation images of `fold` that no training image has."""
+    """(question id, answer) of the answers in the validation images of `fold` that no training image has.
+
+    Nothing for open questions, where many a sentence occurs once.
+    """
+    if dataset.open:
+        return []
     training, validation = (
         {(q, answer) for q, given in dataset.subset(ids).labels() for answer in as_set(given)}
         for ids in (split.train(fold), split.val(fold))

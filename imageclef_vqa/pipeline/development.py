@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.data.reading import has_gold
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import sha256
@@ -52,13 +53,13 @@ def read_development(workspace: Workspace, fold: int | None = None) -> Developme
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """A data set in the organisers' layout: `gt.json` and `images/`, or the test set's `images/` only.
+    """A data set: `gt.json` or `qa.jsonl` beside `images/`, or the test set's `images/` with a list or questions.
 
     Raises:
         DataError: everything in it that cannot be used.
     """
     folder = Path(path)
-    return read_dataset(folder, cache=None, labelled=(folder / "gt.json").exists())
+    return read_dataset(folder, cache=None, labelled=has_gold(folder))
 
 
 def training_vocabulary(workspace: Workspace, development: Development) -> Vocabulary:

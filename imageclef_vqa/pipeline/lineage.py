@@ -16,7 +16,7 @@ from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
 from imageclef_vqa.data import Split, read_dataset, read_pictures
-from imageclef_vqa.data.reading import IDS_FILE
+from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import sha256
 from imageclef_vqa.training.replacement import recover
@@ -167,7 +167,7 @@ class Lineage:
     def _test(self) -> str | None:
         test = self.workspace.test
         try:
-            return read_pictures(test / "images", test / IDS_FILE, cache=self.workspace.cache).readable.fingerprint
+            return read_pictures(test / "images", list_file(test), cache=self.workspace.cache).readable.fingerprint
         except MedvqaError:
             return None
 
