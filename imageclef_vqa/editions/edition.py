@@ -16,7 +16,7 @@ from typing import Literal
 
 from imageclef_vqa.editions.lookup import normalised
 from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, Asks, Question
-from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary
+from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import UsageError
 
 Answers = tuple[str, ...]
@@ -91,6 +91,11 @@ class Edition:
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
         """A vocabulary in the spelling of 2023, spelt as in this edition."""
         return Vocabulary(questions=tuple(self._respelt(entry) for entry in vocabulary.questions))
+
+    @cached_property
+    def bank(self) -> Vocabulary:
+        """The known answers to each question, as if no label were known, spelt as in this edition."""
+        return self.vocabulary(learn_vocabulary([]))
 
     def _respelt(self, entry: QuestionVocabulary) -> QuestionVocabulary:
         sets: Counter[Answers] = Counter()

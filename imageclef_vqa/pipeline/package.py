@@ -15,7 +15,6 @@ from imageclef_vqa.editions import (
     Edition,
     find_edition,
     learn_implications,
-    learn_vocabulary,
     read_predictions,
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -216,7 +215,7 @@ def _as_run(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
-        edition.vocabulary(learn_vocabulary([])),
+        edition.bank,
         implications=learn_implications(images_of(spell(development.training.gold(), edition)).values()),
         validation=spell(answers_of(read_predictions(own)), edition) if own and own.exists() else {},
     )

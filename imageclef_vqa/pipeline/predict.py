@@ -13,7 +13,7 @@ from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
 from imageclef_vqa.files import run_writer
-from imageclef_vqa.pipeline.route import load_router
+from imageclef_vqa.pipeline.router import load_router
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:

@@ -95,8 +95,7 @@ def _is_answers(name: str, fold: str) -> bool:
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
     """The vocabulary with the known answers, as `edition` spells them, for questions without labels."""
-    bank = edition.vocabulary(learn_vocabulary([]))
-    return Vocabulary(questions=tuple(e if e.trained else bank[e.question_id] for e in vocabulary.questions))
+    return Vocabulary(questions=tuple(e if e.trained else edition.bank[e.question_id] for e in vocabulary.questions))
 
 
 def _there(path: Path) -> Path | None:

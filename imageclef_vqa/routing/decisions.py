@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, same_answer
-from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.uncertainty import clusters_of
 from imageclef_vqa.routing import stacking
 from imageclef_vqa.routing.evidence import (
@@ -65,18 +63,6 @@ class StoredDecisions(BaseModel):
     policy: Policy
     seed: int
     decisions: tuple[Decision, ...]
-
-
-def read_decisions(path: Path) -> StoredDecisions:
-    """The decisions that `medvqa route` stored.
-
-    Raises:
-        MedvqaError: the file is missing or damaged.
-    """
-    try:
-        return StoredDecisions.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa route` writes it again") from error
 
 
 def experts_of(decisions: Iterable[Decision]) -> list[str]:

@@ -1,16 +1,39 @@
-"""Decisions as a table, as sentences and as JSON."""
+"""What routing led to, as a table, as sentences and as JSON."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from imageclef_vqa.routing.evidence import BLIP2
-from imageclef_vqa.routing.route import Routed
+from imageclef_vqa.routing.decisions import Policy
+from imageclef_vqa.routing.evidence import BLIP2, Decision
 
 NONE = "–"
+
+
+@dataclass(frozen=True)
+class Routed:
+    """The decisions, and the files that `medvqa route` wrote.
+
+    `blip2` and `routed` are mean accuracies on the `images` held-out images, over the questions with gold answers.
+    These images also decided; `cross_fitted` is the accuracy where other images decide. None without gold answers.
+    `replaced` counts the answers that changed, by fold.
+    """
+
+    policy: Policy
+    experts: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    blip2: float | None
+    routed: float | None
+    cross_fitted: float | None
+    images: int
+    files: dict[str, Path]
+    replaced: dict[str, int]
+    seconds: float
 
 
 def routing_table(routed: Routed) -> Table:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imageclef_vqa import __version__
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import sha256
-from imageclef_vqa.submission.findings import Finding, printable
+from imageclef_vqa.submission.run import Finding, printable
 
 _LARGEST = 16 * 2**20  # bytes
 _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "paddlepaddle", "paddlenlp")
