@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from imageclef_vqa.checkpoints.stored import DTYPES, MOST_DIMENSIONS, LazyTensor, Stored
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, MissingFileError
 from imageclef_vqa.files import atomic_write
 from imageclef_vqa.inputs import open_input, parse_json
 from imageclef_vqa.progress import track
@@ -40,6 +40,10 @@ def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
                     f"cannot read weights from {path}: not a safetensors file, or truncated in its header"
                 )
             header = parse_json(file.read(length).decode("utf-8"), _without_twins)
+    except MissingFileError as error:
+        raise MissingFileError(
+            error.what, remedy="`medvqa weights convert SRC DST` makes such a folder from published weights"
+        ) from error
     except ValueError as error:
         raise MedvqaError(f"cannot read weights from {path}: its header is damaged: {error}") from error
     if not isinstance(header, dict):

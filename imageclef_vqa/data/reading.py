@@ -25,6 +25,7 @@ GT_FILE = "gt.json"
 IDS_FILE = "test_image_ids.txt"
 # In order of preference: the organisers' first. Cameras write upper-case extensions.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_NAMES = "rename these files: the name without its extension is the id of the image"
 _REMEDY = "download these files again from the organisers, or remove their records"
 
 
@@ -132,9 +133,12 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
     Raises:
         DataError: there is no such folder or no image, or the file lists something that is no id.
     """
-    labels = _read_list(images, ids, image_files(images))
+    files = image_files(images)
+    if not files and (images / "images").is_dir():
+        raise DataError([f"{images}: no .jpg or .png file there"], remedy=f"the pictures may be in {images / 'images'}")
+    labels = _read_list(images, ids, files)
     if labels.problems:
-        raise DataError(shortened(labels.problems))
+        raise DataError(shortened(labels.problems), remedy=_NAMES if not ids.exists() else None)
     examples, faults = _read_images(images, labels, cache)
     return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), faults)
 

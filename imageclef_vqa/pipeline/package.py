@@ -179,6 +179,8 @@ def package(
 
 
 def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:
+    if out is not None and out.suffix not in edition.run_formats:
+        raise UsageError(f"--out {out}: a run of {edition.name} ends in {' or '.join(edition.run_formats)}")
     if team is None:
         return out or workspace.root / edition.run_file
     name = team_zip(team, edition)
@@ -224,6 +226,8 @@ def _check_files(workspace: Workspace, target: Path, selection: Selection | None
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
+        if (other := workspace.misspelt_test()) is not None:
+            remedy += f"; is {workspace.shown(other)} a misspelling of {workspace.shown(workspace.test)}?"
         findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     if selection is not None and (stale := selection.warning):
