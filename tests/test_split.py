@@ -18,7 +18,7 @@ from imageclef_vqa.data.duplicates import Link, group_images, text_links
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.stratify import stratify
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.locks import sole_writer
 
 SAMPLE = Path(os.environ.get("MEDVQA_SAMPLE", Path(__file__).parents[2] / "shared" / "data" / "medvqa-gi-2023-sample"))
 SCENES, FRAMES = 12, 3
