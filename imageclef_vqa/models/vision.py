@@ -25,12 +25,12 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def normalise(pixels: np.ndarray) -> Tensor:
-    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with CLIP's mean and standard deviation."""
+def normalise(pixels: np.ndarray, mean: tuple[float, ...] = PIXEL_MEAN, std: tuple[float, ...] = PIXEL_STD) -> Tensor:
+    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with a mean and standard deviation by channel; CLIP's by default."""
     planes = pixels.transpose(0, 3, 1, 2).astype("float32", order="C")
     planes /= 255.0
-    planes -= np.array(PIXEL_MEAN, "float32")[:, None, None]
-    planes /= np.array(PIXEL_STD, "float32")[:, None, None]
+    planes -= np.array(mean, "float32")[:, None, None]
+    planes /= np.array(std, "float32")[:, None, None]
     return paddle.to_tensor(planes)
 
 

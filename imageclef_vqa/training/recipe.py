@@ -30,14 +30,20 @@ __all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
 
 Stages = Mapping[int, Recipe]
 
-DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True), 2: Recipe(epochs=50)}
+# What the paper does not say is as in LAVIS: no limit on gradients, smoothed targets in stage 1
+# (`blip2_qformer.py`, `Qformer.py`), and the exceptions from weight decay (`optimiser.py`).
+DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True, label_smoothing=0.1), 2: Recipe(epochs=50)}
 # "We set the maximum output length of our model to 10" (paper, section 3.1).
 PAPER: Stages = {stage: recipe.model_copy(update={"answer_tokens": 10}) for stage, recipe in DEFAULT.items()}
 RECIPES: Mapping[str, Stages] = {
     # Few epochs are enough, because `tiny` was pretrained on rendered scenes.
     "tiny": {
-        1: Recipe(epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, freeze_vision=True),
-        2: Recipe(epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, word_weight=1.0),
+        1: Recipe(
+            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
+        ),
+        2: Recipe(
+            epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, word_weight=1.0
+        ),
     }
 }
 
