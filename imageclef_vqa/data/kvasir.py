@@ -7,8 +7,6 @@ the spelling of later editions; they are translated back.
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.data.writing import link_image, new_dataset
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, MedvqaError, shortened
-from imageclef_vqa.files import folder_beside, write_json
+from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.files import write_json
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
@@ -80,21 +79,11 @@ def write_dataset(imported: Imported, folder: Path) -> None:
     Raises:
         MedvqaError: `folder` exists and is not empty, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise MedvqaError(f"{folder} already exists", remedy="choose a new folder: --out FOLDER")
-    try:
-        with folder_beside(folder) as part:
-            (part / "images").mkdir()
-            for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
-                _link(source, part / "images" / f"{image_id}{source.suffix}")
-            records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
-            write_json(part / "gt.json", records, indent=None)
-            part.chmod(0o755)
-            os.replace(part, folder)
-    except OSError as error:
-        raise MedvqaError(
-            f"cannot write {folder}: {error.strerror or error}", remedy="choose another: --out FOLDER"
-        ) from error
+    with new_dataset(folder) as part:
+        for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
+            link_image(source, part / "images" / f"{image_id}{source.suffix}")
+        records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
+        write_json(part / "gt.json", records, indent=None)
 
 
 def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -125,10 +114,3 @@ def _add(imported: Imported, image_id: str, question: Question, text: str, editi
         imported.oddities.add(kind, image_id)
     else:
         answers[question.id] = given
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or a file system without hard links
-        shutil.copyfile(source, target)
