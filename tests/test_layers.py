@@ -19,6 +19,8 @@ FOR_ALL = {
     "environment",
     "errors",
     "files",
+    "inputs",
+    "locks",
     "progress",
     "statistics",
     "workspace",

@@ -15,11 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
-from imageclef_vqa.data.writing import link_image, new_dataset
+from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, shortened
-from imageclef_vqa.files import write_json
+from imageclef_vqa.errors import DataError, FileError, shortened
+from imageclef_vqa.files import new_folder, write_json
+from imageclef_vqa.inputs import open_text
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
@@ -79,7 +80,8 @@ def write_dataset(imported: Imported, folder: Path) -> None:
     Raises:
         MedvqaError: `folder` exists and is not empty, or cannot be written.
     """
-    with new_dataset(folder) as part:
+    with new_folder(folder, "choose a new folder: --out FOLDER") as part:
+        (part / "images").mkdir()
         for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
             link_image(source, part / "images" / f"{image_id}{source.suffix}")
         records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
@@ -89,7 +91,7 @@ def write_dataset(imported: Imported, folder: Path) -> None:
 def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row with a text that locates it; unusable rows are added to `problems`."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(table, newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if missing := [column for column in _COLUMNS if column not in (reader.fieldnames or ())]:
                 problems.append(f"{table}, row 1: column {', '.join(missing)} is missing")
@@ -99,8 +101,10 @@ def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str
                     problems.append(f"{table}, row {number}: not {len(reader.fieldnames or ())} columns")
                     continue
                 yield f"{table}, row {number}", row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{table}: cannot be read ({getattr(error, 'strerror', None) or error})")
+    except FileError as error:
+        problems.append(error.what)
+    except csv.Error as error:
+        problems.append(f"{table}: cannot be read ({error})")
 
 
 def _add(imported: Imported, image_id: str, question: Question, text: str, edition: Edition) -> None:

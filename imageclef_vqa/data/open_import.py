@@ -18,9 +18,10 @@ from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.qa import QA_FILE, row_faults
 from imageclef_vqa.data.reading import image_file
 from imageclef_vqa.data.tables import TableRow, conversation, read_table
-from imageclef_vqa.data.writing import link_image, new_dataset
+from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions.open_questions import QARow
 from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.files import new_folder
 
 _REMEDY = (
     "give Kvasir-VQA-x1 as JSON lines, CSV or Parquet with img_id, question, answer, or ms-swift's files, "
@@ -48,7 +49,11 @@ def import_rows(files: Sequence[Path], images: Path | None, folder: Path, *, lab
         DataError: all problems of rows and pictures together, each with its place.
         MedvqaError: `folder` exists and is not empty, or cannot be written.
     """
-    with new_dataset(folder) as part, (part / QA_FILE).open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        new_folder(folder, "choose a new folder: --out FOLDER") as part,
+        (part / QA_FILE).open("w", encoding="utf-8", newline="\n") as out,
+    ):
+        (part / "images").mkdir()
         importer = _Importer(part, out, images, labelled)
         for file in files:
             for row in read_table(file, pictures=images is None):

@@ -18,7 +18,8 @@ from imageclef_vqa.data.labels import Labels, Oddities, read_labels
 from imageclef_vqa.data.qa import QA_FILE, has_answers, read_qa
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.errors import DataError, MissingFileError, shortened
+from imageclef_vqa.inputs import read_text
 
 GT_FILE = "gt.json"
 IDS_FILE = "test_image_ids.txt"
@@ -182,11 +183,9 @@ def _read_list(images: Path, source: Path, files: Sequence[Path], *, labelled: b
 def _read_ids(images: Path, source: Path, files: Sequence[Path]) -> Labels:
     """The ids of images without answers: those in `source` or, without that file, those of `files`."""
     try:
-        ids = source.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError:
+        ids = read_text(source).split()
+    except MissingFileError:
         source, ids = images, [path.stem for path in files]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
     for number, image_id in enumerate(ids, start=1):
         try:

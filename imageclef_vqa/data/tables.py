@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imageclef_vqa.errors import DataError, UsageError
+from imageclef_vqa.inputs import open_input, open_text
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 _SPLITS = {"development": ("train",), "test": ("test", "validation", "val")}
@@ -57,7 +58,7 @@ def read_table(path: Path, *, pictures: bool) -> Iterator[TableRow]:
     """The rows of a table, from first to last; without `pictures`, a column of pictures is not read.
 
     Raises:
-        DataError: the file cannot be read.
+        FileError, DataError: the file cannot be read.
     """
     try:
         if path.suffix == ".parquet":
@@ -66,14 +67,12 @@ def read_table(path: Path, *, pictures: bool) -> Iterator[TableRow]:
             yield from _csv(path)
         else:
             yield from _jsonl(path)
-    except FileNotFoundError as error:
-        raise DataError([f"{path}: there is no such file"]) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise DataError([f"{path}: cannot be read ({error})"]) from error
 
 
 def _jsonl(path: Path) -> Iterator[TableRow]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
             try:
@@ -88,7 +87,7 @@ def _jsonl(path: Path) -> Iterator[TableRow]:
 
 
 def _csv(path: Path) -> Iterator[TableRow]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path, newline="") as file:
         reader = csv.DictReader(file, strict=True)
         for number, row in enumerate(reader, start=2):
             where = f"{path}, row {number}"
@@ -116,7 +115,7 @@ def _parquet(path: Path, pictures: bool) -> Iterator[TableRow]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with open_input(path) as content, pq.ParquetFile(content) as file:
             columns = [name for name in file.schema_arrow.names if pictures or name != "image"]
             number = 0
             for batch in file.iter_batches(_ROWS if "image" in columns else 4096, columns=columns):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -250,7 +250,7 @@ def _scores(selection: Selection) -> Any:
     state = selection.lineage.artefact("scores")
     if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
         return None
-    return json.loads(state.path.read_bytes())
+    return read_json(state.path)
 
 
 def _models(workspace: Workspace) -> list[Path]:

@@ -12,7 +12,7 @@ from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
-from imageclef_vqa.files import run_writer
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.router import load_router
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
