@@ -43,7 +43,7 @@ from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, p
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inputs import read_json, read_model, sha256
 from imageclef_vqa.locks import run_writer
-from imageclef_vqa.models.resnet34 import PIXEL_MEAN, PIXEL_STD, build_expert
+from imageclef_vqa.models.resnet34 import STATISTICS, build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
 from imageclef_vqa.workspace import Workspace
@@ -61,7 +61,7 @@ class ExpertConfig(BaseModel):
 
     heads: dict[int, Head]  # by question id; their classes are the network's outputs, side by side
     image_size: int
-    pixels: tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation that normalise them, by channel
+    statistics: str  # that normalise pixels
     epochs: int
     seed: int
     data: str
@@ -101,7 +101,7 @@ def fit(
             config = ExpertConfig(
                 heads={question: learn_head(vocabulary[question].sets) for question in group},
                 image_size=_SIZE if weights is None else _SIZE_PRETRAINED,
-                pixels=(PIXEL_MEAN, PIXEL_STD),
+                statistics=STATISTICS,
                 epochs=epochs or EPOCHS,
                 seed=seed,
                 data=images.training.fingerprint,

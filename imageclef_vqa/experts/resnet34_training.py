@@ -17,7 +17,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.experts.answers import ExpertImages
 from imageclef_vqa.experts.heads import Head, best_threshold
 from imageclef_vqa.files import write_json
-from imageclef_vqa.models.resnet34 import PIXEL_MEAN, PIXEL_STD
+from imageclef_vqa.models.resnet34 import STATISTICS
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.progress import track
 from imageclef_vqa.training.loop import set_trainable
@@ -62,7 +62,7 @@ def train(
         network.train()
         losses = []
         for batch in map(np.sort, np.array_split(rng.permutation(kept), num_steps)):
-            logits = network(_normalise(_shift(pixels[batch], rng)))
+            logits = network(normalise(_shift(pixels[batch], rng), STATISTICS))
             loss = _loss(logits, [own[batch] for own in targets], list(heads.values()))
             losses.append(float(loss))
             if not math.isfinite(losses[-1]):
@@ -119,10 +119,6 @@ def _shift(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.stack([image[top : top + side, left : left + side] for image, top, left in shifts])
 
 
-def _normalise(pixels: np.ndarray) -> Tensor:
-    return normalise(pixels, PIXEL_MEAN, PIXEL_STD)
-
-
 def _loss(logits: Tensor, targets: list[np.ndarray], heads: list[Head]) -> Tensor:
     """The mean over questions of weighted cross-entropies, each averaged over the images with an answer.
 
@@ -164,5 +160,8 @@ def predict_logits(network: nn.Layer, pixels: np.ndarray) -> np.ndarray:
     """Logits [n, c] of uint8 pixels [n, s, s, 3]."""
     network.eval()
     with paddle.no_grad():
-        parts = [network(_normalise(pixels[start : start + BATCH])).numpy() for start in range(0, len(pixels), BATCH)]
+        parts = [
+            network(normalise(pixels[start : start + BATCH], STATISTICS)).numpy()
+            for start in range(0, len(pixels), BATCH)
+        ]
     return np.concatenate(parts)
