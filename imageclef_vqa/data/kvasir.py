@@ -7,8 +7,6 @@ the spelling of later editions; they are translated back.
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import DataError, FileError, shortened
@@ -84,7 +83,7 @@ def write_dataset(imported: Imported, folder: Path) -> None:
     with new_folder(folder, "choose a new folder: --out FOLDER") as part:
         (part / "images").mkdir()
         for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
-            _link(source, part / "images" / f"{image_id}{source.suffix}")
+            link_image(source, part / "images" / f"{image_id}{source.suffix}")
         records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
         write_json(part / "gt.json", records, indent=None)
 
@@ -119,10 +118,3 @@ def _add(imported: Imported, image_id: str, question: Question, text: str, editi
         imported.oddities.add(kind, image_id)
     else:
         answers[question.id] = given
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or a file system without hard links
-        shutil.copyfile(source, target)

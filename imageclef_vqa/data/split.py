@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -77,6 +78,11 @@ class Split(_Record):
         """The training images of `fold`: all others."""
         held_out = set(self.validation[fold])
         return tuple(image_id for image_id in self.groups if image_id not in held_out)
+
+    def grouped_share(self, image_ids: Collection[str]) -> float:
+        """The share of these images that are in a group with other images."""
+        sizes = Counter(self.groups.values())
+        return sum(sizes[self.groups[image_id]] > 1 for image_id in image_ids) / len(image_ids)
 
     def fold_of(self, image_ids: Collection[str]) -> int:
         """The fold whose validation images these are.
