@@ -174,7 +174,7 @@ class _Choice:
                 yield from from_prior(image_id, vocabulary)
             elif self._options.decode == "free":
                 of_image = next(answered)
-                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _),) in of_image)
+                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _), *_) in of_image)
                 yield from from_free_text(image_id, of_image, vocabulary, self._ensemble.name)
             else:
                 yield from self._closed(image_id, next(answered))

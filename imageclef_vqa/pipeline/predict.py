@@ -12,6 +12,7 @@ from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
+from imageclef_vqa.files import check_output
 from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.router import load_router
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
@@ -55,6 +56,8 @@ def predict(
         MedvqaError: no finished stage 2, or data that cannot be used.
     """
     _check_images(images, ids, out, folds)
+    if out is not None:
+        check_output(Path(out))
     if unknown := [fold for fold in folds if fold not in FOLDS]:
         raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
     _check_name(name, images)

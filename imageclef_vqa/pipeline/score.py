@@ -11,7 +11,7 @@ from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
-from imageclef_vqa.files import json_text
+from imageclef_vqa.files import check_output, json_text
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -62,6 +62,8 @@ def score(
     """
     at = Workspace.at(workspace, run)
     target = None if report is None else Path(report)
+    if target is not None:
+        check_output(target)
     selected: list[Selection] = []
     if file is None:
         if gold is not None:

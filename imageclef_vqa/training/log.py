@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imageclef_vqa.environment import library_import
+from imageclef_vqa.errors import FileError
 from imageclef_vqa.files import append_text, write_text
 from imageclef_vqa.inputs import parse_json, read_bytes
 
@@ -64,8 +66,11 @@ class Log:
     def _open_curves(self, kept: list[dict[str, Any]]) -> None:
         if self._curves is None:
             return
+        for folder in (self._curves.parent, self._curves):
+            if folder.is_symlink():
+                raise FileError(f"cannot write {folder}: it is a link, not a folder", remedy=f"remove {folder}")
         shutil.rmtree(self._curves, ignore_errors=True)
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError), library_import():
             from visualdl import LogWriter
 
             self._writer = LogWriter(logdir=str(self._curves))
