@@ -22,7 +22,7 @@ class Tokenizer:
         """Raises MedvqaError if the file is missing or no SentencePiece model."""
         try:
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=read_bytes(model))
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise MedvqaError(f"{model} is not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:
