@@ -17,6 +17,7 @@ from hostile import bound_by_permissions, program, run, seconds, small_disk
 from PIL import Image
 from small_dataset import record, write_dataset
 from torch_files import pickled, write_pth
+from trained import write_run
 from typer.testing import CliRunner
 
 import imageclef_vqa
@@ -30,6 +31,7 @@ from imageclef_vqa.errors import FileError, MedvqaError
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.locks import run_writer, sole_writer
 from imageclef_vqa.training.log import Log
+from imageclef_vqa.workspace import Workspace
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
 
@@ -405,3 +407,54 @@ def test_a_signal_ends_a_command_with_130_and_no_part_of_a_file(workspace, numbe
     assert done.returncode == 130, done.stderr
     assert done.stderr == "interrupted; finished work is kept, and the same command continues from there\n"
     assert not [path for path in workspace.rglob("work/**/*") if path.is_file() and path.name != ".lock"]
+
+
+WATCHED = """
+import os, sys
+seen, writing = set(), os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+changing = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
+def watch(event, details):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        seen.add(f"{event} {details[1:]}")
+    if isinstance(details[0] if details else 0, int):
+        return
+    if event in changing or event == "open" and (details[2] or 0) & writing:
+        place = os.path.abspath(os.fsdecode(details[0]))
+        if not f"{place}/".startswith((os.getcwd() + "/", os.environ["XDG_CACHE_HOME"], "/dev/")):
+            seen.add(f"{event} {place}")
+sys.addaudithook(watch)
+from imageclef_vqa.cli import app
+for line in sys.argv[1:]:
+    try: app(line.split())
+    except SystemExit as end: assert end.code == 0, line
+print("SEEN", sorted(seen))
+"""
+
+
+OFFLINE = [
+    "predict --device cpu --devices 0",
+    "route --device cpu --expert classical",
+    *("score --plots plots", "package", "check run.csv", "status"),
+]
+
+
+def test_a_chain_connects_nowhere_and_writes_beneath_workspace_and_cache_only(tmp_path):
+    workspace = Workspace.at(tmp_path / "workspace")
+    write_dataset(workspace.development, 8)
+    write_dataset(workspace.test, 2)
+    write_run(workspace, seed=0)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    isolated = (
+        ["unshare", "-n"] if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0 else []
+    )
+    settings = {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*isolated, *bound_by_permissions(), sys.executable, "-c", WATCHED, *OFFLINE],
+        cwd=workspace.root,
+        env={name: os.environ[name] for name in ("PATH",)} | settings | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("SEEN []\n"), done.stdout[-2000:] + done.stderr[-3000:]
+    assert not list(home.iterdir())
