@@ -70,11 +70,13 @@ MODELS_MAY_IMPORT = {
     "activations": set(),
     "dropout": set(),
     "attention": {"dropout"},
-    "vision": {"configs", "activations", "attention", "dropout"},
+    "encoder": {"configs"},
+    "vision": {"configs", "activations", "attention", "dropout", "encoder"},
+    "efficientnet": {"configs", "encoder"},
     "qformer": {"configs", "activations", "attention", "dropout"},
     "pretraining_heads": {"configs", "activations"},
     "language": {"configs", "activations", "attention"},
-    "blip2": {"presets", "vision", "qformer", "language"},
+    "blip2": {"presets", "qformer", "language"},
 }
 
 # Inside `submission`: formats and checks share `run` and `findings` and do not know each other.

@@ -19,11 +19,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
-from imageclef_vqa.models.configs import LANGUAGE_FAMILIES, LanguageConfig, QFormerConfig, VisionConfig
+from imageclef_vqa.models.configs import (
+    LANGUAGE_FAMILIES,
+    VISION_FAMILIES,
+    EncoderConfig,
+    LanguageConfig,
+    QFormerConfig,
+    VisionConfig,
+)
 from imageclef_vqa.models.presets import FOLDER, Preset, find_preset
 
 CONFIG = "config.json"
@@ -31,6 +38,7 @@ FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
 WORDS = "vocab.txt"
 TOKENIZERS = (*(family.tokenizer_file for family in LANGUAGE_FAMILIES.values()), WORDS)
+_FAMILIES: Mapping[str, Mapping[str, type]] = {"vision": VISION_FAMILIES, "language": LANGUAGE_FAMILIES}
 _LARGEST = 10_000_000  # bytes of a config.json
 
 
@@ -38,7 +46,7 @@ _LARGEST = 10_000_000  # bytes of a config.json
 class FolderConfig:
     """What a folder holds. `absent` maps names of tensors that the source did not have to the reason."""
 
-    vision: VisionConfig | None = None
+    vision: EncoderConfig | None = None
     qformer: QFormerConfig | None = None
     language: LanguageConfig | None = None
     projection: int = 0  # its output width, which is the language model's; 0: none
@@ -73,7 +81,7 @@ class FolderConfig:
         for part in self.parts:
             value = getattr(self, part)
             sizes = {} if value is True else {"size": value} if isinstance(value, int) else asdict(value)
-            kind = {"kind": value.kind} if part == "language" else {}
+            kind = {"kind": value.kind} if part in _FAMILIES else {}
             content["parts"][part] = kind | {"source": self.sources[part]} | sizes
         content["absent"] = dict(sorted(self.absent.items()))
         write_json(folder / CONFIG, content)
@@ -108,9 +116,10 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
     try:
         parts: dict[str, dict[str, Any]] = {part: dict(sizes) for part, sizes in content["parts"].items()}
         sources = {part: str(sizes.pop("source")) for part, sizes in parts.items()}
-        kind: dict[str, Any] = {"vision": VisionConfig, "qformer": QFormerConfig}
-        if "language" in parts:
-            kind["language"] = LANGUAGE_FAMILIES[parts["language"].pop("kind")]
+        kind: dict[str, Any] = {"qformer": QFormerConfig}
+        for part in _FAMILIES.keys() & parts.keys():
+            # Folders from before there were several kinds of vision do not name it.
+            kind[part] = _FAMILIES[part][parts[part].pop("kind", VisionConfig.kind)]
         found: dict[str, Any] = {
             part: _read_sizes(kind[part], sizes) if part in kind else int(sizes["size"]) if sizes else True
             for part, sizes in parts.items()
@@ -156,9 +165,18 @@ def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:
     needed = {entry.name for entry in fields(kind) if entry.default is MISSING}
     if (unknown := sorted(set(sizes) - known)) or (missing := sorted(needed - set(sizes))):
         raise ValueError(f"unknown: {unknown}" if unknown else f"missing: {missing}")
-    for name, value in sizes.items():
-        options = get_args(hints[name]) or (hints[name],)
-        fits = any(value == option or (isinstance(option, type) and type(value) is option) for option in options)
-        if not fits and not (float in options and type(value) is int):
+    read = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
+    for name, value in read.items():
+        if not _fits(value, hints[name]):
             raise ValueError(f"{name} is {value!r}")
-    return kind(**sizes)
+    return kind(**read)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is one of the options of `hint`; an integer may stand for a float."""
+    options = get_args(hint) or (hint,)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and tuple(map(type, value)) == options
+    if float in options and type(value) is int:
+        return True
+    return any(value == option or (isinstance(option, type) and type(value) is option) for option in options)

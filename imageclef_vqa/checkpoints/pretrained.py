@@ -33,7 +33,15 @@ _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout",
 # What only the Q-Former's text branch depends on.
 _OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
 # Details of the computation; the weights' own replace the preset's.
-_NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
+_NUMERICS = {
+    "pixel_mean",
+    "pixel_std",
+    "norm_epsilon",
+    "final_norm_epsilon",
+    "activation",
+    "layer_norm_epsilon",
+    "layernorm_epsilon",
+}
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
@@ -55,8 +63,9 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
     for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
-        if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
-            start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
+        resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
+        if resized and _POSITIONS in start:
+            start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.tokens - 1)  # type: ignore[arg-type]
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
     return model, preset.language.read_tokenizer(preset.folder)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import EncoderConfig, GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -16,7 +16,7 @@ class Preset:
     """A BLIP-2: its parts, and the folder of the weights that it starts from, if they come with the package."""
 
     name: str
-    vision: VisionConfig
+    vision: EncoderConfig
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None

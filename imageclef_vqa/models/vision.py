@@ -3,7 +3,7 @@
 `VisionConfig` holds what differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14. BLIP-2 takes the input of their last
 layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
-i images, p patches, d width; pixels are [i, 3, h, w], normalised with CLIP's mean and standard deviation.
+i images, p patches, d width; pixels are [i, 3, h, w].
 """
 
 from __future__ import annotations
@@ -19,27 +19,14 @@ from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.dropout import Dropout
-
-# CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+from imageclef_vqa.models.encoder import Encoder
 
 
-def normalise(pixels: np.ndarray) -> Tensor:
-    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with CLIP's mean and standard deviation."""
-    planes = pixels.transpose(0, 3, 1, 2).astype("float32", order="C")
-    planes /= 255.0
-    planes -= np.array(PIXEL_MEAN, "float32")[:, None, None]
-    planes /= np.array(PIXEL_STD, "float32")[:, None, None]
-    return paddle.to_tensor(planes)
-
-
-class VisionTransformer(nn.Layer):
+class VisionTransformer(Encoder):
     """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first."""
 
     def __init__(self, config: VisionConfig) -> None:
-        super().__init__()
-        self.image_size, self.recompute = config.image_size, config.recompute
+        super().__init__(config)
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
         self.class_token = self.create_parameter([1, 1, config.width], default_initializer=initial)

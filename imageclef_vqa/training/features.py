@@ -1,6 +1,6 @@
 """A cache of the frozen vision encoder's features on disk, shared by all folds, runs and stages.
 
-features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
+features-<vision>.f16    rows [p, d] in fp16, memory-mapped
 features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
 <vision> is a hash of the encoder's sizes and weights. A row is used only if it has a line and the right hash: a file
@@ -23,8 +23,7 @@ import paddle
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.configs import VisionConfig
-from imageclef_vqa.models.vision import VisionTransformer, normalise
+from imageclef_vqa.models.encoder import Encoder
 from imageclef_vqa.progress import track
 
 _METHOD = "float32, rounded to fp16, 1"  # part of the key; change it when features are computed differently
@@ -32,8 +31,8 @@ _BATCH = 8
 
 
 @paddle.no_grad()
-def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
-    """The frozen encoder's features of pixels uint8 [i, h, w, 3], rounded to fp16: [i, 1 + p, d].
+def rounded_features(vision: Encoder, pixels: np.ndarray) -> Tensor:
+    """The frozen encoder's features of pixels uint8 [i, h, w, 3], rounded to fp16: [i, p, d].
 
     They are the same with and without the cache.
 
@@ -42,7 +41,7 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
     """
     vision.eval()
     with paddle.amp.auto_cast(enable=False):
-        features = vision(normalise(pixels)).astype("float16")
+        features = vision(vision.normalise(pixels)).astype("float16")
     if not bool(paddle.isfinite(features.astype("float32")).all()):
         raise MedvqaError(
             "vision's features are not finite in fp16",
@@ -54,12 +53,13 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
 class FeatureStore:
     """The features of one vision encoder in `folder`."""
 
-    def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
+    def __init__(self, folder: Path, vision: Encoder) -> None:
+        sizes = vision.config
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
         for name, tensor in sorted(vision.state_dict().items()):
             key.update(name.encode())
             key.update(np.ascontiguousarray(tensor.numpy()).data)
-        self._vision, self._row = vision, (1 + sizes.patches, sizes.width)
+        self._vision, self._row = vision, (sizes.tokens, sizes.width)
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")
 
@@ -141,5 +141,5 @@ class Features:
         return len(self._index)
 
     def __getitem__(self, images: np.ndarray) -> np.ndarray:
-        """fp16 [i, 1 + p, d] of the images with these indices."""
+        """fp16 [i, p, d] of the images with these indices."""
         return np.asarray(self._rows[self._index[images]])

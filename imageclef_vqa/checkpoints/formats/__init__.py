@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imageclef_vqa.checkpoints.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, visualglm
+from imageclef_vqa.checkpoints.formats import chatglm, efficientnet, hf_blip2, lavis, medvqa, resnet34, t5, visualglm
 from imageclef_vqa.checkpoints.formats.rules import SourceLayout
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
@@ -15,6 +15,7 @@ FORMATS = {
     "chatglm": chatglm,
     "lavis": lavis,
     "resnet34": resnet34,
+    "efficientnet": efficientnet,
 }
 
 

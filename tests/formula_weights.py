@@ -1,4 +1,4 @@
-"""Weights of a ResNet34 made by a formula in whole numbers, so that PyTorch and Paddle are given the same ones."""
+"""Weights of a convolutional network by a formula in whole numbers, so that PyTorch and Paddle get the same ones."""
 
 import math
 import zlib
@@ -15,7 +15,7 @@ def spread(name, shape):
 
 
 def weights(shapes):
-    """A state dict in torchvision's names; every tensor differs, and signals keep their size from layer to layer."""
+    """A state dict in PyTorch's names; every tensor differs, and signals keep their size from layer to layer."""
     made = {}
     for name, shape in shapes.items():
         numbers = spread(name, shape)
