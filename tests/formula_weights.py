@@ -3,6 +3,9 @@
 import math
 import zlib
 
+# Sides of small images for EfficientNet-Lite 0, 1 and 2: the padding of even and of odd grids differs.
+EFFICIENTNET_SIZES = {0: 64, 1: 75, 2: 97}
+
 import numpy as np
 
 

@@ -8,6 +8,7 @@ i images, c channels, s side of a grid; pixels are [i, 3, h, w].
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
@@ -15,6 +16,7 @@ from paddle.nn import functional as F
 
 from imageclef_vqa.models.configs.efficientnet import HEAD, STEM, Block, EfficientNetConfig
 from imageclef_vqa.models.encoder import Encoder
+from imageclef_vqa.models.engine import Engine
 
 
 class EfficientNet(Encoder):
@@ -25,6 +27,7 @@ class EfficientNet(Encoder):
         self.middle = config.middle
         self.stem = Convolution(3, STEM, 3, stride=2)
         self.layers = nn.LayerList([InvertedResidual(block) for block in config.blocks])
+        self._engine: Engine | None = None
         self.head = Convolution(config.blocks[-1].channels_out, HEAD, 1)  # for `summary`; patches come before it
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -34,6 +37,14 @@ class EfficientNet(Encoder):
             if index == self.middle:
                 fine = F.avg_pool2d(x, 2, stride=2, ceil_mode=True)
         return paddle.concat([x, fine], axis=1).flatten(2).transpose([0, 2, 1])
+
+    def read(self, pixels: np.ndarray) -> Tensor:
+        if paddle.get_device() != "cpu":
+            return super().read(pixels)
+        if self._engine is None:
+            self.eval()
+            self._engine = Engine(self, self.config.image_size)
+        return self._engine(self.normalise(pixels))
 
 
 class InvertedResidual(nn.Layer):

@@ -42,3 +42,9 @@ class Encoder(nn.Layer):
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels [i, 3, h, w] → patches [i, p, d]."""
+
+    @paddle.no_grad()
+    def read(self, pixels: np.ndarray) -> Tensor:
+        """Patches [i, p, d] of uint8 [i, h, w, 3], for weights that do not change any more; without gradients."""
+        self.eval()
+        return self(self.normalise(pixels))

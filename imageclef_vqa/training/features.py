@@ -41,9 +41,8 @@ def rounded_features(vision: Encoder, pixels: np.ndarray) -> Tensor:
     Raises:
         MedvqaError: a feature is not finite in fp16.
     """
-    vision.eval()
     with paddle.amp.auto_cast(enable=False):
-        features = vision(vision.normalise(pixels)).astype("float16")
+        features = vision.read(pixels).astype("float16")
     if not bool(paddle.isfinite(features.astype("float32")).all()):
         raise MedvqaError(
             "vision's features are not finite in fp16",
