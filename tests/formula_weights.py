@@ -3,10 +3,10 @@
 import math
 import zlib
 
+import numpy as np
+
 # Sides of small images for EfficientNet-Lite 0, 1 and 2: the padding of even and of odd grids differs.
 EFFICIENTNET_SIZES = {0: 64, 1: 75, 2: 97}
-
-import numpy as np
 
 
 def spread(name, shape):
