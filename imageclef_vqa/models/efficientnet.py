@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.nn import functional as F
 
-from imageclef_vqa.models.configs.efficientnet import HEAD, STEM, Block, EfficientNetConfig
+from imageclef_vqa.models.configs.efficientnet import STEM, Block, EfficientNetConfig
 from imageclef_vqa.models.encoder import Encoder
 from imageclef_vqa.models.engine import Engine
 
@@ -28,7 +28,6 @@ class EfficientNet(Encoder):
         self.stem = Convolution(3, STEM, 3, stride=2)
         self.layers = nn.LayerList([InvertedResidual(block) for block in config.blocks])
         self._engine: Engine | None = None
-        self.head = Convolution(config.blocks[-1].channels_out, HEAD, 1)  # for `summary`; patches come before it
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = F.relu6(self.stem(pixels))

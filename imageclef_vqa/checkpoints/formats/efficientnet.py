@@ -14,7 +14,6 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
 
 _EPSILON = 1e-3  # `batch_norm_epsilon` of every variant
-_CLASSES = "ImageNet's classes"
 
 
 def _weight(weight: np.ndarray, scale: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -40,9 +39,7 @@ TABLE = (
     *_normalised("_blocks.#._expand_conv", "_blocks.#._bn0", "vision.layers.#.expand"),
     *_normalised("_blocks.#._depthwise_conv", "_blocks.#._bn1", "vision.layers.#.depthwise"),
     *_normalised("_blocks.#._project_conv", "_blocks.#._bn2", "vision.layers.#.project"),
-    *_normalised("_conv_head", "_bn1", "vision.head"),
-    dropped("_fc.weight", _CLASSES),
-    dropped("_fc.bias", _CLASSES),
+    *(dropped(f"{name}.*", "comes after the last block") for name in ("_conv_head", "_bn1", "_fc")),
 )
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from imageclef_vqa.models.efficientnet import EfficientNet
 
 STEM = 32  # channels of the first convolution, which Lite does not scale
-HEAD = 1280  # channels of the last one
 _EXPANSION = 6
 
 
@@ -46,7 +45,7 @@ _STAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetConfig:
-    """Sizes of EfficientNet-Lite (Tan and Le 2019; Liu 2020), without its classifier.
+    """Sizes of EfficientNet-Lite (Tan and Le 2019; Liu 2020), up to its last block.
 
     A patch holds the output of the last block, and that of the last block with twice as fine a grid, averaged over the
     patch: what an endoscope's image shows is often smaller than a patch.
@@ -101,8 +100,7 @@ class EfficientNetConfig:
         return len(self.blocks)
 
     def parameters(self) -> int:
-        inner = sum(product + out for product, out, _ in self._convolutions())
-        return inner + (self.blocks[-1].channels_out + 1) * HEAD
+        return sum(product + out for product, out, _ in self._convolutions())
 
     def flops(self, i: int) -> float:
         return float(i * sum(2 * product * side**2 for product, _, side in self._convolutions()))
