@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_IDS
+from imageclef_vqa.errors import printable
 from imageclef_vqa.submission.checks.coverage import check_coverage, check_ids, check_order, check_untrained
 from imageclef_vqa.submission.checks.distributions import (
     check_arity,
@@ -23,7 +24,7 @@ from imageclef_vqa.submission.checks.distributions import (
     check_swaps,
 )
 from imageclef_vqa.submission.checks.wording import check_case, check_strings, check_vocabulary
-from imageclef_vqa.submission.run import COLUMNS, Finding, PairAnswers, RunAnswers, arrange, printable
+from imageclef_vqa.submission.run import COLUMNS, Finding, PairAnswers, RunAnswers, arrange
 
 CHECKS = (
     check_ids,
