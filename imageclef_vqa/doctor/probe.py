@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from imageclef_vqa import ascend, environment
+from imageclef_vqa import ascend
 from imageclef_vqa.devices import available_devices, best_precision, prepare
+from imageclef_vqa.environment import interpreter
 from imageclef_vqa.errors import MedvqaError
 
 _SIDE = 2048  # rows of the square matrices
@@ -66,6 +67,12 @@ def _fastest(work: Callable[[], Any], times: int = 5) -> float:
 
 def _tiny_step() -> tuple[float, float]:
     """Seconds of stage 2 on one image with four questions: forward, and forward with backward."""
+    loss, _ = _tiny_loss()
+    return _fastest(loss, times=3), _fastest(lambda: loss().backward(), times=3)
+
+
+def _tiny_loss() -> tuple[Callable[[], Any], list[Any]]:
+    """The loss of `tiny` on one image with four questions, and its trained parameters."""
     import paddle
 
     from imageclef_vqa.checkpoints.pretrained import load_pretrained
@@ -79,7 +86,7 @@ def _tiny_step() -> tuple[float, float]:
     def loss() -> paddle.Tensor:
         return model(pixels, paddle.zeros([_PAIRS], dtype="int64"), words, words, words).mean()
 
-    return _fastest(loss, times=3), _fastest(lambda: loss().backward(), times=3)
+    return loss, [parameter for parameter in model.parameters() if not parameter.stop_gradient]
 
 
 def _memory(device: str) -> float:
@@ -106,7 +113,7 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
     endpoints = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"],
+            interpreter("imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"),
             env=os.environ
             | {
                 "PADDLE_TRAINER_ID": str(rank),
@@ -128,8 +135,8 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
 
 
 def sum_with_others(device: str) -> dict[str, Any]:
-    """Compute a sum over all processes, check it, and time it."""
-    environment.set_environment()
+    """Compute a sum and a training step with all processes, check them, and time them."""
+    available_devices()
     import paddle
 
     paddle.set_device(device)
@@ -140,7 +147,26 @@ def sum_with_others(device: str) -> dict[str, Any]:
     paddle.distributed.all_reduce(total)
     if float(total.mean()) != paddle.distributed.get_world_size():
         raise SystemExit(f"{device}: the sum over all devices is wrong")
-    return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1)}
+    step = _fastest(_step_with_others(), times=3)
+    return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1), "step_ms": round(1e3 * step, 1)}
+
+
+def _step_with_others() -> Callable[[], None]:
+    """A training step of `tiny` whose gradients are summed over all processes and must be finite."""
+    import paddle
+
+    loss, parameters = _tiny_loss()
+
+    def step() -> None:
+        loss().backward()
+        for parameter in parameters:
+            if parameter.grad is not None:
+                paddle.distributed.all_reduce(parameter.grad)
+                if not bool(paddle.isfinite(parameter.grad).all()):
+                    raise SystemExit(f"a summed gradient of {parameter.name} is not finite")
+            parameter.clear_gradient()
+
+    return step
 
 
 def main(command: str, *arguments: str) -> None:
