@@ -68,7 +68,7 @@ WITHOUT_PADDLE = (
 MODELS_MAY_IMPORT = {
     "configs": set(),
     "presets": {"configs"},
-    "resnet34": set(),
+    "resnet34": {"configs"},
     "activations": set(),
     "dropout": set(),
     "attention": {"dropout"},
@@ -86,6 +86,7 @@ MODELS_MAY_IMPORT = {
 SUBMISSION_MAY_IMPORT = {
     "run": set(),
     "manifest": {"run"},
+    "sentences": {"run"},
     "formats": {"run"},
     "checks": {"run", "manifest"},
 }

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
@@ -148,18 +148,9 @@ def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:
     needed = {entry.name for entry in fields(kind) if entry.default is MISSING}
     if (unknown := sorted(set(sizes) - known)) or (missing := sorted(needed - set(sizes))):
         raise ValueError(f"unknown: {unknown}" if unknown else f"missing: {missing}")
-    read = {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
-    for name, value in read.items():
-        if not _fits(value, hints[name]):
+    for name, value in sizes.items():
+        options = get_args(hints[name]) or (hints[name],)
+        fits = any(value == option or (isinstance(option, type) and type(value) is option) for option in options)
+        if not fits and not (float in options and type(value) is int):
             raise ValueError(f"{name} is {value!r}")
-    return kind(**read)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is one of the options of `hint`; an integer may stand for a float."""
-    options = get_args(hint) or (hint,)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and tuple(map(type, value)) == options
-    if float in options and type(value) is int:
-        return True
-    return any(value == option or (isinstance(option, type) and type(value) is option) for option in options)
+    return kind(**sizes)

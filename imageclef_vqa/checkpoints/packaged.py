@@ -51,5 +51,5 @@ def load_encoder(encoder: str) -> Encoder:
     conversion = plan_conversion(open_source(path))
     assert conversion.config.vision is not None
     vision = conversion.config.vision.build()
-    load_weights(vision, conversion.parts["vision"], str(path))
+    load_weights(vision, conversion.parts["vision"], str(path), absent=("norm.weight", "norm.bias"))
     return vision

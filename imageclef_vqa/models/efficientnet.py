@@ -27,9 +27,10 @@ class EfficientNet(Encoder):
         self.middle = config.middle
         self.stem = Convolution(3, STEM, 3, stride=2)
         self.layers = nn.LayerList([InvertedResidual(block) for block in config.blocks])
+        self.norm = nn.LayerNorm(config.width, epsilon=1e-6)
         self._engine: Engine | None = None
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def features(self, pixels: Tensor) -> Tensor:
         x = F.relu6(self.stem(pixels))
         for index, layer in enumerate(self.layers):
             x = recompute(layer, x) if self.recompute and self.training else layer(x)
@@ -41,8 +42,7 @@ class EfficientNet(Encoder):
         if paddle.get_device() != "cpu":
             return super().read(pixels)
         if self._engine is None:
-            self.eval()
-            self._engine = Engine(self, self.config.image_size)
+            self._engine = Engine(self, self.features, self.config.image_size)
         return self._engine(self.normalise(pixels))
 
 

@@ -38,7 +38,7 @@ class VisionTransformer(Encoder):
         )
         self.norm = nn.LayerNorm(config.width, epsilon=config.final_norm_epsilon)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def features(self, pixels: Tensor) -> Tensor:
         x = self.stem(pixels).flatten(2).transpose([0, 2, 1])  # [i, p, d]
         x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1)
         x = x + self.positions.squeeze(0)
@@ -46,7 +46,7 @@ class VisionTransformer(Encoder):
             x = self.patch_norm(x)
         for layer in self.layers:
             x = recompute(layer, x) if self.recompute and self.training else layer(x)
-        return self.norm(x)
+        return x
 
 
 class VisionLayer(nn.Layer):
@@ -75,15 +75,16 @@ class VisionLayer(nn.Layer):
         return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
 
-def resize_positions(positions: np.ndarray, patches: int) -> np.ndarray:
+def resize_positions(positions: np.ndarray, patches: int, *, align_corners: bool = False) -> np.ndarray:
     """Position embeddings [1, 1 + p, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
 
-    The class token's stays as it is. Computed in float32 on the CPU: Ascend has no bicubic kernel.
+    The class token's stays as it is. With `align_corners`, the outermost positions keep their values (LAVIS,
+    `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
     old, new = round((positions.shape[1] - 1) ** 0.5), round(patches**0.5)
     grid = positions[:, 1:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
     on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
-    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic")
+    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=align_corners)
     flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
     return np.concatenate([positions[:, :1].astype("float32"), flat], axis=1)
 

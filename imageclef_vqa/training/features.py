@@ -1,5 +1,7 @@
 """A cache of the frozen vision encoder's features on disk, shared by all folds, runs and stages.
 
+They are the output of its last layer: the norm that follows is trained (LAVIS: `ln_vision`).
+
 features-<vision>.f16    rows [p, d] in fp16, memory-mapped
 features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
@@ -28,7 +30,7 @@ from imageclef_vqa.inputs import parse_json, read_bytes
 from imageclef_vqa.models.encoder import Encoder
 from imageclef_vqa.progress import track
 
-_METHOD = "float32, rounded to fp16, 1"  # part of the key; change it when features are computed differently
+_METHOD = "before the norm, float32, rounded to fp16"  # part of the key: what is computed, and how
 _BATCH = 8
 
 
@@ -58,8 +60,9 @@ class FeatureStore:
         sizes = vision.config
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
         for name, tensor in sorted(vision.state_dict().items()):
-            key.update(name.encode())
-            key.update(np.ascontiguousarray(tensor.numpy()).data)
+            if not name.startswith("norm."):
+                key.update(name.encode())
+                key.update(np.ascontiguousarray(tensor.numpy()).data)
         self._vision, self._row = vision, (sizes.tokens, sizes.width)
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")

@@ -57,7 +57,7 @@ def read(source: Source) -> SourceLayout:
     last = source.tensors.get(f"_blocks.{blocks - 1}._project_conv.weight")
     for sizes in EFFICIENTNET_LITE.values():
         if last is not None and (len(sizes.blocks), sizes.blocks[-1].channels_out) == (blocks, *last.shape[:1]):
-            return SourceLayout(FolderConfig(vision=sizes), TABLE)
+            return SourceLayout(FolderConfig(vision=sizes), TABLE, {"vision.norm.*": "BLIP-2's own"})
     raise MedvqaError(
         f"{source.path}: an EfficientNet with {blocks} blocks, which none of {', '.join(EFFICIENTNET_LITE)} has",
         remedy="variants B0 to B8 have squeeze-and-excitation, which is not supported",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from imageclef_vqa.models.configs.encoder import Channels
+from imageclef_vqa.models.configs.arithmetic import norm
+from imageclef_vqa.models.configs.encoder import Statistics
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.efficientnet import EfficientNet
@@ -57,9 +58,7 @@ class EfficientNetConfig:
     width_factor: float = 1.0
     depth_factor: float = 1.0
     recompute: bool = False
-    # Lite's own, the same for all channels (`efficientnet_lite_builder.py`: MEAN_RGB, STDDEV_RGB).
-    pixel_mean: Channels = (127 / 255,) * 3
-    pixel_std: Channels = (128 / 255,) * 3
+    statistics: Statistics = "lite"
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -100,7 +99,7 @@ class EfficientNetConfig:
         return len(self.blocks)
 
     def parameters(self) -> int:
-        return sum(product + out for product, out, _ in self._convolutions())
+        return sum(product + out for product, out, _ in self._convolutions()) + norm(self.width)
 
     def flops(self, i: int) -> float:
         return float(i * sum(2 * product * side**2 for product, _, side in self._convolutions()))

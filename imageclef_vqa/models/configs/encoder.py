@@ -6,16 +6,12 @@ i images, p patches, d width.
 from __future__ import annotations
 
 from dataclasses import Field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.encoder import Encoder
 
-Channels = tuple[float, float, float]  # red, green and blue, each from 0 to 1
-
-# CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
-CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
+Statistics = Literal["clip", "imagenet", "inception", "lite"]  # with which pixels are normalised
 
 
 class EncoderConfig(Protocol):
@@ -29,12 +25,8 @@ class EncoderConfig(Protocol):
         """Side of an image in pixels."""
 
     @property
-    def pixel_mean(self) -> Channels:
-        """Mean of the pixels that the weights were trained on, from 0 to 1."""
-
-    @property
-    def pixel_std(self) -> Channels:
-        """Standard deviation of these pixels."""
+    def statistics(self) -> Statistics:
+        """Name of the mean and the deviation with which the weights expect pixels."""
 
     @property
     def stride(self) -> int:

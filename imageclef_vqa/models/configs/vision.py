@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
-from imageclef_vqa.models.configs.encoder import CLIP_MEAN, CLIP_STD, Channels
+from imageclef_vqa.models.configs.encoder import Statistics
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.vision import VisionTransformer
@@ -33,11 +33,10 @@ class VisionConfig:
     patch_norm: bool = False  # CLIP norms the input of the first layer
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
+    statistics: Statistics = "clip"
+    align_corners: bool = False  # of the grid of positions when it is resized: LAVIS does so for CLIP
     # "convolutional": strided 3 × 3 convolutions instead of one large one; small data needs them (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
-
-    pixel_mean: Channels = CLIP_MEAN
-    pixel_std: Channels = CLIP_STD
 
     @property
     def stride(self) -> int:
