@@ -119,3 +119,8 @@ def test_the_config_of_an_encoder_survives_its_file(tmp_path):
     sizes = replace(EFFICIENTNET_LITE["efficientnet-lite1"], statistics="imagenet")
     FolderConfig(vision=sizes, sources={"vision": "efficientnet"}).write(tmp_path)
     assert read_folder_config(tmp_path).vision == sizes
+
+
+def test_it_has_the_counted_parameters():
+    for sizes in list(EFFICIENTNET_LITE.values())[:3]:
+        assert sizes.parameters() == sum(parameter.size for parameter in sizes.build().parameters())
