@@ -12,7 +12,7 @@ from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import generate, rank_answers
+from imageclef_vqa.inference.decoding import FREE_TOKENS, generate, rank_answers
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
@@ -33,7 +33,7 @@ class Answerer:
     """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
 
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
         self._at_once = images_at_once(model.preset, *self._questions.shape)
@@ -84,7 +84,7 @@ class Answerer:
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
-        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs))
+        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs, self._longest))
 
     @paddle.no_grad()
     def _read(self, pixels: np.ndarray) -> Memory:
