@@ -126,7 +126,8 @@ def test_losses_are_printed_beside_chance_and_the_kept_epoch_beside_the_last_one
     best = last | {"epoch": 1, "score": -5.5, "best": True}
     done = Finetuned(Path(), [best, last | {"score": -5.876, "best": False, "seconds": 3.0}], False, 3.0)
     assert _losses(done.last) == (
-        "itc 2.700, val_itc 2.740 [chance 2.773, bound 2.100], val_itm 0.636 [chance 0.637], val_itg 2.500 [chance 5.951]"
+        "itc 2.700, val_itc 2.740 [chance 2.773, bound 2.100], val_itm 0.636 [chance 0.637], "
+        "val_itg 2.500 [chance 5.951]"
     )
     kept = "kept is epoch 1, chosen by these validation images"
     assert _kept(1, done) == f"{kept}: sum of losses (by chance 9.361) 5.500; the last one, 2, has 5.876"
