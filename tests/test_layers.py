@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "checkpoints": {"models"},
     "planning": {"models"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
-    "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
+    "inference": {"editions", "data", "models", "checkpoints", "planning", "training", "evaluation"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
     "routing": {"editions", "evaluation"},

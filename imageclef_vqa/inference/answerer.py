@@ -26,7 +26,7 @@ from imageclef_vqa.training.config import MODEL
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
-_KEPT = "the answers so far are kept"
+KEPT = "the answers so far are kept"
 
 
 class Answerer:
@@ -51,7 +51,7 @@ class Answerer:
         tensors = stage.trained()
         config = stage.config()
         preset = config.starting_point()
-        with shortage_explained(partial(_workload, preset), _KEPT):
+        with shortage_explained(partial(workload, preset), KEPT):
             model, tokenizer = load_pretrained(preset)
             load_trained(model, tensors, str(stage.folder / MODEL))
         model.share_prefix = config.recipe.share_prefix
@@ -70,7 +70,7 @@ class Answerer:
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
         """Answer as many images at a time as `medvqa plan` assumes."""
-        with shortage_explained(partial(_workload, self._model.preset), _KEPT):
+        with shortage_explained(partial(workload, self._model.preset), KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
 
@@ -96,7 +96,7 @@ class Answerer:
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
 
 
-def _workload(preset: Preset) -> Workload:
+def workload(preset: Preset) -> Workload:
     bits = stored_bits(preset.folder / LANGUAGE)
     return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 

@@ -57,7 +57,9 @@ def beam_search(language: Language, memory: Memory, n: int, end: int, width: int
     return [found[start:stop] for start, stop in pairwise(starts)]
 
 
-def _continuations(log_prob: np.ndarray, log_probs: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _continuations(
+    log_prob: np.ndarray, log_probs: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The likeliest continuations of each row: rows, tokens, and the log-probability of the whole, flat."""
     most = min(width + 1, log_probs.shape[1])  # one of them may be the end
     token = np.argpartition(-log_probs, most - 1, axis=1)[:, :most]
@@ -84,7 +86,9 @@ def log_softmax(logits: paddle.Tensor) -> np.ndarray:
 
 
 @paddle.no_grad()
-def score_sentences(language: Language, memory: Memory, sentences: list[list[tuple[int, ...]]], end: int) -> list[list[float]]:
+def score_sentences(
+    language: Language, memory: Memory, sentences: list[list[tuple[int, ...]]], end: int
+) -> list[list[float]]:
     """Log-probability of each of a pair's given sentences (token ids without the end), teacher-forced."""
     counts = [len(each) for each in sentences]
     flat = [[*tokens, end] for each in sentences for tokens in each]

@@ -42,9 +42,7 @@ def choose_model(
     """
     kind: Literal["sentences", "sets"] = "sentences" if edition_of(workspace).open else "sets"
     default = DEFAULTS[kind]
-    name, chosen = choose_recipe(
-        stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default
-    )
+    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default)
     model = choose_preset(name, None if weights is None else Path(weights))
     if kind not in model.answers:
         raise UsageError(

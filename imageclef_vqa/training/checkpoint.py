@@ -102,7 +102,10 @@ class Stage(TrainingFolder):
     def start(self, config: StageConfig, vocabulary: Vocabulary | None, tokenizer: bytes | None = None) -> None:
         """Remove what an earlier run left and write config, vocabulary and tokenizer, where there are such."""
         self.clear_state()
-        for path in (record_path(self.folder), *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER))):
+        for path in (
+            record_path(self.folder),
+            *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER)),
+        ):
             path.unlink(missing_ok=True)
         self.log.start()
         self._describe(config, vocabulary, tokenizer)

@@ -66,8 +66,9 @@ class Batch:
 class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    `vocabulary` is None for open questions: every sentence can be learnt, and images are not augmented. Answers longer than `longest` tokens (0: no limit) lose members at the end until they fit. With `augment`, every
-    epoch shows images in random views, with the answers that are true there.
+    `vocabulary` is None for open questions: every sentence can be learnt, and images are not augmented. Answers longer
+    than `longest` tokens (0: no limit) lose members at the end until they fit. With `augment`, every epoch shows images
+    in random views, with the answers that are true there.
     """
 
     def __init__(
