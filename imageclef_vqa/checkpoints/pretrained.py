@@ -1,7 +1,7 @@
 """A preset with the weights that it starts from, in a folder (`folder.py`).
 
-Language model and tokenizer are needed, unless the preset's language model starts at random and learns. Of vision, Q-Former, projection and stage 1's heads, parts that the folder does
-not have start at random.
+Language model and tokenizer are needed, unless the preset's language model starts at random and learns. Of vision,
+Q-Former, projection and stage 1's heads, parts that the folder does not have start at random.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ import paddle
 
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
+from imageclef_vqa.data import Example
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import generate, rank_answers
@@ -54,8 +55,15 @@ class Answerer:
         with shortage_explained(partial(workload, preset), KEPT):
             model, tokenizer = load_pretrained(preset)
             load_trained(model, tensors, str(stage.folder / MODEL))
+        assert tokenizer is not None, "only open questions are answered by a language model that learnt"
         model.share_prefix = config.recipe.share_prefix
         return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
+
+    def answer(
+        self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
+    ) -> list[list[Ranked]]:
+        """Ranked or free answers [image][question]; all images are asked the same questions."""
+        return self.generate(pixels) if free else self.rank(pixels, augment)
 
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
         """The likeliest allowed answers [image][question] for pixels uint8 [i, h, w, 3].

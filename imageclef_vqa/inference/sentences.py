@@ -14,6 +14,7 @@ import numpy as np
 import paddle
 
 from imageclef_vqa.checkpoints.pretrained import load_pretrained, load_trained
+from imageclef_vqa.data import Example
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.inference.answerer import KEPT, workload
@@ -58,6 +59,12 @@ class SentenceAnswerer:
             load_trained(model, tensors, str(stage.folder / MODEL))
         model.share_prefix = config.recipe.share_prefix
         return cls(model, tokenizer or stage.tokenizer(), config.recipe.answer_tokens)
+
+    def answer(
+        self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
+    ) -> list[list[Ranked]]:
+        """Sentences [image][question] for the open questions of `examples`."""
+        return self.rank(pixels, [[each.text for each in example.questions.values()] for example in examples])
 
     def rank(self, pixels: np.ndarray, questions: Sequence[Sequence[str]], beam: int = BEAM) -> list[list[Ranked]]:
         """The likeliest sentences [image][question] for pixels uint8 [i, h, w, 3] and the questions about each image.

@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from imageclef_vqa import environment
-from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data import Dataset, Example, load_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.journal import Journal
@@ -26,13 +26,18 @@ from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.progress import progress_display, track
 from imageclef_vqa.workspace import Workspace
 
-if TYPE_CHECKING:
-    from imageclef_vqa.inference.answerer import Answerer
-    from imageclef_vqa.inference.sentences import SentenceAnswerer
-
 # Starting a process takes as long as five batches of `tiny`.
 _BATCHES_THAT_PAY = 8
 _POLL = 0.2  # seconds
+
+
+class BatchAnswerer(Protocol):
+    """A model that answers: `Answerer`, or `SentenceAnswerer` for open questions."""
+
+    def answer(
+        self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
+    ) -> list[list[Ranked]]:
+        """Ranked answers [image][question] for pixels uint8 [i, h, w, 3] of `examples`."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +101,16 @@ def _answer_shard(workspace: Workspace, tasks: Sequence[Task], shard: int, shard
         for number in todo if shards > 1 else track(todo, task.title, len(todo)):
             if shards > 1 and os.getppid() != parent:
                 return  # the parent has ended
-            task.journal.add(number, _answer(answerer, task, pixels, task.journal.part(number)))
+            part = task.journal.part(number)
+            answers = answerer.answer(pixels[part], task.dataset.examples[part], free=task.free, augment=task.augment)
+            task.journal.add(number, answers)
 
 
-def _answerer(workspace: Workspace, *, sentences: bool) -> Answerer | SentenceAnswerer:
+def _answerer(workspace: Workspace, *, sentences: bool) -> BatchAnswerer:
     from imageclef_vqa.inference.answerer import Answerer
     from imageclef_vqa.inference.sentences import SentenceAnswerer
 
     return SentenceAnswerer.of_run(workspace) if sentences else Answerer.of_run(workspace)
-
-
-def _answer(answerer: Answerer | SentenceAnswerer, task: Task, pixels: np.ndarray, images: slice) -> list[list[Ranked]]:
-    """The answers [image][question] of a batch of a task's images."""
-    part = pixels[images]
-    if task.dataset.open:
-        examples = task.dataset.examples[images]
-        return answerer.rank(part, [[each.text for each in example.questions.values()] for example in examples])
-    return answerer.generate(part) if task.free else answerer.rank(part, task.augment)
 
 
 def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
