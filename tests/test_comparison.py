@@ -1,7 +1,6 @@
 """Paired comparison, slices and published figures, by hand and beside the libraries that have them."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from imageclef_vqa.evaluation import (
     as_markdown,
     compare_answers,
     comparison_lines,
+    published_file,
     read_published,
     score_answers,
 )
@@ -26,7 +26,6 @@ from imageclef_vqa.evaluation.metrics import PAIR_METRICS, tabulate
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.slices import batch_of, worst_slices
 
-PAPER = Path(__file__).parents[1] / "examples" / "paper"
 YES, NO = ("Yes",), ("No",)
 
 
@@ -140,10 +139,12 @@ def test_a_batch_is_read_from_official_ids_alone():
 
 
 def test_the_papers_table_5_as_a_per_question_file_gives_its_global_accuracy():
-    found = read_published(PAPER / "table5.csv")
+    found = read_published(published_file("table5"))
     assert round(found.overall.exact_set, 4) == TABLE_5.overall == 0.7396
     assert tuple(question.exact_set for question in found.questions) == TABLE_5.accuracy
-    assert tuple(question.exact_set for question in read_published(PAPER / "table3.csv").questions) == TABLE_3.accuracy
+    assert (
+        tuple(question.exact_set for question in read_published(published_file("table3")).questions) == TABLE_3.accuracy
+    )
     content = json.loads(found.model_dump_json(by_alias=True))
     assert content["global"] == {"exact_set": 0.739633, "interval": None}
     assert content["questions"][5]["exact_set"] == 0.1393

@@ -48,9 +48,9 @@ class Trainer:
         context.stage.save_state({"weight": np.ones(4, "float32")}, TrainerState(epoch=1, total=2))
         self.during()
         tensors = context.model.state_dict()
-        kept = [name for name in tensors if name.startswith(("qformer.", "projection."))]
+        kept = [name for name in tensors if name.startswith(("qformer.", "projection.", "vision.norm."))]
         if _heads:
-            kept = [name for name in kept if name.startswith("qformer.")]
+            kept = [name for name in kept if name.startswith(("qformer.", "vision.norm."))]
         return {name: tensors[name].numpy() + np.float32(self.shift) for name in kept}
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import imageclef_vqa
 from imageclef_vqa.cli import app
 from imageclef_vqa.cli.recipe_options import options
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
 
-FILES = sorted((Path(__file__).parents[1] / "examples" / "recipes").glob("*.toml"))
+FILES = sorted((Path(imageclef_vqa.__file__).parent / "training" / "recipes").glob("*.toml"))
 
 
 def test_every_key_of_a_recipe_is_an_option_of_the_same_type():

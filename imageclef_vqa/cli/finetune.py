@@ -40,7 +40,7 @@ WeightsOption = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        help="paper, or a TOML file as in examples/recipes; options named like its keys change it.",
+        help="paper, a name as vit-g-frozen-t5-base, or a TOML file; options named like its keys change it.",
         show_default="the preset's own",
     ),
 ]

@@ -23,7 +23,7 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="[FILE]...",
         help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
-        "(id,accuracy). Without FILE: the run of the workspace.",
+        "(id,accuracy; table3 or table5 of the paper). Without FILE: the run of the workspace.",
         show_default=False,
     ),
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, read_published, score_fold
+from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
 from imageclef_vqa.files import json_text
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
@@ -72,7 +72,7 @@ def score(
     else:
         if answers is not None:
             raise UsageError("--answers chooses among the answers of a run, without FILE")
-        path = Path(file)
+        path = published_file(str(file))
         if (published := read_published(path)) is not None:
             if report or plots:
                 raise UsageError(f"{path} holds published figures, without the answers for a report or plots")

@@ -1,5 +1,7 @@
 """A cache of the frozen vision encoder's features on disk, shared by all folds, runs and stages.
 
+They are the output of its last layer: the norm that follows is trained (LAVIS: `ln_vision`).
+
 features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
 features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
@@ -29,7 +31,7 @@ from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer, normalise
 from imageclef_vqa.progress import track
 
-_METHOD = "float32, rounded to fp16, 1"  # part of the key; change it when features are computed differently
+_METHOD = "before the norm, float32, rounded to fp16"  # part of the key: what is computed, and how
 _BATCH = 8
 
 
@@ -44,7 +46,7 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
     """
     vision.eval()
     with paddle.amp.auto_cast(enable=False):
-        features = vision(normalise(pixels)).astype("float16")
+        features = vision.features(normalise(pixels, vision.statistics)).astype("float16")
     if not bool(paddle.isfinite(features.astype("float32")).all()):
         raise MedvqaError(
             "vision's features are not finite in fp16",
@@ -59,8 +61,9 @@ class FeatureStore:
     def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
         for name, tensor in sorted(vision.state_dict().items()):
-            key.update(name.encode())
-            key.update(np.ascontiguousarray(tensor.numpy()).data)
+            if not name.startswith("norm."):
+                key.update(name.encode())
+                key.update(np.ascontiguousarray(tensor.numpy()).data)
         self._vision, self._row = vision, (1 + sizes.patches, sizes.width)
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")

@@ -29,6 +29,7 @@ else:
 __all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
 
 Stages = Mapping[int, Recipe]
+_FOLDER = Path(__file__).parent / "recipes"
 
 DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True), 2: Recipe(epochs=50)}
 # "We set the maximum output length of our model to 10" (paper, section 3.1).
@@ -41,7 +42,9 @@ RECIPES: Mapping[str, Stages] = {
     },
     "tiny-open": {
         1: Recipe(epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, freeze_vision=True),
-        2: Recipe(epochs=30, learning_rate=1.5e-3, warmup_steps=60, decay=True, weight_decay=0.05, ema=0.99),
+        2: Recipe(
+            epochs=24, learning_rate=1.5e-3, warmup_steps=60, decay=True, weight_decay=0.05, ema=0.99, share_prefix=True
+        ),
     },
 }
 
@@ -56,13 +59,14 @@ def choose_recipe(
 ) -> tuple[str, Recipe]:
     """The name of the preset and the recipe of `stage`.
 
-    `recipe` is "paper", the path of a TOML file, or None for the preset's own recipe. `preset` overrides the file's,
-    `default` is the preset where neither names one, and the `changes` that are not None override the recipe's keys.
+    `recipe` is "paper", the name of a file in `recipes/`, the path of another TOML file, or None for the preset's own.
+    `preset` overrides the file's, `default` is the preset where neither names one, and the `changes` that are not None
+    override the recipe's keys.
 
     Raises:
         UsageError: there is no such file, preset or key, or a value is not valid; all problems are listed.
     """
-    named, stages, complaints = _read(Path(recipe)) if recipe and recipe != "paper" else (None, None, [])
+    named, stages, complaints = _read(_recipe_file(recipe)) if recipe and recipe != "paper" else (None, None, [])
     if recipe == "paper":
         stages = PAPER
     name = preset or named or default
@@ -77,13 +81,21 @@ def choose_recipe(
     return name, chosen
 
 
+def _recipe_file(recipe: str) -> Path:
+    """The file at the path `recipe`; where there is none, the package's recipe of that name."""
+    ours = _FOLDER / f"{recipe}.toml"
+    return ours if ours.parent == _FOLDER and ours.is_file() and not Path(recipe).exists() else Path(recipe)
+
+
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     """Preset and stages of a recipe file, and everything that is wrong with it."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        packaged = sorted(file.stem for file in _FOLDER.glob("*.toml"))
         raise UsageError(
-            f"--recipe {path}: there is no such file", remedy="paper, or a TOML file as in examples/recipes"
+            f"--recipe {path}: there is no such file",
+            remedy=f"there are paper, {', '.join(packaged)}, and TOML files of your own",
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--recipe {path}: {error}") from error

@@ -1,7 +1,7 @@
 """Stage 2, generative fine-tuning: the language model answers from visual tokens (paper, section 2.3).
 
-Trained are projection and Q-Former, vision if the recipe says so, and a language model that has no weights to start
-from, by the log-probability of the answers' tokens. Any other language model is frozen.
+Trained are projection, Q-Former and vision's last norm, the rest of vision if the recipe says so, and a language model
+that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
 
 i images, n pairs, q queries, w width of the language model.
@@ -23,7 +23,7 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import part_rows
 from imageclef_vqa.models.language import Memory
 from imageclef_vqa.training.context import StageContext
-from imageclef_vqa.training.images import Patches
+from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
 from imageclef_vqa.training.parallel import Shard
@@ -36,7 +36,8 @@ SHORT, SHORT_SENTENCE = 2, 16
 def trainable(*, vision: bool, language: bool = False) -> dict[str, bool]:
     """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
     return {
-        r"vision\..*": vision,
+        r"vision\.(?!norm\.).*": vision,
+        r"vision\.norm\..*": True,  # LAVIS trains `ln_vision` beside a frozen encoder, too
         # The Q-Former reads text only in stage 1.
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
@@ -49,13 +50,14 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe, pairs = context.model, context.recipe, context.train.pairs
     learns_language = model.preset.learns_language
-    train_patches, val_patches = Patches(context, context.train), Patches(context, context.val)
+    train_features = VisionFeatures(context, context.train)
+    val_features = VisionFeatures(context, context.val)
 
     def losses(shard: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         if not learns_language:
             model.language.eval()  # without its dropout
-        visual = model.encode_patches(train_patches(shard.own))
+        visual = model.encode_features(train_features(shard.own))
         parts = {}
         if recipe.answer_weight:
             with shard.dropout_pairs() if learns_language else nullcontext():
@@ -71,14 +73,14 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
         trainable(vision=not recipe.freeze_vision, language=learns_language),
         losses,
         questions=recipe.questions,
-        validate=lambda: _validate(context, val_patches),
+        validate=lambda: _validate(context, val_features),
         # Of sentences, few are exactly right, and the loss is less noisy.
         score=lambda found: -found["val_answers"] if pairs.open else found["val_exact"],
     )
     return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
-def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
+def _validate(context: StageContext, features: VisionFeatures) -> dict[str, float]:
     """Loss per pair, and the share of exact answers; empty without validation images.
 
     The share is averaged over closed questions. Open ones are all different, and count as one.
@@ -88,7 +90,7 @@ def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
     loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
     with paddle.no_grad():
         for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
-            for pair, log_prob, greedy in _answers(model, model.encode_patches(patches(batch)), batch, pairs):
+            for pair, log_prob, greedy in _answers(model, model.encode_features(features(batch)), batch, pairs):
                 loss -= log_prob
                 question = 0 if pairs.open else pair.question_id
                 right[question] += greedy and pair.complete

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from imageclef_vqa.checkpoints.layers import load_weights
-from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, load_trained, pretrained_files
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
@@ -94,7 +93,7 @@ def load_start(job: StageJob) -> StartingPoint:
         tokenizer = Tokenizer(learnt)
         config = config.model_copy(update={"tokenizer": hashlib.sha256(learnt).hexdigest()})
     if job.number == 2:
-        config = config.model_copy(update={"stage1": _load_qformer(model, job.workspace, config)})
+        config = config.model_copy(update={"stage1": _load_stage1(model, job.workspace, config)})
     vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
     return StartingPoint(model, heads, tokenizer, vocabulary, config, learnt)
 
@@ -106,8 +105,8 @@ def _texts(dataset: Dataset) -> Iterator[str]:
         yield from (sentence for answers in example.answers.values() for sentence in answers)
 
 
-def _load_qformer(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
-    """Load the Q-Former of stage 1 into `model`; returns the digest of stage 1's record."""
+def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
+    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record."""
     stage = Stage(workspace, 1)
     digest, before = stage.check().digest, stage.config()
     remedy = f"`{stage.command} --fresh` trains it on this one"
@@ -118,6 +117,5 @@ def _load_qformer(model: Blip2, workspace: Workspace, config: StageConfig) -> st
     if before.data != config.data:
         data = workspace.shown(workspace.development)
         raise MedvqaError(f"{stage.shown} was trained on another data set than {data}", remedy=remedy)
-    qformer = {name.removeprefix("qformer."): tensor for name, tensor in stage.trained().items()}
-    load_weights(model.qformer, qformer, str(stage.folder / MODEL))
+    load_trained(model, stage.trained(), str(stage.folder / MODEL), ("qformer", "vision.norm"))
     return digest
