@@ -131,6 +131,21 @@ def test_slices_are_compared_with_the_same_questions_over_all_images():
     assert not any(by == "answer length" for by, _ in found)  # all of one length: nothing to compare
     assert [each.by for each in worst_slices(score.slices)] == ["batch", "polyps"]
     assert weak.gap_interval[0] < -0.25 < weak.gap_interval[1] < 0
+    assert weak.p_holm < 0.001
+
+
+def test_slices_of_chance_are_rarely_called_worse_however_many_there_are():
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(20):
+        ids = [f"{rng.choice(['cl8k2', 'cla82', 'clb0k', 'clb0l'])}{number:020}" for number in range(100)]
+        gold = {(image_id, 4): YES for image_id in ids}
+        gold |= {(image_id, 12): (str(rng.choice(["Polyp", "No"])),) for image_id in ids}
+        heights = {image_id: int(rng.choice([400, 800, 1200])) for image_id in ids}
+        given = {pair: answer if rng.random() < 0.8 else ("?",) for pair, answer in gold.items()}
+        score = score_answers(given, gold, heights=heights, resamples=300)
+        assert all(each.p_holm is not None for each in score.slices)
+        called += bool(worst_slices(score.slices))
+    assert called <= 3  # one in 20 is expected; without a correction, one in 4
 
 
 def test_a_batch_is_read_from_official_ids_alone():

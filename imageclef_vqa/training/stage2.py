@@ -93,7 +93,7 @@ def _validate(context: StageContext, features: VisionFeatures) -> dict[str, floa
             for pair, log_prob, greedy in _answers(model, model.encode_features(features(batch)), batch, pairs):
                 loss -= log_prob
                 question = 0 if pairs.open else pair.question_id
-                right[question] += greedy and pair.complete
+                right[question] += greedy and _fits(pair, recipe.answer_tokens)
                 asked[question] += 1
     loss, *counts = context.processes.sum([loss, *right, *asked])
     right, asked = np.split(np.array(counts), 2)
@@ -103,6 +103,11 @@ def _validate(context: StageContext, features: VisionFeatures) -> dict[str, floa
     for question_id, count in pairs.unanswerable.items():
         asked[question_id] += count  # an answer outside the vocabulary counts as wrong
     return {"val_answers": loss / answered, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
+
+
+def _fits(pair: Pair, longest: int) -> bool:
+    """Whether decoding may write the whole answer (`inference.grammar`)."""
+    return not longest or len(pair.tokens) <= longest or len(pair.answer) == 1
 
 
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:
