@@ -75,7 +75,7 @@ MODELS_MAY_IMPORT = {
     "vision": {"configs", "activations", "attention", "dropout"},
     "qformer": {"configs", "activations", "attention", "dropout"},
     "pretraining_heads": {"configs", "activations"},
-    "language": {"configs", "activations", "attention"},
+    "language": {"configs", "activations", "attention", "dropout"},
     "blip2": {"presets", "vision", "qformer", "language"},
 }
 
