@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,10 @@ FreshOption = Annotated[bool, typer.Option("--fresh/--resume", help="Train again
 DevicesOption = Annotated[
     str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
 ]
+TrackOption = Annotated[
+    Literal["tensorboard", "visualdl", "wandb", "swanlab"] | None,
+    typer.Option(help="Send losses and validation figures to this service, too; log.jsonl always has them."),
+]
 
 
 @with_recipe_options
@@ -65,6 +69,7 @@ def finetune(
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     seed: SeedOption = 0,
+    track: TrackOption = None,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
@@ -91,6 +96,7 @@ def finetune(
         device=device,
         seed=seed,
         run=run,
+        track=track,
         notify=functools.partial(echo, err=True),
     )
     if not done.first:

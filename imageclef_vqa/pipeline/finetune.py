@@ -13,6 +13,7 @@ from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.training.tracking import Service, check_service
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ def finetune(
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
+    track: Service | None = None,
     notify: Callable[[str], None] = lambda message: None,
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
+
+    `track` sends the numbers of the log to a service, too.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
@@ -78,9 +82,11 @@ def finetune(
     """
     at = Workspace.at(workspace, run)
     model, chosen = choose_model(at, stage, preset, weights, recipe, overrides)
+    if track is not None:
+        check_service(track)
     prepare(device, seed=seed)
 
-    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, track=track, notify=notify)
 
 
 def finetune_stage(
@@ -92,6 +98,7 @@ def finetune_stage(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
+    track: Service | None = None,
     notify: Callable[[str], None],
 ) -> Finetuned:
     """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
@@ -124,6 +131,7 @@ def finetune_stage(
             val=development.validation,
             fold=fold,
             split=split,
+            track=track,
             processes=processes,
             notify=notify,
         )

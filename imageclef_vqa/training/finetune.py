@@ -29,6 +29,7 @@ from imageclef_vqa.training.replacement import replace_finished
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
+from imageclef_vqa.training.tracking import open_tracker
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ def train_stage(job: StageJob) -> Finetuned:
         processes.barrier()  # all have read what the first process may now change
         if stage is not None:
             if processes.first:
+                if job.track is not None:
+                    run = f"{job.workspace.run}-stage{job.number}"
+                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
                 _open(stage, job, start, resumed)
                 _announce(job, precision, start.config)
             processes.barrier()

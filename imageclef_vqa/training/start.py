@@ -19,6 +19,7 @@ from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.tracking import Service
 from imageclef_vqa.workspace import Workspace
 
 
@@ -37,6 +38,7 @@ class StageJob:
     val: Dataset
     fold: int  # the index of `val` in the split, for the record
     split: str  # SHA-256 of the split's file, for the record
+    track: Service | None = None
     processes: Processes
     notify: Callable[[str], None]
 
