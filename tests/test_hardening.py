@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -30,7 +31,7 @@ from imageclef_vqa.environment import interpreter
 from imageclef_vqa.errors import FileError, MedvqaError
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.locks import run_writer, sole_writer
-from imageclef_vqa.training.log import Log
+from imageclef_vqa.training.tracking import open_tracker
 from imageclef_vqa.workspace import Workspace
 
 PACKAGE = Path(imageclef_vqa.__file__).parent
@@ -239,9 +240,9 @@ def test_locks_and_logs_follow_no_link(tmp_path):
             ):
                 write()
             (work / ".lock").unlink()
-    (tmp_path / "curves").symlink_to(work)
+    (tmp_path / "visualdl").symlink_to(work)
     with pytest.raises(FileError, match="it is a link, not a folder"):
-        Log(tmp_path / "log.jsonl", tmp_path / "curves").start()
+        open_tracker("visualdl", tmp_path, "run")
     assert victim.read_text() == "mine"
 
 
@@ -458,3 +459,14 @@ def test_a_chain_connects_nowhere_and_writes_beneath_workspace_and_cache_only(tm
     )
     assert done.stdout.endswith("SEEN []\n"), done.stdout[-2000:] + done.stderr[-3000:]
     assert not list(home.iterdir())
+
+
+def test_files_from_outside_are_opened_in_one_place():
+    own = {"inputs.py", "files.py", "environment.py", "machine.py", "devices.py"}  # these read /proc and /sys
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name not in own and "importlib.resources" not in text and "from importlib import resources" not in text:
+            found = re.findall(
+                r"\.read_bytes\(\)|\.read_text\(|[^.]open\(\w+, \"r|\.open\((?:\"r|encoding|newline|\))", text
+            )
+            assert not found or "qformer.read_text" in text, (path, found)
