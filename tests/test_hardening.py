@@ -462,7 +462,7 @@ def test_a_chain_connects_nowhere_and_writes_beneath_workspace_and_cache_only(tm
 
 
 def test_files_from_outside_are_opened_in_one_place():
-    own = {"inputs.py", "files.py", "environment.py", "machine.py", "devices.py"}  # these read /proc and /sys
+    own = {"inputs.py", "files.py", "environment.py", "machine.py", "devices.py", "ascend_software.py"}  # of the system
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         if path.name not in own and "importlib.resources" not in text and "from importlib import resources" not in text:
