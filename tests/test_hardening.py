@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -75,7 +76,7 @@ def refused(*words, code=1):
 )
 @pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
 def test_what_is_no_file_is_refused_at_once(workspace, words, name, kind):
-    Path("run.csv").write_text("ImageID,Question,Answer\n")
+    Path("run.csv").write_text("ImageID,QuestionID,Question,Answer\nimage0,4,Is there text?,Yes\n")
     Path(name).unlink(missing_ok=True)
     if kind == "a pipe":
         os.mkfifo(name)
@@ -84,7 +85,7 @@ def test_what_is_no_file_is_refused_at_once(workspace, words, name, kind):
     else:
         Path(name).mkdir()
     if kind == "a folder" and name.startswith("w."):
-        return  # a folder may hold weights
+        return  # weights may be a folder
     assert f"cannot read {name}: it is {kind}, not a file" in refused(*words.split())
 
 
@@ -216,16 +217,20 @@ def test_a_recipe_is_refused_in_words(workspace, line):
 )
 def test_output_replaces_no_device_pipe_or_link(workspace, words):
     Path("victim").write_text("mine")
-    Path("link.csv").symlink_to("victim")
-    os.mkfifo("pipe.csv")
     Path("run.csv").write_text("x")
-    for name, kind in (("/dev/full", "a device"), ("link.csv", "a link"), ("pipe.csv", "a pipe"), ("data", "a folder")):
-        if not (kind == "a folder" or (words.startswith("package --out") and name == "/dev/full")):
-            assert f"cannot write {name}: it is {kind}, not a file" in refused(*words.split(), name)
+    suffix = {"predict": ".jsonl", "package": ".csv", "score": ".html"}[words.split()[0]]
+    link, pipe, folder = (Path(name).with_suffix(suffix) for name in ("link", "pipe", "folder"))
+    link.symlink_to("victim")
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, kind in ((link, "a link"), (pipe, "a pipe"), (folder, "a folder")):
+        assert f"cannot write {path}: it is {kind}, not a file" in refused(*words.split(), str(path))
     assert Path("victim").read_text() == "mine"
-    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     with pytest.raises(FileError, match="it is a link, not a file"):
-        files.write_text(Path("link.csv"), "x")
+        files.write_text(link, "x")
+    with pytest.raises(FileError, match="cannot write /dev/full: it is a device, not a file"):
+        files.write_text(Path("/dev/full"), "x")
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
 def test_locks_and_logs_follow_no_link(tmp_path):
@@ -268,11 +273,8 @@ def test_a_full_disk_is_named_and_the_split_before_is_whole():
         write_dataset(disk / "data/development", 4)
         (disk / "work").mkdir()
         (disk / "work/split.json").write_text("old")
-        with (disk / "filler").open("wb") as filler:
-            try:
-                while filler.write(b"x" * 4096):
-                    filler.flush()
-            except OSError:
+        with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(b"x" * 4096):
                 pass
         done = CliRunner().invoke(app, ["split", "-w", str(disk)])
         assert done.exit_code == 1, done.output
@@ -315,7 +317,7 @@ def test_what_comes_from_files_cannot_control_the_terminal(workspace):
 
 
 def test_output_is_escaped_where_it_cannot_be_encoded(workspace):
-    for words in (["--help"], ["split"], ["runs"]):
+    for words in (["--help"], ["split", "--val", "0.5"], ["runs"]):
         done = run(*words, cwd=workspace, PYTHONIOENCODING="ascii")
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
         assert done.stdout.isascii()
