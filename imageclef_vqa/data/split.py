@@ -13,9 +13,9 @@ from imageclef_vqa.editions import as_set
 from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.workspace import Workspace
 
 By = Literal["group", "image"]
-_COMMAND = "medvqa split"
 
 
 class _Record(BaseModel):
@@ -102,21 +102,22 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         MissingStepError: there is no such file.
         MedvqaError: it is damaged, or the data set has changed since.
     """
+    command = Workspace.at(path.parent.parent).typed("medvqa split")
     try:
         split = Split.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise MissingStepError(f"no split at {path}", _COMMAND) from error
+        raise MissingStepError(f"no split at {path}", command) from error
     except OSError as error:
         raise MedvqaError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "file"
-        remedy = f"`{_COMMAND}` writes it again"
+        remedy = f"`{command}` writes it again"
         raise MedvqaError(f"{path} is damaged: {field}: {first['msg']}", remedy=remedy) from error
     if split.fingerprint != dataset.fingerprint or split.groups.keys() != {e.image_id for e in dataset.examples}:
         raise MedvqaError(
             f"{dataset.folder} has changed since {path} was made",
-            remedy=f"run `{_COMMAND}` again, and then train the runs of the old split again",
+            remedy=f"run `{command}` again, and then train the runs of the old split again",
         )
     return split
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
 from imageclef_vqa.inference.ask import Reply
-from imageclef_vqa.inference.ranked import Answers, Ranked, members
+from imageclef_vqa.inference.choice import Chosen
+from imageclef_vqa.inference.ranked import Ranked, members
 
 _CANDIDATES = 5
 PRIOR = "training prior"
@@ -15,13 +16,12 @@ CONSISTENCY = "a rule between questions, learnt from the training labels"
 
 def from_ranked(
     image_id: str,
-    ranked: Sequence[Ranked],
-    likely: Sequence[Answers],
-    given: Sequence[Answers],
+    chosen: Chosen,
     vocabulary: Vocabulary,
     model: str,
 ) -> list[Prediction]:
-    """One record per question with the answers `given`; `likely` are those before consistency rules were applied."""
+    """One record per question."""
+    ranked, likely, given = chosen
     return [
         Prediction(
             image_id=image_id,

@@ -7,6 +7,7 @@ evaluated with the temperature fitted on the other parts, and near-duplicates ar
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -40,6 +41,11 @@ class Calibration(BaseModel):
     pairs: int
     error: tuple[float, float]
     nll: tuple[float, float]
+
+    @property
+    def digest(self) -> str:
+        """A hash of what answers depend on; the rest, which tells how good it is, may differ in rounding."""
+        return hashlib.sha256(f"{self.model} {self.temperature}".encode()).hexdigest()
 
 
 class LabelledPair(NamedTuple):

@@ -14,24 +14,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imageclef_vqa.artefacts import write_artefact
-from imageclef_vqa.data import Dataset, Split
-from imageclef_vqa.editions import Implication, Prediction, learn_implications, predictions_text, write_predictions
+from imageclef_vqa.editions import Implication, Prediction, learn_implications, predictions_text
 from imageclef_vqa.errors import DataError
 from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
-from imageclef_vqa.inference.builders import from_free_text, from_prior, from_ranked
+from imageclef_vqa.inference.builders import CONSISTENCY, from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
     Calibration,
     LabelledPair,
-    apply_temperature,
     calibrate,
     read_calibration,
     write_calibration,
 )
+from imageclef_vqa.inference.choice import Choice
 from imageclef_vqa.inference.consistency import Consistency
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.jobs import Job, PredictOptions
 from imageclef_vqa.inference.journal import Journal
-from imageclef_vqa.inference.ranked import Ranked, best
 from imageclef_vqa.inference.runs import Ensemble
 
 
@@ -66,12 +64,13 @@ class Predicted:
     answers: str = "plain"
 
 
-def learn_rules(ensemble: Ensemble, dataset: Dataset, split: Split) -> tuple[Implication, ...]:
+def learn_rules(ensemble: Ensemble) -> tuple[Implication, ...]:
     """The rules between questions that the labels of the training fold keep.
 
     Raises:
-        MedvqaError: the runs were trained on another split.
+        MedvqaError: the data cannot be used, or the runs were trained on another split.
     """
+    dataset, split = ensemble.read_development()
     ensemble.check_split(dataset, split)
     return learn_implications([each.answers for each in dataset.subset(split.train(ensemble.fold)).examples])
 
@@ -107,12 +106,9 @@ def predict_jobs(
     for job, of_job in zip(jobs, journals, strict=True):
         if options.decode == "closed" and job.gold:
             calibration = _fit_calibration(ensemble, job, of_job, options)
-    repaired, empty = 0, 0
-    for job, of_job in zip(jobs, journals, strict=True):
-        choice = _Choice(ensemble, options, calibration.temperature if calibration else 1.0, Consistency(rules))
-        _write(ensemble, job, options, choice, of_job)
-        repaired, empty = repaired + choice.repaired, empty + choice.empty
-        clear_journals(job.target)
+    written = [
+        _write(ensemble, job, options, calibration, rules, of_job) for job, of_job in zip(jobs, journals, strict=True)
+    ]
     return Predicted(
         run=ensemble.workspace.run,
         name=name,
@@ -122,8 +118,8 @@ def predict_jobs(
         untrained=ensemble.vocabulary.untrained,
         calibration=calibration,
         rules=rules,
-        repaired=repaired,
-        empty=empty,
+        repaired=sum(repaired for repaired, _ in written),
+        empty=sum(empty for _, empty in written),
         seconds=time.monotonic() - started,
     )
 
@@ -137,48 +133,47 @@ def _fit_calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], 
         if (example.image_id, question) in job.gold
     ]
     fitted = calibrate(pairs, ensemble.calibration_key(augment=options.augment))
-    inputs = ensemble.inputs | (job.inputs or {})
+    inputs = ensemble.inputs | job.inputs
     write_calibration(ensemble.workspace, fitted, augment=options.augment, inputs=inputs)
     return fitted
 
 
-def _write(ensemble: Ensemble, job: Job, options: PredictOptions, choice: _Choice, journals: Sequence[Journal]) -> None:
-    """Write the answers of a job and, inside the workspace, the record of what they were made from."""
-    predictions = choice.predictions(job, journals)
-    if job.inputs is None:
-        write_predictions(job.target, predictions)
-        return
+def _write(
+    ensemble: Ensemble,
+    job: Job,
+    options: PredictOptions,
+    calibration: Calibration | None,
+    rules: tuple[Implication, ...],
+    journals: Sequence[Journal],
+) -> tuple[int, int]:
+    """Write the answers of a job with their record; the number of answers that rules changed, and of empty ones."""
+    temperature = calibration.temperature if calibration else 1.0
+    choice = Choice(options.optimise, temperature, Consistency(rules))
+    predictions = list(_predictions(ensemble, job, options, choice, journals))
+    repaired, empty = sum(each.reason == CONSISTENCY for each in predictions), 0
+    models = ensemble.inputs
+    if options.decode == "free":
+        empty = sum(each.answers == (NO_ANSWER,) for each in predictions)
+    else:
+        name = ensemble.workspace.calibration_of(augment=options.augment).stem
+        models |= {name: calibration.digest if calibration else ""}
+    inputs = {name if job.own else ensemble.outside(name): digest for name, digest in models.items()} | job.inputs
+    content = predictions_text(predictions if job.route is None else job.route(predictions)).encode()
     write_artefact(
-        job.target,
-        predictions_text(predictions).encode(),
-        command="predict",
-        inputs=ensemble.inputs | job.inputs,
-        options=asdict(options) | {"temperature": choice.temperature},
+        job.target, content, command="predict", inputs=inputs, options=asdict(options) | {"temperature": temperature}
     )
+    clear_journals(job.target)
+    return repaired, empty
 
 
-class _Choice:
-    """From ranked answers to predictions; counts the `repaired` and the `empty` ones."""
-
-    def __init__(self, ensemble: Ensemble, options: PredictOptions, temperature: float, rules: Consistency) -> None:
-        self._ensemble, self._options, self.temperature, self._rules = ensemble, options, temperature, rules
-        self.repaired = self.empty = 0
-
-    def predictions(self, job: Job, journals: Sequence[Journal]) -> Iterator[Prediction]:
-        answered, vocabulary = averaged(journals), self._ensemble.vocabulary
-        for image_id in job.pictures.image_ids:
-            if image_id in job.pictures.faults:
-                yield from from_prior(image_id, vocabulary)
-            elif self._options.decode == "free":
-                of_image = next(answered)
-                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _),) in of_image)
-                yield from from_free_text(image_id, of_image, vocabulary, self._ensemble.name)
-            else:
-                yield from self._closed(image_id, next(answered))
-
-    def _closed(self, image_id: str, of_image: list[Ranked]) -> list[Prediction]:
-        ranked = [apply_temperature(each, self.temperature) for each in of_image]
-        likely = [best(each, self._options.optimise)[0] for each in ranked]
-        given = self._rules.repair(likely, ranked)
-        self.repaired += sum(one != other for one, other in zip(likely, given, strict=True))
-        return from_ranked(image_id, ranked, likely, given, self._ensemble.vocabulary, self._ensemble.name)
+def _predictions(
+    ensemble: Ensemble, job: Job, options: PredictOptions, choice: Choice, journals: Sequence[Journal]
+) -> Iterator[Prediction]:
+    answered, vocabulary = averaged(journals), ensemble.vocabulary
+    for image_id in job.pictures.image_ids:
+        if image_id in job.pictures.faults:
+            yield from from_prior(image_id, vocabulary)
+        elif options.decode == "free":
+            yield from from_free_text(image_id, next(answered), vocabulary, ensemble.name)
+        else:
+            yield from from_ranked(image_id, choice.choose(next(answered)), vocabulary, ensemble.name)

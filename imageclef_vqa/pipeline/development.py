@@ -33,15 +33,17 @@ class Development:
         return self.dataset.subset(self.split.val(self.fold))
 
 
-def read_development(workspace: Workspace, fold: int | None = None) -> Development:
+def read_development(workspace: Workspace, fold: int | None = None, *, dataset: Dataset | None = None) -> Development:
     """The development set of `workspace`; without `fold`, the fold that the run's predictions validate.
+
+    `dataset` is the development set if it was read before.
 
     Raises:
         MissingStepError: there is no split.
         MedvqaError: the data cannot be used, or the split or the predictions belong to other data.
         UsageError: the split has no such fold.
     """
-    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    dataset = dataset or read_dataset(workspace.development, cache=workspace.cache)
     split = read_split(workspace.split_file, dataset)
     if fold is None:
         predictions = workspace.predictions("val")

@@ -138,7 +138,10 @@ class ImageRouter:
         workspace: Workspace,
         decisions: routing.StoredDecisions,
         notify: Callable[[str], None] = lambda message: None,
+        *,
+        digest: str = "",
     ) -> None:
+        self.digest = digest  # of the record of the decisions
         self._decisions = {each.question_id: each for each in decisions.decisions}
         self._load = cache(lambda name: _load_expert(workspace, name, notify))
 
@@ -182,7 +185,8 @@ def load_router(
             f"{workspace.shown(path)} is {found.status}" + "".join(f": {reason}" for reason in found.reasons[:1]),
             remedy=f"`{command}` decides again; --answers {_PLAIN} asks BLIP-2 only",
         )
-    return ImageRouter(workspace, routing.read_decisions(path), notify)
+    digest = found.record.digest if found.record else ""
+    return ImageRouter(workspace, routing.read_decisions(path), notify, digest=digest)
 
 
 def route_images(

@@ -92,7 +92,7 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
     """
     workspace = lineage.workspace
     folds, selected, missing = [], [], []
-    for gold in workspace_golds(workspace):
+    for gold in workspace_golds(lineage):
         try:
             selection = select_answers(lineage, gold.name, answers)
         except MissingStepError as error:

@@ -39,7 +39,9 @@ def baseline(
     vocabulary = learn_vocabulary(dataset.subset(read_split(workspace.split_file, dataset).train(fold)).labels())
     inputs = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
     for path in sorted(workspace.expert(CLASSICAL).glob("*.jsonl")):
-        record = check_artefact(path, workspace.shown(path), "`medvqa baseline` makes it again")
+        record = check_artefact(
+            path, workspace.shown(path), f"`{workspace.typed('medvqa baseline', run=False)}` makes it again"
+        )
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
         image_ids = dict.fromkeys(image_id for image_id, _ in answered)
         predictions = [

@@ -23,7 +23,7 @@ from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError
 from imageclef_vqa.files import sha256, write_text
 from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, VOCABULARY, StageConfig
-from imageclef_vqa.training.replacement import recover, replacement_of
+from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
 
@@ -44,12 +44,12 @@ class Stage(TrainingFolder):
     @property
     def finished(self) -> bool:
         """Whether there is a record."""
-        return record_path(self.folder).exists()
+        return stage_state(self.folder) == "finished"
 
     @property
     def has_model(self) -> bool:
         """Whether the stage is finished, or was finished by a version that kept no records."""
-        return self.finished or ((self.folder / MODEL).exists() and not self.unfinished)
+        return stage_state(self.folder) in ("finished", "unrecorded")
 
     def check(self) -> Record:
         """The record of the finished stage, after all files were hashed; only the first call reads them.

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from imageclef_vqa.artefacts import record_path
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
 from imageclef_vqa.training.log import Log
+from imageclef_vqa.training.replacement import stage_state
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ def read_history(folder: Path) -> StageHistory | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValidationError) as error:
-        raise MedvqaError(
-            f"{folder / CONFIG} is damaged", remedy="`medvqa finetune --fresh` trains the stage again"
-        ) from error
+        raise MedvqaError(f"{folder / CONFIG} is damaged") from error
     records = Log(folder / LOG).records()
     epochs = [each for each in records if "epoch" in each]
     last = epochs[-1] if epochs else {}
@@ -60,7 +58,7 @@ def read_history(folder: Path) -> StageHistory | None:
     return StageHistory(
         stage=config.stage,
         preset=config.preset,
-        finished=record_path(folder).exists(),
+        finished=stage_state(folder) in ("finished", "unrecorded"),
         epoch=last.get("epoch", 0),
         epochs=config.recipe.epochs,
         steps=records[-1].get("step", 0) if records else 0,
