@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Key = TypeVar("Key", bound=Hashable)
+_LEAST_EXPECTED = 5.0  # Cochran's rule
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
@@ -43,3 +45,30 @@ def expected_calibration_error(confidences: ArrayLike, correct: ArrayLike) -> fl
     differences = np.asarray(confidences, dtype=np.float64) - np.asarray(correct, dtype=np.float64)
     sums = np.bincount(confidence_bins(confidences), weights=differences)
     return float(np.abs(sums).sum() / len(differences))
+
+
+def homogeneity(one: Counter[Any], other: Counter[Any]) -> float:
+    """p-value of Pearson's chi-square test that two samples have one distribution; 1 if either is empty.
+
+    Categories expected fewer than five times in a sample are merged into one.
+    """
+    from scipy.special import chdtrc  # here: few commands need SciPy
+
+    table = np.array([(one[key], other[key]) for key in {**one, **other}], dtype=np.float64).reshape(-1, 2)
+    if not table.sum(axis=0).all():
+        return 1.0
+    rare = (_expected(table) < _LEAST_EXPECTED).any(axis=1)
+    if rare.any():
+        table = np.vstack([table[~rare], table[rare].sum(axis=0)])
+    statistic = ((table - _expected(table)) ** 2 / _expected(table)).sum()
+    return float(chdtrc(len(table) - 1, statistic)) if len(table) > 1 else 1.0
+
+
+def _expected(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+
+
+def distance(one: Counter[Any], other: Counter[Any]) -> float:
+    """Total variation distance of two samples: the share of one that would have to change, 0 to 1."""
+    sizes = max(one.total(), 1), max(other.total(), 1)
+    return sum(abs(one[key] / sizes[0] - other[key] / sizes[1]) for key in {**one, **other}) / 2

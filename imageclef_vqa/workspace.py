@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ else:
     import tomli as tomllib
 
 SETTINGS_FILE = "medvqa.toml"
+LABEL_FILES = ("gt.json", "qa.jsonl")  # of closed and of open questions
+CLOSED_EDITION, OPEN_EDITION = "gi-2023", "medico-2026"  # of a workspace that names none
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, and of variants of answers
 NAME_RULE = "a name of letters, digits, '.', '_' and '-', at most 64"
 
@@ -57,11 +60,13 @@ class Workspace:
     development: Path
     test: Path
     run: str = "main"
-    edition: str = "gi-2023"
+    edition: str = CLOSED_EDITION
 
     @classmethod
     def at(cls, root: str | Path, run: str = "main") -> Workspace:
         """The workspace in `root`; `[data]` in its `medvqa.toml` may say where the data are, and of which edition.
+
+        Without that, a `qa.jsonl` among the data makes it one of open questions.
 
         Raises:
             UsageError: `run` is no name for a folder, or `[data]` has an unknown key.
@@ -74,14 +79,12 @@ class Workspace:
             known = "development, test and edition"
             raise UsageError(f"{root / SETTINGS_FILE}: [data] has {known}, not {', '.join(unknown)}")
         data = root / "data"
-        direct = not (data / "development").exists() and (data / "gt.json").exists()
-        return cls(
-            root=root,
-            development=root / places.get("development", "data" if direct else "data/development"),
-            test=root / places.get("test", "data/test"),
-            run=run,
-            edition=places.get("edition", "gi-2023"),
-        )
+        direct = not (data / "development").exists() and any((data / name).exists() for name in LABEL_FILES)
+        development = root / places.get("development", "data" if direct else "data/development")
+        test = root / places.get("test", "data/test")
+        open_ = any((folder / "qa.jsonl").exists() for folder in (development, test))
+        edition = places.get("edition", OPEN_EDITION if open_ else CLOSED_EDITION)
+        return cls(root=root, development=development, test=test, run=run, edition=edition)
 
     def runs(self) -> list[str]:
         """The names of all runs, in order: folders of work/ in which something was trained or answered."""
@@ -97,6 +100,14 @@ class Workspace:
     @property
     def has_test(self) -> bool:
         return (self.test / "images").is_dir()
+
+    def misspelt_test(self) -> Path | None:
+        """A folder of pictures that may be meant for the test images, where there are none: as `data/tset`."""
+        if self.has_test or not self.test.parent.is_dir():
+            return None
+        others = [path.name for path in self.test.parent.iterdir() if path != self.development and path != self.test]
+        near = get_close_matches(self.test.name, others, n=1)
+        return self.test.parent / near[0] if near and (self.test.parent / near[0] / "images").is_dir() else None
 
     @property
     def work(self) -> Path:

@@ -12,9 +12,8 @@ from runs import TRAINING, answers, image_id
 from scipy import stats
 
 from imageclef_vqa.editions import learn_implications, learn_vocabulary
-from imageclef_vqa.statistics import holm
+from imageclef_vqa.statistics import distance, holm, homogeneity
 from imageclef_vqa.submission import RunAnswers, check_run
-from imageclef_vqa.submission.checks.counts import distance, homogeneity
 
 VOCABULARY = learn_vocabulary(pair for image in TRAINING for pair in image.items())
 IMPLICATIONS = learn_implications(TRAINING)

@@ -19,6 +19,8 @@ FOR_ALL = {
     "environment",
     "errors",
     "files",
+    "inputs",
+    "locks",
     "progress",
     "statistics",
     "workspace",
@@ -36,7 +38,7 @@ MAY_IMPORT = {
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
-    "routing": {"editions", "data", "evaluation", "experts"},
+    "routing": {"editions", "evaluation"},
     "submission": {"editions"},
     "doctor": {"data", "models", "checkpoints"},
     "pipeline": {
@@ -77,13 +79,12 @@ MODELS_MAY_IMPORT = {
     "blip2": {"presets", "vision", "qformer", "language"},
 }
 
-# Inside `submission`: formats and checks share `run` and `findings` and do not know each other.
+# Inside `submission`: formats and checks share `run` and do not know each other.
 SUBMISSION_MAY_IMPORT = {
-    "findings": set(),
     "run": set(),
-    "manifest": {"findings"},
-    "formats": {"findings", "run"},
-    "checks": {"findings", "run", "manifest"},
+    "manifest": {"run"},
+    "formats": {"run"},
+    "checks": {"run", "manifest"},
 }
 ROOMS = {"models": MODELS_MAY_IMPORT, "submission": SUBMISSION_MAY_IMPORT}
 

@@ -44,7 +44,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])  # ge
 
 def test_frozen_parts_have_no_gradients_and_shared_ones_less_optimiser_state():
     trained, frozen = planned("--preset", "vit-g-t5-base"), planned("--preset", "vit-g-t5-base", "--freeze-vision")
-    vision = trained["parameters"]["vision"]
+    vision = trained["parameters"]["vision"] - 2 * 1408  # its last norm is always trained
     assert trained["memory"]["gradients"] - frozen["memory"]["gradients"] == 4 * vision
     assert trained["memory"]["optimiser"] - frozen["memory"]["optimiser"] == 8 * vision
     assert frozen["memory"]["host_features"] > 0 == trained["memory"]["host_features"]

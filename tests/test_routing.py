@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +22,13 @@ from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.pipeline.lineage import Lineage
-from imageclef_vqa.pipeline.route import default_experts, load_router, route_images
+from imageclef_vqa.pipeline.route import default_experts, route_answers
+from imageclef_vqa.pipeline.router import load_router
+from imageclef_vqa.routing import Routed
 from imageclef_vqa.routing.apply import apply
 from imageclef_vqa.routing.decisions import BLEND, Decisions, HeldOut, decide
 from imageclef_vqa.routing.evidence import BLIP2, Choice, Decision, accuracies, gains_of
 from imageclef_vqa.routing.evidence import choose as choose_all
-from imageclef_vqa.routing.route import Routed
-from imageclef_vqa.routing.route import route as route_answers
 from imageclef_vqa.routing.stacking import best_shares, error_products, mix, mixture_is_right, probability_table
 from imageclef_vqa.workspace import Workspace
 
@@ -502,15 +501,17 @@ def test_stored_decisions_route_new_images_as_the_test_images_were_routed(worksp
     answer_images(workspace)
     decided = Decisions((Decision(12, CLASSICAL, "", {}), Decision(16, BLEND, "", {}, BLEND, shares)), None, None, None)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys.modules[route_answers.__module__], "decide", lambda *given: decided)
+        patched.setattr("imageclef_vqa.routing.decide", lambda *given: decided)
         route_answers(workspace, questions=[12, 16])
     pictures = read_pictures(workspace.test / "images", workspace.test / "none")
     plain, expected = (read_predictions(path("test")) for path in (workspace.predictions, workspace.routed))
-    routed = route_images(workspace, plain, pictures.readable)
+    router = load_router(workspace)
+    assert router is not None
+    routed = router.route(plain, pictures.readable, workspace.cache)
     assert [(each.answers, each.model) for each in routed] == [(each.answers, each.model) for each in expected]
     for one, other in zip(routed, expected, strict=True):
         assert one.probability == pytest.approx(other.probability, abs=1e-9)
-    assert route_images(workspace, plain, pictures.readable, answers="plain") == plain
+    assert load_router(workspace, "plain") is None
 
 
 def test_decisions_from_other_predictions_than_there_are_now_are_refused_with_both_ways_out(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ def baseline(
 ) -> None:
     """Fit the baselines: the most frequent answers, and a classical expert that is fitted in seconds."""
     from imageclef_vqa.evaluation.tables import score_table
+    from imageclef_vqa.pipeline.baseline import BASELINE
     from imageclef_vqa.pipeline.baseline import baseline as score_baseline
-    from imageclef_vqa.routing import BASELINE
     from imageclef_vqa.workspace import Workspace
 
     scores = score_baseline(workspace, fold=fold, notify=note)

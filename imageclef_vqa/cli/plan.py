@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table
+from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.options import JsonOption
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
@@ -95,13 +95,15 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_row("steps", f"{result['steps']:,}")
     table.add_row("time", _time(result["seconds"]))
     print_table(table)
+    echo(_assumptions(result))
     echo(_verdict(result))
 
 
 def _show_all(results: list[dict[str, Any]], stage: str) -> None:
     from rich.table import Table
 
-    table = Table("preset", title=_stage(stage), title_justify="left")
+    table = Table(title=_stage(stage), title_justify="left")
+    table.add_column("preset", no_wrap=True)  # the name that --preset takes
     for title in ("parameters", "paper", "trained", "peak", "time", "fits"):
         table.add_column(title, justify="right")
     for result in results:
@@ -116,6 +118,7 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
             "yes" if result["fits"] else "no",
         )
     print_table(table)
+    echo(_assumptions(results[0]))
     echo("--preset NAME shows one preset in detail, with the options that make it fit")
 
 
@@ -140,6 +143,14 @@ def _verdict(result: dict[str, Any]) -> str:
     )
 
 
+def _assumptions(result: dict[str, Any]) -> str:
+    room, rate = size_of(result["memory"]["device"]), result["rate"] / 1e12
+    return wrapped(
+        f"for devices with {room} of memory (--memory) that sustain {rate:g} TFLOP per second (--flops), "
+        f"{result['devices']} of them (--devices), and {result['images']:,} images (--images)"
+    )
+
+
 def _count(number: float) -> str:
     return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.1f}M"
 
@@ -148,4 +159,4 @@ def _time(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "about 1 second" if seconds >= 0.5 else "< 1 second"

@@ -9,7 +9,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
-from imageclef_vqa.editions import PAPER_QUESTIONS
+from imageclef_vqa.editions import PAPER_QUESTIONS, QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
@@ -70,7 +70,7 @@ def route(
     import imageclef_vqa as vqa
     from imageclef_vqa import routing
     from imageclef_vqa.pipeline.lineage import Lineage
-    from imageclef_vqa.pipeline.route import default_experts, parse_questions
+    from imageclef_vqa.pipeline.route import default_experts
 
     if train_only and apply_only:
         raise UsageError("--train-only and --apply-only exclude each other")
@@ -80,7 +80,7 @@ def route(
     done = vqa.route(
         workspace,
         policy=policy,
-        questions=None if questions is None else parse_questions(questions),
+        questions=None if questions is None else _parse_questions(questions),
         experts=names,
         weights=weights,
         shared=shared,
@@ -99,6 +99,22 @@ def route(
         print_json(routing.as_json(done))
     else:
         _print(done, at, lineage.with_options("medvqa score"))
+
+
+def _parse_questions(text: str) -> list[int]:
+    """Question ids in `text`, separated by commas, or `all`.
+
+    Raises:
+        UsageError: one of them is no question.
+    """
+    known = {str(question.id): question.id for question in QUESTIONS}
+    if text == "all":
+        return list(known.values())
+    ids = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in ids if part not in known]:
+        last = QUESTIONS[-1].id
+        raise UsageError(f"--questions {text}: {unknown[0]!r} is no question", remedy=f"ids from 0 to {last}, or all")
+    return sorted({known[part] for part in ids})
 
 
 def _print(done: Routed, workspace: Workspace, following: str) -> None:

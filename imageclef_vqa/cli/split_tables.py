@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.data.split import answers_only_in_validation
-from imageclef_vqa.data.statistics import answer_counts, height_counts
+from imageclef_vqa.data.statistics import answer_counts, height_counts, sentence_counts
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.evaluation.display import answers_text
 
 _ANSWERS_SHOWN, _MEMBERS_SHOWN = 3, 3
+_LONGEST = 60  # characters of a sentence
 
 
 def split_sections(dataset: Dataset, split: Split) -> list[Table | list[str]]:
     """Tables and lists of lines, in order."""
-    return [_height_table(dataset), _answer_table(dataset), _folds(dataset, split), _certificate(split)]
+    answers = _class_table(dataset) if dataset.open else _answer_table(dataset)
+    return [_height_table(dataset), answers, _folds(dataset, split), _certificate(split)]
 
 
 def _height_table(dataset: Dataset) -> Table:
@@ -36,6 +40,24 @@ def _answer_table(dataset: Dataset) -> Table:
     for question_id, counts in answer_counts(dataset).items():
         shown = "   ".join(f"{_short(answer)} {count}" for answer, count in list(counts.items())[:_ANSWERS_SHOWN])
         table.add_row(str(question_id), QUESTIONS[question_id].text, str(len(counts)), shown or "no answer given")
+    return table
+
+
+def _class_table(dataset: Dataset) -> Table:
+    """The most frequent answer of each class of open questions, its rows and its number of distinct sentences."""
+    table = Table(title="open questions by class", title_justify="left", box=None)
+    table.add_column("class", no_wrap=True)
+    table.add_column("rows", justify="right")
+    table.add_column("sentences", justify="right")
+    table.add_column("most frequent")
+    for about, counts in sentence_counts(dataset).items():
+        answer, count = next(iter(counts.items()))
+        table.add_row(
+            escape(about),
+            f"{sum(counts.values()):,}",
+            f"{len(counts):,}",
+            escape(f"{answers_text((answer,), _LONGEST)} {count:,}"),
+        )
     return table
 
 
@@ -63,9 +85,12 @@ def _certificate(split: Split) -> list[str]:
         closest = (
             f"most similar pair on different sides: {pair.one} and {pair.other} (similarity {pair.similarity:.2f})"
         )
+    in_folds = ", ".join(f"{split.grouped_share(split.val(fold)):.1%}" for fold in range(split.folds))
     return [
         f"{certificate.groups} groups of near-duplicates and frames of one examination, the largest of "
         f"{certificate.largest_group} images",
+        f"{split.grouped_share(split.groups):.1%} of all images and {in_folds} of those that validate are in groups "
+        "larger than one",
         f"{certificate.linked_pairs} pairs belong together: this split separates {certificate.leaked_pairs} of them, "
         f"a plain random split {certificate.leaked_by_plain_split}",
         closest,

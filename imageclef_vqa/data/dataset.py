@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from imageclef_vqa.editions.open_questions import OpenQuestion
 
 
 @dataclass(frozen=True)
 class Example:
     """One image with its answers: question id → answers as the file spells them, without empty ones.
 
-    `width` and `height` in pixels.
+    `width` and `height` in pixels. Open questions are those of `questions`, by row of `qa.jsonl`, which takes the place
+    of a question id; the answer is one sentence, and there is none where gold answers are not known or not read.
     """
 
     image_id: str
@@ -20,19 +23,26 @@ class Example:
     sha256: str
     width: int
     height: int
+    questions: Mapping[int, OpenQuestion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Examples in the order of `gt.json` (or of the list of ids), with warnings about them.
 
-    `fingerprint` is a hash of ids, answers and image bytes. It does not depend on the order of the records.
+    `fingerprint` is a hash of ids, answers, open questions and image bytes. It does not depend on the order of the
+    records, except for open questions, whose row is their name.
     """
 
     folder: Path
     examples: tuple[Example, ...]
     warnings: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def open(self) -> bool:
+        """Whether the questions come with the data, and answers are sentences."""
+        return any(example.questions for example in self.examples)
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclef_vqa.data.dataset import Dataset
+from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.duplicates import (
     Link,
     group_images,
@@ -21,6 +21,7 @@ from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.split import By, Certificate, ClosestPair, Split
 from imageclef_vqa.data.stratify import stratify
 from imageclef_vqa.editions import as_set
+from imageclef_vqa.editions.facts import facts_in
 from imageclef_vqa.errors import MedvqaError
 
 
@@ -36,8 +37,8 @@ def make_split(
     """Hold out the share `val` of the images, or distribute all images over `folds`.
 
     By `"group"`, near-duplicates and frames of one examination stay together, and the folds are stratified over the
-    answers to all questions. `"image"` is the plain random split of the paper. The order of records and labels does
-    not matter.
+    answers to all questions, or over the facts in the answers to open ones. `"image"` is the plain random split of the
+    paper. The order of records and labels does not matter.
 
     Raises:
         MedvqaError: there are too few images or groups for the folds, or an image changed since it was read.
@@ -55,7 +56,8 @@ def make_split(
     sizes = [int((fold == f).sum()) for f in range(len(shares))]
     if min(sizes) == 0:
         raise MedvqaError(
-            f"{len(ids)} images in {group.max() + 1} groups do not fill every fold: sizes {sizes}",
+            f"{len(ids)} images in {group.max() + 1} groups do not fill every fold: {sizes.count(0)} of {len(sizes)} "
+            "have no image",
             remedy="use fewer folds or another --val, or add images",
         )
     validating = 1 if val is not None else len(shares)
@@ -98,13 +100,25 @@ def _random_folds(count: int, shares: Sequence[float], seed: int) -> np.ndarray:
 
 def _stratified_folds(dataset: Dataset, group: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
     """A fold [count] for every image that is the same for all images of a group."""
-    labels = [{(q, a) for q, given in e.answers.items() for a in as_set(given)} for e in dataset.examples]
+    labels = [_labels_of(example) for example in dataset.examples]
     column = {label: index for index, label in enumerate(sorted(set().union(*labels)))}
     counts = np.zeros((int(group.max()) + 1, len(column)))
     for g, of_image in zip(group, labels, strict=True):
         for label in of_image:
             counts[g, column[label]] += 1
     return stratify(counts, np.bincount(group).astype(float), shares, seed)[group]
+
+
+def _labels_of(example: Example) -> set[tuple[str | int, str]]:
+    """What the folds are stratified over: answers by question or, for open questions, their facts by class."""
+    if not example.questions:
+        return {(q, answer) for q, given in example.answers.items() for answer in as_set(given)}
+    return {
+        (about, " ".join(fact))
+        for row, question in example.questions.items()
+        for about in question.classes or ("",)
+        for fact in facts_in(" ".join(example.answers.get(row, ())))
+    }
 
 
 def _certify(

@@ -1,4 +1,4 @@
-"""Reading a data set in the organisers' layout: `gt.json` beside `images/<id>.jpg`."""
+"""Reading a data set: `gt.json` (closed questions) or `qa.jsonl` (open ones) beside `images/<id>.jpg`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from pydantic import TypeAdapter, ValidationError
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.labels import Labels, Oddities, read_labels
+from imageclef_vqa.data.qa import QA_FILE, has_answers, read_qa
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.errors import DataError, MissingFileError, shortened
+from imageclef_vqa.inputs import read_text
 
+GT_FILE = "gt.json"
 IDS_FILE = "test_image_ids.txt"
 # In order of preference: the organisers' first. Cameras write upper-case extensions.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_NAMES = "rename these files: the name without its extension is the id of the image"
 _REMEDY = "download these files again from the organisers, or remove their records"
 
 
 def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = True) -> Dataset:
     """Read and check the data set in `folder`; the image index is kept in `cache`.
 
-    With `labelled=False`, `gt.json` is not read: the ids are those of `test_image_ids.txt` or, without that file, of
-    the files in `images/`.
+    With `labelled=False`, no answers are read: the ids are those of `test_image_ids.txt` or, without that file, of the
+    files in `images/`; a `qa.jsonl` gives its questions.
 
     Raises:
         DataError: all problems of labels and images together, each with its record.
     """
     images = folder / "images"
     files = image_files(images)
-    labels = read_labels(folder / "gt.json") if labelled else _read_ids(images, folder / IDS_FILE, files)
+    source = label_file(folder) if labelled else list_file(folder)
+    labels = read_labels(source) if source.name == GT_FILE else _read_list(images, source, files, labelled=labelled)
     examples, faults = _read_images(images, labels, cache)
-    source = folder / ("gt.json" if labelled else IDS_FILE)
     problems = labels.problems + [
         f"{source}, image {labels.records[image_id]} ({image_id}): {fault}" for image_id, fault in faults.items()
     ]
@@ -49,14 +53,37 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
     return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
 
 
+def label_file(folder: Path) -> Path:
+    """`gt.json`, or `qa.jsonl` where the data bring open questions along.
+
+    Raises:
+        DataError: the folder has both.
+    """
+    closed, open_ = folder / GT_FILE, folder / QA_FILE
+    if closed.exists() and open_.exists():
+        problem = f"{folder}: {GT_FILE} asks the closed questions and {QA_FILE} open ones"
+        raise DataError([problem], remedy="keep one of them: an edition has one kind of questions")
+    return open_ if open_.exists() else closed
+
+
+def list_file(folder: Path) -> Path:
+    """The list of a test set's images: `qa.jsonl`, or `test_image_ids.txt`, which may not exist."""
+    return folder / QA_FILE if (folder / QA_FILE).exists() else folder / IDS_FILE
+
+
+def has_gold(folder: Path) -> bool:
+    """Whether a data set has gold answers."""
+    return (folder / GT_FILE).exists() or has_answers(folder / QA_FILE)
+
+
 def read_test_ids(folder: Path) -> list[str]:
-    """The ids of the test images in `folder`, in the order of `test_image_ids.txt` if it exists. Images are not read.
+    """The ids of the test images in `folder`, in the order of `list_file` if it exists. Images are not read.
 
     Raises:
         DataError: every entry that is no id.
     """
     images = folder / "images"
-    labels = _read_ids(images, folder / IDS_FILE, image_files(images))
+    labels = _read_list(images, list_file(folder), image_files(images))
     if labels.problems:
         raise DataError(shortened(labels.problems))
     return list(labels.records)
@@ -75,7 +102,7 @@ def image_files(images: Path) -> list[Path]:
 
 def skipped_files(images: Path) -> list[str]:
     """What else is in a folder of images: files with other extensions, and folders."""
-    rest = {path for path in images.iterdir() if path.name[0] != "." and path.name != IDS_FILE}
+    rest = {path for path in images.iterdir() if path.name[0] != "." and path.name not in (IDS_FILE, QA_FILE)}
     return sorted(path.name + "/" * path.is_dir() for path in rest - set(image_files(images)))
 
 
@@ -101,14 +128,17 @@ class Pictures:
 
 
 def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pictures:
-    """The images in the folder `images` that the file `ids` lists; all of them if there is no such file.
+    """The images in the folder `images` that `ids` lists, a text file or a `qa.jsonl`; all if there is no such file.
 
     Raises:
         DataError: there is no such folder or no image, or the file lists something that is no id.
     """
-    labels = _read_ids(images, ids, image_files(images))
+    files = image_files(images)
+    if not files and (images / "images").is_dir():
+        raise DataError([f"{images}: no .jpg or .png file there"], remedy=f"the pictures may be in {images / 'images'}")
+    labels = _read_list(images, ids, files)
     if labels.problems:
-        raise DataError(shortened(labels.problems))
+        raise DataError(shortened(labels.problems), remedy=_NAMES if not ids.exists() else None)
     examples, faults = _read_images(images, labels, cache)
     return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), faults)
 
@@ -124,7 +154,8 @@ def _read_images(images: Path, labels: Labels, cache: Path | None) -> tuple[tupl
             continue
         row = rows[index]
         sha256, size = row["sha256"].decode(), (int(row["width"]), int(row["height"]))
-        examples.append(Example(image_id, path, labels.answers[image_id], sha256, *size))
+        questions = labels.questions.get(image_id, {})
+        examples.append(Example(image_id, path, labels.answers[image_id], sha256, *size, questions))
     return tuple(examples), {image_id: faults[image_id] for image_id in labels.records if image_id in faults}
 
 
@@ -144,14 +175,17 @@ def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[st
     return paths, faults
 
 
+def _read_list(images: Path, source: Path, files: Sequence[Path], *, labelled: bool = False) -> Labels:
+    """The images to answer: with the questions of a `qa.jsonl`, or those of a list of ids."""
+    return read_qa(source, labelled=labelled) if source.suffix == ".jsonl" else _read_ids(images, source, files)
+
+
 def _read_ids(images: Path, source: Path, files: Sequence[Path]) -> Labels:
     """The ids of images without answers: those in `source` or, without that file, those of `files`."""
     try:
-        ids = source.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError:
+        ids = read_text(source).split()
+    except MissingFileError:
         source, ids = images, [path.stem for path in files]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
     for number, image_id in enumerate(ids, start=1):
         try:
@@ -190,6 +224,7 @@ def _note_conflicts(examples: Sequence[Example], oddities: Oddities) -> None:
 def _fingerprint(examples: Sequence[Example]) -> str:
     def line(example: Example) -> str:
         answers: Mapping[int, list[str]] = {q: sorted(as_set(example.answers[q])) for q in sorted(example.answers)}
-        return json.dumps([example.image_id, example.sha256, answers])
+        asked = [{row: [each.text, each.complexity, each.classes] for row, each in sorted(example.questions.items())}]
+        return json.dumps([example.image_id, example.sha256, answers, *(asked if example.questions else [])])
 
     return hashlib.sha256("\n".join(sorted(map(line, examples))).encode()).hexdigest()

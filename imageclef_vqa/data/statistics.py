@@ -1,4 +1,4 @@
-"""Counts of a data set as in the paper: image heights (Table 1) and answers per question (Table 4)."""
+"""Counts of a data set as in the paper: image heights (Table 1) and answers per question (Table 4), or per class."""
 
 from __future__ import annotations
 
@@ -28,18 +28,43 @@ def answer_counts(dataset: Dataset) -> dict[int, dict[str, int]]:
     return {q: dict(sorted(sets.items(), key=lambda item: (-item[1], item[0]))) for q, sets in counts.items()}
 
 
+def sentence_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Class of open questions → answer → number of rows; the most frequent classes and answers first.
+
+    A row with several classes counts in each; `any` is the class of rows without one.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for example in dataset.examples:
+        for row, (answer,) in example.answers.items():
+            for about in example.questions[row].classes or ("any",):
+                counts.setdefault(about, Counter())[answer] += 1
+    ranked = {about: dict(sorted(of.items(), key=lambda item: (-item[1], item[0]))) for about, of in counts.items()}
+    return dict(sorted(ranked.items(), key=lambda item: (-sum(item[1].values()), item[0])))
+
+
+def _answers(dataset: Dataset) -> dict[str, Any]:
+    if not dataset.open:
+        return {"answers": {str(question_id): counts for question_id, counts in answer_counts(dataset).items()}}
+    classes = {about: {"rows": sum(of.values()), "answers": len(of)} for about, of in sentence_counts(dataset).items()}
+    return {"rows": sum(len(example.questions) for example in dataset.examples), "classes": classes}
+
+
 def split_summary(dataset: Dataset, split: Split) -> dict[str, Any]:
     """A split and the statistics of its data set, for JSON."""
     return {
         "by": split.by,
         "seed": split.seed,
         "folds": [{"train": len(split.train(f)), "val": len(split.val(f))} for f in range(split.folds)],
+        "grouped_share": {
+            "all": round(split.grouped_share(split.groups), 4),
+            "val": [round(split.grouped_share(split.val(f)), 4) for f in range(split.folds)],
+        },
         "unseen_in_training": [answers_only_in_validation(dataset, split, f) for f in range(split.folds)],
         "certificate": split.certificate.model_dump(),
         "warnings": dataset.warnings,
         "statistics": {
             "images": len(dataset),
             "heights": height_counts(dataset),
-            "answers": {str(question_id): counts for question_id, counts in answer_counts(dataset).items()},
+            **_answers(dataset),
         },
     }

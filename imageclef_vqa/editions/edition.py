@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 from imageclef_vqa.editions.lookup import normalised
 from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, Asks, Question
-from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary
+from imageclef_vqa.editions.vocabulary import QuestionVocabulary, Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import UsageError
 
 Answers = tuple[str, ...]
-RunFormat = Literal["csv", "json", "zip", "predictions"]
+RunFormat = Literal["csv", "json", "zip", "predictions", "sentences"]
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -36,7 +36,8 @@ class Edition:
         answers_compare: as sets of exact strings, or as text.
         metrics: the official ones.
         run_formats: suffix of a run file → format. "csv", "json" and "zip" hold images with their answers to all
-            questions; "predictions" is one list of rows that name image and question.
+            questions; "predictions" is one list of rows that name image and question, and "sentences" the same list
+            for open questions.
         run_file: the default of `--out`.
         team_zip: name of the zip that a team submits; None if the edition takes none.
         has_checker: whether the organisers published a checker for runs.
@@ -58,6 +59,11 @@ class Edition:
     sorted_answers: bool = False
     suffixes: Mapping[Asks, str] = field(default_factory=dict)
     renamed: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether the questions come with the data, and answers are sentences."""
+        return not self.questions
 
     def question(self, question: Question) -> str:
         """The text of a question in this edition."""
@@ -85,6 +91,11 @@ class Edition:
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
         """A vocabulary in the spelling of 2023, spelt as in this edition."""
         return Vocabulary(questions=tuple(self._respelt(entry) for entry in vocabulary.questions))
+
+    @cached_property
+    def bank(self) -> Vocabulary:
+        """The known answers to each question, as if no label were known, spelt as in this edition."""
+        return self.vocabulary(learn_vocabulary([]))
 
     def _respelt(self, entry: QuestionVocabulary) -> QuestionVocabulary:
         sets: Counter[Answers] = Counter()
@@ -138,7 +149,7 @@ GI_2023 = Edition(
 )
 GI_2025 = Edition(
     name="gi-2025",
-    title="ImageCLEFmedical MEDVQA-GI 2025 and 2026, task 1",
+    title="ImageCLEFmedical MEDVQA-GI 2025, task 1",
     answers_compare="as text",
     metrics=("BLEU", "ROUGE", "METEOR"),
     run_formats={".json": "predictions"},
@@ -148,7 +159,20 @@ GI_2025 = Edition(
     suffixes={"colour": _SEPARATE, "presence": _ALL},
     renamed={question.id: _renamed_in_kvasir(question) for question in QUESTIONS},
 )
-EDITIONS: Mapping[str, Edition] = {edition.name: edition for edition in (GI_2023, GI_2025)}
+MEDICO_2026 = Edition(
+    name="medico-2026",
+    title="MediaEval Medico 2026, task 1: open questions of Kvasir-VQA-x1",
+    questions=(),
+    answers_compare="as text",
+    metrics=("BLEU", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR"),
+    run_formats={".json": "sentences"},
+    run_file="predictions_1.json",
+)
+MEDICO_2025 = replace(MEDICO_2026, name="medico-2025", title=MEDICO_2026.title.replace("2026", "2025"))
+GI_2026 = replace(MEDICO_2026, name="gi-2026", title="ImageCLEFmedical MEDVQA-GI 2026, task 1, as its README says")
+EDITIONS: Mapping[str, Edition] = {
+    edition.name: edition for edition in (GI_2023, GI_2025, GI_2026, MEDICO_2025, MEDICO_2026)
+}
 
 
 def find_edition(name: str) -> Edition:

@@ -8,7 +8,13 @@ from imageclef_vqa.evaluation.plots import draw_plots
 from imageclef_vqa.evaluation.published import Published, read_published
 from imageclef_vqa.evaluation.report import render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
-from imageclef_vqa.evaluation.summary import comparison_lines, coverage_lines, formatting_line, slices_line
+from imageclef_vqa.evaluation.summary import (
+    comparison_lines,
+    coverage_lines,
+    formatting_line,
+    overall_line,
+    slices_line,
+)
 
 __all__ = [
     "Comparisons",
@@ -25,6 +31,7 @@ __all__ = [
     "draw_plots",
     "formatting_line",
     "global_accuracy",
+    "overall_line",
     "read_published",
     "render_report",
     "score_answers",

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.editions import QUESTIONS, find_question
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DamagedFileError, DataError
 from imageclef_vqa.evaluation.estimates import rounded
+from imageclef_vqa.inputs import parse_json, read_text
 
 _LARGEST = 1 << 20  # bytes
 _NAMES = ("accuracy", "exact_set")
@@ -94,19 +94,13 @@ def read_published(path: Path) -> Published | None:
 def _rows(path: Path) -> list[dict[str, Any]] | None:
     """The entries, with lower-case keys; None if the file has another format."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        return None
-    if len(content) > _LARGEST:
+        text = read_text(path, _LARGEST)
+    except DamagedFileError:
         return None
     try:
         is_csv = path.suffix.lower() == ".csv"
-        rows: Any = list(csv.DictReader(io.StringIO(text, newline=""))) if is_csv else json.loads(text)
-    except (csv.Error, ValueError, RecursionError):
+        rows: Any = list(csv.DictReader(io.StringIO(text, newline=""))) if is_csv else parse_json(text)
+    except (csv.Error, ValueError):
         return None
     if isinstance(rows, dict):
         rows = rows.get("questions")

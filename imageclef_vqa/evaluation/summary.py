@@ -14,6 +14,18 @@ from imageclef_vqa.evaluation.slices import Slice, worst_slices
 _EXAMPLE = 80  # characters
 
 
+def overall_line(title: str, score: Score) -> str:
+    """The mean with its interval, beside the baselines that are known."""
+    mean = score.overall
+    interval = "" if mean.interval is None else f" [{mean.interval[0]:.3f}, {mean.interval[1]:.3f}]"
+    others = [
+        f"{name} {value:.3f}"
+        for name, value in (("the classical expert", mean.classical), ("the most frequent answers", mean.majority))
+        if value is not None
+    ]
+    return f"{title}: {mean.exact_set:.3f}{interval}" + (f"; {', '.join(others)}." if others else ".")
+
+
 def formatting_line(score: Score) -> str:
     """The points (hundredths of the mean accuracy) lost to formatting, and the largest losses."""
     if not score.formatting:

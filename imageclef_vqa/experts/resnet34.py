@@ -12,7 +12,6 @@ experts/resnet34/val.jsonl, test.jsonl   ranked answers of all networks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.artefacts import ChangedError, check_artefact, record_folder, record_path
 from imageclef_vqa.checkpoints.convert import plan_conversion
@@ -41,7 +40,9 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.experts.heads import Head, learn_head
 from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
-from imageclef_vqa.files import run_writer, sha256, write_text
+from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_json, read_model, sha256
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
@@ -181,10 +182,7 @@ def read_config(folder: Path) -> ExpertConfig:
     Raises:
         MedvqaError: it is damaged.
     """
-    try:
-        return ExpertConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{folder / CONFIG} is damaged: {error}", remedy="remove that folder") from error
+    return read_model(folder / CONFIG, ExpertConfig, "remove that folder")
 
 
 def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda message: None) -> None:
@@ -256,7 +254,7 @@ def _answers_of(folder: Path, config: ExpertConfig, dataset: Dataset, cache: Pat
         network = build_expert(config.num_classes)
         load_weights(network, read_weights(folder / MODEL), str(folder / MODEL))
         logits = predict_logits(network, pixels).astype(np.float64)
-    thresholds = json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))
+    thresholds = read_json(folder / THRESHOLDS)
     ends = np.cumsum([len(head.classes) for head in config.heads.values()])[:-1]
     return {
         (example.image_id, question): head.rank(row, thresholds.get(str(question), 0.5))

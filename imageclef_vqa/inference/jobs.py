@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.data import Dataset, Pictures, Split, read_pictures
-from imageclef_vqa.data.reading import IDS_FILE
+from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.editions import Prediction
 from imageclef_vqa.errors import MissingStepError, UsageError
-from imageclef_vqa.files import sha256
 from imageclef_vqa.inference.ranked import Optimise
 from imageclef_vqa.inference.runs import Ensemble
+from imageclef_vqa.inputs import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def fold_jobs(
     for fold in dict.fromkeys(folds or (("val", "test") if workspace.has_test else ("val",))):
         target = workspace.predictions(fold, name)
         if fold == "test":
-            pictures = read_pictures(workspace.test / "images", workspace.test / IDS_FILE, cache=workspace.cache)
+            pictures = read_pictures(workspace.test / "images", list_file(workspace.test), cache=workspace.cache)
             inputs = {"test": pictures.readable.fingerprint} | (development if options.consistent else {})
             jobs.append(Job(fold, pictures, target, inputs))
             continue

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, Implication, choose_question
-from imageclef_vqa.files import sha256
-from imageclef_vqa.pipeline.route import ImageRouter
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.pipeline.router import ImageRouter
 from imageclef_vqa.pipeline.selection import AnswerMode, answer_mode
 from imageclef_vqa.workspace import Workspace
 

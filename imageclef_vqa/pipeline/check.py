@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from imageclef_vqa.editions import Edition, find_edition, learn_vocabulary
+from imageclef_vqa.editions import Edition, find_edition
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference
 from imageclef_vqa.submission import (
@@ -91,7 +91,7 @@ def _check_answers(
         if reference.image_ids is None
         else reference.image_ids,
         reference.vocabulary,
-        edition.vocabulary(learn_vocabulary([])),
+        edition.bank,
         spellings=reference.spellings,
         implications=reference.implications,
         validation=reference.validation,

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.data.reading import has_gold
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
-from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.workspace import Workspace
 
 
@@ -54,13 +53,13 @@ def read_development(workspace: Workspace, fold: int | None = None, *, dataset: 
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """A data set in the organisers' layout: `gt.json` and `images/`, or the test set's `images/` only.
+    """A data set: `gt.json` or `qa.jsonl` beside `images/`, or the test set's `images/` with a list or questions.
 
     Raises:
         DataError: everything in it that cannot be used.
     """
     folder = Path(path)
-    return read_dataset(folder, cache=None, labelled=(folder / "gt.json").exists())
+    return read_dataset(folder, cache=None, labelled=has_gold(folder))
 
 
 def training_vocabulary(workspace: Workspace, development: Development) -> Vocabulary:
@@ -81,7 +80,4 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
     record = read_record(saved.parent)
     if record is not None and record.files.get(saved.name) != sha256(saved):
         raise ChangedError(f"{shown} is not the file that was finished: its content has changed", remedy=remedy)
-    try:
-        return Vocabulary.model_validate_json(saved.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{shown} is damaged", remedy=remedy) from error
+    return read_model(saved, Vocabulary, remedy)

@@ -16,10 +16,10 @@ from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
 from imageclef_vqa.data import Dataset, Pictures, Split, read_dataset, read_pictures
-from imageclef_vqa.data.reading import IDS_FILE
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.data.reading import list_file
+from imageclef_vqa.errors import DamagedFileError, MedvqaError
 from imageclef_vqa.inference.calibration import Calibration
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.workspace import Workspace
 
@@ -144,8 +144,8 @@ class Lineage:
 
     def _examine_split(self, path: Path) -> Artefact:
         try:
-            split = Split.model_validate_json(path.read_bytes())
-        except (OSError, ValueError):
+            split = read_model(path, Split)
+        except DamagedFileError:
             return Artefact("split", path, "damaged", (f"{self.workspace.shown(path)} is damaged",))
         if split.fingerprint != self._digest("development", "development"):
             return Artefact("split", path, "stale", ("the development set has changed",))
@@ -200,7 +200,7 @@ class Lineage:
             DataError: there are none, or their list cannot be used.
         """
         test = self.workspace.test
-        return read_pictures(test / "images", test / IDS_FILE, cache=self.workspace.cache)
+        return read_pictures(test / "images", list_file(test), cache=self.workspace.cache)
 
     @cached_property
     def _weights_folder(self) -> Path:
@@ -209,8 +209,8 @@ class Lineage:
         for number in (2, 1):
             try:
                 path = self.workspace.stage(number) / CONFIG
-                return StageConfig.model_validate_json(path.read_bytes()).starting_point().folder
-            except (OSError, ValueError, MedvqaError):
+                return read_model(path, StageConfig).starting_point().folder
+            except MedvqaError:
                 continue
         return Path("missing")
 
@@ -225,6 +225,6 @@ class Lineage:
 def _calibration_digest(path: Path) -> str:
     """What answers depend on in a calibration; empty if another version wrote it."""
     try:
-        return Calibration.model_validate_json(path.read_bytes()).digest
-    except (OSError, ValueError):
+        return read_model(path, Calibration).digest
+    except MedvqaError:
         return ""

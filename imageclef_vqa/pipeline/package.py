@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from imageclef_vqa.editions import (
     Edition,
     find_edition,
     learn_implications,
-    learn_vocabulary,
     read_predictions,
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -190,6 +189,8 @@ def package(
 
 
 def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:
+    if out is not None and out.suffix not in edition.run_formats:
+        raise UsageError(f"--out {out}: a run of {edition.name} ends in {' or '.join(edition.run_formats)}")
     if team is None:
         return out or workspace.root / edition.run_file
     name = team_zip(team, edition)
@@ -227,7 +228,7 @@ def _as_run(
         answers,
         image_ids,
         edition.vocabulary(training_vocabulary(workspace, development)),
-        edition.vocabulary(learn_vocabulary([])),
+        edition.bank,
         implications=learn_implications(images_of(spell(development.training.gold(), edition)).values()),
         validation=spell(answers_of(read_predictions(own)), edition) if own and own.exists() else {},
     )
@@ -241,6 +242,8 @@ def _check_files(
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
+        if (other := workspace.misspelt_test()) is not None:
+            remedy += f"; is {workspace.shown(other)} a misspelling of {workspace.shown(workspace.test)}?"
         findings.append(warning("no-test", ["the test images"], message, remedy))
     elif faults := lineage.pictures.faults:
         message = f"{len(faults)} test images cannot be read: their answers are the most frequent training answers"
@@ -269,7 +272,7 @@ def _scores(selection: Selection) -> Any:
     state = selection.lineage.artefact("scores")
     if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
         return None
-    return json.loads(state.path.read_bytes())
+    return read_json(state.path)
 
 
 def _models(workspace: Workspace) -> list[Path]:

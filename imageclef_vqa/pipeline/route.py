@@ -1,24 +1,39 @@
-"""`medvqa route`: experts answer, and take over the questions that they answer better; also about further images."""
+"""`medvqa route`: experts answer, and take over the questions that they answer better than BLIP-2.
+
+routed/decisions.json          who answers which question (`StoredDecisions`)
+routed/val.jsonl, test.jsonl   the predictions with the answers of those that were chosen
+
+All have records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa import routing
-from imageclef_vqa.artefacts import ChangedError, check_artefact
-from imageclef_vqa.data import Dataset
-from imageclef_vqa.editions import PAPER_QUESTIONS, QUESTIONS, Prediction
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.artefacts import check_artefact, write_artefact
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.editions import PAPER_QUESTIONS, QUESTIONS, Prediction, predictions_text, read_predictions
+from imageclef_vqa.errors import MedvqaError, UsageError, shortened
 from imageclef_vqa.experts import classical
-from imageclef_vqa.experts.answers import CLASSICAL, EXPERTS, RESNET34, Expert, runs_of_other_folds
+from imageclef_vqa.experts.answers import (
+    CLASSICAL,
+    EXPERTS,
+    RESNET34,
+    RankedAnswers,
+    fold_of_run,
+    read_answers,
+    runs_of_other_folds,
+)
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.routing import HeldOut, Policy, Routed, StoredDecisions
 from imageclef_vqa.workspace import Workspace
-
-Policy = Literal["evidence", "paper"]
-_PLAIN, _ROUTED, _DECISIONS = "plain", "routed", "routed/decisions"
 
 
 def route(
@@ -36,7 +51,7 @@ def route(
     run: str = "main",
     seed: int = 0,
     notify: Callable[[str], None] = lambda message: None,
-) -> routing.Routed | None:
+) -> Routed | None:
     """Fit the experts, let them answer, and route the run's predictions; None with `train="only"`.
 
     Args:
@@ -57,7 +72,8 @@ def route(
     if unknown := [name for name in experts if name not in EXPERTS]:
         raise UsageError(f"--expert {unknown[0]}: use {' or '.join(EXPERTS)}")
     names = experts or default_experts(policy, start)
-    for each in (at, *(runs_of_other_folds(at) if folds else ())):
+    others = runs_of_other_folds(at) if folds else []
+    for each in (at, *others):
         _check_predictions(each, notify)
         if CLASSICAL in names:
             classical.answer_images(each, train=train != "never", notify=notify)
@@ -65,28 +81,131 @@ def route(
             _answer_resnet34(each, asked, start, shared, epochs, device, seed, train != "never", notify)
     if train == "only":
         return None
-    return routing.route(at, policy=policy, questions=asked, experts=names, folds=folds, seed=seed)
+    return route_answers(at, others, policy=policy, questions=asked, experts=names, seed=seed)
+
+
+def route_answers(
+    workspace: Workspace,
+    others: Sequence[Workspace] = (),
+    *,
+    policy: Policy = "evidence",
+    questions: Sequence[int],
+    experts: Sequence[str] = (CLASSICAL,),
+    seed: int = 0,
+) -> Routed:
+    """Route the predictions of a run whose images the `experts` have answered; `others` validate other folds.
+
+    Questions that no expert answers keep BLIP-2's answers.
+
+    Raises:
+        MissingStepError: there is no split, there are no predictions for it, or an expert has not answered.
+        ChangedError: predictions or an expert's answers are not those that were finished, or have no record.
+        MedvqaError: data or files are damaged or do not belong together.
+    """
+    start = time.monotonic()
+    with run_writer(workspace.run_folder):
+        dataset = read_dataset(workspace.development, cache=workspace.cache)
+        split = read_split(workspace.split_file, dataset)
+        inputs = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
+        inputs |= _check_inputs(workspace, experts, "val")
+        for run in others:
+            inputs |= _check_inputs(run, experts, "val", prefix=f"work/{run.run}/")
+        held_out = [_held_out(run, dataset, split, experts) for run in (workspace, *others)]
+        folds = {"val": _Fold(held_out[0].predictions, held_out[0].experts, inputs)}
+        if workspace.predictions("test").exists():
+            own = inputs | _check_inputs(workspace, experts, "test")
+            plain = _test_predictions(workspace)
+            folds["test"] = _Fold(plain, read_answers(workspace, experts, "test", plain), own)
+        able = {question for ranked in held_out[0].experts.values() for _, question in ranked}
+        considered = [question for question in questions if question in able]
+        result = routing.decide(held_out, split.groups, considered, policy, seed, experts)
+        stored = StoredDecisions(policy=policy, seed=seed, decisions=result.decisions)
+        replaced = _write(workspace, stored, questions, folds)
+    return Routed(
+        policy=policy,
+        experts=tuple(experts),
+        decisions=result.decisions,
+        blip2=result.blip2,
+        routed=result.routed,
+        cross_fitted=result.cross_fitted,
+        images=sum(len({each.image_id for each in part.predictions}) for part in held_out),
+        files={fold: workspace.routed(fold) for fold in folds},
+        replaced=replaced,
+        seconds=time.monotonic() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """BLIP-2's predictions for the images of a fold, the experts' answers by name, and the digests of both."""
+
+    predictions: Sequence[Prediction]
+    experts: Mapping[str, RankedAnswers]
+    inputs: Mapping[str, str]
+
+
+def _write(
+    workspace: Workspace, stored: StoredDecisions, questions: Sequence[int], folds: Mapping[str, _Fold]
+) -> dict[str, int]:
+    """Write the decisions, and the answers of each fold by them; returns how many answers changed, by fold."""
+    models = {str(each.question_id): each.model for each in stored.decisions}
+    options = {"policy": stored.policy, "seed": stored.seed, "questions": list(questions), "models": models}
+    path, content = workspace.run_folder / "routed" / "decisions.json", stored.model_dump_json(indent=2) + "\n"
+    made = write_artefact(path, content.encode(), command="route", inputs=folds["val"].inputs, options=options)
+    replaced = {}
+    for name, fold in folds.items():
+        routed = routing.apply(stored.decisions, fold.predictions, fold.experts)
+        replaced[name] = sum(prediction.replaced is not None for prediction in routed)
+        inputs = {**fold.inputs, "routed/decisions": made.digest}
+        content = predictions_text(routed)
+        write_artefact(workspace.routed(name), content.encode(), command="route", inputs=inputs, options=options)
+    return replaced
+
+
+def _check_inputs(run: Workspace, experts: Sequence[str], fold: str, *, prefix: str = "") -> dict[str, str]:
+    """The digests of a run's predictions and experts' answers that exist, by name after `prefix`, all of them checked.
+
+    Raises:
+        ChangedError: one is not the file that was finished, or has no record.
+    """
+    commands = {f"predictions/{fold}": run.typed("medvqa predict")}
+    commands |= {f"experts/{name}/{fold}": run.typed(f"medvqa route --expert {name}") for name in experts}
+    paths = {name: run.run_folder / f"{name}.jsonl" for name in commands}
+    return {
+        prefix + name: check_artefact(path, run.shown(path), f"`{commands[name]}` makes it again").digest
+        for name, path in paths.items()
+        if path.exists()
+    }
+
+
+def _held_out(run: Workspace, dataset: Dataset, split: Split, experts: Sequence[str]) -> HeldOut:
+    """The validation images of a run with its predictions, the experts' answers and the gold answers."""
+    gold = dataset.subset(split.val(fold_of_run(run, split))).gold()
+    plain = read_predictions(run.predictions("val"))
+    return HeldOut(plain, read_answers(run, experts, "val", plain), gold)
+
+
+def _test_predictions(workspace: Workspace) -> list[Prediction]:
+    """The run's predictions for the test images.
+
+    Raises:
+        MedvqaError: they are for other images.
+    """
+    predictions = read_predictions(workspace.predictions("test"))
+    test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
+    predicted, present = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
+    if differing := sorted(predicted ^ present):
+        raise MedvqaError(
+            f"{workspace.predictions('test')} and {workspace.test} hold different images: "
+            f"{', '.join(shortened(differing, 1))}",
+            remedy=f"`{workspace.typed('medvqa predict')}` predicts the present images",
+        )
+    return predictions
 
 
 def questions_of(policy: Policy) -> Sequence[int]:
     """The questions that a policy routes by default."""
     return PAPER_QUESTIONS if policy == "paper" else [question.id for question in QUESTIONS]
-
-
-def parse_questions(text: str) -> list[int]:
-    """Question ids in `text`, separated by commas, or `all`.
-
-    Raises:
-        UsageError: one of them is no question.
-    """
-    known = {str(question.id): question.id for question in QUESTIONS}
-    if text == "all":
-        return list(known.values())
-    ids = [part.strip() for part in text.split(",")]
-    if unknown := [part for part in ids if part not in known]:
-        last = QUESTIONS[-1].id
-        raise UsageError(f"--questions {text}: {unknown[0]!r} is no question", remedy=f"ids from 0 to {last}, or all")
-    return sorted({known[part] for part in ids})
 
 
 def default_experts(policy: Policy, weights: Path | None) -> list[str]:
@@ -128,88 +247,3 @@ def _answer_resnet34(
     if train:
         resnet34.fit(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify)
     resnet34.answer(workspace, notify=notify)
-
-
-class ImageRouter:
-    """The stored decisions of a run with the experts that they name, for images that `route` has not seen."""
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        decisions: routing.StoredDecisions,
-        notify: Callable[[str], None] = lambda message: None,
-        *,
-        digest: str = "",
-    ) -> None:
-        self.digest = digest  # of the record of the decisions
-        self._decisions = {each.question_id: each for each in decisions.decisions}
-        self._load = cache(lambda name: _load_expert(workspace, name, notify))
-
-    def route(self, plain: Sequence[Prediction], images: Dataset, pixels: Path | None) -> list[Prediction]:
-        """BLIP-2's predictions, with the answers of the models that were chosen, for images that `images` has.
-
-        Experts are loaded when a question needs them; `pixels` is the folder of the cache for their pixels.
-        """
-        decisions = [self._decisions[q] for q in {each.question_id for each in plain} & self._decisions.keys()]
-        ranked = {name: self._load(name)(images, pixels) for name in routing.experts_of(decisions)}
-        readable = {example.image_id for example in images.examples}
-        routed = iter(routing.apply(decisions, [each for each in plain if each.image_id in readable], ranked))
-        return [next(routed) if each.image_id in readable else each for each in plain]
-
-
-def load_router(
-    workspace: Workspace, answers: str | None = None, notify: Callable[[str], None] = lambda message: None
-) -> ImageRouter | None:
-    """What makes a run answer further images as its run file answers the test images; None: BLIP-2 answers them.
-
-    Args:
-        answers: "routed" or "plain"; by default, routed if the run was routed.
-
-    Raises:
-        UsageError: `answers` is something else, or the run was not routed.
-        ChangedError: the decisions, or what they were made from, have changed.
-    """
-    if answers not in (None, _PLAIN, _ROUTED):
-        raise UsageError(f"--answers {answers}: use {_ROUTED} or {_PLAIN}")
-    lineage = Lineage(workspace)
-    command = lineage.with_options("medvqa route")
-    path = lineage.path(_DECISIONS)
-    was_routed = path.exists() or any(lineage.path(f"routed/{fold}").exists() for fold in ("val", "test"))
-    if answers == _PLAIN or (answers is None and not was_routed):
-        return None
-    if not was_routed:
-        raise UsageError(f"--answers {_ROUTED}: run {workspace.run} was not routed", remedy=f"`{command}` routes it")
-    found = lineage.artefact(_DECISIONS)
-    if found.status != "fresh":
-        raise ChangedError(
-            f"{workspace.shown(path)} is {found.status}" + "".join(f": {reason}" for reason in found.reasons[:1]),
-            remedy=f"`{command}` decides again; --answers {_PLAIN} asks BLIP-2 only",
-        )
-    digest = found.record.digest if found.record else ""
-    return ImageRouter(workspace, routing.read_decisions(path), notify, digest=digest)
-
-
-def route_images(
-    workspace: Workspace,
-    plain: Sequence[Prediction],
-    images: Dataset,
-    *,
-    answers: str | None = None,
-    notify: Callable[[str], None] = lambda message: None,
-) -> list[Prediction]:
-    """BLIP-2's predictions for a folder of images, routed as `load_router` says.
-
-    Raises:
-        UsageError, ChangedError: as `load_router`.
-    """
-    router = load_router(workspace, answers, notify)
-    return list(plain) if router is None else router.route(plain, images, workspace.cache)
-
-
-def _load_expert(workspace: Workspace, name: str, notify: Callable[[str], None]) -> Expert:
-    if name == CLASSICAL:
-        return classical.load_expert(workspace, notify)
-
-    from imageclef_vqa.experts import resnet34
-
-    return resnet34.load_expert(workspace)

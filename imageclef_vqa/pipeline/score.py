@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,15 @@ def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> Repo
     given, probabilities = read_answers(workspace, str(file)), {}
     if file.suffix == ".jsonl":
         probabilities = probabilities_of(read_predictions(file))
-    gold = gold_of_file(workspace, gold_file) if gold_file is not None else gold_for(workspace, given, str(file))
+    if gold_file is not None:
+        gold = gold_of_file(workspace, gold_file)
+    elif workspace.development.is_dir():
+        gold = gold_for(workspace, given, str(file))
+    else:
+        raise UsageError(
+            f"{file}: there are no gold answers, since {workspace.development} is missing",
+            remedy=f"name them: `medvqa score {shlex.quote(str(file))} --gold gt.json`",
+        )
     answered = {image_id for image_id, _ in given}
     if answered and answered.isdisjoint(gold.image_ids):
         with_extension = not {Path(image_id).stem for image_id in answered}.isdisjoint(gold.image_ids)

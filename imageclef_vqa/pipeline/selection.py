@@ -15,7 +15,7 @@ from imageclef_vqa.editions import Prediction, read_predictions, same_answer
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.pipeline.answers import FOLDS, Answers, answers_of
 from imageclef_vqa.pipeline.lineage import Artefact, Lineage
-from imageclef_vqa.pipeline.route import ImageRouter, load_router
+from imageclef_vqa.pipeline.router import ImageRouter, load_router
 from imageclef_vqa.submission import read_run
 from imageclef_vqa.workspace import Workspace
 

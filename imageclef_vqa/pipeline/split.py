@@ -8,7 +8,8 @@ from pathlib import Path
 from imageclef_vqa.data import Dataset, Split, make_split, read_dataset
 from imageclef_vqa.data.split import By
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.locks import sole_writer
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.workspace import Workspace
 
 VAL = 0.1
@@ -44,6 +45,7 @@ def split(
     if folds is not None and folds < 2:
         raise UsageError(f"--folds {folds}: at least 2")
     at = Workspace.at(workspace)
+    edition_of(at)
     with sole_writer(at.work):
         dataset = read_dataset(at.development, cache=at.cache)
         share = VAL if val is None and folds is None else val

@@ -1,23 +1,18 @@
-"""Which model answers which question, on the evidence of held-out images. This room does not import Paddle."""
+"""Which model answers which question, on the evidence of held-out images; this room reads and writes no file."""
 
 from imageclef_vqa.routing.apply import apply
-from imageclef_vqa.routing.baseline import RUN as BASELINE
-from imageclef_vqa.routing.baseline import baseline
-from imageclef_vqa.routing.decisions import Policy, StoredDecisions, experts_of, read_decisions
-from imageclef_vqa.routing.route import Routed, route
-from imageclef_vqa.routing.table import as_json, routing_table, summary_lines
+from imageclef_vqa.routing.decisions import HeldOut, Policy, StoredDecisions, decide, experts_of
+from imageclef_vqa.routing.table import Routed, as_json, routing_table, summary_lines
 
 __all__ = [
-    "BASELINE",
+    "HeldOut",
     "Policy",
     "Routed",
     "StoredDecisions",
     "apply",
     "as_json",
-    "baseline",
+    "decide",
     "experts_of",
-    "read_decisions",
-    "route",
     "routing_table",
     "summary_lines",
 ]

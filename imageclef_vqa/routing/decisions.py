@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, same_answer
-from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.evaluation.uncertainty import clusters_of
 from imageclef_vqa.routing import stacking
 from imageclef_vqa.routing.evidence import (
@@ -65,18 +63,6 @@ class StoredDecisions(BaseModel):
     policy: Policy
     seed: int
     decisions: tuple[Decision, ...]
-
-
-def read_decisions(path: Path) -> StoredDecisions:
-    """The decisions that `medvqa route` stored.
-
-    Raises:
-        MedvqaError: the file is missing or damaged.
-    """
-    try:
-        return StoredDecisions.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa route` writes it again") from error
 
 
 def experts_of(decisions: Iterable[Decision]) -> list[str]:
@@ -217,7 +203,7 @@ def _select(pairs: _Pairs, seed: int) -> _Selection:
         gain = mean_gain(pairs.table(gains), pairs.clusters, seed)
     choices = choose(tables, pairs.clusters, seed)
     if gain is not None and gain.low > 0:
-        blend = Choice(BLEND, BLEND, f"{gain.in_points()} overall")
+        blend = Choice(BLEND, BLEND, f"{gain.as_gain()} overall")
         choices = [blend if choice.model == BLIP2 else choice for choice in choices]
     questions = np.unique(pairs.questions).tolist()
     return _Selection(dict(zip(questions, choices, strict=True)), stacking.best_shares(pairs.products), tables)

@@ -5,18 +5,16 @@
     content = render_run(path, answers, image_ids)  # read back and compared
     manifest = make_manifest(path.name, content, …)
 
-`formats` and `checks` do not know each other: they share `run` (answers and their order) and `findings`.
+`formats` and `checks` do not know each other: they share `run` (answers, their order, and findings).
 """
 
-from imageclef_vqa.submission.checks import check_run
-from imageclef_vqa.submission.checks.organisers import Verdict, organisers_verdict
+from imageclef_vqa.submission.checks import Verdict, check_run, organisers_verdict
 from imageclef_vqa.submission.checks.sources import (
     Source,
     check_manifest,
     check_name,
     check_source,
 )
-from imageclef_vqa.submission.findings import Finding, error, errors_in, warning
 from imageclef_vqa.submission.formats import parse_run, read_bytes, read_run, render_run, team_zip, write_run
 from imageclef_vqa.submission.formats.parsed import Form, ParsedRun
 from imageclef_vqa.submission.manifest import (
@@ -30,7 +28,19 @@ from imageclef_vqa.submission.manifest import (
     other_versions,
     read_manifest,
 )
-from imageclef_vqa.submission.run import Answers, Pair, PairAnswers, RunAnswers, arrange, images_of, in_order
+from imageclef_vqa.submission.run import (
+    Answers,
+    Finding,
+    Pair,
+    PairAnswers,
+    RunAnswers,
+    arrange,
+    error,
+    errors_in,
+    images_of,
+    in_order,
+    warning,
+)
 
 __all__ = [
     "Answers",

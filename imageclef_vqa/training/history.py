@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MissingFileError
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
 from imageclef_vqa.training.log import Log
 from imageclef_vqa.training.replacement import stage_state
@@ -43,11 +42,9 @@ def read_history(folder: Path) -> StageHistory | None:
         MedvqaError: its `config.json` is damaged.
     """
     try:
-        config = StageConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        config = read_model(folder / CONFIG, StageConfig)
+    except MissingFileError:
         return None
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{folder / CONFIG} is damaged") from error
     records = Log(folder / LOG).records()
     epochs = [each for each in records if "epoch" in each]
     last = epochs[-1] if epochs else {}

@@ -1,7 +1,7 @@
 """Stage 1, representation learning: the Q-Former learns to read the image (BLIP-2, section 3.2; paper, section 2.3).
 
-Vision and language model are frozen. From statements such as "What color is the abnormality? Pink; Red" three losses
-are summed, named as in BLIP-2:
+Vision, except for its last norm, and the language model are frozen. From statements such as "What color is the
+abnormality? Pink; Red" three losses are summed, named as in BLIP-2:
 
     itc  image-text contrastive learning: an image's queries come close to its statement, and stay away from others
     itm  image-text matching: does the statement hold for the image? With the hardest statements that do not hold
@@ -25,7 +25,7 @@ from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads, cosine
 from imageclef_vqa.models.qformer import CrossKV, KeysAndValues
 from imageclef_vqa.training.context import StageContext
-from imageclef_vqa.training.images import Patches
+from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
 from imageclef_vqa.training.parallel import Shard
@@ -33,7 +33,8 @@ from imageclef_vqa.training.parallel import Shard
 LOSSES = ("itc", "itm", "itg")
 # Pattern of parameter names → whether they are trained (paper, section 2.3); each parameter matches exactly one line.
 TRAINABLE = {
-    r"blip2\.vision\..*": False,
+    r"blip2\.vision\.(?!norm\.).*": False,
+    r"blip2\.vision\.norm\..*": True,  # LAVIS trains `ln_vision` beside the frozen encoder
     r"blip2\.qformer\..*": True,
     r"blip2\.projection\..*": False,
     r"blip2\.language\..*": False,
@@ -50,17 +51,21 @@ class Stage1(nn.Layer):
 
 
 def learn_representation(context: StageContext, heads: PretrainingHeads) -> dict[str, Tensor]:
-    """Train Q-Former and heads on one statement per image and step; returns the trained tensors by name."""
+    """Train Q-Former, heads and vision's norm on one statement per image and step.
+
+    Returns the tensors that stage 2 goes on from, by name: those of Q-Former and norm.
+    """
     model = Stage1(context.model, heads)
-    train_patches, val_patches = Patches(context, context.train), Patches(context, context.val)
+    train_features = VisionFeatures(context, context.train)
+    val_features = VisionFeatures(context, context.val)
 
     def losses(shard: Shard, rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
-        return representation_losses(context.model, heads, train_patches(shard.own), context.train.pairs, shard, rng)
+        return representation_losses(context.model, heads, train_features(shard.own), context.train.pairs, shard, rng)
 
     def validate() -> dict[str, float]:
         model.eval()
-        return _validate(context, heads, val_patches)
+        return _validate(context, heads, val_features)
 
     train(
         context,
@@ -71,17 +76,18 @@ def learn_representation(context: StageContext, heads: PretrainingHeads) -> dict
         validate=validate,
         score=lambda found: -sum(found.values()),
     )
-    return {f"qformer.{name}": tensor for name, tensor in context.model.qformer.state_dict().items()}
+    tensors = context.model.state_dict()
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(("qformer.", "vision.norm."))}
 
 
-def _validate(context: StageContext, heads: PretrainingHeads, patches: Patches) -> dict[str, float]:
+def _validate(context: StageContext, heads: PretrainingHeads, features: VisionFeatures) -> dict[str, float]:
     """Mean losses over batches, with the same statements and negatives every time; empty without validation images."""
     pairs, rng = context.val.pairs, np.random.default_rng(context.seed)
     sums, own_batches = dict.fromkeys(LOSSES, 0.0), 0
     with paddle.no_grad():
         for number, batch in context.processes.own(enumerate(pairs.epoch(context.recipe.batch, 1, rng))):
             shard, negatives = Shard.single(batch), np.random.default_rng([context.seed, number])
-            parts = representation_losses(context.model, heads, patches(batch), pairs, shard, negatives)
+            parts = representation_losses(context.model, heads, features(batch), pairs, shard, negatives)
             sums = {name: total + float(parts[name]) for name, total in sums.items()}
             own_batches += 1
     *totals, count = context.processes.sum([*sums.values(), own_batches])
@@ -109,9 +115,9 @@ def positives(batch: Batch, table: PairTable) -> np.ndarray:
 
 
 def representation_losses(
-    model: Blip2, heads: PretrainingHeads, patches: Tensor, table: PairTable, shard: Shard, rng: np.random.Generator
+    model: Blip2, heads: PretrainingHeads, features: Tensor, table: PairTable, shard: Shard, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """What `shard` contributes to the losses of its batch, by name; `patches` [o, p, d] of its own images.
+    """What `shard` contributes to the losses of its batch, by name; `features` [o, p, d] of its own images.
 
     Images and statements are compared with those of the whole group, across processes.
     """
@@ -119,7 +125,7 @@ def representation_losses(
     text = paddle.to_tensor(whole).index_select(paddle.to_tensor(shard.group_indices))  # [g, t]
     own = text.index_select(paddle.to_tensor(shard.own_indices))  # [o, t]
     own_states = model.qformer.read_text(*heads.begin_reading(own, _mask(own)))
-    image_kv = model.qformer.encode_image(patches)
+    image_kv = model.qformer.encode_image(model.vision.norm(features))
     queries, query_kv = model.qformer.read_image(image_kv)
     image = shard.all_gather(heads.shared_image(queries))  # [g, q, s]
     statement = shard.all_gather(heads.shared_text(own_states))  # [g, s]
@@ -129,7 +135,7 @@ def representation_losses(
     # Every process of the group has the same value, each with the gradient of its own rows.
     itc = itc - itc.detach() * (1 - 1 / shard.processes)
     drawn = _matches(similarity.detach().numpy(), positive, rng)
-    itm = _itm_loss(model, heads, image_kv, patches, text, drawn, shard)
+    itm = _itm_loss(model, heads, image_kv, features, text, drawn, shard)
     tokens = int((whole != 0).sum())
     part = shard.weight * len(shard.group.images) / len(shard.whole.images)
     return {
@@ -186,14 +192,14 @@ def _itm_loss(
     model: Blip2,
     heads: PretrainingHeads,
     image_kv: CrossKV,
-    patches: Tensor,
+    features: Tensor,
     text: Tensor,
     drawn: list[list[tuple[int, int, int, int]]],
     shard: Shard,
 ) -> Tensor:
     """Cross-entropy of the pairs `drawn` for this process's rows, divided by the number of all pairs of the group.
 
-    `patches` [o, p, d] and their keys and values `image_kv` belong to own images, `text` [g, t] to the group.
+    `features` [o, p, d] and the keys and values `image_kv` belong to own images, `text` [g, t] to the group.
     """
     own = shard.own_indices.tolist()
     mine = [
@@ -203,9 +209,11 @@ def _itm_loss(
         if row in set(own)
     ]
     rows, images, statement_rows, target = np.array(mine).T
-    patches = shard.all_gather(patches)
+    features = shard.all_gather(features)
     if others := sorted(set(images.tolist()) - set(own)):
-        image_kv = _joined(image_kv, model.qformer.encode_image(patches.index_select(paddle.to_tensor(others))))
+        image_kv = _joined(
+            image_kv, model.qformer.encode_image(model.vision.norm(features.index_select(paddle.to_tensor(others))))
+        )
     index = paddle.to_tensor([[*own, *others].index(image) for image in images])
     image_kv = [pair and (pair[0].index_select(index), pair[1].index_select(index)) for pair in image_kv]
     chosen = text.index_select(paddle.to_tensor(statement_rows))

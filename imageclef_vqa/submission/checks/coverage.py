@@ -11,8 +11,7 @@ from pathlib import PurePosixPath
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.editions.records import IMAGE_ID
-from imageclef_vqa.submission.findings import Finding, counted, error, location, warning
-from imageclef_vqa.submission.run import RunAnswers
+from imageclef_vqa.submission.run import Finding, RunAnswers, counted, error, location, warning
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
 _AS_LISTED = "write ids as the test list does"
@@ -121,3 +120,13 @@ def _check_image_order(run: RunAnswers) -> Iterator[Finding]:
 def _in_order(given: Sequence[str], known: Sequence[str]) -> bool:
     positions = [known.index(answer) for answer in given if answer in known]
     return positions == sorted(positions)
+
+
+def check_untrained(run: RunAnswers) -> Iterator[Finding]:
+    """Questions that the training labels never answer. Without any labels, nothing is reported."""
+    untrained = run.vocabulary.untrained
+    if untrained and len(untrained) < len(QUESTIONS):
+        questions = [f"{question_id}: {QUESTIONS[question_id].text}" for question_id in untrained]
+        message = f"training never answers {len(questions)} of the {len(QUESTIONS)} questions"
+        remedy = "their answers are guesses among the values known of the competition"
+        yield warning("untrained", questions, message, remedy)

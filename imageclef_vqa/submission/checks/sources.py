@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice, permutations
 from pathlib import Path
 from typing import NamedTuple
 
 from imageclef_vqa.editions import Edition, as_set, same_answer
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
-from imageclef_vqa.submission.findings import Finding, counted, error, finding, location, shown, warning
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
-from imageclef_vqa.submission.run import Pair, PairAnswers, images_of
+from imageclef_vqa.submission.run import (
+    Finding,
+    Pair,
+    PairAnswers,
+    counted,
+    error,
+    finding,
+    images_of,
+    location,
+    shown,
+    warning,
+)
 
 # Good models agree on nine answers of ten. Where they differ, they are in doubt, on most images and questions.
 _SAME_SOURCE = 0.9
@@ -69,14 +79,7 @@ def check_manifest(run: Path, root: Path) -> list[Finding] | None:
     return findings
 
 
-def _outdated(name: str) -> Finding:
-    return warning(
-        "stale", [name], f"{name} is stale", "`medvqa status` shows why, and the command that makes it again"
-    )
-
-
-@dataclass(frozen=True)
-class _Agreement:
+class _Agreement(NamedTuple):
     """A run beside one source: the pairs that both answer, and those of them with different answers."""
 
     source: Source
@@ -105,26 +108,24 @@ def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Fi
         changed = [pair for pair in shared if not same_answer(answers[pair], source.answers[pair])]
         if not changed:
             if source.outdated:
-                yield _outdated(source.name)
+                remedy = "`medvqa status` shows why, and the command that makes it again"
+                yield warning("stale", [source.name], f"{source.name} is stale", remedy)
             return
         agreements.append(_Agreement(source, shared, changed))
-    for check in (_mixed, _altered, _moved, _rearranged):
-        if found := check(answers, agreements):
-            yield found
-            return
+    explanations = (explain(answers, agreements) for explain in (_mixed, _altered, _moved, _rearranged))
+    yield from islice(filter(None, explanations), 1)
 
 
 def _mixed(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
     """Two sources that together answer all images as the run does."""
     images = {image_id for image_id, _ in answers}
-    for one in sorted(agreements, key=lambda each: -len(each.unchanged_images)):
-        rest = images - one.unchanged_images
-        for other in agreements:
-            if min(len(one.unchanged_images), len(rest)) >= _FEWEST and rest <= other.unchanged_images:
-                names = one.source.name, other.source.name
-                message = f"every image is answered as in {names[0]} or as in {names[1]}: two runs in one file"
-                lines = [f"{len(one.unchanged_images):,} images as in {names[0]}", f"{len(rest):,} as in {names[1]}"]
-                return error("mixed", lines, message, "`medvqa package --run NAME` writes the answers of one run")
+    for one, other in permutations(sorted(agreements, key=lambda each: -len(each.unchanged_images)), 2):
+        mine, rest = one.unchanged_images, images - one.unchanged_images
+        if min(len(mine), len(rest)) >= _FEWEST and rest <= other.unchanged_images:
+            names = one.source.name, other.source.name
+            message = f"every image is answered as in {names[0]} or as in {names[1]}: two runs in one file"
+            lines = [f"{len(mine):,} images as in {names[0]}", f"{len(rest):,} as in {names[1]}"]
+            return error("mixed", lines, message, "`medvqa package --run NAME` writes the answers of one run")
     return None
 
 
@@ -133,25 +134,22 @@ def _altered(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding 
     altered = [each for each in agreements if each.share >= _SAME_SOURCE and _was_altered(each, answers)]
     if not altered:
         return None
-    closest = max(altered, key=lambda each: each.share)
-    predicted = closest.source.answers
-    lines = [f"{location(*pair, answers[pair])}, predicted {shown(predicted[pair])}" for pair in closest.changed]
-    message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {closest.source.name}, "
+    source, _, changed = max(altered, key=lambda each: each.share)
+    lines = [f"{location(*pair, answers[pair])}, predicted {shown(source.answers[pair])}" for pair in changed]
+    message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {source.name}, "
     return error("altered", lines, f"{message}which the others come from", _CHANGED)
 
 
 def _was_altered(agreement: _Agreement, answers: PairAnswers) -> bool:
     """Whether another model is no explanation: few images or questions differ, or this model was certain there."""
-    _, predicted, probabilities, _ = agreement.source
+    source, shared, changed = agreement
     values: dict[int, set[frozenset[str]]] = {}
-    for pair in agreement.shared:
-        values.setdefault(pair[1], set()).update((as_set(answers[pair]), as_set(predicted[pair])))
-    varied = [pair for pair in agreement.shared if len(values[pair[1]]) > 1]  # any two models agree on the others
-    for part in (0, 1):  # images, questions
-        if len({pair[part] for pair in agreement.changed}) <= _CONFINED * len({pair[part] for pair in varied}):
-            return True
-    certainty = sum(probabilities.get(pair, 0.0) for pair in agreement.changed)
-    return certainty >= _CERTAIN * len(agreement.changed)
+    for pair in shared:
+        values.setdefault(pair[1], set()).update((as_set(answers[pair]), as_set(source.answers[pair])))
+    varied = [pair for pair in shared if len(values[pair[1]]) > 1]  # any two models agree on the others
+    images, questions = (len({pair[k] for pair in changed}) / len({pair[k] for pair in varied}) for k in (0, 1))
+    certainty = sum(source.probabilities.get(pair, 0.0) for pair in changed) / len(changed)
+    return min(images, questions) <= _CONFINED or certainty >= _CERTAIN
 
 
 def _moved(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
@@ -165,8 +163,8 @@ def _moved(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | 
     return None
 
 
-def _whole_images(answers: PairAnswers) -> Counter[tuple[tuple[int, tuple[str, ...]], ...]]:
-    return Counter(tuple(sorted(image.items())) for image in images_of(answers).values())
+def _whole_images(answers: PairAnswers) -> Counter[frozenset[tuple[int, tuple[str, ...]]]]:
+    return Counter(frozenset(image.items()) for image in images_of(answers).values())
 
 
 def _rearranged(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
@@ -175,19 +173,20 @@ def _rearranged(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Findi
     for each in agreements:
         theirs = _columns(each.source.answers)
         questions = sorted({question_id for _, question_id in each.changed})
-        origins = {}
-        for one in questions:
-            if other := [other for other in questions if other != one and theirs[other] == ours[one]]:
-                origins[one] = f"the answers to question {other[0]}"
-            elif Counter(ours[one].values()) == Counter(theirs[one].values()):
-                origins[one] = "those of other images"
-        exchanged = any("to question" in origin for origin in origins.values())
+        origins = {
+            q: f"question {q}, with the answers to question {other}"
+            for q in questions
+            for other in questions
+            if other != q and theirs[other] == ours[q]
+        }
+        exchanged = bool(origins)
+        for q in questions:
+            if Counter(ours[q].values()) == Counter(theirs[q].values()):
+                origins.setdefault(q, f"question {q}, with those of other images")
         if len(origins) == len(questions) and (exchanged or len(questions) >= _SLIPPED):
             asked = counted(len(questions), "question is", "questions are")
             message = f"{asked} answered as in {each.source.name}, but with the answers in other places"
-            return error(
-                "altered", [f"question {q}, with {origin}" for q, origin in origins.items()], message, _CHANGED
-            )
+            return error("altered", [origins[q] for q in questions], message, _CHANGED)
     return None
 
 

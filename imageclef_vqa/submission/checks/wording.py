@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, QuestionVocabulary
 from imageclef_vqa.submission.checks.coverage import odd_characters
-from imageclef_vqa.submission.findings import EXAMPLES, Finding, counted, error, finding, location
-from imageclef_vqa.submission.run import Answers, RunAnswers
+from imageclef_vqa.submission.run import EXAMPLES, Answers, Finding, RunAnswers, counted, error, finding, location
 
 # What a spreadsheet runs as a formula (OWASP, "CSV injection"), also in full width or after invisible characters.
 _FORMULA = re.compile(r"[\t\r\n]|[\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+@\-\uff0b\uff0d\uff1d\uff20]")

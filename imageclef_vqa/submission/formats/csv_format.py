@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from imageclef_vqa.editions import Edition, join_answers
-from imageclef_vqa.submission.findings import counted
 from imageclef_vqa.submission.formats.parsed import ParsedRun, Row, cell_answers
-from imageclef_vqa.submission.run import COLUMNS, Layout
+from imageclef_vqa.submission.run import COLUMNS, Layout, counted
 
 _MOST_LINES = 1_000_000  # in 16 MiB, nearly all of them would be empty
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ":": "colons"}
