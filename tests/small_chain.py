@@ -88,7 +88,7 @@ def _trained(context: Any, *heads: Any) -> dict[str, np.ndarray]:
     seed = hashlib.sha256(json.dumps([config.seed, config.training_images]).encode()).digest()
     rng = np.random.default_rng(list(seed))
     tensors = context.model.state_dict()
-    parts = ("qformer.",) if heads else ("qformer.", "projection.")
+    parts = ("qformer.", "vision.norm.") if heads else ("qformer.", "vision.norm.", "projection.")
     return {
         name: tensor.numpy() + rng.standard_normal(tensor.shape).astype("float32")
         for name, tensor in tensors.items()
