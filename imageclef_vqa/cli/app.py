@@ -28,6 +28,7 @@ from imageclef_vqa.cli.status import status
 from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError, program
 from imageclef_vqa.progress import show_progress
+from imageclef_vqa.training.launch import QuickExit
 
 CHAIN = (split, finetune, predict, route, score, package)
 TOOLS = (status, check, ask, runs, baseline, plan, doctor, demo)
@@ -83,7 +84,12 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Run the program; Ctrl-C before a command has begun ends it with exit code 130, too."""
+    leaving = QuickExit()
     try:
         app(prog_name=program())
     except KeyboardInterrupt:
+        leaving.code = 130
         raise SystemExit(130) from None
+    except SystemExit as done:
+        leaving.code = done.code
+        raise
