@@ -75,9 +75,11 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
     """
     saved = workspace.stage(2) / "vocabulary.json"
     shown, remedy = workspace.shown(saved), f"`{workspace.typed('medvqa finetune --stage 2 --fresh')}` trains it again"
-    if not saved.exists():
-        return None
     record = read_record(saved.parent)
+    if not saved.exists():
+        if record is not None and saved.name in record.files:
+            raise ChangedError(f"{shown} is missing", remedy=remedy)
+        return None
     if record is not None and record.files.get(saved.name) != sha256(saved):
         raise ChangedError(f"{shown} is not the file that was finished: its content has changed", remedy=remedy)
     return read_model(saved, Vocabulary, remedy)

@@ -38,7 +38,12 @@ _COMMANDS = {
     "scores": "score",
 }
 KINDS = tuple(_COMMANDS)  # of artefacts, in the order in which they are made
-_TITLES = {"development": "the development set", "test": "the test set", "split": "the split", "weights": "the weights"}
+_TITLES = {
+    "development": "the development set",
+    "test": "the test set",
+    "split": "the split",
+    "weights": "a file of weights",
+}
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,25 @@ class Lineage:
         """The command that makes an artefact, with the options that name this run and workspace."""
         if name.endswith(".jsonl"):
             return self.with_options(f"medvqa predict --images FOLDER --out {name}")
-        command = _COMMANDS[name.split("/")[0]]
+        kind, *variant, _ = name.split("/") if "/" in name else (name, "")
+        command = _COMMANDS[kind]
+        if kind == "predictions" and variant:
+            command += f"{self._variant_options(name)} --name {variant[0]}"
         if name in ("stage1", "stage2") and stage_state(self.path(name)) in ("finished", "unrecorded"):
             # Without --fresh, an unfinished retraining is resumed.
             command += "" if self.path(f"{name}-fresh").exists() else " --fresh"
         return self.with_options(f"medvqa {command}", run=name != "split")
+
+    def _variant_options(self, name: str) -> str:
+        """The options of `predict` that made a variant, each after a space; none where its record cannot be read."""
+        try:
+            record = read_record(self.path(name))
+        except ChangedError:
+            return ""
+        values = {} if record is None else {key: record.options.get(key) for key in ("decode", "optimise")}
+        flags = [] if record is None else [key for key in ("augment", "consistent") if record.options.get(key)]
+        chosen = [f" --{key} {value}" for key, value in values.items() if value in ("free", "f1")]
+        return "".join([*chosen, *(f" --{flag}" for flag in flags)])
 
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""

@@ -165,7 +165,8 @@ def package(
     if at.has_test:
         image_ids = lineage.pictures.image_ids
         fingerprints |= {"test": lineage.pictures.readable.fingerprint, "test list": list_hash(image_ids)}
-    ordered = in_order(spell(answers_of(read_predictions(source)), spoken), image_ids)
+    predictions = read_predictions(source) if selection is None else selection.predictions
+    ordered = in_order(spell(answers_of(predictions), spoken), image_ids)
     found = _check_files(lineage, target, selection, source, spoken)
     prepared = Package(
         workspace=at,

@@ -43,7 +43,16 @@ class Selection:
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        return read_predictions(self.path)
+        """The answers.
+
+        Raises:
+            ChangedError: they cannot be read since the file has changed.
+        """
+        try:
+            return read_predictions(self.path)
+        except MedvqaError as error:
+            remedy = f"`{self.lineage.remedy(self.artefact.name)}` makes it again"
+            raise ChangedError(f"{self.warning or self.path}\n{error.what}", remedy=remedy) from error
 
     @property
     def warning(self) -> str | None:
@@ -90,10 +99,8 @@ def select_answers(lineage: Lineage, fold: str, answers: str | None = None) -> S
     if answers is not None:
         name = {"routed": routed, "plain": plain}.get(answers, f"predictions/{answers}/{fold}")
         if not lineage.path(name).exists():
-            command = lineage.command(name) + (f" --name {answers}" if name not in (routed, plain) else "")
-            raise MissingStepError(
-                f"no {answers} answers to {fold} in {workspace.shown(workspace.run_folder)}", command
-            )
+            where = workspace.shown(workspace.run_folder)
+            raise MissingStepError(f"no {answers} answers to {fold} in {where}", lineage.command(name))
         return Selection(answers, fold, lineage.artefact(name), lineage)
     if not lineage.path(routed).exists():
         if not lineage.path(plain).exists():
