@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation import formatting_line, score_answers, score_fold
+from imageclef_vqa.evaluation import coverage_lines, formatting_line, score_answers, score_fold
 from imageclef_vqa.evaluation.formatting_loss import CASE, JOINED, SINGLE, SPELLING, formatting_losses
 from imageclef_vqa.evaluation.metrics import (
     PAIR_METRICS,
@@ -20,6 +20,9 @@ from imageclef_vqa.evaluation.metrics import (
 )
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of, interval95, resampled_means
+from imageclef_vqa.pipeline.score import _epoch_choice
+from imageclef_vqa.training.history import StageHistory
+from imageclef_vqa.workspace import Workspace
 
 
 def measured(given, gold):
@@ -196,7 +199,19 @@ def test_a_score_as_json_leads_with_the_global_figure():
     assert content["global"]["exact_set"] == 1.0
     assert content["blip2"]["global"]["exact_set"] == 0.0
     assert content["questions"][0]["id"] == 0
-    assert content["questions"][1]["interval"] == [0.0, 1.0]
+    assert content["questions"][1]["interval"] == pytest.approx([2 / (2 + 1.96**2), 1.0], abs=1e-4)  # 2 of 2
+
+
+def test_a_fold_that_chose_the_epoch_says_so_and_what_the_last_epoch_has(monkeypatch, tmp_path):
+    history = StageHistory(2, "tiny", True, 8, 8, 216, 0, best=0.871, best_epoch=6, last=0.868, seconds=1, changed=0)
+    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: history)
+    choice = _epoch_choice(Workspace.at(tmp_path))
+    score = score_fold("blip2", GOLD, None, GOLD, majority=None, groups=None, epoch_choice=choice)
+    [line] = [line for line in coverage_lines(score) if "epoch" in line]
+    assert "chosen on these images: epoch 6 of 8 has 0.871 in training's validation, the last one 0.868" in line
+    unchosen = StageHistory(2, "tiny", True, 8, 8, 216, 0, best=None, best_epoch=None, last=None, seconds=1, changed=0)
+    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: unchosen)
+    assert _epoch_choice(Workspace.at(tmp_path)) is None
 
 
 def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():
@@ -204,11 +219,13 @@ def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():
     given = {pair: ("Yes",) if pair[1] == 4 else ("No",) for pair in gold}
     score = score_answers(given, gold, groups={str(number): number // 2 for number in range(60)})
     assert score.clusters == 30
-    assert score.question(4).interval == (0.9, 1.0)  # the rule of three, over groups
-    assert score.question(3).interval == (0.0, 0.1)
-    assert score.question(4).intervals["macro_f1"] == (0.9, 1.0)
+    low, high = score.question(4).interval
+    assert 30 / (30 + 1.96**2) < low < 60 / (60 + 1.96**2)  # Wilson's bounds for 30 and for 60 independent images
+    assert high == 1.0
+    assert score.question(3).interval == pytest.approx((0.0, 1 - low), abs=1e-6)
+    assert score.question(4).intervals["macro_f1"] == (0.9, 1.0)  # the rule of three, over groups
     one_wrong = score_answers(given | {("0", 4): ("No",)}, gold).question(4)
-    assert one_wrong.interval[0] <= score_answers(given, gold).question(4).interval[0] < 1.0  # more right, no wider
+    assert one_wrong.interval[0] < score_answers(given, gold).question(4).interval[0] < 1.0  # more right, no wider
 
 
 def test_an_interval_stays_within_what_its_measure_can_be():

@@ -5,9 +5,9 @@ from imageclef_vqa.evaluation.export import as_csv, as_markdown
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import Model
 from imageclef_vqa.evaluation.plots import draw_plots
-from imageclef_vqa.evaluation.published import Published, read_published
+from imageclef_vqa.evaluation.published import Published, published_file, read_published
 from imageclef_vqa.evaluation.report import render_report
-from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
+from imageclef_vqa.evaluation.scores import EpochChoice, FoldScore, Score, global_accuracy, score_answers, score_fold
 from imageclef_vqa.evaluation.summary import (
     comparison_lines,
     coverage_lines,
@@ -18,6 +18,7 @@ from imageclef_vqa.evaluation.summary import (
 
 __all__ = [
     "Comparisons",
+    "EpochChoice",
     "FoldScore",
     "Model",
     "Published",
@@ -32,6 +33,7 @@ __all__ = [
     "formatting_line",
     "global_accuracy",
     "overall_line",
+    "published_file",
     "read_published",
     "render_report",
     "score_answers",

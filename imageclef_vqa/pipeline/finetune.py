@@ -11,6 +11,7 @@ from imageclef_vqa.devices import prepare
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.training.tracking import Service, check_service
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,9 +51,12 @@ def finetune(
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
+    track: Service | None = None,
     notify: Callable[[str], None] = lambda message: None,
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
+
+    `track` sends the numbers of the log to a service, too.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
@@ -60,9 +64,11 @@ def finetune(
     """
     at = Workspace.at(workspace, run)
     model, chosen = choose_model(stage, preset, weights, recipe, overrides)
+    if track is not None:
+        check_service(track)
     prepare(device, seed=seed)
 
-    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, track=track, notify=notify)
 
 
 def finetune_stage(
@@ -74,6 +80,7 @@ def finetune_stage(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
+    track: Service | None = None,
     notify: Callable[[str], None],
 ) -> Finetuned:
     """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
@@ -106,6 +113,7 @@ def finetune_stage(
             val=development.validation,
             fold=fold,
             split=split,
+            track=track,
             processes=processes,
             notify=notify,
         )

@@ -165,9 +165,9 @@ def package(
     if at.has_test:
         image_ids = lineage.pictures.image_ids
         fingerprints |= {"test": lineage.pictures.readable.fingerprint, "test list": list_hash(image_ids)}
-    predictions = read_predictions(source) if selection is None else selection.predictions
-    ordered = in_order(spell(answers_of(predictions), spoken), image_ids)
-    found = _check_files(lineage, target, selection, source, spoken)
+    found = read_predictions(source) if selection is None else selection.predictions
+    ordered = in_order(spell(answers_of(found), spoken), image_ids)
+    checked = _check_files(lineage, target, selection, source, spoken)
     prepared = Package(
         workspace=at,
         edition=spoken,
@@ -179,7 +179,7 @@ def package(
         image_ids=tuple(image_ids),
         answers=ordered,
         fingerprints=fingerprints,
-        findings=(*found, *check_run(_as_run(at, development, spoken, ordered, image_ids, source))),
+        findings=(*checked, *check_run(_as_run(at, development, spoken, ordered, image_ids, source))),
         scores=None if selection is None else _scores(selection),
         form=answer_form,
         options={"team": team, "answers": answers, "predictions": given.name if given else None},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,23 +29,34 @@ from imageclef_vqa.training.replacement import replace_finished
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
+from imageclef_vqa.training.tracking import open_tracker
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The result of a stage: its folder, the last line of its log that ends an epoch, and what this call did.
+    """The result of a stage: its folder, the lines of its log that end an epoch, and what this call did.
 
     `trained` is False if the stage was already finished; `seconds` is the time of this call; `first` is True in the
     process that prints, of `processes`.
     """
 
     folder: Path
-    last: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
     resumed: bool
     seconds: float
     trained: bool = True
     processes: int = 1
     first: bool = True
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The last epoch; empty if there is none."""
+        return self.epochs[-1] if self.epochs else {}
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """The epoch with the weights that were kept: the best on validation images, else the last one."""
+        return next((each for each in reversed(self.epochs) if each.get("best")), self.last)
 
 
 def check_options(preset: Preset, recipe: Recipe) -> Precision:
@@ -96,15 +107,18 @@ def train_stage(job: StageJob) -> Finetuned:
         processes.barrier()  # all have read what the first process may now change
         if stage is not None:
             if processes.first:
+                if job.track is not None:
+                    run = f"{job.workspace.run}-stage{job.number}"
+                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
                 _open(stage, job, start, resumed)
-                _announce(job, precision)
+                _announce(job, precision, start.config)
             processes.barrier()
             _run(_context(job, stage, precision, start), stage, start)
         elif processes.first:
             job.stage.clear_state()
     return Finetuned(
         job.stage.folder,
-        job.stage.last_epoch(),
+        job.stage.epochs(),
         resumed,
         time.monotonic() - started,
         trained=stage is not None,
@@ -155,11 +169,21 @@ def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> N
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
 
-def _announce(job: StageJob, precision: Precision) -> None:
+def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
     device, count = paddle.get_device(), job.processes.count
     several = f"{count} processes, " if count > 1 else ""
     images = f"{len(job.train.examples)} training images, {len(job.val.examples)} validation images"
     job.notify(f"stage {job.number} of {job.preset.name} on {device}, {several}{precision}: {images}")
+    stage1 = Stage(job.workspace, 1)
+    if job.number == 1 and job.preset.stage1_optional:
+        job.notify(
+            f"stage 1 is optional for {job.preset.name}: stage 2 starts from it if it is finished, or without it"
+        )
+    elif job.number == 2 and config.stage1:
+        job.notify(f"it starts from {stage1.shown}, record {config.stage1[:12]}")
+    elif job.number == 2:
+        why = "is unfinished" if stage1.unfinished else "is missing"
+        job.notify(f"it starts from the weights of {job.preset.name}: {stage1.shown} {why}, which is optional")
     if job.recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
         job.notify("npu-smi does not name this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
 
@@ -171,7 +195,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
             pixels = load_pixels(part, vision.image_size, cache)
-        table = PairTable(part, start.vocabulary, start.tokenizer, longest=recipe.answer_tokens, augment=augment)
+        table = PairTable(part, start.vocabulary, start.tokenizer, augment=augment)
         return FoldData(part, pixels, table)
 
     cached = recipe.freeze_vision and recipe.cache_features
