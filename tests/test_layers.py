@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "checkpoints": {"models"},
     "planning": {"models"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
-    "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
+    "inference": {"editions", "data", "models", "checkpoints", "planning", "training", "evaluation"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
     "routing": {"editions", "evaluation"},
@@ -75,7 +75,7 @@ MODELS_MAY_IMPORT = {
     "vision": {"configs", "activations", "attention", "dropout"},
     "qformer": {"configs", "activations", "attention", "dropout"},
     "pretraining_heads": {"configs", "activations"},
-    "language": {"configs", "activations", "attention"},
+    "language": {"configs", "activations", "attention", "dropout"},
     "blip2": {"presets", "vision", "qformer", "language"},
 }
 

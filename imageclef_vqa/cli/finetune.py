@@ -74,7 +74,7 @@ def finetune(
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
+    """Train a stage of BLIP-2 on the training fold; a language model that has weights stays frozen."""
     import imageclef_vqa as vqa
     from imageclef_vqa.devices import device_in_use, parse_numbers
     from imageclef_vqa.pipeline.finetune import choose_model
@@ -82,7 +82,7 @@ def finetune(
 
     if devices is not None and not launched():
         numbers = parse_numbers(devices, device)
-        choose_model(stage, preset, weights, recipe, changes)
+        choose_model(Workspace.at(workspace, run), stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     done = vqa.finetune(
         workspace,
@@ -155,5 +155,7 @@ def _kept(stage: int, done: Finetuned) -> str:
         return "no number" if score is None else f"{score:.3f}" if stage == 2 else f"{-score:.3f}"
 
     kind, kept, last = "exact sets" if stage == 2 else "sum of losses", done.kept, done.last
+    if chance := [value for name, value in kept.items() if name.startswith("chance_")]:
+        kind += f" (by chance {sum(chance):.3f})"
     others = "" if kept is last else f"; the last one, {last['epoch']}, has {figure(last)}"
     return f"kept is epoch {kept['epoch']}, chosen by these validation images: {kind} {figure(kept)}{others}"

@@ -10,8 +10,7 @@ from imageclef_vqa.data import read_pixels
 from imageclef_vqa.editions import QUESTIONS, Implication, Question
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.calibration import Calibration, read_calibration
-from imageclef_vqa.inference.choice import Choice
-from imageclef_vqa.inference.consistency import Consistency
+from imageclef_vqa.inference.closed_questions import ClosedChoice
 from imageclef_vqa.inference.jobs import PredictOptions
 from imageclef_vqa.inference.ranked import Answers, Ranked, mean, members
 from imageclef_vqa.inference.runs import Ensemble
@@ -77,8 +76,7 @@ def ask_ensemble(
     if options.decode == "closed":
         key = ensemble.calibration_key(augment=options.augment)
         calibration = read_calibration(ensemble.workspace, key, augment=options.augment)
-        choice = Choice(options.optimise, calibration.temperature if calibration else 1.0, Consistency(rules))
-        ranked, _, given = choice.choose(of_image)
+        ranked, _, given = ClosedChoice(ensemble, options, calibration, rules).choose(of_image)
         of_image = [_with_first(each, answers) for each, answers in zip(ranked, given, strict=True)]
     replies = []
     for question in questions:

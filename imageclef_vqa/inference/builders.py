@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
-from imageclef_vqa.inference.ask import Reply
 from imageclef_vqa.inference.choice import Chosen
-from imageclef_vqa.inference.ranked import Ranked, members
+from imageclef_vqa.inference.ranked import Answers, Ranked, members
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.ask import Reply
 
 _CANDIDATES = 5
 PRIOR = "training prior"
@@ -16,12 +19,13 @@ CONSISTENCY = "a rule between questions, learnt from the training labels"
 
 def from_ranked(
     image_id: str,
-    chosen: Chosen,
+    ranked: Sequence[Ranked],
+    likely: Sequence[Answers],
+    given: Sequence[Answers],
     vocabulary: Vocabulary,
     model: str,
 ) -> list[Prediction]:
-    """One record per question."""
-    ranked, likely, given = chosen
+    """One record per question with the answers `given`; `likely` are those before consistency rules were applied."""
     return [
         Prediction(
             image_id=image_id,
@@ -50,6 +54,20 @@ def from_reply(image_id: str, reply: Reply) -> Prediction:
         members=reply.members,
         model=reply.model,
         trained=reply.trained,
+    )
+
+
+def from_sentences(image_id: str, row: int, question: str, ranked: Ranked, chosen: Chosen, model: str) -> Prediction:
+    """The record of the answer to an open question, with the likeliest sentences and the expected METEOR."""
+    return Prediction(
+        image_id=image_id,
+        question=question,
+        question_id=row,
+        answers=(chosen.text,),
+        probability=min(1.0, chosen.probability),
+        candidates=_candidates(ranked),
+        meteor=chosen.meteor,
+        model=model,
     )
 
 

@@ -9,15 +9,14 @@ The first line is costly and can be resumed; the second one is computed from the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imageclef_vqa.artefacts import write_artefact
-from imageclef_vqa.editions import Implication, Prediction, learn_implications, predictions_text
+from imageclef_vqa.editions import Implication, learn_implications, predictions_text
 from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
-from imageclef_vqa.inference.builders import CONSISTENCY, from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
     Calibration,
     LabelledPair,
@@ -25,11 +24,10 @@ from imageclef_vqa.inference.calibration import (
     read_calibration,
     write_calibration,
 )
-from imageclef_vqa.inference.choice import Choice
-from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.decoding import NO_ANSWER
+from imageclef_vqa.inference.closed_questions import ClosedChoice
 from imageclef_vqa.inference.jobs import Job, PredictOptions
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.inference.open_questions import OpenChoice, check_open, fit_to_sentences
 from imageclef_vqa.inference.runs import Ensemble
 
 
@@ -101,44 +99,58 @@ def predict_jobs(
         if nothing:
             remedy = f"no image of {', '.join(nothing)} can be read: is this the right folder?"
         raise DataError(shortened(list(unreadable.values())), remedy=remedy)
-    calibration = None
-    if options.decode == "closed" and not any(job.gold for job in jobs):  # a damaged one is refused before any work
+    if ensemble.open:
+        check_open(ensemble, jobs, options)
+    calibration, calibrated = None, ensemble.open or options.decode == "closed"
+    if calibrated and not any(job.gold for job in jobs):  # a damaged one is refused before any work
         key = ensemble.calibration_key(augment=options.augment)
         calibration = read_calibration(ensemble.workspace, key, augment=options.augment)
     journals = answer_jobs(ensemble, jobs, options, devices, notify)
     for job, of_job in zip(jobs, journals, strict=True):
-        if options.decode == "closed" and job.gold:
+        if calibrated and job.gold:
             calibration = _fit_calibration(ensemble, job, of_job, options)
-    written = [
-        _write(ensemble, job, options, calibration, rules, of_job) for job, of_job in zip(jobs, journals, strict=True)
-    ]
+    repaired, empty = 0, 0
+    for job, of_job in zip(jobs, journals, strict=True):
+        choice: ClosedChoice | OpenChoice = (
+            OpenChoice(ensemble.name, options, calibration)
+            if ensemble.open
+            else ClosedChoice(ensemble, options, calibration, rules)
+        )
+        _write(ensemble, job, options, calibration, choice, of_job)
+        repaired, empty = repaired + choice.repaired, empty + choice.empty
+        clear_journals(job.target)
     return Predicted(
         run=ensemble.workspace.run,
         name=name,
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
         unreadable=unreadable,
-        untrained=ensemble.vocabulary.untrained,
+        untrained=() if ensemble.open else ensemble.vocabulary.untrained,
         calibration=calibration,
         rules=rules,
-        repaired=sum(repaired for repaired, _ in written),
-        empty=sum(empty for _, empty in written),
+        repaired=repaired,
+        empty=empty,
         seconds=time.monotonic() - started,
     )
 
 
 def _fit_calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], options: PredictOptions) -> Calibration:
     """Fit the ensemble's calibration to the gold answers of a job, and keep it."""
-    pairs = [
+    key = ensemble.calibration_key(augment=options.augment)
+    fitted = fit_to_sentences(job, journals, key) if ensemble.open else calibrate(_labelled(job, journals), key)
+    inputs = ensemble.inputs | job.inputs
+    write_calibration(ensemble.workspace, fitted, augment=options.augment, inputs=inputs)
+    return fitted
+
+
+def _labelled(job: Job, journals: Sequence[Journal]) -> list[LabelledPair]:
+    """The answers to closed questions with their gold answers."""
+    return [
         LabelledPair(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
         for example, of_image in zip(job.pictures.readable.examples, averaged(journals), strict=True)
         for question, ranked in enumerate(of_image)
         if (example.image_id, question) in job.gold
     ]
-    fitted = calibrate(pairs, ensemble.calibration_key(augment=options.augment))
-    inputs = ensemble.inputs | job.inputs
-    write_calibration(ensemble.workspace, fitted, augment=options.augment, inputs=inputs)
-    return fitted
 
 
 def _write(
@@ -146,37 +158,19 @@ def _write(
     job: Job,
     options: PredictOptions,
     calibration: Calibration | None,
-    rules: tuple[Implication, ...],
+    choice: ClosedChoice | OpenChoice,
     journals: Sequence[Journal],
-) -> tuple[int, int]:
-    """Write the answers of a job with their record; the number of answers that rules changed, and of empty ones."""
-    temperature = calibration.temperature if calibration else 1.0
-    choice = Choice(options.optimise, temperature, Consistency(rules))
-    predictions = list(_predictions(ensemble, job, options, choice, journals))
-    repaired, empty = sum(each.reason == CONSISTENCY for each in predictions), 0
+) -> None:
+    """Write the answers of a job and the record of what they were made from."""
+    predictions = list(choice.predictions(job, journals))
     models = ensemble.inputs
-    if options.decode == "free":
-        empty = sum(each.answers == (NO_ANSWER,) for each in predictions)
-    else:
+    if ensemble.open or options.decode == "closed":
         name = ensemble.workspace.calibration_of(augment=options.augment).stem
         models |= {name: calibration.digest if calibration else ""}
-    inputs = {name if job.own else ensemble.outside(name): digest for name, digest in models.items()} | job.inputs
-    content = predictions_text(predictions if job.route is None else job.route(predictions)).encode()
     write_artefact(
-        job.target, content, command="predict", inputs=inputs, options=asdict(options) | {"temperature": temperature}
+        job.target,
+        predictions_text(predictions if job.route is None else job.route(predictions)).encode(),
+        command="predict",
+        inputs={name if job.own else ensemble.outside(name): digest for name, digest in models.items()} | job.inputs,
+        options=asdict(options) | {"temperature": choice.temperature},
     )
-    clear_journals(job.target)
-    return repaired, empty
-
-
-def _predictions(
-    ensemble: Ensemble, job: Job, options: PredictOptions, choice: Choice, journals: Sequence[Journal]
-) -> Iterator[Prediction]:
-    answered, vocabulary = averaged(journals), ensemble.vocabulary
-    for image_id in job.pictures.image_ids:
-        if image_id in job.pictures.faults:
-            yield from from_prior(image_id, vocabulary)
-        elif options.decode == "free":
-            yield from from_free_text(image_id, next(answered), vocabulary, ensemble.name)
-        else:
-            yield from from_ranked(image_id, choice.choose(next(answered)), vocabulary, ensemble.name)

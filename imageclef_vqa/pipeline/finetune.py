@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import prepare
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.development import read_development
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.training.tracking import Service, check_service
 from imageclef_vqa.workspace import Workspace
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
     from imageclef_vqa.training.finetune import Finetuned
 
 
+# The preset of a workspace that names none, by what its edition's answers are.
+DEFAULTS: dict[Literal["sentences", "sets"], str] = {"sets": "tiny", "sentences": "tiny-open"}
+
+
 def choose_model(
+    workspace: Workspace,
     stage: int,
     preset: str | None = None,
     weights: str | Path | None = None,
@@ -28,12 +35,23 @@ def choose_model(
 ) -> tuple[Preset, Recipe]:
     """The model and the recipe of a stage; found without Paddle, whose import takes seconds.
 
+    The edition decides which preset is the default.
+
     Raises:
-        UsageError: there is no such preset, recipe or key of a recipe.
+        UsageError: there is no such preset, recipe or key of a recipe, or the preset cannot answer as the edition asks.
         MedvqaError: the preset's weights are not there.
     """
-    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}))
+    kind: Literal["sentences", "sets"] = "sentences" if edition_of(workspace).open else "sets"
+    default = DEFAULTS[kind]
+    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default)
     model = choose_preset(name, None if weights is None else Path(weights))
+    if kind not in model.answers:
+        raise UsageError(
+            f"--preset {name} cannot learn {kind}, which edition {workspace.edition} asks for",
+            remedy=f"without --preset, it is {default}; `medvqa plan` lists all of them",
+        )
+    if kind == "sentences" and chosen.augment:
+        raise UsageError("--augment: a changed picture would make sentences about places and colours wrong")
     _ = model.folder  # complains if the weights are missing
     return model, chosen
 
@@ -63,7 +81,7 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     at = Workspace.at(workspace, run)
-    model, chosen = choose_model(stage, preset, weights, recipe, overrides)
+    model, chosen = choose_model(at, stage, preset, weights, recipe, overrides)
     if track is not None:
         check_service(track)
     prepare(device, seed=seed)

@@ -162,9 +162,9 @@ def _workload(job: StageJob, precision: Precision) -> Workload:
 def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> None:
     """Prepare the stage's folder for the first step, or for the step after the saved state."""
     if not resumed:
-        stage.start(start.config, start.vocabulary)
+        stage.start(start.config, start.vocabulary, start.learnt)
         return
-    state = stage.resume(start.config, start.vocabulary)
+    state = stage.resume(start.config, start.vocabulary, start.learnt)
     where = f"after step {state.total} (epoch {state.epoch + 1})"
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
