@@ -67,7 +67,7 @@ def _models(replies: Replies) -> str:
 def _one(reply: Reply) -> Table:
     """The answers to one question and, where a set is asked for, each member by itself."""
     table = _table()
-    number = "" if reply.question.id is None else f"{reply.question.id} "
+    number = "" if reply.question.id < 0 else f"{reply.question.id} "
     table.add_column(number + reply.question.text)
     table.add_column("probability", justify="right", no_wrap=True)
     shown = reply.ranked[:_SHOWN]
@@ -108,7 +108,7 @@ def _as_json(image: Path, replies: Replies) -> dict[str, Any]:
         "temperature": replies.calibration.temperature if replies.calibration else None,
         "questions": [
             {
-                "question_id": reply.question.id,
+                "question_id": reply.question.id if reply.question.id >= 0 else None,
                 "question": reply.question.text,
                 "answer": list(reply.ranked[0][0]),
                 "probability": reply.ranked[0][1],

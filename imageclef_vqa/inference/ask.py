@@ -21,7 +21,7 @@ class AskedQuestion:
     """An open question, which has no number."""
 
     text: str
-    id: None = None
+    id: int = -1
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ def ask_open(ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: P
         for size, answerer in zip(sizes, answerers, strict=True)
     ]
     calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)
-    ranked = apply_temperature(
-        mean(found) if len(found) > 1 else found[0], calibration.temperature if calibration else 1.0
-    )
-    chosen = Chooser().choose(ranked, (calibration.rule if calibration else None) or "likeliest")
+    temperature, rule = (calibration.temperature, calibration.rule) if calibration else (1.0, None)
+    ranked = apply_temperature(mean(found) if len(found) > 1 else found[0], temperature)
+    chosen = Chooser().choose(ranked, rule or "likeliest")
     first = ((chosen.text,), chosen.probability)
     ranked = (first, *(each for each in ranked if each[0] != first[0]))
     return Replies(ensemble.name, (Reply(AskedQuestion(question), ranked, {}, True, ensemble.name),), calibration)
