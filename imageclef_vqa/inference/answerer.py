@@ -13,14 +13,13 @@ from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load
 from imageclef_vqa.data import Example
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import generate, rank_answers
+from imageclef_vqa.inference.decoding import FREE_TOKENS, generate, rank_answers
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Tokenizer
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL
@@ -34,7 +33,7 @@ class Answerer:
     """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
 
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
         self._at_once = images_at_once(model.preset, *self._questions.shape)
@@ -92,13 +91,13 @@ class Answerer:
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
-        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs))
+        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs, self._longest))
 
     @paddle.no_grad()
     def _read(self, pixels: np.ndarray) -> Memory:
         """Vision and Q-Former once per image, then every question about it."""
         images = len(pixels)
-        visual = self._model.visual_tokens(normalise(pixels, self._model.vision.statistics))
+        visual = self._model.encode_features(self._model.vision.read(pixels))
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))

@@ -23,6 +23,7 @@ SHORT_LIST = 32  # a question with at most this many answers has all of them ran
 BEAM = 16
 # In beam search, partial answers less likely than this are dropped.
 NEGLIGIBLE = 1e-4
+FREE_TOKENS = 10  # of a free answer, where the recipe has no limit (paper, section 3.1)
 # In place of an empty free answer: a record needs an answer, and this one is in no vocabulary.
 NO_ANSWER = "(no answer)"
 
@@ -132,8 +133,10 @@ def _lists(final: _Final, trie: Trie, n: int) -> list[Ranked]:
 
 
 @paddle.no_grad()
-def generate(language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = 10) -> list[Ranked]:
-    """Unconstrained greedy decoding of n pairs: one string each, of at most `length` tokens (10 in the paper).
+def generate(
+    language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = FREE_TOKENS
+) -> list[Ranked]:
+    """Unconstrained greedy decoding of n pairs: one string each, of at most `length` tokens.
 
     Its probability is the product over its tokens. An empty answer becomes `NO_ANSWER`.
 
