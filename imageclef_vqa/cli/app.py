@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.adopt import adopt
 from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.check import check
@@ -33,7 +34,7 @@ from imageclef_vqa.errors import MedvqaError, program, system_errors_explained
 from imageclef_vqa.progress import show_progress
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, adopt, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 

@@ -87,9 +87,18 @@ class Lineage:
     def command(self, name: str) -> str:
         """The command that makes an artefact, with the options that name this run and workspace."""
         command = _COMMANDS[name.split("/")[0]]
+        if name.startswith("predictions/") and self.adopted:
+            command = "adopt FILE"
         if name.startswith("stage") and self.path(name).exists():
             command += " --fresh"
         return self.with_options(f"medvqa {command}", run=name != "split")
+
+    @cached_property
+    def adopted(self) -> bool:
+        """Whether the run's predictions are those of another model."""
+        paths = sorted((self.workspace.run_folder / "predictions").glob("*.jsonl"))
+        records = [read_record(path) for path in paths]
+        return any(record is not None and record.command.startswith("adopt ") for record in records)
 
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""

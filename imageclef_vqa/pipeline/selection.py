@@ -52,10 +52,11 @@ class Selection:
         shown = self.lineage.workspace.shown(self.path)
         written = datetime.fromtimestamp(self.path.stat().st_mtime).strftime("%d %b %H:%M")
         if self.name != "routed":
-            kind = "BLIP-2's plain answers" if self.name == "plain" else f"the variant {self.name}"
+            plain = "adopted answers" if self.lineage.adopted else "BLIP-2's plain answers"
+            kind = plain if self.name == "plain" else f"the variant {self.name}"
             return f"{self.fold}: {kind} ({self._models}), {shown}, written {written}"
-        plain = self.lineage.path(f"predictions/{self.fold}")
-        differ = "" if not plain.exists() else f"; {self._changed(plain):,} differ from BLIP-2's"
+        before = self.lineage.path(f"predictions/{self.fold}")
+        differ = "" if not before.exists() else f"; {self._changed(before):,} differ from BLIP-2's"
         return f"{self.fold}: routed answers ({self._models}), {shown}, written {written}{differ}"
 
     @property
