@@ -286,8 +286,9 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
-    begun, *skipped = said
+    begun, optional, *skipped = said
     assert begun == "stage 1 of tiny on cpu, fp32: 18 training images, 6 validation images"
+    assert "optional for tiny" in optional
     assert len(skipped) == 2
     assert all("images cl" in each and "skipped" in each for each in skipped)
 
@@ -350,9 +351,9 @@ def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_resumes_fro
     assert {n: t.tobytes() for n, t in weights(workspace, 1).items()} == {n: t.tobytes() for n, t in whole.items()}
 
 
-def test_stage_2_needs_stage_1(workspace):
+def test_stage_2_needs_stage_1_unless_the_preset_does_without(workspace):
     with pytest.raises(MissingStepError, match=r"`medvqa finetune --stage 1 .*` makes one"):
-        run(workspace, 2)
+        finetune(workspace, replace(TINY, stage1_optional=False), SHORT[2], 2, seed=0, notify=ignore)
 
 
 def test_the_distance_to_words_needs_a_query_for_each_question(workspace):

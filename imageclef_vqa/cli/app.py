@@ -13,6 +13,7 @@ from imageclef_vqa import __version__
 from imageclef_vqa.cli.adopt import adopt
 from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
+from imageclef_vqa.cli.card import card
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.command import Command
 from imageclef_vqa.cli.console import echo, escaped_usage_errors
@@ -34,7 +35,7 @@ from imageclef_vqa.errors import MedvqaError, program, system_errors_explained
 from imageclef_vqa.progress import show_progress
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, adopt, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, adopt, card, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 

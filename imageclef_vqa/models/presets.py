@@ -22,6 +22,7 @@ class Preset:
     weights: Path | None = None
     # Where to fetch other weights: names on the Hugging Face hub.
     sources: tuple[str, ...] = ()
+    stage1_optional: bool = False  # the weights are those of a Q-Former that stage 2 has trained
 
     @property
     def folder(self) -> Path:
@@ -110,6 +111,7 @@ PRESETS: dict[str, Preset] = {
                 dropout_rate=0.0,
             ),
             weights=TINY_WEIGHTS,
+            stage1_optional=True,
         ),
         # The paper's table 2; each row with vision frozen (its asterisk) or trained.
         Preset(

@@ -107,7 +107,7 @@ def train_stage(job: StageJob) -> Finetuned:
         if stage is not None:
             if processes.first:
                 _open(stage, job, start, resumed)
-                _announce(job, precision)
+                _announce(job, precision, start.config)
             processes.barrier()
             _run(_context(job, stage, precision, start), stage, start)
         elif processes.first:
@@ -165,11 +165,21 @@ def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> N
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
 
-def _announce(job: StageJob, precision: Precision) -> None:
+def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
     device, count = paddle.get_device(), job.processes.count
     several = f"{count} processes, " if count > 1 else ""
     images = f"{len(job.train.examples)} training images, {len(job.val.examples)} validation images"
     job.notify(f"stage {job.number} of {job.preset.name} on {device}, {several}{precision}: {images}")
+    stage1 = Stage(job.workspace, 1)
+    if job.number == 1 and job.preset.stage1_optional:
+        job.notify(
+            f"stage 1 is optional for {job.preset.name}: stage 2 starts from it if it is finished, or without it"
+        )
+    elif job.number == 2 and config.stage1:
+        job.notify(f"it starts from {stage1.shown}, record {config.stage1[:12]}")
+    elif job.number == 2:
+        why = "is unfinished" if stage1.unfinished else "is missing"
+        job.notify(f"it starts from the weights of {job.preset.name}: {stage1.shown} {why}, which is optional")
     if job.recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
         job.notify("npu-smi does not name this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
 

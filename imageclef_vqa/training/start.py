@@ -59,7 +59,7 @@ def load_start(job: StageJob) -> StartingPoint:
     """The starting point of a stage.
 
     Raises:
-        MissingStepError: stage 2 has no finished stage 1.
+        MissingStepError: stage 2 has no finished stage 1, and the preset needs one.
         MedvqaError: weights are missing or do not fit, or stage 1 was trained on other data or another split.
         ChangedError: a file of stage 1 is not the one that was finished.
     """
@@ -83,13 +83,18 @@ def load_start(job: StageJob) -> StartingPoint:
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
     else:
-        config = config.model_copy(update={"stage1": _load_stage1(model, job.workspace, config)})
+        config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
     return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config)
 
 
-def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
-    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record."""
-    stage = Stage(workspace, 1)
+def _load_stage1(model: Blip2, job: StageJob, config: StageConfig) -> str | None:
+    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record.
+
+    None if there is no finished stage 1, and the preset does not need one.
+    """
+    workspace, stage = job.workspace, Stage(job.workspace, 1)
+    if job.preset.stage1_optional and not stage.has_model:
+        return None
     digest, before = stage.check().digest, stage.config()
     remedy = f"`{stage.command} --fresh` trains it on this one"
     # Otherwise stage 1 may have seen the images that validate now.
