@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,13 +204,15 @@ def test_a_score_as_json_leads_with_the_global_figure():
 
 
 def test_a_fold_that_chose_the_epoch_says_so_and_what_the_last_epoch_has(monkeypatch, tmp_path):
-    history = StageHistory(2, "tiny", True, 8, 8, 216, 0, best=0.871, best_epoch=6, last=0.868, seconds=1, changed=0)
+    history = StageHistory(
+        2, "tiny", True, 8, 8, 216, 0, best=0.871, best_epoch=6, last=0.868, chance=None, seconds=1, changed=0
+    )
     monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: history)
     choice = _epoch_choice(Workspace.at(tmp_path))
     score = score_fold("blip2", GOLD, None, GOLD, majority=None, groups=None, epoch_choice=choice)
     [line] = [line for line in coverage_lines(score) if "epoch" in line]
     assert "chosen on these images: epoch 6 of 8 has 0.871 in training's validation, the last one 0.868" in line
-    unchosen = StageHistory(2, "tiny", True, 8, 8, 216, 0, best=None, best_epoch=None, last=None, seconds=1, changed=0)
+    unchosen = replace(history, best=None, best_epoch=None, last=None)
     monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: unchosen)
     assert _epoch_choice(Workspace.at(tmp_path)) is None
 

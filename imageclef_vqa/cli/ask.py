@@ -40,7 +40,7 @@ def ask(
     """Ask a trained run about one image: the answer, its alternatives, and their probabilities."""
     from imageclef_vqa.pipeline.ask import check_picture, load_model
 
-    check_picture(image, question)
+    check_picture(image, question, workspace)
     model = load_model(workspace, run or ["main"], answers=answers, device=device, notify=note)
     replies = model.replies(image, question)
     if as_json:
@@ -67,7 +67,8 @@ def _models(replies: Replies) -> str:
 def _one(reply: Reply) -> Table:
     """The answers to one question and, where a set is asked for, each member by itself."""
     table = _table()
-    table.add_column(f"{reply.question.id} {reply.question.text}")
+    number = "" if reply.question.id < 0 else f"{reply.question.id} "
+    table.add_column(number + reply.question.text)
     table.add_column("probability", justify="right", no_wrap=True)
     shown = reply.ranked[:_SHOWN]
     for index, (answers, probability) in enumerate(shown):
@@ -107,7 +108,7 @@ def _as_json(image: Path, replies: Replies) -> dict[str, Any]:
         "temperature": replies.calibration.temperature if replies.calibration else None,
         "questions": [
             {
-                "question_id": reply.question.id,
+                "question_id": reply.question.id if reply.question.id >= 0 else None,
                 "question": reply.question.text,
                 "answer": list(reply.ranked[0][0]),
                 "probability": reply.ranked[0][1],

@@ -10,8 +10,18 @@ from imageclef_vqa.data import read_pixels
 from imageclef_vqa.editions import QUESTIONS, Question
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.calibration import Calibration, apply_temperature, read_calibration
+from imageclef_vqa.inference.choice import Chooser
 from imageclef_vqa.inference.ranked import Ranked, mean, members
 from imageclef_vqa.inference.runs import Ensemble
+from imageclef_vqa.inference.sentences import SentenceAnswerer
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """An open question, which has no number."""
+
+    text: str
+    id: int = -1
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class Reply:
     False if no training label answers the question.
     """
 
-    question: Question
+    question: Question | AskedQuestion
     ranked: Ranked
     members: dict[str, float]
     trained: bool
@@ -45,6 +55,26 @@ class Replies:
     model: str
     replies: tuple[Reply, ...]
     calibration: Calibration | None
+
+
+def ask_open(ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: Path, question: str) -> Replies:
+    """The answer to an open `question` about the image in the file `image`, as `medvqa predict` would choose it.
+
+    Raises:
+        DataError: the file cannot be read, or is not an image.
+    """
+    sizes = [run.preset.vision.image_size for run in ensemble.runs]
+    found = [
+        answerer.rank(read_pixels(image, size)[None], [[question]])[0][0]
+        for size, answerer in zip(sizes, answerers, strict=True)
+    ]
+    calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)
+    temperature, rule = (calibration.temperature, calibration.rule) if calibration else (1.0, None)
+    ranked = apply_temperature(mean(found) if len(found) > 1 else found[0], temperature)
+    chosen = Chooser().choose(ranked, rule or "likeliest")
+    first = ((chosen.text,), chosen.probability)
+    ranked = (first, *(each for each in ranked if each[0] != first[0]))
+    return Replies(ensemble.name, (Reply(AskedQuestion(question), ranked, {}, True, ensemble.name),), calibration)
 
 
 def ask_ensemble(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, choose_question
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.router import ImageRouter, load_router
 from imageclef_vqa.workspace import Workspace
 
@@ -24,12 +26,17 @@ class Model:
 
     def __init__(self, ensemble: Ensemble, router: ImageRouter | None = None) -> None:
         from imageclef_vqa.inference.answerer import Answerer
+        from imageclef_vqa.inference.sentences import SentenceAnswerer
 
         self._ensemble, self._router = ensemble, router
-        self._answerers = [Answerer.of_run(run.workspace) for run in ensemble.runs]
+        runs = [run.workspace for run in ensemble.runs]
+        self._answerers = [] if ensemble.open else [Answerer.of_run(run) for run in runs]
+        self._speakers = [SentenceAnswerer.of_run(run) for run in runs] if ensemble.open else []
 
     def ask(self, image: str | Path, question: int | str | None = None) -> tuple[Reply, ...]:
         """The replies to `question` (its id, its text, or a part of one text only), or to all questions.
+
+        A run of an edition with open questions is asked any text.
 
         Raises:
             UsageError: no question, or more than one, is meant.
@@ -39,8 +46,10 @@ class Model:
 
     def replies(self, image: str | Path, question: int | str | None = None) -> Replies:
         """As `ask`, with the name of the model and its calibration."""
-        from imageclef_vqa.inference.ask import ask_ensemble
+        from imageclef_vqa.inference.ask import ask_ensemble, ask_open
 
+        if self._ensemble.open:
+            return ask_open(self._ensemble, self._speakers, Path(image), _required(question))
         questions = QUESTIONS if question is None else (choose_question(str(question)),)
         plain = ask_ensemble(self._ensemble, self._answerers, Path(image), questions)
         if self._router is None:
@@ -95,13 +104,21 @@ def load_model(
     return Model(ensemble, load_router(ensemble.workspace, answers, notify))
 
 
-def check_picture(image: Path, question: str | None) -> None:
+def _required(question: int | str | None) -> str:
+    if question is None or not str(question).strip():
+        raise UsageError("this run answers open questions: which one?", remedy='medvqa ask IMAGE "Is there a polyp?"')
+    return str(question)
+
+
+def check_picture(image: Path, question: str | None, workspace: str | Path = ".") -> None:
     """Report a mistake before Paddle is imported, which takes seconds.
 
     Raises:
         UsageError: no question, or more than one, is meant.
         DataError: the file is no picture.
     """
-    if question is not None:
+    if edition_of(Workspace.at(workspace)).open:
+        _required(question)
+    elif question is not None:
         choose_question(question)
     read_pixels(image, 1)

@@ -29,6 +29,7 @@ from imageclef_vqa.training.replacement import replace_finished
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
+from imageclef_vqa.training.tracking import open_tracker
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ def train_stage(job: StageJob) -> Finetuned:
         processes.barrier()  # all have read what the first process may now change
         if stage is not None:
             if processes.first:
+                if job.track is not None:
+                    run = f"{job.workspace.run}-stage{job.number}"
+                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
                 _open(stage, job, start, resumed)
                 _announce(job, precision, start.config)
             processes.barrier()
@@ -158,9 +162,9 @@ def _workload(job: StageJob, precision: Precision) -> Workload:
 def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> None:
     """Prepare the stage's folder for the first step, or for the step after the saved state."""
     if not resumed:
-        stage.start(start.config, start.vocabulary)
+        stage.start(start.config, start.vocabulary, start.learnt)
         return
-    state = stage.resume(start.config, start.vocabulary)
+    state = stage.resume(start.config, start.vocabulary, start.learnt)
     where = f"after step {state.total} (epoch {state.epoch + 1})"
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
@@ -186,11 +190,11 @@ def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
 
 def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingPoint) -> StageContext:
     """The stage with the pixels and pairs of its two folds."""
-    recipe, vision, cache = job.recipe, job.preset.vision, job.workspace.cache
+    recipe, size, cache = job.recipe, job.preset.vision.image_size, job.workspace.cache
 
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
-            pixels = load_pixels(part, vision.image_size, cache)
+            pixels = load_pixels(part, size, cache)
         table = PairTable(part, start.vocabulary, start.tokenizer, augment=augment)
         return FoldData(part, pixels, table)
 
@@ -202,7 +206,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         train=fold(job.train, augment=recipe.augment),
         val=fold(job.val, augment=False),
         seed=job.seed,
-        features=FeatureStore(cache, start.model.vision, vision) if cached else None,
+        features=FeatureStore(cache, start.model.vision) if cached else None,
         processes=job.processes,
         notify=job.notify,
     )

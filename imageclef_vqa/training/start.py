@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, load_trained, pretrained_files
@@ -11,13 +12,14 @@ from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Tokenizer, learn_tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.tracking import Service
 from imageclef_vqa.workspace import Workspace
 
 
@@ -36,6 +38,7 @@ class StageJob:
     val: Dataset
     fold: int  # the index of `val` in the split, for the record
     split: str  # SHA-256 of the split's file, for the record
+    track: Service | None = None
     processes: Processes
     notify: Callable[[str], None]
 
@@ -46,13 +49,18 @@ class StageJob:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """A stage before its first step; `heads` and the tokenizer of their texts belong to stage 1."""
+    """A stage before its first step.
+
+    `heads` and the tokenizer of their texts belong to stage 1, `vocabulary` to closed questions, and `learnt`, the file
+    of the tokenizer, to a language model that learns.
+    """
 
     model: Blip2
     heads: PretrainingHeads | None
     tokenizer: Tokenizer
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     config: StageConfig
+    learnt: bytes | None = None
 
 
 def load_start(job: StageJob) -> StartingPoint:
@@ -79,12 +87,24 @@ def load_start(job: StageJob) -> StartingPoint:
         weights={file.name: sha256(file) for file in pretrained_files(preset)},
         split=job.split,
     )
-    heads = None
+    heads, learnt = None, None
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
-    else:
+    if tokenizer is None:
+        learnt = learn_tokenizer(_texts(job.train), preset.language.vocab_size)
+        tokenizer = Tokenizer(learnt)
+        config = config.model_copy(update={"tokenizer": hashlib.sha256(learnt).hexdigest()})
+    if job.number == 2:
         config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
-    return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config)
+    vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
+    return StartingPoint(model, heads, tokenizer, vocabulary, config, learnt)
+
+
+def _texts(dataset: Dataset) -> Iterator[str]:
+    """The open questions and the sentences of a data set."""
+    for example in dataset.examples:
+        yield from (question.text for question in example.questions.values())
+        yield from (sentence for answers in example.answers.values() for sentence in answers)
 
 
 def _load_stage1(model: Blip2, job: StageJob, config: StageConfig) -> str | None:
