@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.adopt import adopt
 from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.card import card
@@ -35,7 +36,7 @@ from imageclef_vqa.progress import show_progress
 from imageclef_vqa.training.launch import QuickExit
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, card, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, adopt, card, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 

@@ -9,6 +9,7 @@ and fresh itself. Content hashes decide; dates of files are never looked at.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,8 @@ class Lineage:
         command = _COMMANDS[kind]
         if kind == "predictions" and variant:
             command += f"{self._variant_options(name)} --name {variant[0]}"
+        elif kind == "predictions" and self.adopted:
+            command = "adopt FILE"
         if name in ("stage1", "stage2") and stage_state(self.path(name)) in ("finished", "unrecorded"):
             # Without --fresh, an unfinished retraining is resumed.
             command += "" if self.path(f"{name}-fresh").exists() else " --fresh"
@@ -125,6 +128,15 @@ class Lineage:
         flags = [] if record is None else [key for key in ("augment", "consistent") if record.options.get(key)]
         chosen = [f" --{key} {value}" for key, value in values.items() if value in ("free", "f1")]
         return "".join([*chosen, *(f" --{flag}" for flag in flags)])
+
+    @cached_property
+    def adopted(self) -> bool:
+        """Whether the run's predictions are those of another model."""
+        for path in sorted((self.workspace.run_folder / "predictions").glob("*.jsonl")):
+            with suppress(ChangedError):
+                if (record := read_record(path)) is not None and record.command.startswith("adopt "):
+                    return True
+        return False
 
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""

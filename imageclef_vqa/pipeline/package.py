@@ -13,7 +13,6 @@ from imageclef_vqa.artefacts import read_record
 from imageclef_vqa.editions import (
     GI_2023,
     Edition,
-    find_edition,
     learn_implications,
     read_predictions,
 )
@@ -22,7 +21,9 @@ from imageclef_vqa.files import json_text, write_together
 from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.package_open import OpenPackage, package_open
 from imageclef_vqa.pipeline.selection import Selection, named_answers, select_answers
 from imageclef_vqa.submission import (
     Finding,
@@ -143,7 +144,7 @@ def package(
     write: bool = True,
     workspace: str | Path = ".",
     run: str = "main",
-) -> Package:
+) -> Package | OpenPackage:
     """Check the answers to the test images and write them as a run, with its manifest; or only check them.
 
     Raises:
@@ -153,8 +154,15 @@ def package(
     """
     given = None if predictions is None else Path(predictions)
     at = _run_of(Workspace.at(workspace, run), given)
-    spoken = find_edition(edition or at.edition)
+    spoken = edition_of(at, edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
+    if spoken.open:
+        if given is not None or answer_form != "list":
+            raise UsageError("open questions: --predictions and --answer-form are not supported")
+        sentences = package_open(at, spoken, target, answers)
+        if write:
+            sentences.write(force=force)
+        return sentences
     fold: Literal["test", "val"] = "test" if at.has_test else "val"
     lineage = Lineage(at)
     selection = named_answers(lineage, fold, given) if given else select_answers(lineage, fold, answers)

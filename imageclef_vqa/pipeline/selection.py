@@ -67,8 +67,8 @@ class Selection:
         """What people read first: which answers, of which model, how old, and how many differ from the others."""
         shown = self.lineage.workspace.shown(self.path)
         written = datetime.fromtimestamp(self.path.stat().st_mtime).strftime("%d %b %H:%M")
-        kinds = {"routed": "routed answers", "plain": "BLIP-2's plain answers"}
-        kind = kinds.get(self.name, f"the variant {self.name}")
+        plain = "adopted answers" if self.lineage.adopted else "BLIP-2's plain answers"
+        kind = {"routed": "routed answers", "plain": plain}.get(self.name, f"the variant {self.name}")
         other, theirs = ("predictions", "BLIP-2's") if self.name == "routed" else ("routed", "the routed ones")
         others = self.lineage.path(f"{other}/{self.fold}")
         differ = f"; {self._changed(others):,} differ from {theirs}" if others.exists() else ""
