@@ -20,6 +20,7 @@ from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
@@ -64,7 +65,8 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
     for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
-        if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
+        resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
+        if resized and isinstance(preset.vision, VisionConfig):
             start[_POSITIONS] = resize_positions(
                 values(start[_POSITIONS]),  # type: ignore[arg-type]
                 preset.vision.patches,

@@ -20,7 +20,6 @@ from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Tokenizer
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL
@@ -98,7 +97,7 @@ class Answerer:
     def _read(self, pixels: np.ndarray) -> Memory:
         """Vision and Q-Former once per image, then every question about it."""
         images = len(pixels)
-        visual = self._model.visual_tokens(normalise(pixels, self._model.vision.statistics))
+        visual = self._model.encode_features(self._model.vision.read(pixels))
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))

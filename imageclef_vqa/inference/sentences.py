@@ -23,7 +23,6 @@ from imageclef_vqa.inference.generation import Sentence, beam_search
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL
@@ -86,7 +85,7 @@ class SentenceAnswerer:
     def _rank(self, pixels: np.ndarray, asked: Sequence[Sequence[str]], beam: int) -> list[Ranked]:
         """Vision and Q-Former once per image, then every question about it."""
         model, tokenizer = self._model, self._tokenizer
-        visual = model.visual_tokens(normalise(pixels))
+        visual = model.encode_features(model.vision.read(pixels))
         question = pad([tokenizer.encode(text) for texts in asked for text in texts])
         image_of_pair = np.repeat(np.arange(len(asked)), list(map(len, asked)))
         mask = paddle.to_tensor((question != Tokenizer.pad).astype("int64"))

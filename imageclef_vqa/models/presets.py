@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import EncoderConfig, GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -21,7 +21,7 @@ class Preset:
     answers: frozenset[Literal["sets", "sentences"]] = frozenset({"sets", "sentences"})
     # It starts at random and is trained in stage 2, with a tokenizer learnt from the training texts.
     learns_language: bool = False
-    vision: VisionConfig
+    vision: EncoderConfig
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None

@@ -109,7 +109,7 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
     workspace = lineage.workspace
     folds: list[ReportFold | TextFold] = []
     selected, missing = [], []
-    for gold in workspace_golds(workspace):
+    for gold in workspace_golds(lineage):
         try:
             selection = select_answers(lineage, gold.name, answers)
         except MissingStepError as error:
@@ -174,7 +174,7 @@ def _score_rows(workspace: Workspace, file: Path, gold_file: Path | None) -> Tex
         MedvqaError: it answers no row that has a gold answer.
     """
     rows = read_answer_rows(file)
-    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(workspace)[::-1]
+    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(Lineage(workspace))[::-1]
     for gold in golds:
         matched = match_rows(rows, gold.questions)
         if matched.answers:

@@ -190,11 +190,11 @@ def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
 
 def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingPoint) -> StageContext:
     """The stage with the pixels and pairs of its two folds."""
-    recipe, vision, cache = job.recipe, job.preset.vision, job.workspace.cache
+    recipe, size, cache = job.recipe, job.preset.vision.image_size, job.workspace.cache
 
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
-            pixels = load_pixels(part, vision.image_size, cache)
+            pixels = load_pixels(part, size, cache)
         table = PairTable(part, start.vocabulary, start.tokenizer, augment=augment)
         return FoldData(part, pixels, table)
 
@@ -206,7 +206,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         train=fold(job.train, augment=recipe.augment),
         val=fold(job.val, augment=False),
         seed=job.seed,
-        features=FeatureStore(cache, start.model.vision, vision) if cached else None,
+        features=FeatureStore(cache, start.model.vision) if cached else None,
         processes=job.processes,
         notify=job.notify,
     )
