@@ -269,7 +269,7 @@ def _batch(place: Path) -> bytes:
 
 
 def _journal(place: Path) -> Journal:
-    return Journal(place, "key", 3, 3, 2)
+    return Journal(place, "key", 3, [2, 2, 2])
 
 
 def _read_journal(path: Path) -> None:

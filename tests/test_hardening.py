@@ -160,7 +160,7 @@ def test_batches_of_a_journal_that_nobody_could_have_written_are_answered_again(
         [[[[["a"], 0.0]]]],
     ):
         text = json.dumps(answers)
-        journal = Journal(tmp_path, "key", images=1, batch=1, questions=1)
+        journal = Journal(tmp_path, "key", batch=1, questions=[1])
         files.write_text(tmp_path / "000000.json", f"{inputs.hashlib.sha256(text.encode()).hexdigest()}\n{text}")
         assert journal.missing == [0], answers
     journal.add(0, [[((("Red",), 0.5),)]])

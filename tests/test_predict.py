@@ -23,6 +23,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inputs import sha256
@@ -343,14 +344,16 @@ def test_answers_have_a_record_of_their_models_their_pictures_and_their_options(
     one, other = (read_record(Workspace.at(root, run).stage(2)).digest for run in ("one", "other"))
     split = sha256(root / "work/split.json")
     val, test = (read_record(Workspace.at(root, "one").predictions(fold)) for fold in ("val", "test"))
-    assert val.inputs == {"stage2": one, "development": dataset.fingerprint, "split": split}
-    assert test.inputs == {"stage2": one, "test": pictures.fingerprint}
+    calibration = Calibration.model_validate_json(Workspace.at(root, "one").calibration.read_bytes()).digest
+    assert val.inputs == {"stage2": one, "calibration": calibration, "development": dataset.fingerprint, "split": split}
+    assert test.inputs == {"stage2": one, "calibration": calibration, "test": pictures.fingerprint}
     assert (val.command, set(val.files)) == ("predict", {"val.jsonl"})
     temperature = json.loads(Workspace.at(root, "one").calibration.read_text())["temperature"]
     options = {"decode": "closed", "optimise": "exact", "augment": False, "consistent": False, "on_bad_image": "stop"}
     assert val.options == test.options == options | {"temperature": temperature}
     joint = read_record(Workspace.at(root, "ensemble-one-other").predictions("test"))
-    assert joint.inputs == {"work/one/stage2": one, "work/other/stage2": other, "test": pictures.fingerprint}
+    models = {"work/one/stage2": one, "work/other/stage2": other}
+    assert joint.inputs == models | {"calibration": "", "test": pictures.fingerprint}
     for run in ("one", "ensemble-one-other"):
         assert Lineage(Workspace.at(root, run)).artefact("predictions/test").reasons == ()
 
@@ -381,7 +384,8 @@ def test_variants_are_kept_beside_the_plain_answers(root):
     assert read_predictions(path) == plain
     assert read_predictions(path.parent / "second" / "test.jsonl") == plain
     record = read_record(path.parent / "mine" / "test.jsonl")
-    assert set(record.inputs) == {"stage2", "test", "development", "split"}, "its rules come from the development set"
+    made_from = {"stage2", "calibration", "test", "development", "split"}
+    assert set(record.inputs) == made_from, "its rules come from the development set"
 
 
 @pytest.mark.parametrize("name", ["plain", "routed", "val", "test", "train", "a/b", "..", "", "-x"])

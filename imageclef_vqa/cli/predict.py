@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import shortened
 from imageclef_vqa.inputs import read_text
 from imageclef_vqa.workspace import Workspace
@@ -51,10 +51,6 @@ ConsistentOption = Annotated[
 OnBadImageOption = Annotated[
     Literal["stop", "prior"],
     typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
-]
-AnswersOption = Annotated[
-    Literal["routed", "plain"] | None,
-    typer.Option(help="Who answers --images: BLIP-2 with experts, or only BLIP-2.", show_default="as the run is"),
 ]
 DevicesOption = Annotated[
     str | None,
@@ -144,7 +140,8 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     for name, path in done.files.items():
         echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
     if done.empty:
-        echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `medvqa package` refuses")
+        refusing = workspace.typed("medvqa package")
+        echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `{refusing}` refuses")
     for fault in done.unreadable.values():
         echo(f"answered by the training prior: {fault}")
     if done.passed_over:

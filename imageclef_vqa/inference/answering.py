@@ -72,7 +72,8 @@ def _open_journal(run: TrainedRun, job: Job, options: PredictOptions) -> Journal
     dataset, batch = job.pictures.readable, images_in_batch(run.preset)
     how = (options.decode, str(options.augment), str(batch), str(BEAM), str(SHORT_LIST), str(SENTENCES))
     key = fingerprint(run.digest, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-    return Journal(_unfinished(job.target) / run.workspace.run, key, len(dataset), batch, len(QUESTIONS))
+    questions = [len(example.questions) if dataset.open else len(QUESTIONS) for example in dataset.examples]
+    return Journal(_unfinished(job.target) / run.workspace.run, key, batch, questions)
 
 
 def _unfinished(target: Path) -> Path:

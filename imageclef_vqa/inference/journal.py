@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from imageclef_vqa.editions.records import GivenAnswers, Probability
+from imageclef_vqa.editions.records import GivenAnswers
 from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.files import json_text, write_text
 from imageclef_vqa.inference.ranked import Ranked
@@ -32,8 +32,9 @@ def _possible(ranked: Ranked) -> Ranked:
     return ranked
 
 
+_Probability = Annotated[float, Field(ge=0, le=1.001, allow_inf_nan=False)]  # sums of rounded numbers may exceed 1
 _BATCH: TypeAdapter[list[list[Ranked]]] = TypeAdapter(
-    list[list[Annotated[tuple[tuple[GivenAnswers, Probability], ...], AfterValidator(_possible)]]]
+    list[list[Annotated[tuple[tuple[GivenAnswers, _Probability], ...], AfterValidator(_possible)]]]
 )
 
 
@@ -47,8 +48,9 @@ class Journal:
     Answers that were written with another `key` (of model, images and options) are removed.
     """
 
-    def __init__(self, folder: Path, key: str, images: int, batch: int, questions: int) -> None:
-        self.folder, self.images, self.batch, self.questions = folder, images, batch, questions
+    def __init__(self, folder: Path, key: str, batch: int, questions: Sequence[int]) -> None:
+        """`questions` has the number of questions about each image."""
+        self.folder, self.images, self.batch, self._questions = folder, len(questions), batch, list(questions)
         try:
             same = read_text(folder / _KEY) == key
         except (MissingFileError, DamagedFileError):
@@ -102,9 +104,8 @@ class Journal:
             answers = _BATCH.validate_json(text)
         except (MissingFileError, DamagedFileError, ValidationError):
             return None
-        lengths = [len(of_image) for of_image in answers]
-        fits = digest == _digest(text) and lengths == [self.questions] * self.length(number)
-        return answers if fits else None
+        fits = [len(of_image) for of_image in answers] == self._questions[self.part(number)]
+        return answers if fits and digest == _digest(text) else None
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"
