@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
+from imageclef_vqa.checkpoints.packaged import weights_file
 from imageclef_vqa.data import Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import DamagedFileError, MedvqaError
 from imageclef_vqa.inputs import read_model, sha256
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.replacement import recover
 from imageclef_vqa.workspace import Workspace
 
@@ -153,7 +155,7 @@ class Lineage:
             return self._development
         if kind == "test":
             return self._test
-        path = self.workspace.split_file if kind == "split" else self._weights_folder / name.partition("/")[2]
+        path = self.workspace.split_file if kind == "split" else self._weights(name.partition("/")[2])
         return sha256(path) if path.is_file() else None
 
     @cached_property
@@ -171,17 +173,21 @@ class Lineage:
         except MedvqaError:
             return None
 
+    def _weights(self, name: str) -> Path:
+        return Path("missing") if self._preset is None else weights_file(self._preset, name)
+
     @cached_property
-    def _weights_folder(self) -> Path:
+    def _preset(self) -> Preset | None:
+        """The preset of the run's newest stage."""
         from imageclef_vqa.training.config import CONFIG, StageConfig
 
         for number in (2, 1):
             try:
                 path = self.workspace.stage(number) / CONFIG
-                return read_model(path, StageConfig).starting_point().folder
+                return read_model(path, StageConfig).starting_point()
             except MedvqaError:
                 continue
-        return Path("missing")
+        return None
 
     def _other(self, run: str) -> Lineage:
         if run not in self._others:
