@@ -7,6 +7,7 @@ from pathlib import Path
 from imageclef_vqa.artefacts import read_record
 from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.files import check_output
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.package_closed import Package, package_closed
 from imageclef_vqa.pipeline.package_open import OpenPackage, package_open
@@ -38,6 +39,7 @@ def package(
     at = _run_of(Workspace.at(workspace, run), given)
     spoken = edition_of(at, edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
+    check_output(target)
     if spoken.open:
         if given is not None or answer_form != "list":
             raise UsageError("open questions: --predictions and --answer-form are not supported")
