@@ -18,7 +18,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.presets import FOLDER, PRESETS
 from imageclef_vqa.training.recipe_keys import Recipe
 
 if sys.version_info >= (3, 11):
@@ -70,6 +69,8 @@ def choose_recipe(
 
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     """Preset and stages of a recipe file, and everything that is wrong with it."""
+    from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import Workload
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.presets import Preset
+    from imageclef_vqa.planning import Workload
 
 
 def _panel(name: str) -> dict[str, JsonValue]:
@@ -166,6 +168,8 @@ class Recipe(BaseModel):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
+        from imageclef_vqa.planning import Workload  # help needs a recipe's fields only
+
         fields = self.model_dump(include={"batch", "accumulate", "questions", "epochs", "freeze_vision"})
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
 
