@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import json_text, sha256, write_text, write_together
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
+from imageclef_vqa.files import json_text, write_text, write_together
+from imageclef_vqa.inputs import read_model, sha256
 
 RECORD = "record.json"
 
@@ -107,10 +108,10 @@ def read_record(artefact: Path) -> Record | None:
     """
     path = record_path(artefact)
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+        return read_model(path, Record)
+    except MissingFileError:
         return None
-    except (OSError, ValidationError) as error:
+    except DamagedFileError as error:
         raise ChangedError(f"{path} is damaged") from error
 
 

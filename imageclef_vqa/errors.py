@@ -3,6 +3,9 @@
 MedvqaError           exit 1: the input, the machine or a check is at fault
 ├── UsageError        exit 2: the command line is at fault
 ├── MissingStepError  a file that an earlier command writes is missing
+├── FileError         a file cannot be read or written: permissions, a full disk, a pipe
+│   ├── MissingFileError  there is no such file
+│   └── DamagedFileError  it can be read, but holds something else than it should
 └── DataError         one or more problems in files from outside, reported together
 
 Messages and remedies write commands in backticks, as in `medvqa predict`; `as_called` puts in the name of the program
@@ -11,9 +14,11 @@ that the user typed.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = ("medvqa", "imageclef-vqa")
@@ -71,3 +76,50 @@ class DataError(MedvqaError):
     def __init__(self, problems: Sequence[str], *, remedy: str | None = None) -> None:
         super().__init__("\n".join(problems), remedy=remedy)
         self.problems = tuple(problems)
+
+
+class FileError(MedvqaError):
+    """A file cannot be read or written, whatever it holds."""
+
+
+class MissingFileError(FileError):
+    """There is no such file."""
+
+
+class DamagedFileError(FileError):
+    """A file can be read, but what it holds is not what it should hold."""
+
+
+def file_error(path: Path | str | None, error: OSError, verb: str = "use") -> FileError:
+    """What a user can do about an error of the operating system; `verb` is what could not be done with `path`."""
+    name = path or error.filename or "a file"
+    what = f"cannot {verb} {name}: {(error.strerror or str(error)).lower()}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(
+            f"cannot {verb} {name}: the disk at {_mount_point(Path(name))} is full",
+            remedy="free some space; what was finished before is whole, and the same command continues from there",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return FileError(what, remedy="its permissions, or those of its folder, forbid it; nothing was changed")
+    return FileError(what, remedy="choose another file or folder; nothing was changed")
+
+
+def _mount_point(path: Path) -> Path:
+    """The folder at which the disk that holds `path` is mounted."""
+    return next((each for each in path.absolute().parents if os.path.ismount(each)), Path("/"))
+
+
+@contextmanager
+def system_errors_explained() -> Iterator[None]:
+    """Within the block, what the operating system refuses becomes a `MedvqaError`.
+
+    Raises:
+        FileError: a file or folder cannot be read or written.
+        MedvqaError: memory ran out.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise file_error(None, error) from error
+    except MemoryError as error:
+        raise MedvqaError("memory ran out", remedy="use smaller files, or a machine with more memory") from error

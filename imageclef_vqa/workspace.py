@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ class Workspace:
     @property
     def has_test(self) -> bool:
         return (self.test / "images").is_dir()
+
+    def misspelt_test(self) -> Path | None:
+        """A folder of pictures that may be meant for the test images, where there are none: as `data/tset`."""
+        if self.has_test or not self.test.parent.is_dir():
+            return None
+        others = [path.name for path in self.test.parent.iterdir() if path != self.development and path != self.test]
+        near = get_close_matches(self.test.name, others, n=1)
+        return self.test.parent / near[0] if near and (self.test.parent / near[0] / "images").is_dir() else None
 
     @property
     def work(self) -> Path:

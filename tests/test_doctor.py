@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from typer.testing import CliRunner
 
 from imageclef_vqa import ascend
 from imageclef_vqa.cli import app
-from imageclef_vqa.doctor import devices, machine, software
+from imageclef_vqa.doctor import ascend_software, devices, machine, software
 from imageclef_vqa.doctor.check import Check
 from imageclef_vqa.workspace import Workspace
 
@@ -50,16 +51,16 @@ def test_an_npu_that_is_not_there_stops_a_run(tmp_path, monkeypatch):
 )
 def test_the_plug_in_must_be_the_one_for_this_paddle(monkeypatch, versions, verdict, said):
     monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
-    monkeypatch.setattr(software, "_version", versions.get)
-    check = next(software.check_ascend(wanted=True))
+    monkeypatch.setattr(ascend_software, "installed_version", versions.get)
+    check = next(ascend_software.check_ascend(wanted=True))
     assert (check.name, check.verdict) == ("NPU plug-in", verdict)
     assert said in check.found
 
 
 @pytest.mark.parametrize(("have", "said"), [("9.9", "9.9, supported"), (None, "not installed")])
 def test_a_package_that_does_not_fit_is_named_with_what_mends_it(monkeypatch, have, said):
-    real = software._version
-    monkeypatch.setattr(software, "_version", lambda name: have if name == "paddlenlp" else real(name))
+    real = software.installed_version
+    monkeypatch.setattr(software, "installed_version", lambda name: have if name == "paddlenlp" else real(name))
     bad = [check for check in software.check_packages() if check.verdict == "stop"]
     assert [check.name for check in bad] == ["paddlenlp"]
     assert said in bad[0].found
@@ -118,3 +119,100 @@ def test_threads_that_the_environment_cannot_mean_are_those_of_the_cores(monkeyp
     found = machine.check_processor()
     assert found.verdict == verdict
     assert f"{1 if told == '1' else 2} of 2 threads" in found.found
+
+
+class Wheel:
+    """The plug-in as pip installed it."""
+
+    requires = ("numpy==1.26.4",)
+
+    def read_text(self, name):
+        return {"WHEEL": "Wheel-Version: 1.0\nTag: cp38-cp38-linux_aarch64\n"}.get(name)
+
+
+def ascend_checks(monkeypatch, **versions):
+    installed = {"paddle-custom-npu": "3.3.0", "paddlepaddle": "3.3.1"} | versions
+    monkeypatch.delenv("CUSTOM_DEVICE_ROOT", raising=False)
+    monkeypatch.setattr(ascend_software, "installed_version", installed.get)
+    monkeypatch.setattr(ascend_software, "distribution", lambda name: Wheel())
+    return {check.name: check for check in ascend_software.check_ascend(wanted=True)}
+
+
+def test_a_plug_in_for_another_python_stops_a_run(monkeypatch):
+    check = ascend_checks(monkeypatch)["NPU plug-in's Python"]
+    assert (check.verdict, check.remedy) == ("stop", "make a virtual environment with Python 3.8")
+
+
+@pytest.mark.parametrize(("have", "stops"), [("2.4.0", True), ("1.26.4", False)])
+def test_a_numpy_that_the_plug_in_does_not_take_stops_a_run(monkeypatch, have, stops):
+    found = ascend_checks(monkeypatch, numpy=have)
+    assert ("NPU plug-in's NumPy" in found) == stops
+    if stops:
+        assert found["NPU plug-in's NumPy"].remedy == "pip install 'numpy==1.26.4'"
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [("runtime_running_version=[7.5.0.1.129:8.5.1]", "stop"), ("runtime_running_version=[7.5.0.1.129:8.0.0]", "good")],
+)
+def test_cann_newer_than_the_plug_in_stops_a_run(monkeypatch, tmp_path, line, verdict):
+    (tmp_path / "version.cfg").write_text(f"# version: 1.0\n{line}\n", encoding="utf-8")
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(tmp_path))
+    check = ascend_checks(monkeypatch)["CANN"]
+    assert check.verdict == verdict, check
+    assert (check.remedy or "").startswith("install CANN 8.0") == (verdict == "stop")
+
+
+def test_a_custom_device_root_without_a_library_stops_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(ascend_software, "installed_version", {"paddlepaddle": "3.3.1"}.get)
+    monkeypatch.setenv("CUSTOM_DEVICE_ROOT", str(tmp_path))
+    check = next(ascend_software.check_ascend(wanted=True))
+    assert (check.verdict, check.remedy) == ("stop", "unset it, or correct it")
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "paddle", "verdict"),
+    [
+        ("910A", 32768, "3.3.1", "stop"),
+        ("910ProB", 32768, "3.3.1", "good"),
+        ("310P3", 21527, "3.3.1", "stop"),
+        ("910A", 32768, "2.6.1", "good"),
+        ("910B2", 65536, "3.3.1", "good"),
+        ("910", 65536, "3.3.1", "good"),
+    ],
+)
+def test_cards_that_paddle_no_longer_supports_stop_a_run(monkeypatch, name, memory, paddle, verdict):
+    monkeypatch.setattr(ascend, "cards", lambda: [ascend.Card(name, memory)])
+    assert ascend_checks(monkeypatch, paddlepaddle=paddle)["Ascend cards"].verdict == verdict
+
+
+# Lines that users have posted, without their paths' owners.
+RECORDED = [
+    (
+        "ImportError: /lib/aarch64-linux-gnu/libgomp.so.1: cannot allocate memory in static TLS block",
+        "LD_PRELOAD=/lib/",
+    ),
+    ("OSError: (External) ACL error, the error code is : 507033. (at /paddle/backends/npu/runtime.cc:216)", "23.0.3"),
+    (
+        "ValueError: (InvalidArgument) Fail to open library: /x/libpaddle-custom-npu.so with error: "
+        "/usr/local/Ascend/nnal/atb/latest/atb/cxx_abi_1/lib/libtbe_adapter.so: undefined symbol: _ZN3Mki2DlC1E",
+        "install CANN 8.0",
+    ),
+    ("ImportError: libascendcl.so: cannot open shared object file: No such file or directory", "set_env.sh"),
+    ("A module that was compiled using NumPy 1.x cannot be run in NumPy 2.0.1", "numpy==1.26.4"),
+    (
+        "OSError: (External) CUDA error(35), CUDA driver version is insufficient for CUDA runtime version.",
+        "NVIDIA driver",
+    ),
+    ("RuntimeError: libcudnn.so.9: cannot open shared object file", "cuDNN"),
+]
+
+
+@pytest.mark.parametrize(("message", "remedy"), RECORDED)
+def test_an_error_that_others_have_had_comes_with_its_remedy(monkeypatch, message, remedy):
+    failed = subprocess.CompletedProcess([], 1, "", f"Traceback (most recent call last):\n{message}\n")
+    monkeypatch.setattr(devices.subprocess, "run", lambda *_words, **_options: failed)
+    monkeypatch.setattr(ascend, "plugin", lambda: None)
+    check = next(devices.check_devices(None))
+    assert check.verdict == "stop"
+    assert remedy in check.remedy

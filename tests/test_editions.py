@@ -26,7 +26,7 @@ def test_the_default_run_file_has_a_format(edition):
     assert edition.team_zip is None or ".zip" in edition.run_formats
 
 
-@pytest.mark.parametrize("edition", EDITIONS.values(), ids=EDITIONS)
+@pytest.mark.parametrize("edition", [each for each in EDITIONS.values() if not each.open], ids=lambda each: each.name)
 def test_every_question_is_found_by_its_text_in_each_edition(edition):
     for question in QUESTIONS:
         assert edition.find(edition.question(question)) is question

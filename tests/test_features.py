@@ -103,9 +103,19 @@ def test_nonsense_in_the_index_is_ignored(tmp_path, line):
     np.testing.assert_allclose(kept(tmp_path), EXPECTED, atol=2e-3)
 
 
+def test_the_norm_is_not_part_of_the_features(tmp_path, computed):
+    """It is trained while the features stay (LAVIS: `ln_vision`)."""
+    kept(tmp_path)
+    other = VisionTransformer(SIZES)
+    other.set_state_dict(VISION.state_dict())
+    other.norm.weight.set_value(other.norm.weight + 1)
+    np.testing.assert_array_equal(kept(tmp_path, vision=other), EXPECTED)
+    assert computed == [5]
+
+
 def test_features_that_fp16_cannot_hold_are_refused(tmp_path):
     vision = VisionTransformer(SIZES)
-    vision.norm.weight.set_value(paddle.full([SIZES.width], 1e6))
+    vision.layers[0].mlp_out.bias.set_value(paddle.full([SIZES.width], 1e6))
     with pytest.raises(MedvqaError, match="not finite in fp16"):
         kept(tmp_path, vision=vision)
 

@@ -20,7 +20,8 @@ from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import run_writer, sha256, sole_writer
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer, sole_writer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage
 from imageclef_vqa.pipeline.split import split
@@ -47,9 +48,9 @@ class Trainer:
         context.stage.save_state({"weight": np.ones(4, "float32")}, TrainerState(epoch=1, total=2))
         self.during()
         tensors = context.model.state_dict()
-        kept = [name for name in tensors if name.startswith(("qformer.", "projection."))]
+        kept = [name for name in tensors if name.startswith(("qformer.", "projection.", "vision.norm."))]
         if _heads:
-            kept = [name for name in kept if name.startswith("qformer.")]
+            kept = [name for name in kept if name.startswith(("qformer.", "vision.norm."))]
         return {name: tensors[name].numpy() + np.float32(self.shift) for name in kept}
 
 

@@ -117,4 +117,4 @@ def test_an_existing_folder_is_not_overwritten(workspace):
     assert (result.exit_code, "set already exists" in result.output) == (1, True)
     assert Path("set/gt.json").read_bytes() == before
     Path("k.csv").unlink()
-    assert "k.csv: cannot be read" in kvasir("--out", "other").output
+    assert "cannot read k.csv: there is no such file" in kvasir("--out", "other").output

@@ -20,6 +20,8 @@ FOR_ALL = {
     "environment",
     "errors",
     "files",
+    "inputs",
+    "locks",
     "progress",
     "statistics",
     "workspace",

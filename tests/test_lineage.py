@@ -20,7 +20,7 @@ from imageclef_vqa.artefacts import read_record, record_folder, write_artefact
 from imageclef_vqa.data import make_split, read_dataset, read_pictures
 from imageclef_vqa.editions import QUESTIONS, Prediction
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.package import package
 from imageclef_vqa.pipeline.status import status

@@ -131,7 +131,9 @@ def test_questions_of_one_image_share_its_visual_tokens_exactly(blip2):
 
 def test_vision_runs_once_per_image(blip2, monkeypatch):
     seen = []
-    monkeypatch.setattr(blip2.vision, "forward", lambda x, run=blip2.vision.forward: seen.append(x.shape[0]) or run(x))
+    monkeypatch.setattr(
+        blip2.vision, "features", lambda x, run=blip2.vision.features: seen.append(x.shape[0]) or run(x)
+    )
     blip2(**pairs())
     assert seen == [2]
 

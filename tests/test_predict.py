@@ -20,12 +20,12 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
 from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.workspace import Workspace
@@ -587,7 +587,7 @@ from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.inference import answering
 from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.workspace import Workspace

@@ -1,5 +1,6 @@
 """What the README and the guides show exists: commands with their options, links, settings, and Python."""
 
+import json
 import re
 import shlex
 from collections import defaultdict
@@ -101,6 +102,18 @@ def test_settings_of_the_readme_are_accepted(tmp_path, settings):
         assert {key: str(made.params[key.replace("-", "_")]) for key in tables[name]} == {
             key: str(value) for key, value in tables[name].items()
         }
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
+    """With few pictures, as Jupyter would run it: every cell in one namespace."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for cell in json.loads((ROOT / "examples/notebooks/first_run.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            source = "".join(cell["source"]).replace("images=60, test=10", "images=16, test=2")
+            exec(compile(source, "first_run.ipynb", "exec"), namespace)
+    assert (tmp_path / "first-run/run.csv").is_file()
+    assert 0 < namespace["scores"].mean <= 1
 
 
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):

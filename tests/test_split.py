@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ from imageclef_vqa.data.duplicates import Link, group_images, text_links
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.data.stratify import stratify
 from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.locks import sole_writer
 
+SAMPLE = Path(os.environ.get("MEDVQA_SAMPLE", Path(__file__).parents[2] / "shared" / "data" / "medvqa-gi-2023-sample"))
 SCENES, FRAMES = 12, 3
 
 
@@ -121,6 +123,47 @@ def test_every_label_gets_its_share_in_every_fold() -> None:
     assert np.abs(np.bincount(fold) - 60).max() <= 2
 
 
+def groups_like_those_of_real_images(seed: int, singles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Label counts [g, l] and sizes [g] of groups: `singles` images and about a tenth as many in groups of 2 to 20."""
+    rng = np.random.default_rng(seed)
+    sizes = [1] * singles
+    while sum(sizes) < 1.12 * singles:
+        sizes.append(int(np.clip(rng.geometric(0.5) + 1, 2, 20)))
+    rates = np.geomspace(0.002, 0.9, 40)
+    return np.stack([(rng.random((size, len(rates))) < rates).sum(0) for size in sizes]), np.array(sizes, float)
+
+
+@pytest.mark.parametrize("singles", [429, 1788])
+def test_a_small_fold_gets_its_share_of_images_in_groups(singles: int) -> None:
+    for seed in range(20):
+        counts, sizes = groups_like_those_of_real_images(seed, singles)
+        fold = stratify(counts, sizes, [0.1, 0.9], seed)
+        of_fold = np.array([sizes[(fold == f) & (sizes > 1)].sum() / sizes[fold == f].sum() for f in (0, 1)])
+        assert np.abs(of_fold - sizes[sizes > 1].sum() / sizes.sum()).max() < 0.02
+        assert abs(sizes[fold == 0].sum() - 0.1 * sizes.sum()) <= 0.5
+        deviation, by_chance = np.abs(counts[fold == 0].sum(0) - 0.1 * counts.sum(0)), (0.09 * counts.sum(0)) ** 0.5
+        assert deviation.mean() < 0.5 * by_chance.mean()
+
+
+def test_large_groups_are_not_all_on_one_side() -> None:
+    sizes = np.repeat([16.0, 8.0, 4.0, 2.0, 1.0], [20, 20, 20, 20, 100])
+    fold = stratify(sizes[:, None], sizes, [0.25, 0.75], 0)
+    for size in (16, 8, 4, 2, 1):
+        assert sizes[(fold == 0) & (sizes == size)].sum() / sizes[sizes == size].sum() == pytest.approx(0.25)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"no sample of the task's real images in {SAMPLE}")
+def test_on_real_images_a_small_fold_has_its_share_of_groups_without_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = read_dataset(SAMPLE / "development")
+    module = sys.modules["imageclef_vqa.data.make_split"]
+    relations = module._relations(dataset, None)  # the costly part, once
+    monkeypatch.setattr(module, "_relations", lambda *_: relations)
+    for seed in range(20):
+        split = make_split(dataset, val=0.1, seed=seed)
+        assert abs(split.grouped_share(split.val()) - split.grouped_share(split.groups)) < 0.02
+        assert split.certificate.leaked_pairs == 0
+
+
 def test_a_chain_of_uncertain_links_does_not_join_the_whole_set_but_copies_stay_together() -> None:
     chain = [Link(i, i + 1, 0.65, "text") for i in range(99)]
     assert np.bincount(group_images(chain, 100)).max() == 20
@@ -185,6 +228,7 @@ def test_the_command_writes_the_same_bytes_each_time_and_shows_what_it_did(folde
     assert code == 0, output
     assert "27 images train, 9 validate" in output
     assert "12 groups" in output
+    assert "100.0% of all images and 100.0% of those that validate are in groups larger than one" in output
     assert "What color is the abnormality?" in output
     first = (folder / "work" / "split.json").read_bytes()
     assert run(folder, "--val", "0.25")[0] == 0
@@ -197,6 +241,7 @@ def test_with_json_only_json_is_printed(folder: Path) -> None:
     told = json.loads(output)
     assert told["folds"] == [{"train": 24, "val": 12}] * 3
     assert told["certificate"]["leaked_pairs"] == 0
+    assert told["grouped_share"] == {"all": 1.0, "val": [1.0, 1.0, 1.0]}
     assert told["statistics"]["heights"] == {"< 500": 36, "500–1000": 0, "> 1000": 0}
 
 

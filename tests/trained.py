@@ -7,7 +7,7 @@ import numpy as np
 from imageclef_vqa.checkpoints.pretrained import load_pretrained, pretrained_files, trained_tensors
 from imageclef_vqa.data import make_split, read_dataset, read_split
 from imageclef_vqa.editions import learn_vocabulary
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig, fingerprint

@@ -116,9 +116,9 @@ def train(workload: Workload, file: Path) -> None:
             loss = stage2.answer_loss(model, model.visual_tokens(pixels), batch, table)
         else:
             with paddle.no_grad():
-                patches = model.vision(pixels)
+                features = model.vision.features(pixels)
             shard = Shard.single(batch)
-            loss = sum(stage1.representation_losses(model, heads, patches, table, shard, rng).values())
+            loss = sum(stage1.representation_losses(model, heads, features, table, shard, rng).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)

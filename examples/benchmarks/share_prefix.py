@@ -37,11 +37,11 @@ def main() -> None:
     set_trainable(model, trainable(vision=False))
     model.eval()
     (batch,) = table.all(IMAGES)
-    patches = paddle.randn([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
+    features = paddle.randn([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
 
     def step(shared: bool) -> float:
         model.share_prefix = shared
-        loss = answer_loss(model, model.encode_patches(patches), batch, table)
+        loss = answer_loss(model, model.encode_features(features), batch, table)
         loss.backward()
         model.clear_gradients()
         return float(loss)

@@ -46,7 +46,7 @@ def main() -> None:
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     vision, learning = model.blip2.vision, list(set_trainable(model, TRAINABLE).values())
 
-    def epoch(patches_of) -> tuple[list[float], float]:
+    def epoch(features_of) -> tuple[list[float], float]:
         """The losses of an epoch from the start, and how long it took."""
         model.set_state_dict(start)
         model.train()
@@ -55,8 +55,8 @@ def main() -> None:
         paddle.seed(0)
         started = time.perf_counter()
         for batch in table.epoch(BATCH, 1, rng):
-            patches = patches_of(batch.images)
-            parts = representation_losses(model.blip2, model.heads, patches, table, Shard.single(batch), rng)
+            features = features_of(batch.images)
+            parts = representation_losses(model.blip2, model.heads, features, table, Shard.single(batch), rng)
             total = paddle.add_n(list(parts.values()))
             total.backward()
             optimizer.step()
@@ -67,7 +67,7 @@ def main() -> None:
     def in_float32(images: np.ndarray) -> paddle.Tensor:
         with paddle.no_grad():
             vision.eval()
-            return vision(normalise(pixels[images]))
+            return vision.features(normalise(pixels[images]))
 
     def at_each_step(images: np.ndarray) -> paddle.Tensor:
         return rounded_features(vision, pixels[images]).astype("float32")
@@ -80,7 +80,7 @@ def main() -> None:
 
         sides = {"kept": from_disk, "each time": at_each_step}
         epoch(from_disk)  # not counted
-        found = [{name: epoch(patches_of) for name, patches_of in sides.items()} for _ in range(TIMES)]
+        found = [{name: epoch(features_of) for name, features_of in sides.items()} for _ in range(TIMES)]
     losses, each_time = (found[0][name][0] for name in sides)
     fast, slow = (min(run[name][1] for run in found) for name in sides)
     not_rounded, _ = epoch(in_float32)

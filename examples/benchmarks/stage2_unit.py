@@ -63,8 +63,8 @@ def main() -> None:
         return gradients
 
     def rest() -> None:
-        patches = paddle.zeros([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
-        answer_loss(model, model.encode_patches(patches), unit, table).backward()
+        features = paddle.zeros([IMAGES, 1 + PRESET.vision.patches, PRESET.vision.width])
+        answer_loss(model, model.encode_features(features), unit, table).backward()
         model.clear_gradients()
 
     gradients = [(one.numpy(), other.numpy()) for one, other in zip(step(unit), step(single), strict=True)]

@@ -15,7 +15,6 @@ Tensors have the names and shapes of our layers and the types of their source; a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, get_args, get_type_hints
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.models.configs import LANGUAGE_FAMILIES, LanguageConfig, QFormerConfig, VisionConfig
 from imageclef_vqa.models.presets import FOLDER, Preset, find_preset
 
@@ -31,7 +31,6 @@ FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
 WORDS = "vocab.txt"
 TOKENIZERS = (*(family.tokenizer_file for family in LANGUAGE_FAMILIES.values()), WORDS)
-_LARGEST = 10_000_000  # bytes of a config.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +76,6 @@ class FolderConfig:
             content["parts"][part] = kind | {"source": self.sources[part]} | sizes
         content["absent"] = dict(sorted(self.absent.items()))
         write_json(folder / CONFIG, content)
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file from outside.
-
-    Raises:
-        MedvqaError: it cannot be read, is too large or is damaged.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise MedvqaError(f"{path} has more than {_LARGEST} bytes, too many for such a file")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise MedvqaError(f"{path} is damaged: {error}") from error
 
 
 def read_folder_config(folder: Path) -> FolderConfig | None:

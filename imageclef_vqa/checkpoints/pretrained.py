@@ -6,6 +6,7 @@ not have start at random.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout",
 _OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
 # Details of the computation; the weights' own replace the preset's.
 _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
+_NUMERICS |= {"statistics", "align_corners"}
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
@@ -56,7 +58,11 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
         if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
-            start[_POSITIONS] = resize_positions(values(start[_POSITIONS]), preset.vision.patches)  # type: ignore[arg-type]
+            start[_POSITIONS] = resize_positions(
+                values(start[_POSITIONS]),  # type: ignore[arg-type]
+                preset.vision.patches,
+                align_corners=preset.vision.align_corners,
+            )
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
     return model, preset.language.read_tokenizer(preset.folder)
 
@@ -116,19 +122,23 @@ def _absent(config: FolderConfig, part: str) -> list[str]:
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
-    """What stage 2 trains, by name: Q-Former and projection, and vision if `vision`."""
-    frozen = ("language.",) if vision else ("language.", "vision.")
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(frozen)}
+    """What stage 2 trains, by name: vision's norm, Q-Former and projection, and the rest of vision if `vision`."""
+    parts = tuple(f"{part}." for part in _trained_parts(vision=vision))
+    return {name: tensor for name, tensor in model.state_dict().items() if name.startswith(parts)}
 
 
-def load_trained(model: Blip2, tensors: dict[str, np.ndarray], source: str) -> None:
-    """Load `tensors`, as `trained_tensors` returns them, into the model.
+def load_trained(
+    model: Blip2, tensors: Mapping[str, np.ndarray], source: str, parts: Sequence[str] | None = None
+) -> None:
+    """Load `tensors`, as `trained_tensors` returns them, or those of these `parts`, into the model.
 
     Raises:
         MedvqaError: they are not exactly those; the differences are listed.
     """
-    vision = any(name.startswith("vision.") for name in tensors)
-    parts = {"vision", "qformer", "projection"} if vision else {"qformer", "projection"}
-    load_weights(
-        model, tensors, source, absent=[name for name in model.state_dict() if name.split(".")[0] not in parts]
-    )
+    vision = any(name.startswith("vision.") and not name.startswith("vision.norm.") for name in tensors)
+    prefixes = tuple(f"{part}." for part in parts or _trained_parts(vision=vision))
+    load_weights(model, tensors, source, absent=[name for name in model.state_dict() if not name.startswith(prefixes)])
+
+
+def _trained_parts(*, vision: bool) -> tuple[str, ...]:
+    return ("vision" if vision else "vision.norm", "qformer", "projection")

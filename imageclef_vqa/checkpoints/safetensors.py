@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from imageclef_vqa.checkpoints.stored import DTYPES, MOST_DIMENSIONS, LazyTensor, Stored
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, MissingFileError
 from imageclef_vqa.files import atomic_write
+from imageclef_vqa.inputs import open_input, parse_json
 from imageclef_vqa.progress import track
 
 _LARGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
@@ -30,17 +32,19 @@ def open_safetensors(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         MedvqaError: the file is missing, truncated or of another format; every wrong tensor is named.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_input(path) as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
                 raise MedvqaError(
                     f"cannot read weights from {path}: not a safetensors file, or truncated in its header"
                 )
-            header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_twins)
-    except OSError as error:
-        raise MedvqaError(f"cannot read weights from {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+            header = parse_json(file.read(length).decode("utf-8"), _without_twins)
+    except MissingFileError as error:
+        raise MissingFileError(
+            error.what, remedy="`medvqa weights convert SRC DST` makes such a folder from published weights"
+        ) from error
+    except ValueError as error:
         raise MedvqaError(f"cannot read weights from {path}: its header is damaged: {error}") from error
     if not isinstance(header, dict):
         raise MedvqaError(f"cannot read weights from {path}: its header is not a table of tensors")

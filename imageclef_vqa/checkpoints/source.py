@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.checkpoints.folder import CONFIG, TOKENIZERS, read_folder_config, read_json
+from imageclef_vqa.checkpoints.folder import CONFIG, TOKENIZERS, read_folder_config
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import Stored
 from imageclef_vqa.checkpoints.torch_file import open_torch_file
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import read_json
 
 # What a folder may hold; the first that exists is read. An index names the shards.
 _WHOLE = ("model.safetensors", "pytorch_model.bin")

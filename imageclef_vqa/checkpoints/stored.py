@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import open_input
 
 # Element types, under safetensors' names and in its order. NumPy has no bfloat16: its bits are stored as uint16.
 DTYPES = {
@@ -66,10 +67,8 @@ class Stored:
             MedvqaError: the file cannot be read, or ends before the tensor does.
         """
         kind = DTYPES[self.dtype]
-        try:
-            flat = np.fromfile(self.file, kind, count=span(self.shape, self.strides), offset=self.offset)
-        except OSError as error:
-            raise MedvqaError(f"{self.file}: cannot read {self.name}: {error.strerror or error}") from error
+        with open_input(self.file) as file:
+            flat = np.fromfile(file, kind, count=span(self.shape, self.strides), offset=self.offset)
         if flat.size < span(self.shape, self.strides):
             raise MedvqaError(f"{self.file}: ends in the middle of {self.name}")
         if self.strides is None:

@@ -19,6 +19,7 @@ from typing import Any
 from imageclef_vqa.checkpoints.pickled import Claim, DamagedError, RefusedError, read_pickle
 from imageclef_vqa.checkpoints.stored import DTYPES, MOST_DIMENSIONS, Stored, span
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import open_input
 
 _LARGEST_PICKLE = 200_000_000  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older form
@@ -41,7 +42,7 @@ def open_torch_file(path: Path) -> dict[str, Stored]:
         MedvqaError: the file is missing, damaged or truncated, or asks to run something.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             begin = file.read(4)
         content, storages = _open_zip(path) if begin == _SIGNATURE else _open_stream(path)
         return {name: _stored(name, claim, storages, path) for name, claim in _tensors(content).items()}

@@ -22,6 +22,7 @@ CHAIN = (
     "route",
     "score",
     "package --out run.csv",
+    "package --team demo",
     "status",
 )
 
@@ -41,6 +42,8 @@ def demo(
     import tempfile
     import time
 
+    from imageclef_vqa.editions import GI_2023
+    from imageclef_vqa.submission import team_zip
     from imageclef_vqa.synthetic import write_synthetic_dataset
 
     started, root = time.monotonic(), context.find_root()
@@ -50,7 +53,7 @@ def demo(
     for line in CHAIN:
         command, *options = shlex.split(line)
         echo(f"\n$ {program()} {shlex.join([command, *options])}", bold=True)
-        if command == "package":
+        if options[:1] == ["--out"]:
             options[-1] = str(folder / options[-1])
         options += ["--workspace", str(folder)]
         if command in ("finetune", "predict"):
@@ -60,4 +63,9 @@ def demo(
         if code := root.command.main([command, *options], prog_name=program(), standalone_mode=False):
             raise typer.Exit(code)
     echo(f"\nthe whole chain took {time.monotonic() - started:.0f} s", bold=True)
-    echo(f"run file  {folder / 'run.csv'}\nreport    {folder / 'work' / 'main' / 'report.html'}")
+    for name, path in (
+        ("run file", folder / "run.csv"),
+        ("team zip", folder / team_zip("demo", GI_2023)),
+        ("report", folder / "work/main/report.html"),
+    ):
+        echo(f"{name:<10}{path}")

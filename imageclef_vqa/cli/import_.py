@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,26 +38,55 @@ def kvasir_vqa(
 
     at = Workspace.at(workspace)
     done = import_kvasir(table, images, out, workspace)
+    if not _print_done(at, done, "answers", as_json):
+        echo("There are no 2023 images here to compare with. Kvasir-VQA shares images with them, so scores would leak.")
+
+
+@import_.command("kvasir-vqa-x1")
+def kvasir_vqa_x1(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILES", help="Tables (.jsonl, .csv, .parquet), or a folder of them from the hub."),
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the files <img_id>.jpg.", show_default="pictures in the tables"),
+    ] = None,
+    to: Annotated[Literal["development", "test"], typer.Option(help="Data set to write.")] = "development",
+    out: Annotated[Path | None, typer.Option(help="Another folder to write.")] = None,
+    workspace: WorkspaceOption = Path("."),
+    as_json: JsonOption = False,
+) -> None:
+    """Convert Kvasir-VQA-x1, or ms-swift's files, to open questions, and list images shared with other data sets."""
+    from imageclef_vqa.pipeline.importing import import_open
+
+    done = import_open(files, images, to=to, out=out, workspace=workspace)
+    _print_done(Workspace.at(workspace), done, "rows", as_json)
+
+
+def _print_done(at: Workspace, done: ImportedDataset, what: str, as_json: bool) -> bool:
+    """Print what was imported; whether its images were compared with other data sets."""
     folder = at.shown(done.folder)
     if as_json:
         print_json(
             {
                 "folder": folder,
                 "images": done.images,
-                "answers": done.answers,
+                what: done.answers,
                 "odd": done.oddities,
                 "overlap": {name: len(shared) for name, shared in done.overlaps.items()},
             }
         )
-        return
+        return True
     for line in done.oddities:
         echo(f"warning: {line}", fg="yellow")
-    echo(f"{folder}: {done.answers:,} answers to {done.images:,} images.")
+    echo(f"{folder}: {done.answers:,} {what} {'to' if what == 'answers' else 'on'} {done.images:,} images.")
     _print_overlaps(at, done)
     if done.folder == at.development:
         echo("Next: `medvqa split`")
-    else:
+    elif done.folder != at.test:
         echo(f'To train on it: [data] development = "{folder}" in medvqa.toml, then `medvqa split`.')
+    return bool(done.overlaps)
 
 
 def _print_overlaps(workspace: Workspace, done: ImportedDataset) -> None:
@@ -70,5 +99,3 @@ def _print_overlaps(workspace: Workspace, done: ImportedDataset) -> None:
             echo(f"No image is also in {name}.")
     if any(done.overlaps.values()):
         echo(f"{workspace.shown(done.folder / 'overlap.json')} lists them.")
-    if not done.overlaps:
-        echo("There are no 2023 images here to compare with. Kvasir-VQA shares images with them, so scores would leak.")

@@ -85,7 +85,7 @@ def _print_checks(prepared: Package) -> None:
     print_findings(prepared.findings)
     if questions := expected(prepared.scores):
         print_table(expected_table(questions))
-    if prepared.verdict is not None:
+    if prepared.verdict is not None and prepared.target.suffix != ".csv":  # their checker reads JSON
         echo(wrapped(str(prepared.verdict)))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table
+from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.options import JsonOption
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
@@ -20,7 +20,10 @@ def plan(
     preset: Annotated[str | None, typer.Option(help="Model to plan.", show_default="a line for each")] = None,
     stage: Annotated[Literal["1", "2", "predict"], typer.Option(help="Stage of training, or prediction.")] = "2",
     image_size: Annotated[int | None, typer.Option(min=1, help="In pixels.", show_default="the preset's")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default=_RECIPE)] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images or pairs per step.", show_default=_RECIPE)] = None,
+    batch_unit: Annotated[
+        Literal["images", "pairs"] | None, typer.Option(help="What a batch counts.", show_default=_RECIPE)
+    ] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Parts of a step.", show_default=_RECIPE)] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="Questions per image.", show_default=_RECIPE)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.", show_default=_RECIPE)] = None,
@@ -49,6 +52,7 @@ def plan(
         recompute=recompute,
         questions=questions,
         batch=batch,
+        batch_unit=batch_unit,
         accumulate=accumulate,
         epochs=epochs,
         freeze_vision=freeze_vision,
@@ -95,13 +99,15 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_row("steps", f"{result['steps']:,}")
     table.add_row("time", _time(result["seconds"]))
     print_table(table)
+    echo(_assumptions(result))
     echo(_verdict(result))
 
 
 def _show_all(results: list[dict[str, Any]], stage: str) -> None:
     from rich.table import Table
 
-    table = Table("preset", title=_stage(stage), title_justify="left")
+    table = Table(title=_stage(stage), title_justify="left")
+    table.add_column("preset", no_wrap=True)  # the name that --preset takes
     for title in ("parameters", "paper", "trained", "peak", "time", "fits"):
         table.add_column(title, justify="right")
     for result in results:
@@ -116,6 +122,7 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
             "yes" if result["fits"] else "no",
         )
     print_table(table)
+    echo(_assumptions(results[0]))
     echo("--preset NAME shows one preset in detail, with the options that make it fit")
 
 
@@ -140,6 +147,14 @@ def _verdict(result: dict[str, Any]) -> str:
     )
 
 
+def _assumptions(result: dict[str, Any]) -> str:
+    room, rate = size_of(result["memory"]["device"]), result["rate"] / 1e12
+    return wrapped(
+        f"for devices with {room} of memory (--memory) that sustain {rate:g} TFLOP per second (--flops), "
+        f"{result['devices']} of them (--devices), and {result['images']:,} images (--images)"
+    )
+
+
 def _count(number: float) -> str:
     return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.1f}M"
 
@@ -148,4 +163,4 @@ def _time(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "about 1 second" if seconds >= 0.5 else "< 1 second"

@@ -23,7 +23,7 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="[FILE]...",
         help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
-        "(id,accuracy). Without FILE: the run of the workspace.",
+        "(id,accuracy; table3 or table5 of the paper). Without FILE: the run of the workspace.",
         show_default=False,
     ),
 ]
@@ -62,6 +62,8 @@ def score(
 ) -> None:
     """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa
+    from imageclef_vqa.evaluation import overall_line
+    from imageclef_vqa.evaluation.folds import HEADINGS
     from imageclef_vqa.pipeline.compare import compare as compare_sources
     from imageclef_vqa.pipeline.lineage import Lineage
     from imageclef_vqa.pipeline.report import write_plots
@@ -86,8 +88,10 @@ def score(
                 echo(wrapped(f"warning: {stale}"), fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
+        last = done.folds[-1]
         following = Lineage(at).with_options("medvqa package --out run.csv")
-        echo(f"{at.shown(report or at.report)} shows this with every mistake. Next: `{following}`")
+        echo(wrapped(overall_line(HEADINGS[last.name], last.score)))
+        echo(f"{at.shown(report or at.report)} shows this with every mistake; next: `{following}`")
 
 
 def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:

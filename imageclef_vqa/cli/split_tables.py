@@ -85,9 +85,12 @@ def _certificate(split: Split) -> list[str]:
         closest = (
             f"most similar pair on different sides: {pair.one} and {pair.other} (similarity {pair.similarity:.2f})"
         )
+    in_folds = ", ".join(f"{split.grouped_share(split.val(fold)):.1%}" for fold in range(split.folds))
     return [
         f"{certificate.groups} groups of near-duplicates and frames of one examination, the largest of "
         f"{certificate.largest_group} images",
+        f"{split.grouped_share(split.groups):.1%} of all images and {in_folds} of those that validate are in groups "
+        "larger than one",
         f"{certificate.linked_pairs} pairs belong together: this split separates {certificate.leaked_pairs} of them, "
         f"a plain random split {certificate.leaked_by_plain_split}",
         closest,

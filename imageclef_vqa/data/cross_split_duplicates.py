@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.duplicates import group_images, hash_candidates, picture_links, picture_similarity, text_links
 from imageclef_vqa.data.images import index_images
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_model
 
 
 class CrossSplitDuplicates(BaseModel):
@@ -41,8 +42,8 @@ def cross_split_duplicates(test: Dataset, development: Dataset, cache: Path) -> 
     state = "\n".join(f"{example.image_id} {example.sha256}" for example in examples)
     path = cache / f"cross-split-{hashlib.sha256(f'{len(test)} {state}'.encode()).hexdigest()[:12]}.json"
     try:
-        return CrossSplitDuplicates.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return read_model(path, CrossSplitDuplicates)
+    except (MissingFileError, DamagedFileError):
         found = _compare(test.examples, development.examples, cache)
         write_text(path, found.model_dump_json() + "\n")
         return found

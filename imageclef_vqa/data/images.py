@@ -18,7 +18,9 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from imageclef_vqa.errors import FileError
 from imageclef_vqa.files import atomic_write
+from imageclef_vqa.inputs import open_input, read_bytes, sha256
 from imageclef_vqa.progress import track
 
 FORMATS = ("JPEG", "PNG")
@@ -83,6 +85,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
         ImageError: the file is truncated or damaged.
     """
     try:
+        if image.mode.startswith("I"):  # grey of 16 bits, of which `convert` would keep the lowest 8 and saturate
+            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
         return image.convert("RGB")
     except Exception as error:
         raise ImageError(f"truncated or damaged ({error})") from error
@@ -111,15 +115,15 @@ def index_images(paths: Sequence[Path], cache: Path | None) -> tuple[np.ndarray,
             rows[index] = facts
     if store and len(new) > len(faults):
         with atomic_write(store, "wb") as file:
-            np.savez(file, rows=np.delete(rows, list(faults)))
+            file.write(_packed(np.delete(rows, list(faults))))
     return rows, faults
 
 
 def _digest_of(path: Path) -> bytes:
     """SHA-256 of a file, as the index holds it; empty if the file cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest().encode()
-    except OSError:
+        return sha256(path).encode()
+    except FileError:
         return b""
 
 
@@ -128,14 +132,23 @@ def _store(cache: Path, folder: Path) -> Path:
     return cache / f"images-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}.npz"
 
 
+def _packed(rows: np.ndarray) -> bytes:
+    """The content of the cached index, packed in memory: NumPy's error for a full disk does not say what it is."""
+    with BytesIO() as file:
+        np.savez(file, rows=rows)
+        return file.getvalue()
+
+
 def _read(store: Path | None) -> np.ndarray:
     """The cached index; no rows if there is none or it is damaged."""
     nothing = np.zeros(0, dtype=ROW)
     if store is None or not store.is_file():
         return nothing
     try:
-        with store.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_input(store) as file, np.load(file, allow_pickle=False) as arrays:
             rows = arrays["rows"]  # covered by the checksum of the zip
+    except FileError:
+        raise
     except Exception:  # NumPy and zipfile raise nearly any exception on damaged bytes
         return nothing
     return rows if rows.dtype == ROW and rows.ndim == 1 else nothing
@@ -146,13 +159,13 @@ def _examine(path: Path) -> tuple | ImageError:
     import imagehash
 
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         image = open_image(content)
         width, height = image.size
         image.draft("RGB", (_HEIGHT, _HEIGHT))  # decodes to a smaller size, but still reads every byte
         rgb = as_rgb(image)
-    except OSError as error:
-        return ImageError(f"cannot be read ({error.strerror})")
+    except FileError as error:
+        return ImageError(error.what)
     except ImageError as fault:
         return fault
     # Only the centre: with masks and burnt-in boxes, all images of one processor would look alike.

@@ -7,8 +7,6 @@ the spelling of later editions; they are translated back.
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, MedvqaError, shortened
-from imageclef_vqa.files import folder_beside, write_json
+from imageclef_vqa.errors import DataError, FileError, shortened
+from imageclef_vqa.files import new_folder, write_json
+from imageclef_vqa.inputs import open_text
 from imageclef_vqa.progress import track
 
 _COLUMNS = ("source", "question", "answer", "img_id")
@@ -80,27 +80,18 @@ def write_dataset(imported: Imported, folder: Path) -> None:
     Raises:
         MedvqaError: `folder` exists and is not empty, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise MedvqaError(f"{folder} already exists", remedy="choose a new folder: --out FOLDER")
-    try:
-        with folder_beside(folder) as part:
-            (part / "images").mkdir()
-            for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
-                _link(source, part / "images" / f"{image_id}{source.suffix}")
-            records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
-            write_json(part / "gt.json", records, indent=None)
-            part.chmod(0o755)
-            os.replace(part, folder)
-    except OSError as error:
-        raise MedvqaError(
-            f"cannot write {folder}: {error.strerror or error}", remedy="choose another: --out FOLDER"
-        ) from error
+    with new_folder(folder, "choose a new folder: --out FOLDER") as part:
+        (part / "images").mkdir()
+        for image_id, source in track(imported.images.items(), "linking images", len(imported.images)):
+            link_image(source, part / "images" / f"{image_id}{source.suffix}")
+        records = [gt_record(image_id, dict(sorted(given.items()))) for image_id, given in imported.answers.items()]
+        write_json(part / "gt.json", records, indent=None)
 
 
 def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row with a text that locates it; unusable rows are added to `problems`."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(table, newline="") as file:
             reader = csv.DictReader(file, strict=True)
             if missing := [column for column in _COLUMNS if column not in (reader.fieldnames or ())]:
                 problems.append(f"{table}, row 1: column {', '.join(missing)} is missing")
@@ -110,8 +101,10 @@ def _rows(table: Path, problems: list[str]) -> Iterator[tuple[str, dict[str, str
                     problems.append(f"{table}, row {number}: not {len(reader.fieldnames or ())} columns")
                     continue
                 yield f"{table}, row {number}", row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{table}: cannot be read ({getattr(error, 'strerror', None) or error})")
+    except FileError as error:
+        problems.append(error.what)
+    except csv.Error as error:
+        problems.append(f"{table}: cannot be read ({error})")
 
 
 def _add(imported: Imported, image_id: str, question: Question, text: str, edition: Edition) -> None:
@@ -125,10 +118,3 @@ def _add(imported: Imported, image_id: str, question: Question, text: str, editi
         imported.oddities.add(kind, image_id)
     else:
         answers[question.id] = given
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or a file system without hard links
-        shutil.copyfile(source, target)

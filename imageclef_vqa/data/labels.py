@@ -14,7 +14,8 @@ from pydantic_core import from_json
 
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
 from imageclef_vqa.editions.open_questions import OpenQuestion
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, MissingFileError
+from imageclef_vqa.inputs import read_bytes
 
 _REMEDY = "use the organisers' file unchanged, or correct these records"
 _RECORD = TypeAdapter(GtRecord)
@@ -60,15 +61,14 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file in any encoding of Unicode.
 
     Raises:
+        FileError: it cannot be read.
         DataError: there is no such file, or it is not JSON.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         return from_json(content.decode(json.detect_encoding(content)))  # Windows programs may write UTF-16
-    except FileNotFoundError as error:
+    except MissingFileError as error:
         raise DataError([f"{path}: there is no such file"], remedy="unpack the organisers' files there") from error
-    except OSError as error:
-        raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
     except ValueError as error:  # syntax, encoding, huge numbers, deep nesting
         raise DataError(
             [f"{path}: not JSON: {error}"], remedy="the file may be incomplete: download it again"

@@ -15,8 +15,9 @@ from PIL import Image
 
 from imageclef_vqa.data.dataset import Dataset, Example
 from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, FileError, MissingFileError
 from imageclef_vqa.files import atomic_write
+from imageclef_vqa.inputs import open_input, read_bytes
 
 _METHOD = "bicubic square RGB, 1"  # part of the cache key: change it if decoding changes
 _DIGEST = hashlib.sha256().digest_size
@@ -60,9 +61,7 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _square(path.read_bytes(), size)
-    except OSError as error:
-        raise DataError([f"{path}: cannot be read ({error.strerror})"]) from error
+            return _square(read_bytes(path), size)
     except ImageError as fault:
         raise DataError([f"{path}: {fault}"]) from fault
 
@@ -70,10 +69,11 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The cached pixels; None if there are none, they have another shape, or the file has another hash than its own."""
     try:
-        content = np.memmap(path, dtype=np.uint8, mode="r")
+        with open_input(path) as file:
+            content = np.memmap(file, dtype=np.uint8, mode="r")
         intact = hashlib.sha256(content[:-_DIGEST].data).digest() == content[-_DIGEST:].tobytes()
         pixels = np.load(path, mmap_mode="r", allow_pickle=False) if intact else None
-    except (OSError, ValueError, EOFError):
+    except (MissingFileError, ValueError, EOFError):
         return None
     return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8 else None
 
@@ -92,12 +92,12 @@ def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:
 
 def _decode(example: Example, size: int) -> np.ndarray | ImageError:
     try:
-        content = example.image.read_bytes()
+        content = read_bytes(example.image)
         if hashlib.sha256(content).hexdigest() != example.sha256:
             return ImageError("has changed since the data set was read")
         return _square(content, size)
-    except OSError as error:
-        return ImageError(f"cannot be read ({error.strerror})")
+    except FileError as error:
+        return ImageError(error.what)
     except ImageError as fault:
         return fault
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from imageclef_vqa.data.labels import Labels, Oddities
 from imageclef_vqa.editions.open_questions import QARow
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, MissingFileError
+from imageclef_vqa.inputs import LARGEST, open_text
 
 QA_FILE = "qa.jsonl"
 _REMEDY = "`medvqa import kvasir-vqa-x1` writes this file from the organisers' data"
@@ -55,9 +56,9 @@ def read_qa(path: Path, *, labelled: bool) -> Labels:
 def has_answers(path: Path) -> bool:
     """Whether the first row of a `qa.jsonl` has an answer; false where there is no such file or no such row."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return QARow.model_validate_json(file.readline()).answer is not None
-    except (OSError, ValueError):
+        with open_text(path) as file:
+            return QARow.model_validate_json(file.readline(LARGEST)).answer is not None
+    except (MissingFileError, ValueError):
         return False
 
 
@@ -78,12 +79,10 @@ def row_faults(error: ValidationError) -> Iterator[str]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of the file with their numbers from 1; a JSON string may hold U+2028, where `splitlines` would cut."""
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        with open_text(path) as file:
             yield from enumerate(file, start=1)
-    except FileNotFoundError as error:
+    except MissingFileError as error:
         raise DataError([f"{path}: there is no such file"], remedy=_REMEDY) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{path}: cannot be read ({error})"], remedy=_REMEDY) from error
 
 
 def _note_repetition(row: QARow, asked: dict[tuple[str, str], str | None], oddities: Oddities) -> None:

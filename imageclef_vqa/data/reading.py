@@ -18,12 +18,14 @@ from imageclef_vqa.data.labels import Labels, Oddities, read_labels
 from imageclef_vqa.data.qa import QA_FILE, has_answers, read_qa
 from imageclef_vqa.editions import as_set, same_answer
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import DataError, shortened
+from imageclef_vqa.errors import DataError, MissingFileError, shortened
+from imageclef_vqa.inputs import read_text
 
 GT_FILE = "gt.json"
 IDS_FILE = "test_image_ids.txt"
 # In order of preference: the organisers' first. Cameras write upper-case extensions.
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_NAMES = "rename these files: the name without its extension is the id of the image"
 _REMEDY = "download these files again from the organisers, or remove their records"
 
 
@@ -131,9 +133,12 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
     Raises:
         DataError: there is no such folder or no image, or the file lists something that is no id.
     """
-    labels = _read_list(images, ids, image_files(images))
+    files = image_files(images)
+    if not files and (images / "images").is_dir():
+        raise DataError([f"{images}: no .jpg or .png file there"], remedy=f"the pictures may be in {images / 'images'}")
+    labels = _read_list(images, ids, files)
     if labels.problems:
-        raise DataError(shortened(labels.problems))
+        raise DataError(shortened(labels.problems), remedy=_NAMES if not ids.exists() else None)
     examples, faults = _read_images(images, labels, cache)
     return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), faults)
 
@@ -178,11 +183,9 @@ def _read_list(images: Path, source: Path, files: Sequence[Path], *, labelled: b
 def _read_ids(images: Path, source: Path, files: Sequence[Path]) -> Labels:
     """The ids of images without answers: those in `source` or, without that file, those of `files`."""
     try:
-        ids = source.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError:
+        ids = read_text(source).split()
+    except MissingFileError:
         source, ids = images, [path.stem for path in files]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError([f"{source}: cannot be read ({error})"]) from error
     labels, check = Labels({}, [], Oddities(), {}), TypeAdapter(ImageId)
     for number, image_id in enumerate(ids, start=1):
         try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imageclef_vqa.data.dataset import Dataset
 from imageclef_vqa.editions import as_set
 from imageclef_vqa.editions.records import ImageId
-from imageclef_vqa.errors import MedvqaError, MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
 from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_model
 
 By = Literal["group", "image"]
 _COMMAND = "medvqa split"
@@ -77,6 +79,11 @@ class Split(_Record):
         held_out = set(self.validation[fold])
         return tuple(image_id for image_id in self.groups if image_id not in held_out)
 
+    def grouped_share(self, image_ids: Collection[str]) -> float:
+        """The share of these images that are in a group with other images."""
+        sizes = Counter(self.groups.values())
+        return sum(sizes[self.groups[image_id]] > 1 for image_id in image_ids) / len(image_ids)
+
     def fold_of(self, image_ids: Collection[str]) -> int:
         """The fold whose validation images these are.
 
@@ -103,16 +110,9 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         MedvqaError: it is damaged, or the data set has changed since.
     """
     try:
-        split = Split.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
+        split = read_model(path, Split, f"`{_COMMAND}` writes it again")
+    except MissingFileError as error:
         raise MissingStepError(f"no split at {path}", _COMMAND) from error
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "file"
-        remedy = f"`{_COMMAND}` writes it again"
-        raise MedvqaError(f"{path} is damaged: {field}: {first['msg']}", remedy=remedy) from error
     if split.fingerprint != dataset.fingerprint or split.groups.keys() != {e.image_id for e in dataset.examples}:
         raise MedvqaError(
             f"{dataset.folder} has changed since {path} was made",

@@ -55,6 +55,10 @@ def split_summary(dataset: Dataset, split: Split) -> dict[str, Any]:
         "by": split.by,
         "seed": split.seed,
         "folds": [{"train": len(split.train(f)), "val": len(split.val(f))} for f in range(split.folds)],
+        "grouped_share": {
+            "all": round(split.grouped_share(split.groups), 4),
+            "val": [round(split.grouped_share(split.val(f)), 4) for f in range(split.folds)],
+        },
         "unseen_in_training": [answers_only_in_validation(dataset, split, f) for f in range(split.folds)],
         "certificate": split.certificate.model_dump(),
         "warnings": dataset.warnings,

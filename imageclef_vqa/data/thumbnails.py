@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from imageclef_vqa.data.images import ImageError, as_rgb, in_threads, open_image
+from imageclef_vqa.errors import FileError
+from imageclef_vqa.inputs import read_bytes
 
 # Longer side in pixels, and average bytes per thumbnail. All are too small to read burnt-in text.
 _SIZES = ((144, 4000), (112, 2700), (88, 1900))
@@ -33,10 +35,10 @@ def make_thumbnails(images: Mapping[str, Path], budget: int) -> dict[str, bytes]
 
 def _thumbnail(path: Path, side: int) -> bytes | None:
     try:
-        image = open_image(path.read_bytes())
+        image = open_image(read_bytes(path))
         image.draft("RGB", (2 * side, 2 * side))
         small = as_rgb(image)
-    except (OSError, ImageError):
+    except (FileError, ImageError):
         return None
     small.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
     # Pillow copies the comment of a JPEG: only a new image has nothing but pixels.

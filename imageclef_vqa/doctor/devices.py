@@ -14,6 +14,7 @@ from typing import Any
 from imageclef_vqa import ascend
 from imageclef_vqa.devices import PLUGIN_REMEDY
 from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.doctor.known_errors import remedy_for
 
 _TIMEOUT = 600  # seconds: an NPU compiles each shape that it sees for the first time
 _REMEDY = {
@@ -30,7 +31,7 @@ def check_devices(wanted: str | None) -> Iterator[Check]:
         remedy = "install paddlepaddle again; the README names the versions"
         if plugin:
             remedy = PLUGIN_REMEDY.replace("\n", " ")
-        yield Check("Paddle", "stop", listing["error"], remedy)
+        yield Check("Paddle", "stop", listing["error"], listing.get("remedy") or remedy)
         return
     reported = listing["devices"]
     devices = [name for name in reported if wanted is None or wanted in (name, name.split(":")[0])]
@@ -51,7 +52,8 @@ def check_devices(wanted: str | None) -> Iterator[Check]:
 def _check_device(device: str) -> Check:
     result = _probe("compute", device, GLOG_v="3", GLOG_minloglevel="0")
     if "error" in result:
-        return Check(device, "stop", result["error"], "the device exists, but cannot be used: see its driver's log")
+        remedy = result.get("remedy") or "the device exists, but cannot be used: see its driver's log"
+        return Check(device, "stop", result["error"], remedy)
     found = (
         f"{result['gflops']:,.0f} GFLOP/s in {result['precision']} products; "
         f"tiny: forward {result['forward_ms']:.0f} ms, with backward {result['step_ms']:.0f} ms"
@@ -65,20 +67,24 @@ def _check_device(device: str) -> Check:
 
 
 def _check_collective(kind: str, devices: list[str]) -> Check:
-    """A sum over all devices of a kind, one process each; on the CPU over two processes."""
+    """A sum and a training step over all devices of a kind, one process each; on the CPU over two processes."""
     name = f"{kind} collective"
     if len(devices) == 1 and kind != "cpu":
         return Check(name, "good", "one device: no sum to test")
     result = _probe("collective", kind, str(max(2, len(devices))))
     if "error" in result:
         remedy = "several devices need the vendor's collective library (HCCL, NCCL; gloo on the CPU); one does not"
+        remedy = result.get("remedy") or remedy
         return Check(name, "note" if kind == "cpu" else "stop", result["error"], remedy)
-    found = f"a sum of {result['megabytes']} MB over {result['processes']} processes in {result['milliseconds']:.0f} ms"
+    found = (
+        f"a sum of {result['megabytes']} MB over {result['processes']} processes in {result['milliseconds']:.0f} ms, "
+        f"a training step of tiny in {result['step_ms']:.0f} ms"
+    )
     return Check(name, "good", found, figures=result)
 
 
 def _probe(*arguments: str, **environment: str) -> dict[str, Any]:
-    """The JSON that `probe.py` prints; if it failed, `error` with the message of its exception."""
+    """The JSON that `probe.py` prints; if it failed, `error` with its message, and `remedy` where that is known."""
     command = [sys.executable, "-m", "imageclef_vqa.doctor.probe", *arguments]
     try:
         done = subprocess.run(
@@ -90,5 +96,5 @@ def _probe(*arguments: str, **environment: str) -> dict[str, Any]:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         # Paddle adds hints and the position in its sources after the message.
         messages = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines
-        return {"error": messages[-1].strip()[:300]}
+        return {"error": messages[-1].strip()[:300], "remedy": remedy_for(done.stderr)}
     return json.loads(done.stdout.splitlines()[-1]) | {"on_the_cpu": sorted(set(_FALLBACK.findall(done.stderr)))}

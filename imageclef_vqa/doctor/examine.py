@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imageclef_vqa.doctor.ascend_software import check_ascend
 from imageclef_vqa.doctor.check import Check
 from imageclef_vqa.doctor.devices import check_devices
 from imageclef_vqa.doctor.machine import check_data, check_disk, check_processor
-from imageclef_vqa.doctor.software import check_ascend, check_packages, check_python
+from imageclef_vqa.doctor.software import check_packages, check_python
 from imageclef_vqa.workspace import Workspace
 
 

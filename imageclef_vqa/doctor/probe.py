@@ -66,6 +66,12 @@ def _fastest(work: Callable[[], Any], times: int = 5) -> float:
 
 def _tiny_step() -> tuple[float, float]:
     """Seconds of stage 2 on one image with four questions: forward, and forward with backward."""
+    loss, _ = _tiny_loss()
+    return _fastest(loss, times=3), _fastest(lambda: loss().backward(), times=3)
+
+
+def _tiny_loss() -> tuple[Callable[[], Any], list[Any]]:
+    """The loss of `tiny` on one image with four questions, and its trained parameters."""
     import paddle
 
     from imageclef_vqa.checkpoints.pretrained import load_pretrained
@@ -79,7 +85,7 @@ def _tiny_step() -> tuple[float, float]:
     def loss() -> paddle.Tensor:
         return model(pixels, paddle.zeros([_PAIRS], dtype="int64"), words, words, words).mean()
 
-    return _fastest(loss, times=3), _fastest(lambda: loss().backward(), times=3)
+    return loss, [parameter for parameter in model.parameters() if not parameter.stop_gradient]
 
 
 def _memory(device: str) -> float:
@@ -128,7 +134,7 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
 
 
 def sum_with_others(device: str) -> dict[str, Any]:
-    """Compute a sum over all processes, check it, and time it."""
+    """Compute a sum and a training step with all processes, check them, and time them."""
     environment.set_environment()
     import paddle
 
@@ -140,7 +146,26 @@ def sum_with_others(device: str) -> dict[str, Any]:
     paddle.distributed.all_reduce(total)
     if float(total.mean()) != paddle.distributed.get_world_size():
         raise SystemExit(f"{device}: the sum over all devices is wrong")
-    return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1)}
+    step = _fastest(_step_with_others(), times=3)
+    return {"megabytes": 4 * _SUMMED >> 20, "milliseconds": round(1e3 * seconds, 1), "step_ms": round(1e3 * step, 1)}
+
+
+def _step_with_others() -> Callable[[], None]:
+    """A training step of `tiny` whose gradients are summed over all processes and must be finite."""
+    import paddle
+
+    loss, parameters = _tiny_loss()
+
+    def step() -> None:
+        loss().backward()
+        for parameter in parameters:
+            if parameter.grad is not None:
+                paddle.distributed.all_reduce(parameter.grad)
+                if not bool(paddle.isfinite(parameter.grad).all()):
+                    raise SystemExit(f"a summed gradient of {parameter.name} is not finite")
+            parameter.clear_gradient()
+
+    return step
 
 
 def main(command: str, *arguments: str) -> None:

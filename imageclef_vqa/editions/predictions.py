@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imageclef_vqa.editions.records import Prediction
-from imageclef_vqa.errors import DataError, MedvqaError, shortened
+from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_text
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
@@ -26,15 +27,12 @@ def read_predictions(path: Path) -> list[Prediction]:
     """The records of a prediction file, in its order.
 
     Raises:
-        MedvqaError: there is no such file.
+        FileError: it cannot be read.
         DataError: lines that are no predictions, and repeated pairs of image and question, each with its line.
     """
-    try:
-        # Not splitlines: it also splits at characters that an answer may contain (U+2028).
-        text = path.read_text(encoding="utf-8")
-        lines = text.removesuffix("\n").split("\n") if text else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise MedvqaError(f"cannot read {path}: {error}", remedy="`medvqa predict` writes prediction files") from error
+    # Not splitlines: it also splits at characters that an answer may contain (U+2028).
+    text = read_text(path)
+    lines = text.removesuffix("\n").split("\n") if text else []
     predictions: list[Prediction] = []
     problems: list[str] = []
     seen: dict[tuple[str, int], int] = {}

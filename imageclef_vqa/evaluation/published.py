@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.editions import QUESTIONS, find_question
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import DamagedFileError, DataError
 from imageclef_vqa.evaluation.estimates import rounded
+from imageclef_vqa.inputs import parse_json, read_text
 
+_TABLES = Path(__file__).parent / "paper_tables"
 _LARGEST = 1 << 20  # bytes
 _NAMES = ("accuracy", "exact_set")
 
@@ -49,6 +50,12 @@ class Published(BaseModel):
 
     overall: PublishedGlobal = Field(serialization_alias="global")
     questions: tuple[PublishedQuestion, ...]
+
+
+def published_file(name: str) -> Path:
+    """The file at the path `name`; where there is none, the paper's `table3` (validation) or `table5` (test)."""
+    ours = _TABLES / f"{name}.csv"
+    return ours if ours.parent == _TABLES and ours.is_file() and not Path(name).exists() else Path(name)
 
 
 def read_published(path: Path) -> Published | None:
@@ -94,19 +101,13 @@ def read_published(path: Path) -> Published | None:
 def _rows(path: Path) -> list[dict[str, Any]] | None:
     """The entries, with lower-case keys; None if the file has another format."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise MedvqaError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        return None
-    if len(content) > _LARGEST:
+        text = read_text(path, _LARGEST)
+    except DamagedFileError:
         return None
     try:
         is_csv = path.suffix.lower() == ".csv"
-        rows: Any = list(csv.DictReader(io.StringIO(text, newline=""))) if is_csv else json.loads(text)
-    except (csv.Error, ValueError, RecursionError):
+        rows: Any = list(csv.DictReader(io.StringIO(text, newline=""))) if is_csv else parse_json(text)
+    except (csv.Error, ValueError):
         return None
     if isinstance(rows, dict):
         rows = rows.get("questions")

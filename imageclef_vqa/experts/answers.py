@@ -17,7 +17,7 @@ from imageclef_vqa.artefacts import ChangedError, check_artefact, write_artefact
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, predictions_text, read_predictions
 from imageclef_vqa.errors import MissingStepError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.workspace import Workspace
 
 CLASSICAL, RESNET34 = "classical", "resnet34"

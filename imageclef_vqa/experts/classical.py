@@ -44,7 +44,7 @@ from imageclef_vqa.experts.answers import (
     write_answers,
 )
 from imageclef_vqa.experts.descriptors import FEATURES, SIZE, VERSION, Floats, describe
-from imageclef_vqa.files import run_writer
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 

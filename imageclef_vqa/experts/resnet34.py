@@ -12,7 +12,6 @@ experts/resnet34/val.jsonl, test.jsonl   ranked answers of all networks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.artefacts import ChangedError, check_artefact, record_folder, record_path
+from imageclef_vqa.artefacts import check_artefact, record_folder, record_path
 from imageclef_vqa.checkpoints.convert import plan_conversion
 from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
@@ -41,8 +40,10 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.experts.heads import Head, learn_head
 from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
-from imageclef_vqa.files import run_writer, sha256, write_text
-from imageclef_vqa.models.resnet34 import build_expert
+from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_json, read_model, sha256
+from imageclef_vqa.locks import run_writer
+from imageclef_vqa.models.resnet34 import STATISTICS, build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
 from imageclef_vqa.workspace import Workspace
@@ -60,6 +61,7 @@ class ExpertConfig(BaseModel):
 
     heads: dict[int, Head]  # by question id; their classes are the network's outputs, side by side
     image_size: int
+    statistics: str  # that normalise pixels
     epochs: int
     seed: int
     data: str
@@ -99,6 +101,7 @@ def fit(
             config = ExpertConfig(
                 heads={question: learn_head(vocabulary[question].sets) for question in group},
                 image_size=_SIZE if weights is None else _SIZE_PRETRAINED,
+                statistics=STATISTICS,
                 epochs=epochs or EPOCHS,
                 seed=seed,
                 data=images.training.fingerprint,
@@ -142,7 +145,7 @@ def _prepare(folder: Path, config: ExpertConfig, shown: str, notify: Callable[[s
             check_artefact(folder, shown, "")
         if (folder / CONFIG).exists() and read_config(folder) == config:
             return finished
-    except ChangedError as error:
+    except MedvqaError as error:  # changed, damaged, or written by an earlier version
         notify(f"{error.what}; it is trained again")
     for path in (record_path(folder), *(folder / name for name in (STATE, BEST, MODEL, THRESHOLDS, LOG))):
         path.unlink(missing_ok=True)
@@ -180,10 +183,7 @@ def read_config(folder: Path) -> ExpertConfig:
     Raises:
         MedvqaError: it is damaged.
     """
-    try:
-        return ExpertConfig.model_validate_json((folder / CONFIG).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{folder / CONFIG} is damaged: {error}", remedy="remove that folder") from error
+    return read_model(folder / CONFIG, ExpertConfig, "remove that folder")
 
 
 def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda message: None) -> None:
@@ -254,7 +254,7 @@ def _answers_of(folder: Path, config: ExpertConfig, dataset: Dataset, cache: Pat
         network = build_expert(config.num_classes)
         load_weights(network, read_weights(folder / MODEL), str(folder / MODEL))
         logits = predict_logits(network, pixels).astype(np.float64)
-    thresholds = json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))
+    thresholds = read_json(folder / THRESHOLDS)
     ends = np.cumsum([len(head.classes) for head in config.heads.values()])[:-1]
     return {
         (example.image_id, question): head.rank(row, thresholds.get(str(question), 0.5))

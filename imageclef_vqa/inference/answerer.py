@@ -90,7 +90,7 @@ class Answerer:
     def _read(self, pixels: np.ndarray) -> Memory:
         """Vision and Q-Former once per image, then every question about it."""
         images = len(pixels)
-        visual = self._model.visual_tokens(normalise(pixels))
+        visual = self._model.visual_tokens(normalise(pixels, self._model.vision.statistics))
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))

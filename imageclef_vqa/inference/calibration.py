@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from imageclef_vqa.artefacts import ChangedError, check_artefact, write_artefact
+from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.editions import as_set
 from imageclef_vqa.inference.ranked import Ranked
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.statistics import expected_calibration_error
 from imageclef_vqa.workspace import Workspace
 
@@ -98,10 +99,7 @@ def read_calibration(workspace: Workspace, model: str, *, augment: bool) -> Cali
         return None
     again = workspace.typed("medvqa predict --fold val" + " --augment" * augment)
     check_artefact(path, workspace.shown(path), remedy := f"`{again}` makes it again")
-    try:
-        found = Calibration.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ChangedError(f"{workspace.shown(path)} was written by another version", remedy=remedy) from error
+    found = read_model(path, Calibration, remedy)
     return found if found.model == model else None
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 from imageclef_vqa.data import Dataset, Pictures, Split, read_pictures
 from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import MissingStepError, UsageError
-from imageclef_vqa.files import sha256
 from imageclef_vqa.inference.ranked import Optimise
 from imageclef_vqa.inference.runs import Ensemble
+from imageclef_vqa.inputs import sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.editions import Implication, Prediction, learn_implications, predictions_text, write_predictions
-from imageclef_vqa.errors import DataError
+from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
 from imageclef_vqa.inference.builders import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
@@ -91,14 +91,17 @@ def predict_jobs(
     module again; without devices, the CPU has as many processes as save time.
 
     Raises:
-        DataError: an image cannot be read, and `options.on_bad_image` is "stop".
+        DataError: an image cannot be read, and `options.on_bad_image` is "stop"; or no image can be read.
         ChangedError: the calibration is not the one that was written.
     """
     started = time.monotonic()
     unreadable = {image_id: fault for job in jobs for image_id, fault in job.pictures.faults.items()}
-    if unreadable and options.on_bad_image == "stop":
+    nothing = [job.name for job in jobs if not job.pictures.readable.examples]
+    if unreadable and (nothing or options.on_bad_image == "stop"):
         remedy = "repair these files, or use the most frequent training answers for them: --on-bad-image prior"
-        raise DataError(list(unreadable.values()), remedy=remedy)
+        if nothing:
+            remedy = f"no image of {', '.join(nothing)} can be read: is this the right folder?"
+        raise DataError(shortened(list(unreadable.values())), remedy=remedy)
     calibration = None
     if options.decode == "closed" and not any(job.gold for job in jobs):  # a damaged one is refused before any work
         key = ensemble.calibration_key(augment=options.augment)

@@ -9,7 +9,7 @@ from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig, fingerprint

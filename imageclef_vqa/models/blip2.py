@@ -40,11 +40,11 @@ class Blip2(nn.Layer):
 
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         """Pixels [i, 3, h, w] → visual tokens for the language model [i, q, w]."""
-        return self.encode_patches(self.vision(pixels))
+        return self.encode_features(self.vision.features(pixels))
 
-    def encode_patches(self, patches: Tensor) -> Tensor:
-        """Patches [i, p, d] → visual tokens for the language model [i, q, w]."""
-        return self.projection(self.qformer(patches))
+    def encode_features(self, features: Tensor) -> Tensor:
+        """Vision's features [i, p, d], before its norm → visual tokens for the language model [i, q, w]."""
+        return self.projection(self.qformer(self.vision.norm(features)))
 
     def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
         """The language model's memory of each pair: visual tokens [i, q, w], image_of_pair [n], question [n, t]."""

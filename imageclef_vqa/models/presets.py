@@ -54,6 +54,7 @@ VIT_L = VisionConfig(
     activation="quick_gelu",
     patch_bias=False,
     patch_norm=True,
+    align_corners=True,
 )
 VIT_G = VisionConfig(
     image_size=224, patch_size=14, width=1408, layers=39, heads=16, mlp_width=6144, final_norm_epsilon=1e-5

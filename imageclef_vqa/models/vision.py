@@ -3,7 +3,7 @@
 `VisionConfig` holds what differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14. BLIP-2 takes the input of their last
 layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
-i images, p patches, d width; pixels are [i, 3, h, w], normalised with CLIP's mean and standard deviation.
+i images, p patches, d width; pixels are [i, 3, h, w], normalised with mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.dropout import Dropout
 
-# CLIP's statistics of natural images (OpenAI CLIP, `preprocess`), which EVA-CLIP and BLIP-2 keep.
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+# Mean and standard deviation of each channel, by the names that `VisionConfig.statistics` gives them.
+STATISTICS = {
+    # OpenAI CLIP, `preprocess`; EVA-CLIP and BLIP-2 keep them.
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    # torchvision's ResNets, DINOv2.
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # The first ViTs, SigLIP.
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
 
 
-def normalise(pixels: np.ndarray) -> Tensor:
-    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with CLIP's mean and standard deviation."""
+def normalise(pixels: np.ndarray, statistics: str = "clip") -> Tensor:
+    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with the mean and standard deviation of these `STATISTICS`."""
     planes = pixels.transpose(0, 3, 1, 2).astype("float32", order="C")
+    mean, deviation = (np.array(values, "float32")[:, None, None] for values in STATISTICS[statistics])
     planes /= 255.0
-    planes -= np.array(PIXEL_MEAN, "float32")[:, None, None]
-    planes /= np.array(PIXEL_STD, "float32")[:, None, None]
+    planes -= mean
+    planes /= deviation
     return paddle.to_tensor(planes)
 
 
@@ -39,7 +46,8 @@ class VisionTransformer(nn.Layer):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.image_size, self.recompute = config.image_size, config.recompute
+        self.image_size, self.statistics = config.image_size, config.statistics
+        self.recompute = config.recompute
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
         self.class_token = self.create_parameter([1, 1, config.width], default_initializer=initial)
@@ -52,6 +60,10 @@ class VisionTransformer(nn.Layer):
         self.norm = nn.LayerNorm(config.width, epsilon=config.final_norm_epsilon)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.norm(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The output of the last layer: what a frozen encoder gives, since BLIP-2 trains the norm after it."""
         x = self.stem(pixels).flatten(2).transpose([0, 2, 1])  # [i, p, d]
         x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1)
         x = x + self.positions.squeeze(0)
@@ -59,7 +71,7 @@ class VisionTransformer(nn.Layer):
             x = self.patch_norm(x)
         for layer in self.layers:
             x = recompute(layer, x) if self.recompute and self.training else layer(x)
-        return self.norm(x)
+        return x
 
 
 class VisionLayer(nn.Layer):
@@ -88,15 +100,16 @@ class VisionLayer(nn.Layer):
         return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
 
-def resize_positions(positions: np.ndarray, patches: int) -> np.ndarray:
+def resize_positions(positions: np.ndarray, patches: int, *, align_corners: bool = False) -> np.ndarray:
     """Position embeddings [1, 1 + p, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
 
-    The class token's stays as it is. Computed in float32 on the CPU: Ascend has no bicubic kernel.
+    The class token's stays as it is. With `align_corners`, the outermost positions keep their values (LAVIS,
+    `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
     old, new = round((positions.shape[1] - 1) ** 0.5), round(patches**0.5)
     grid = positions[:, 1:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
     on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
-    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic")
+    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=align_corners)
     flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
     return np.concatenate([positions[:, :1].astype("float32"), flat], axis=1)
 

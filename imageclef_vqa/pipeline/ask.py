@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, choose_question
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.router import ImageRouter, load_router
 from imageclef_vqa.workspace import Workspace
 

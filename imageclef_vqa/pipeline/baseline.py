@@ -17,7 +17,7 @@ from imageclef_vqa.editions import (
 from imageclef_vqa.evaluation import Score, score_answers
 from imageclef_vqa.experts.answers import CLASSICAL
 from imageclef_vqa.experts.classical import answer_images
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.answers import answers_of, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development
 from imageclef_vqa.workspace import Workspace

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.data.reading import has_gold
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
-from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.workspace import Workspace
 
 
@@ -80,7 +78,4 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
     record = read_record(saved.parent)
     if record is not None and record.files.get(saved.name) != sha256(saved):
         raise ChangedError(f"{shown} is not the file that was finished: its content has changed", remedy=remedy)
-    try:
-        return Vocabulary.model_validate_json(saved.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{shown} is damaged", remedy=remedy) from error
+    return read_model(saved, Vocabulary, remedy)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import prepare
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace

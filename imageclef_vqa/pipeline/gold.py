@@ -10,7 +10,8 @@ from typing import Any
 from imageclef_vqa.data import Dataset, Split, read_dataset
 from imageclef_vqa.data.cross_split_duplicates import cross_split_duplicates
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.answers import Answers, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.workspace import Workspace
@@ -105,8 +106,8 @@ def gold_of_file(workspace: Workspace, path: Path) -> Gold:
 
 def _split_of(workspace: Workspace) -> Split | None:
     try:
-        return Split.model_validate_json(workspace.split_file.read_bytes())
-    except (OSError, ValueError):
+        return read_model(workspace.split_file, Split)
+    except (MissingFileError, DamagedFileError):
         return None
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imageclef_vqa.data.kvasir import read_kvasir, write_dataset
+from imageclef_vqa.data.open_import import import_rows
 from imageclef_vqa.data.overlap import shared_pictures
 from imageclef_vqa.data.reading import image_files
+from imageclef_vqa.data.tables import table_files
 from imageclef_vqa.files import write_json
 from imageclef_vqa.workspace import Workspace
 
@@ -43,6 +46,35 @@ def import_kvasir(
     write_json(target / "overlap.json", overlaps)
     answers = sum(map(len, imported.answers.values()))
     return ImportedDataset(target, len(imported.images), answers, imported.oddities.lines(), overlaps)
+
+
+def import_open(
+    files: Sequence[str | Path],
+    images: str | Path | None = None,
+    *,
+    to: Literal["development", "test"] = "development",
+    out: str | Path | None = None,
+    workspace: str | Path = ".",
+) -> ImportedDataset:
+    """Write the rows of Kvasir-VQA-x1, or of ms-swift's files, as a data set of open questions.
+
+    Args:
+        files: tables, or folders of them as the hub's client leaves them.
+        images: the folder with the pictures; without it, those in the tables, or beside them, are used.
+        to: which data set of the workspace is written; rows of the test set may lack answers.
+        out: another folder to write.
+
+    Raises:
+        UsageError: a file is no table.
+        DataError: all problems of rows and pictures.
+    """
+    at = Workspace.at(Path(workspace))
+    target = (at.development if to == "development" else at.test) if out is None else Path(out)
+    tables = table_files([Path(each) for each in files], to)
+    done = import_rows(tables, None if images is None else Path(images), target, labelled=to == "development")
+    overlaps = _overlaps(at, target, done.images)
+    write_json(target / "overlap.json", overlaps)
+    return ImportedDataset(target, len(done.images), done.rows, done.oddities.lines(), overlaps)
 
 
 def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:

@@ -17,8 +17,8 @@ from typing import Literal
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
 from imageclef_vqa.data import Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import list_file
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.errors import DamagedFileError, MedvqaError
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.training.replacement import recover
 from imageclef_vqa.workspace import Workspace
 
@@ -125,8 +125,8 @@ class Lineage:
 
     def _examine_split(self, path: Path) -> Artefact:
         try:
-            split = Split.model_validate_json(path.read_bytes())
-        except (OSError, ValueError):
+            split = read_model(path, Split)
+        except DamagedFileError:
             return Artefact("split", path, "damaged", (f"{self.workspace.shown(path)} is damaged",))
         if split.fingerprint != self._development:
             return Artefact("split", path, "stale", ("the development set has changed",))
@@ -178,8 +178,8 @@ class Lineage:
         for number in (2, 1):
             try:
                 path = self.workspace.stage(number) / CONFIG
-                return StageConfig.model_validate_json(path.read_bytes()).starting_point().folder
-            except (OSError, ValueError, MedvqaError):
+                return read_model(path, StageConfig).starting_point().folder
+            except MedvqaError:
                 continue
         return Path("missing")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from imageclef_vqa.editions import (
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -179,6 +179,8 @@ def package(
 
 
 def _target(workspace: Workspace, out: Path | None, team: str | None, edition: Edition) -> Path:
+    if out is not None and out.suffix not in edition.run_formats:
+        raise UsageError(f"--out {out}: a run of {edition.name} ends in {' or '.join(edition.run_formats)}")
     if team is None:
         return out or workspace.root / edition.run_file
     name = team_zip(team, edition)
@@ -224,6 +226,8 @@ def _check_files(workspace: Workspace, target: Path, selection: Selection | None
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
+        if (other := workspace.misspelt_test()) is not None:
+            remedy += f"; is {workspace.shown(other)} a misspelling of {workspace.shown(workspace.test)}?"
         findings.append(warning("no-test", ["the test images"], message, remedy))
     findings += check_name(target, edition)
     if selection is not None and (stale := selection.warning):
@@ -246,7 +250,7 @@ def _scores(selection: Selection) -> Any:
     state = selection.lineage.artefact("scores")
     if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
         return None
-    return json.loads(state.path.read_bytes())
+    return read_json(state.path)
 
 
 def _models(workspace: Workspace) -> list[Path]:

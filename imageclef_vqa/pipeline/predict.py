@@ -12,7 +12,7 @@ from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
-from imageclef_vqa.files import run_writer
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.router import load_router
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
@@ -54,8 +54,7 @@ def predict(
         UsageError: options contradict each other.
         MedvqaError: no finished stage 2, or data that cannot be used.
     """
-    if (images is None) != (out is None) or (ids and images is None) or (images and folds):
-        raise UsageError("a folder of images is answered by --images FOLDER --out FILE, with --ids FILE but no --fold")
+    _check_images(images, ids, out, folds)
     if unknown := [fold for fold in folds if fold not in FOLDS]:
         raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
     _check_name(name, images)
@@ -103,6 +102,9 @@ def predict_folds(
     options = options or PredictOptions()
     name = name or options.variant
     ensemble = read_ensemble(workspaces)
+    if (other := ensemble.workspace.misspelt_test()) is not None:
+        test = ensemble.workspace.shown(ensemble.workspace.test)
+        notify(f"warning: no test images in {test}; is {ensemble.workspace.shown(other)} a misspelling of it?")
     with run_writer(ensemble.workspace.run_folder):
         dataset, split = _read_development(ensemble)
         jobs = fold_jobs(ensemble, dataset, split, folds, options, name)
@@ -145,6 +147,24 @@ def predict_images(
             done = replace(done, answers="routed")
     rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
     return replace(done, passed_over=tuple(rest))
+
+
+def _check_images(
+    images: str | Path | None, ids: str | Path | None, out: str | Path | None, folds: Sequence[str]
+) -> None:
+    if images is None:
+        if alone := [option for option, given in (("--out", out), ("--ids", ids)) if given is not None]:
+            raise UsageError(f"{alone[0]} goes with --images FOLDER; answers to folds are written into work/")
+        return
+    if out is None:
+        raise UsageError("--images needs a file for the answers: --out answers.jsonl")
+    if folds:
+        raise UsageError("--fold and --images exclude each other: --images answers a folder of its own")
+    if Path(out).suffix != ".jsonl":
+        raise UsageError(
+            f"--out {out}: answers to --images are JSON lines, use a name that ends in .jsonl",
+            remedy="`medvqa package --predictions answers.jsonl --out run.csv` writes a run from them",
+        )
 
 
 def _check_name(name: str | None, images: str | Path | None) -> None:

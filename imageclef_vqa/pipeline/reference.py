@@ -17,7 +17,8 @@ from imageclef_vqa.editions import (
     learn_vocabulary,
     read_predictions,
 )
-from imageclef_vqa.errors import DataError, MedvqaError
+from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import read_text
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of, read_gold, spell
 from imageclef_vqa.pipeline.development import saved_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -122,8 +123,4 @@ def _listed(path: Path) -> list[str]:
     """The ids in a text file, one to a line, or the images of a `gt.json`."""
     if path.suffix == ".json":
         return list(dict.fromkeys(image_id for image_id, _ in read_gold(path)[0]))
-    try:
-        return path.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "--ids takes a text file, one id to a line"
-        raise DataError([f"{path}: cannot be read ({error})"], remedy=remedy) from error
+    return read_text(path).split()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.editions import read_predictions
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
 from imageclef_vqa.files import atomic_write, write_text
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.answers import answers_of
 from imageclef_vqa.workspace import Workspace
 
@@ -67,7 +68,7 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
     from imageclef_vqa.training.config import CONFIG, StageConfig
 
     try:
-        config = StageConfig.model_validate_json((run.stage(2) / CONFIG).read_bytes())
-    except (OSError, ValueError):
+        config = read_model(run.stage(2) / CONFIG, StageConfig)
+    except (MissingFileError, DamagedFileError):
         return None
     return count_parameters(config.starting_point()).total, config.recipe.freeze_vision

@@ -29,7 +29,8 @@ from imageclef_vqa.experts.answers import (
     read_answers,
     runs_of_other_folds,
 )
-from imageclef_vqa.files import run_writer, sha256
+from imageclef_vqa.inputs import sha256
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.routing import HeldOut, Policy, Routed, StoredDecisions
 from imageclef_vqa.workspace import Workspace

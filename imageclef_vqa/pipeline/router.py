@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from imageclef_vqa import routing
 from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Prediction
-from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.experts import classical
 from imageclef_vqa.experts.answers import CLASSICAL, Expert
+from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.workspace import Workspace
 
@@ -82,10 +81,7 @@ def _read_decisions(path: Path) -> routing.StoredDecisions:
     Raises:
         MedvqaError: the file is missing or damaged.
     """
-    try:
-        return routing.StoredDecisions.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa route` writes it again") from error
+    return read_model(path, routing.StoredDecisions, "`medvqa route` writes it again")
 
 
 def _load_expert(workspace: Workspace, name: str, notify: Callable[[str], None]) -> Expert:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.training.history import StageHistory, read_history
 from imageclef_vqa.workspace import Workspace
@@ -49,5 +49,5 @@ def _summary(workspace: Workspace) -> RunSummary:
 
 def _read_scores(workspace: Workspace) -> dict[str, float]:
     """The mean share of exact sets in scores.json, by fold."""
-    folds = json.loads(workspace.scores.read_bytes())["folds"]
+    folds = read_json(workspace.scores)["folds"]
     return {name: float(fold["global"]["exact_set"]) for name, fold in folds.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, read_published, score_fold
+from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
 from imageclef_vqa.files import json_text
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
@@ -71,7 +72,7 @@ def score(
     else:
         if answers is not None:
             raise UsageError("--answers chooses among the answers of a run, without FILE")
-        path = Path(file)
+        path = published_file(str(file))
         if (published := read_published(path)) is not None:
             if report or plots:
                 raise UsageError(f"{path} holds published figures, without the answers for a report or plots")
@@ -125,7 +126,15 @@ def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> Repo
     given, probabilities = read_answers(workspace, str(file)), {}
     if file.suffix == ".jsonl":
         probabilities = probabilities_of(read_predictions(file))
-    gold = gold_of_file(workspace, gold_file) if gold_file is not None else gold_for(workspace, given, str(file))
+    if gold_file is not None:
+        gold = gold_of_file(workspace, gold_file)
+    elif workspace.development.is_dir():
+        gold = gold_for(workspace, given, str(file))
+    else:
+        raise UsageError(
+            f"{file}: there are no gold answers, since {workspace.development} is missing",
+            remedy=f"name them: `medvqa score {shlex.quote(str(file))} --gold gt.json`",
+        )
     answered = {image_id for image_id, _ in given}
     if answered and answered.isdisjoint(gold.image_ids):
         with_extension = not {Path(image_id).stem for image_id in answered}.isdisjoint(gold.image_ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 from imageclef_vqa.data import Dataset, Split, make_split, read_dataset
 from imageclef_vqa.data.split import By
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.files import sole_writer
+from imageclef_vqa.locks import sole_writer
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.workspace import Workspace
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.lineage import Artefact, Lineage, Status
 from imageclef_vqa.submission import manifest_path, read_manifest
 from imageclef_vqa.workspace import Workspace

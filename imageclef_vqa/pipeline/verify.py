@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.errors import DamagedFileError, MissingFileError
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.submission import (
     Manifest,
     ManifestItem,
@@ -68,6 +69,6 @@ def _scores(workspace: Workspace, manifest: Manifest) -> Any:
         if len(parts) == 4 and parts[0] == workspace.work.name and parts[1] in workspace.runs()
     ]
     try:
-        return json.loads(Workspace.at(workspace.root, (runs or [workspace.run])[0]).scores.read_bytes())
-    except (OSError, ValueError):
+        return read_json(Workspace.at(workspace.root, (runs or [workspace.run])[0]).scores)
+    except (MissingFileError, DamagedFileError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from imageclef_vqa.models.configs.arithmetic import norm
 from imageclef_vqa.models.presets import Preset
 
 _CACHE = 2 * 10**9  # bytes
@@ -14,6 +15,7 @@ class Counts(NamedTuple):
     """Parameters of each part; `text` is what the Q-Former has for text, which only stage 1 needs."""
 
     vision: int
+    vision_norm: int  # of these, the last norm, which is trained beside a frozen encoder, too
     qformer: int
     text: int
     projection: int
@@ -21,13 +23,14 @@ class Counts(NamedTuple):
 
     @property
     def total(self) -> int:
-        return sum(self)
+        return sum(self) - self.vision_norm
 
 
 def count_parameters(preset: Preset) -> Counts:
     """The parameters of a preset; a tensor that several layers share counts once."""
     return Counts(
         vision=preset.vision.parameters(),
+        vision_norm=norm(preset.vision.width),
         qformer=preset.qformer.query_parameters(),
         text=preset.qformer.text_parameters(),
         projection=(preset.qformer.width + 1) * preset.language.width,
@@ -38,8 +41,8 @@ def count_parameters(preset: Preset) -> Counts:
 def trained_parameters(counts: Counts, stage: int, heads: int, *, vision: bool) -> int:
     """How many of them a stage trains; `heads` are the parameters of stage 1's heads."""
     if stage == 1:
-        return counts.qformer + counts.text + heads
-    return counts.qformer + counts.projection + (counts.vision if vision else 0)
+        return counts.vision_norm + counts.qformer + counts.text + heads
+    return (counts.vision if vision else counts.vision_norm) + counts.qformer + counts.projection
 
 
 def images_at_once(preset: Preset, questions: int, tokens: int) -> int:

@@ -33,6 +33,9 @@ def summarise(workload: Workload, memory: float, rate: float, paper: float | Non
         },
         "memory": {part: round(size) for part, size in plan.parts.items()}
         | {"peak": round(plan.peak), "device": round(memory), "host_features": round(plan.host)},
+        "images": workload.images,
+        "devices": workload.devices,
+        "rate": rate,
         "images_per_device": workload.images_per_device,
         "flops_per_step": plan.flops * workload.devices,
         "steps": plan.steps,

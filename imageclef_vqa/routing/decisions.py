@@ -203,7 +203,7 @@ def _select(pairs: _Pairs, seed: int) -> _Selection:
         gain = mean_gain(pairs.table(gains), pairs.clusters, seed)
     choices = choose(tables, pairs.clusters, seed)
     if gain is not None and gain.low > 0:
-        blend = Choice(BLEND, BLEND, f"{gain.in_points()} overall")
+        blend = Choice(BLEND, BLEND, f"{gain.as_gain()} overall")
         choices = [blend if choice.model == BLIP2 else choice for choice in choices]
     questions = np.unique(pairs.questions).tolist()
     return _Selection(dict(zip(questions, choices, strict=True)), stacking.best_shares(pairs.products), tables)

@@ -38,9 +38,9 @@ class Estimate:
     low: float
     high: float
 
-    def in_points(self) -> str:
-        """`+1.2 [-0.3,+2.7]`, in hundredths."""
-        return f"{100 * self.value:+.1f} [{100 * self.low:+.1f},{100 * self.high:+.1f}]"
+    def as_gain(self) -> str:
+        """`+0.012 [-0.003,+0.027]`."""
+        return f"{self.value:+.3f} [{self.low:+.3f},{self.high:+.3f}]"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def choose(right: Mapping[str, Numbers], clusters: NDArray[np.int64], seed: int)
         # By the observed differences, because the shrunken ones depend on each rival's own mean.
         name = max(better or rivals, key=lambda name: (rivals[name].observed[index], rivals[name].pooled.value))
         gain, error = rivals[name].shrunken[index], rivals[name].error[index]
-        reason = Estimate(gain, gain - _Z95 * error, gain + _Z95 * error).in_points()
+        reason = Estimate(gain, gain - _Z95 * error, gain + _Z95 * error).as_gain()
         if gain > _Z95 * error and not better:
             reason += ", worse here"
         choices.append(Choice(name if better else BLIP2, name, reason))

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from imageclef_vqa.routing.decisions import Policy
-from imageclef_vqa.routing.evidence import BLIP2, Decision, Estimate
+from imageclef_vqa.routing.evidence import BLIP2, Decision
 
 NONE = "–"
 
@@ -37,24 +37,26 @@ class Routed:
 
 
 def routing_table(routed: Routed) -> Table:
-    """Accuracies (per cent) of BLIP-2 and the best rival for each question, with 95% intervals, and who answers it.
+    """Accuracies of BLIP-2 and of the best rival for each question, the difference, who answers, and the evidence.
 
-    The last column is the rival's gain, whose interval must lie above 0: the gain in accuracy, shrunken towards the
-    mean of the questions, or, marked "overall", the gain in the quadratic score of all questions together.
+    The evidence is an interval that must lie above 0 for the rival: of the difference, shrunken towards the mean of the
+    questions, or, marked "overall", of the gain in the quadratic score of all questions together.
     """
-    title = f"Routing by {routed.images} validation images (exact sets, %)"
+    title = f"Routing by {routed.images} validation images (exact sets)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("id", justify="right", no_wrap=True)  # without the text, to fit into 80 columns
-    for heading in (BLIP2, "best rival", "", "by"):
+    for heading in (BLIP2, "best rival", "", "gain", "answered by"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("rival's gain")
+    table.add_column("evidence")
     for decision in routed.decisions:
-        rival = decision.rival or decision.model
+        own = decision.accuracies.get(BLIP2)
+        rival = decision.accuracies.get(decision.rival) if decision.rival not in (None, BLIP2) else None
         table.add_row(
             str(decision.question_id),
-            _cell(decision.accuracies.get(BLIP2)),
-            rival if rival != BLIP2 else NONE,
-            _cell(decision.accuracies.get(rival) if rival != BLIP2 else None),
+            f"{own.value:.3f}" if own else NONE,
+            decision.rival or decision.model if decision.model != BLIP2 or rival else NONE,
+            f"{rival.value:.3f}" if rival else NONE,
+            f"{rival.value - own.value:+.3f}" if rival and own else NONE,
             decision.model,
             decision.reason,
         )
@@ -97,9 +99,3 @@ def as_json(routed: Routed) -> dict[str, Any]:
         "replaced": routed.replaced,
         "seconds": round(routed.seconds, 3),
     }
-
-
-def _cell(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return NONE
-    return f"{100 * estimate.value:.0f} [{100 * estimate.low:.0f},{100 * estimate.high:.0f}]"

@@ -13,14 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa import __version__
-from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.submission.run import Finding, printable
 
-_LARGEST = 16 * 2**20  # bytes
 _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "paddlepaddle", "paddlenlp")
 
 
@@ -139,12 +138,9 @@ def read_manifest(run: Path) -> Manifest:
     """
     path = manifest_path(run)
     try:
-        with path.open("rb") as file:
-            manifest = Manifest.model_validate_json(file.read(_LARGEST))
-    except FileNotFoundError as error:
+        manifest = read_model(path, Manifest, "`medvqa package` writes it again")
+    except MissingFileError as error:
         raise MissingStepError(f"no {path.name} beside {run.name}", "medvqa package") from error
-    except (OSError, ValidationError) as error:
-        raise MedvqaError(f"{path} is damaged", remedy="`medvqa package` writes it again") from error
     if manifest.run.get("file") != run.name:
         other = printable(str(manifest.run.get("file")))[:80]
         remedy = "the file was renamed: `medvqa package --out` writes a run and a manifest of the same name"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from imageclef_vqa.editions import QUESTIONS, GtRecord, gt_record, question_that
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import folder_beside
+from imageclef_vqa.files import new_folder
 from imageclef_vqa.progress import track
 from imageclef_vqa.synthetic.quirks import add_quirks
 from imageclef_vqa.synthetic.render import render_scene
@@ -48,18 +46,8 @@ def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int) 
     Raises:
         MedvqaError: `folder` is not empty, or cannot be written; it is then unchanged.
     """
-    refused = MedvqaError(f"{folder} is not empty", remedy="choose an empty or a new folder for the synthetic set")
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise refused
-        with folder_beside(folder) as part:
-            _write(part / "data", images, test, np.random.default_rng(seed))
-            os.replace(part / "data", folder)
-    except OSError as error:
-        raise MedvqaError(
-            f"cannot write {folder}: {error.strerror or error}",
-            remedy="choose a folder with write permission on a disk with free space",
-        ) from error
+    with new_folder(folder, "choose an empty or a new folder for the synthetic set") as part:
+        _write(part, images, test, np.random.default_rng(seed))
 
 
 def _write(folder: Path, images: int, test: int, rng: np.random.Generator) -> None:

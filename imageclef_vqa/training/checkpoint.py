@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import paddle
-from pydantic import ValidationError
 
 from imageclef_vqa.artefacts import Record, check_artefact, record_folder, record_path
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.editions import Vocabulary
-from imageclef_vqa.errors import MedvqaError, MissingStepError
-from imageclef_vqa.files import sha256, write_text
+from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
+from imageclef_vqa.files import write_text
+from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, VOCABULARY, StageConfig
 from imageclef_vqa.training.replacement import recover, replacement_of
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
@@ -138,8 +138,6 @@ class Stage(TrainingFolder):
             self.check()
         path = self.folder / name
         try:
-            return kind.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            return read_model(path, kind, f"`{self.command} --fresh` starts over")
+        except MissingFileError as error:
             raise MissingStepError(f"no {name} in {self.shown}", self.command) from error
-        except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise MedvqaError(f"{path} is damaged: {error}", remedy=f"`{self.command} --fresh` starts over") from error

@@ -1,5 +1,7 @@
 """A cache of the frozen vision encoder's features on disk, shared by all folds, runs and stages.
 
+They are the output of its last layer: the norm that follows is trained (LAVIS: `ln_vision`).
+
 features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
 features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
@@ -22,12 +24,14 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import FileError, MedvqaError, file_error
+from imageclef_vqa.files import open_append
+from imageclef_vqa.inputs import parse_json, read_bytes
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer, normalise
 from imageclef_vqa.progress import track
 
-_METHOD = "float32, rounded to fp16, 1"  # part of the key; change it when features are computed differently
+_METHOD = "before the norm, float32, rounded to fp16"  # part of the key: what is computed, and how
 _BATCH = 8
 
 
@@ -42,7 +46,7 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
     """
     vision.eval()
     with paddle.amp.auto_cast(enable=False):
-        features = vision(normalise(pixels)).astype("float16")
+        features = vision.features(normalise(pixels, vision.statistics)).astype("float16")
     if not bool(paddle.isfinite(features.astype("float32")).all()):
         raise MedvqaError(
             "vision's features are not finite in fp16",
@@ -57,8 +61,9 @@ class FeatureStore:
     def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
         for name, tensor in sorted(vision.state_dict().items()):
-            key.update(name.encode())
-            key.update(np.ascontiguousarray(tensor.numpy()).data)
+            if not name.startswith("norm."):
+                key.update(name.encode())
+                key.update(np.ascontiguousarray(tensor.numpy()).data)
         self._vision, self._row = vision, (1 + sizes.patches, sizes.width)
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")
@@ -82,7 +87,7 @@ class FeatureStore:
                     file.write(made.data)
                     file.flush()
                     line = {"row": row, "pixels": keys[number], "sha256": hashlib.sha256(made.data).hexdigest()}
-                    index.write(json.dumps(line) + "\n")
+                    index.write(json.dumps(line).encode() + b"\n")
                     index.flush()
                     rows[keys[number]], row = row, row + 1
         return Features(self._mapped(), np.array([rows[key] for key in keys], dtype="int64"))
@@ -101,11 +106,11 @@ class FeatureStore:
         """The rows of the features of these pixels that are there and intact."""
         rows, wanted = self._mapped(), set(keys)
         found: dict[str, int] = {}
-        for line in self._index.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(self._index).decode(errors="replace").splitlines():
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 continue  # cut short, or damaged
             exists = key in wanted and type(row) is int and 0 <= row < len(rows)
             if exists and hashlib.sha256(rows[row].data).hexdigest() == digest:
@@ -116,17 +121,16 @@ class FeatureStore:
     def _for_writing(self) -> Iterator[tuple]:
         """Both files, locked and open after their last complete entry; other processes wait for the lock."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("ab") as file, self._index.open("a", encoding="utf-8") as index:
+            with open_append(self._file) as file, open_append(self._index) as index:
                 fcntl.flock(index, fcntl.LOCK_EX)
                 file.truncate(self._file.stat().st_size // self._bytes * self._bytes)
                 file.seek(0, 2)
-                if index.tell() and not self._index.read_bytes().endswith(b"\n"):
-                    index.write("\n")
+                if (lines := index.read()) and not lines.endswith(b"\n"):
+                    index.write(b"\n")
                 yield file, index
-        except OSError as error:
-            raise MedvqaError(
-                f"cannot write {self._file}: {error.strerror or error}",
+        except (OSError, FileError) as error:
+            raise FileError(
+                (error if isinstance(error, FileError) else file_error(self._file, error, "write")).what,
                 remedy="free some space and run again, or use --no-cache-features; what was written is kept",
             ) from error
 

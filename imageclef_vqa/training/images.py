@@ -1,4 +1,4 @@
-"""The vision encoder's output for a fold's images, cached where nothing that it depends on changes.
+"""The output of vision's last layer for a fold's images, cached where nothing that it depends on changes.
 
 i images, p patches, d width of the vision encoder.
 """
@@ -16,8 +16,8 @@ from imageclef_vqa.training.features import rounded_features
 from imageclef_vqa.training.pairs import Batch
 
 
-class Patches:
-    """The patches of a fold's images, from the cache or computed at each call.
+class VisionFeatures:
+    """Vision's features of a fold's images, before its norm, from the cache or computed at each call.
 
     Those of a frozen encoder are rounded to fp16 in both cases, so the cache changes no loss.
     """
@@ -27,7 +27,7 @@ class Patches:
         self._cached = context.features.of(fold.pixels) if context.features is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Patches [i, 1 + p, d] of a batch's images, each in its view.
+        """Features [i, 1 + p, d] of a batch's images, each in its view.
 
         Raises:
             ValueError: a view changes its image, but the features are cached.
@@ -42,5 +42,5 @@ class Patches:
         return (
             rounded_features(self._vision, pixels).astype("float32")
             if self._frozen
-            else self._vision(normalise(pixels))
+            else self._vision.features(normalise(pixels, self._vision.statistics))
         )

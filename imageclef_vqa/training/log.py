@@ -4,8 +4,9 @@
 {"step": 8, "skipped": "the loss is nan", "images": […]}             a step that changed no weight
 {"step": 27, "epoch": 1, "answers": …, "val_answers": …, "score": …, "best": true, "seconds": …}   an epoch's end
 
-Losses by name: `itc`, `itm`, `itg` in stage 1, `answers` and `words` in stage 2. Numbers that are not finite are null,
-because JSON cannot write them.
+Losses by name: `itc`, `itm`, `itg` in stage 1, `answers` and `words` in stage 2. An epoch of stage 1 also has
+`chance_itc`, `chance_itm`, `chance_itg` and `bound_itc`. Numbers that are not finite are null, because JSON cannot
+write them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import write_text
+from imageclef_vqa.files import append_text, write_text
+from imageclef_vqa.inputs import parse_json, read_bytes
 
 
 class Log:
@@ -33,9 +34,9 @@ class Log:
         """All complete lines."""
         found = []
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in read_bytes(self.path).decode(errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # a line that a killed process did not complete
-                    record = json.loads(line)
+                    record = parse_json(line)
                     found += [record] if isinstance(record, dict) and type(record.get("step")) is int else []
         return found
 
@@ -57,14 +58,7 @@ class Log:
             MedvqaError: it cannot be written.
         """
         rounded = {name: _rounded(each) if type(each) is float else each for name, each in record.items()}
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rounded, allow_nan=False) + "\n")
-        except OSError as error:
-            raise MedvqaError(
-                f"cannot write {self.path}: {error.strerror}",
-                remedy="free some space; the same command resumes from the last saved state",
-            ) from error
+        append_text(self.path, json.dumps(rounded, allow_nan=False) + "\n")
         self._draw(rounded)
 
     def _open_curves(self, kept: list[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ import paddle.distributed as distributed
 from paddle import Tensor
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import run_writer
+from imageclef_vqa.locks import run_writer
 from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.training.pairs import Batch
 

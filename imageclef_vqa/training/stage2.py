@@ -1,6 +1,7 @@
 """Stage 2, generative fine-tuning: the frozen language model answers from visual tokens (paper, section 2.3).
 
-Trained are projection and Q-Former, and vision if the recipe says so, by the log-probability of the answers' tokens.
+Trained are projection, Q-Former and vision's last norm, and the rest of vision if the recipe says so, by the
+log-probability of the answers' tokens.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
 
 i images, n pairs, q queries, w width of the language model.
@@ -20,7 +21,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory
 from imageclef_vqa.training.context import StageContext
-from imageclef_vqa.training.images import Patches
+from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
 from imageclef_vqa.training.parallel import Shard
@@ -32,7 +33,8 @@ SHORT = 2
 def trainable(*, vision: bool) -> dict[str, bool]:
     """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
     return {
-        r"vision\..*": vision,
+        r"vision\.(?!norm\.).*": vision,
+        r"vision\.norm\..*": True,  # LAVIS trains `ln_vision` beside a frozen encoder, too
         # The Q-Former reads text only in stage 1.
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
@@ -44,12 +46,13 @@ def trainable(*, vision: bool) -> dict[str, bool]:
 def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe, pairs = context.model, context.recipe, context.train.pairs
-    train_patches, val_patches = Patches(context, context.train), Patches(context, context.val)
+    train_features = VisionFeatures(context, context.train)
+    val_features = VisionFeatures(context, context.val)
 
     def losses(shard: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
         model.language.eval()  # frozen, so without its dropout
-        visual = model.encode_patches(train_patches(shard.own))
+        visual = model.encode_features(train_features(shard.own))
         parts = {}
         if recipe.answer_weight:
             parts["answers"] = shard.pair_weight * recipe.answer_weight * answer_loss(model, visual, shard.own, pairs)
@@ -63,22 +66,22 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
         trainable(vision=not recipe.freeze_vision),
         losses,
         questions=recipe.questions,
-        validate=lambda: _validate(context, val_patches),
+        validate=lambda: _validate(context, val_features),
         score=lambda found: found["val_exact"],
     )
     return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
-def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
+def _validate(context: StageContext, features: VisionFeatures) -> dict[str, float]:
     """Loss per pair, and the share of exact sets averaged over questions; empty without validation images."""
     model, recipe, pairs = context.model, context.recipe, context.val.pairs
     model.eval()
     loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
     with paddle.no_grad():
         for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
-            for pair, log_prob, greedy in _answers(model, model.encode_patches(patches(batch)), batch, pairs):
+            for pair, log_prob, greedy in _answers(model, model.encode_features(features(batch)), batch, pairs):
                 loss -= log_prob
-                right[pair.question_id] += greedy and pair.complete
+                right[pair.question_id] += greedy and _fits(pair, recipe.answer_tokens)
                 asked[pair.question_id] += 1
     loss, *counts = context.processes.sum([loss, *right, *asked])
     right, asked = np.split(np.array(counts), 2)
@@ -88,6 +91,11 @@ def _validate(context: StageContext, patches: Patches) -> dict[str, float]:
     for question_id, count in pairs.unanswerable.items():
         asked[question_id] += count  # an answer outside the vocabulary counts as wrong
     return {"val_answers": loss / answered, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
+
+
+def _fits(pair: Pair, longest: int) -> bool:
+    """Whether decoding may write the whole answer (`inference.grammar`)."""
+    return not longest or len(pair.tokens) <= longest or len(pair.answer) == 1
 
 
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imageclef_vqa.checkpoints.layers import load_weights
-from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, pretrained_files
+from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, load_trained, pretrained_files
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
@@ -84,12 +83,12 @@ def load_start(job: StageJob) -> StartingPoint:
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
     else:
-        config = config.model_copy(update={"stage1": _load_qformer(model, job.workspace, config)})
+        config = config.model_copy(update={"stage1": _load_stage1(model, job.workspace, config)})
     return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config)
 
 
-def _load_qformer(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
-    """Load the Q-Former of stage 1 into `model`; returns the digest of stage 1's record."""
+def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
+    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record."""
     stage = Stage(workspace, 1)
     digest, before = stage.check().digest, stage.config()
     remedy = f"`{stage.command} --fresh` trains it on this one"
@@ -100,6 +99,5 @@ def _load_qformer(model: Blip2, workspace: Workspace, config: StageConfig) -> st
     if before.data != config.data:
         data = workspace.shown(workspace.development)
         raise MedvqaError(f"{stage.shown} was trained on another data set than {data}", remedy=remedy)
-    qformer = {name.removeprefix("qformer."): tensor for name, tensor in stage.trained().items()}
-    load_weights(model.qformer, qformer, str(stage.folder / MODEL))
+    load_trained(model, stage.trained(), str(stage.folder / MODEL), ("qformer", "vision.norm"))
     return digest

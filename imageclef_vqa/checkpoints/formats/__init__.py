@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imageclef_vqa.checkpoints.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, visualglm
+from imageclef_vqa.checkpoints.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, timm, visualglm, vit
 from imageclef_vqa.checkpoints.formats.rules import SourceLayout
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
@@ -14,6 +14,8 @@ FORMATS = {
     "visualglm": visualglm,
     "chatglm": chatglm,
     "lavis": lavis,
+    "vit": vit,
+    "timm": timm,
     "resnet34": resnet34,
 }
 

@@ -37,7 +37,11 @@ class Fields:
         """A table within this one; with `defaults`, the table and these of its fields may be missing."""
         where, found = f"{self.where}, {name}", self._value(name, _MISSING if defaults is None else {})
         self.demand(isinstance(found, Mapping), f"{name} is {found!r}, not a table of fields")
-        return Fields({**(defaults or {}), **found}, where)
+        return Fields(found, where).with_defaults(defaults or {})
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Fields:
+        """These fields, and `defaults` for those that are missing."""
+        return Fields({**defaults, **self._table}, self.where)
 
     def positive(self, name: str, default: Any = _MISSING, *, most: int = _LARGEST) -> int:
         """An integer from 1 to `most`."""

@@ -182,6 +182,7 @@ def _clip_config(source: Source, bare: str, layers: int) -> VisionConfig:
         activation="quick_gelu",
         patch_bias=False,
         patch_norm=True,
+        align_corners=True,
     )
 
 

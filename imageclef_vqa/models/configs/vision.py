@@ -27,6 +27,8 @@ class VisionConfig:
     patch_norm: bool = False  # CLIP norms the input of the first layer
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
+    statistics: Literal["clip", "imagenet", "inception"] = "clip"  # with which pixels are normalised
+    align_corners: bool = False  # of the grid of positions when it is resized: LAVIS does so for CLIP
     # "convolutional": strided 3 × 3 convolutions instead of one large one; small data needs them (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import sentencepiece
 
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.inputs import read_bytes
 
 
 class Tokenizer:
@@ -20,8 +21,8 @@ class Tokenizer:
     def __init__(self, model: Path) -> None:
         """Raises MedvqaError if the file is missing or no SentencePiece model."""
         try:
-            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
-        except (OSError, RuntimeError) as error:
+            self._pieces = sentencepiece.SentencePieceProcessor(model_proto=read_bytes(model))
+        except RuntimeError as error:
             raise MedvqaError(f"{model} is not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from imageclef_vqa.editions import Edition, as_set, same_answer
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.files import sha256
+from imageclef_vqa.inputs import sha256
 from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
 from imageclef_vqa.submission.run import (
     Finding,

@@ -12,6 +12,7 @@ from imageclef_vqa.editions import GI_2023, Edition, join_answers
 from imageclef_vqa.editions.edition import RunFormat
 from imageclef_vqa.errors import DataError, MedvqaError, UsageError
 from imageclef_vqa.files import write_together
+from imageclef_vqa.inputs import open_input
 from imageclef_vqa.submission.formats import csv_format, json_format, predictions_format, zip_format
 from imageclef_vqa.submission.formats.parsed import LARGEST, Form, ParsedRun, Row
 from imageclef_vqa.submission.run import COLUMNS, Answers, Layout, Pair, PairAnswers, arrange
@@ -55,14 +56,8 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         MedvqaError: it cannot be read.
     """
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe would never end
-            raise MedvqaError(f"cannot read {path}: it is not a file", remedy="name a run: .csv, .json or .zip")
-        with path.open("rb") as file:
-            return file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MedvqaError(f"cannot read {path}: {reason}", remedy="name a run: .csv, .json or .zip") from error
+    with open_input(path) as file:
+        return file.read(LARGEST + 1)
 
 
 def parse_run(content: bytes, name: str, suffix: str, edition: Edition = GI_2023) -> ParsedRun:
