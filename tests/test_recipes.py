@@ -112,7 +112,7 @@ def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "utf-8")]
+    ("content", "reason"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "not UTF-8")]
 )
 def test_a_file_that_is_no_toml_is_named(tmp_path, content, reason):
     path = tmp_path / "recipe.toml"

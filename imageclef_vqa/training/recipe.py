@@ -10,20 +10,13 @@ A file has the preset, and a table per stage; keys that it leaves out have the p
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import DamagedFileError, MissingFileError, UsageError
+from imageclef_vqa.inputs import faults_of, read_toml
 from imageclef_vqa.training.recipe_keys import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
 
@@ -85,15 +78,15 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
 
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        content = read_toml(path)
+    except MissingFileError as error:
         packaged = sorted(file.stem for file in _FOLDER.glob("*.toml"))
         raise UsageError(
             f"--recipe {path}: there is no such file",
             remedy=f"there are paper, {', '.join(packaged)}, and TOML files of your own",
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--recipe {path}: {error}") from error
+    except DamagedFileError as error:
+        raise UsageError(f"--recipe {error.what}") from error
     complaints = [f"{key}: unknown; a recipe has preset, [stage1] and [stage2]" for key in content if key not in _TOP]
     preset = content.get("preset")
     if preset is not None and not isinstance(preset, str):
@@ -120,16 +113,8 @@ def _checked(
     stage: int, content: Mapping[str, Any], prefix: str, *, together: bool = True
 ) -> tuple[Recipe | None, list[str]]:
     """The recipe, or every problem with its keys; with `together`, contradictions between them too."""
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        return None, [prefix + _complaint(fault) for fault in error.errors()]
+    if faults := faults_of(Recipe, content):
+        return None, [prefix + fault for fault in faults]
+    recipe = Recipe.model_validate(content)
     contradictions = [prefix + each for each in recipe.contradictions(stage)] if together else []
     return (None if contradictions else recipe), contradictions
-
-
-def _complaint(fault: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
-        return f"{name}: unknown; there are {', '.join(Recipe.model_fields)}"
-    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r}"
