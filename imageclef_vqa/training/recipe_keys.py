@@ -105,7 +105,7 @@ class Recipe(BaseModel):
         default="images",
         description="What batch counts. images: each with its questions, in stage 1 with one statement; an epoch shows "
         "every image once. pairs: single questions, in stage 1 single statements; an epoch shows every pair once.",
-        json_schema_extra=OPTIMISATION,
+        json_schema_extra=DATA,
     )
     learning_rate: float = Field(
         default=1e-4, gt=0, description="Learning rate after the warm-up.", json_schema_extra=OPTIMISATION
