@@ -49,7 +49,9 @@ def test_the_run_holds_every_test_image_with_all_questions_and_valid_answers(fin
 
 def test_each_step_says_which_is_next(demo):
     for command in ("finetune --stage 2", "predict", "route"):
-        assert re.search(rf"`(medvqa|imageclef-vqa) {command}`", demo[1]), "by the name that the program was called by"
+        assert re.search(rf"`(medvqa|imageclef-vqa) {command}[ `]", demo[1]), (
+            "by the name that the program was called by"
+        )
 
 
 def test_every_prediction_has_probabilities_over_the_allowed_answers(finished):
@@ -125,9 +127,9 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(demo):
         "status",
     ):
         assert re.search(rf"\$ (medvqa|imageclef-vqa) {re.escape(line)}", printed)
-    *_, run, report = printed.splitlines()
-    assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]
-    assert (kept / "run.csv").stat().st_size > 0
+    written = [kept / "run.csv", kept / "demo_clef2023_medvqa.zip", kept / "work/main/report.html"]
+    assert [Path(line.split()[-1]) for line in printed.splitlines()[-3:]] == written
+    assert all(path.stat().st_size > 0 for path in written)
     assert "<html" in (kept / "work/main/report.html").read_text(encoding="utf-8")
     assert list(elsewhere.iterdir()) == []
 

@@ -116,6 +116,17 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
     assert 0 < namespace["scores"].mean <= 1
 
 
+def test_the_card_of_a_run_has_its_scores_with_intervals(tmp_path):
+    write_dataset(tmp_path / "data/development", count=8)
+    workspace = Workspace.at(tmp_path)
+    write_run(workspace, seed=0)
+    lines = [f"{each} -w {tmp_path}".split() for each in ("card main", "predict --device cpu", "score", "card")]
+    before, _, _, after = (CliRunner().invoke(app, line).output for line in lines)
+    assert "scores are missing" in before
+    assert re.search(r"\| validation, 2 \| [01]\.\d{3} \| ", after), after
+    assert "0 of them separated by this split" in after
+
+
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     """In a workspace with a trained run and its packaged answers."""
     assert BLOCKS_OF["python"]

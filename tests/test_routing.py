@@ -292,7 +292,7 @@ def test_the_table_says_that_validation_also_decided(workspace: Workspace) -> No
 
 
 def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(MissingStepError, match="`medvqa predict` makes one"):
+    with pytest.raises(MissingStepError, match=r"`medvqa predict --workspace .*` makes one"):
         route(Workspace.at(tmp_path), questions=ALL)
 
 
@@ -428,7 +428,8 @@ def test_train_only_does_not_route_and_apply_only_does_not_train(unanswered: Wor
     assert workspace.routed("val").exists()
 
 
-def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(workspace: Workspace) -> None:
+def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(unanswered: Workspace) -> None:
+    workspace = unanswered
     result = RUNNER.invoke(app, ["baseline", "--json", "--workspace", str(workspace.root)])
     assert result.exit_code == 0, result.output
     overall = json.loads(result.stdout)["folds"]["val"]["global"]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
-from imageclef_vqa.inference.ask import Reply
+from imageclef_vqa.inference.choice import Chosen
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.ask import Reply
 
 _CANDIDATES = 5
 PRIOR = "training prior"
@@ -53,6 +57,20 @@ def from_reply(image_id: str, reply: Reply) -> Prediction:
     )
 
 
+def from_sentences(image_id: str, row: int, question: str, ranked: Ranked, chosen: Chosen, model: str) -> Prediction:
+    """The record of the answer to an open question, with the likeliest sentences and the expected METEOR."""
+    return Prediction(
+        image_id=image_id,
+        question=question,
+        question_id=row,
+        answers=(chosen.text,),
+        probability=min(1.0, chosen.probability),
+        candidates=_candidates(ranked),
+        meteor=chosen.meteor,
+        model=model,
+    )
+
+
 def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabulary, model: str) -> list[Prediction]:
     """One record per question with the model's free text, which may be outside the vocabulary."""
     return [
@@ -64,7 +82,7 @@ def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabular
             model=f"{model}, free",
             trained=vocabulary[question].trained,
         )
-        for question, ((answers, probability),) in enumerate(texts)
+        for question, ((answers, probability), *_) in enumerate(texts)
     ]
 
 

@@ -10,16 +10,24 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
+from imageclef_vqa.evaluation import (
+    EpochChoice,
+    FoldScore,
+    Published,
+    ReportFold,
+    published_file,
+    read_published,
+    score_fold,
+)
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.scores import TextScore, score_sentences
-from imageclef_vqa.files import json_text
+from imageclef_vqa.files import check_output, json_text
 from imageclef_vqa.pipeline.answer_rows import match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
 from imageclef_vqa.pipeline.lineage import Lineage
-from imageclef_vqa.pipeline.report import write_plots, write_report
+from imageclef_vqa.pipeline.report import epoch_choice, write_plots, write_report
 from imageclef_vqa.pipeline.selection import Selection, read_answers, select_answers
 from imageclef_vqa.workspace import Workspace
 
@@ -69,6 +77,8 @@ def score(
     """
     at = Workspace.at(workspace, run)
     target = None if report is None else Path(report)
+    if target is not None:
+        check_output(target)
     selected: list[Selection] = []
     if file is None:
         if gold is not None:
@@ -101,7 +111,7 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
     workspace = lineage.workspace
     folds: list[ReportFold | TextFold] = []
     selected, missing = [], []
-    for gold in workspace_golds(workspace):
+    for gold in workspace_golds(lineage):
         try:
             selection = select_answers(lineage, gold.name, answers)
         except MissingStepError as error:
@@ -111,7 +121,8 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
         blip2 = answers_of(read_predictions(plain)) if routed and plain.exists() else None
         given, probabilities = answers_of(selection.predictions), probabilities_of(selection.predictions)
         system = "routed" if routed else "blip2"
-        folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities))
+        choice = epoch_choice(workspace) if gold.name == "val" else None
+        folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities, choice))
         selected.append(selection)
     if not folds:
         raise missing[0]
@@ -165,7 +176,7 @@ def _score_rows(workspace: Workspace, file: Path, gold_file: Path | None) -> Tex
         MedvqaError: it answers no row that has a gold answer.
     """
     rows = read_answer_rows(file)
-    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(workspace)[::-1]
+    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(Lineage(workspace))[::-1]
     for gold in golds:
         matched = match_rows(rows, gold.questions)
         if matched.answers:
@@ -208,6 +219,7 @@ def _score_fold(
     alone: Answers | None,
     baseline: Answers | None,
     probabilities: Mapping[tuple[str, int], float],
+    epoch_choice: EpochChoice | None = None,
 ) -> ReportFold | TextFold:
     if gold.questions:
         return _score_sentences(gold, given, answered_by, probabilities)
@@ -221,6 +233,7 @@ def _score_fold(
         groups=gold.groups,
         heights=gold.heights,
         seen=gold.trained,
+        epoch_choice=epoch_choice,
     )
     return ReportFold(
         gold.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from imageclef_vqa.models.configs.language import BEAM
 from imageclef_vqa.planning.parameters import Counts, count_parameters, trained_parameters
@@ -48,7 +48,13 @@ def make_plan(workload: Workload) -> Plan:
     trained = (
         0
         if workload.predicts
-        else trained_parameters(counts, int(workload.stage), heads, vision=workload.trains_vision)
+        else trained_parameters(
+            counts,
+            int(workload.stage),
+            heads,
+            vision=workload.trains_vision,
+            language=preset.learns_language,
+        )
     )
     parts = _bytes(workload, counts, heads, trained)
     allocated = parts["weights"] + parts["optimiser"] + parts["cache"] + max(parts["activations"], parts["gradients"])
@@ -107,7 +113,7 @@ def _activations(workload: Workload) -> float:
 def _inference_numbers(workload: Workload) -> float:
     """Numbers that exist at once without a backward pass: those of one layer, of vision or of the language model."""
     preset = workload.preset
-    vision = replace(preset.vision, layers=1, recompute=False).activations(workload.images_per_device)
+    vision = preset.vision.largest_layer(workload.images_per_device)
     one_layer = preset.language.with_one_layer()
     return max(vision, one_layer.activations(workload.pairs, workload.prefix_tokens, BEAM, stored=True))
 
@@ -122,4 +128,8 @@ def _flops(workload: Workload) -> float:
     language = preset.language.flops(workload.pairs, workload.prefix_tokens, answer)
     if workload.predicts:
         return vision + qformer + language + (BEAM - 1) * preset.language.flops(workload.pairs, 0, answer)
-    return (3 + preset.vision.recompute) * vision * workload.trains_vision + 3 * qformer + 2 * language
+    return (
+        (3 + preset.vision.recompute) * vision * workload.trains_vision
+        + 3 * qformer
+        + (2 + preset.learns_language) * language
+    )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.artefacts import record_path
 from imageclef_vqa.errors import MissingFileError
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
 from imageclef_vqa.training.log import Log
+from imageclef_vqa.training.replacement import stage_state
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class StageHistory:
 
     `best` is the best epoch's validation score: in stage 1 the sum of the losses (lower is better), in stage 2 the
     share of exact sets, averaged over questions; None without validation. It was chosen by the validation images, so
-    `last` has the same of the last epoch. `seconds` is the training time, `changed` the time of the last change in
-    seconds since 1970.
+    `last` has the same of the last epoch. `chance` is the sum of stage 1's losses without any knowledge. `seconds` is
+    the training time, `changed` the time of the last change in seconds since 1970.
     """
 
     stage: int
@@ -33,6 +33,7 @@ class StageHistory:
     best: float | None
     best_epoch: int | None
     last: float | None
+    chance: float | None
     seconds: float
     changed: float
 
@@ -44,7 +45,7 @@ def read_history(folder: Path) -> StageHistory | None:
         MedvqaError: its `config.json` is damaged.
     """
     try:
-        config = read_model(folder / CONFIG, StageConfig, "`medvqa finetune --fresh` trains the stage again")
+        config = read_model(folder / CONFIG, StageConfig)
     except MissingFileError:
         return None
     records = Log(folder / LOG).records()
@@ -57,7 +58,7 @@ def read_history(folder: Path) -> StageHistory | None:
     return StageHistory(
         stage=config.stage,
         preset=config.preset,
-        finished=record_path(folder).exists(),
+        finished=stage_state(folder) in ("finished", "unrecorded"),
         epoch=last.get("epoch", 0),
         epochs=config.recipe.epochs,
         steps=records[-1].get("step", 0) if records else 0,
@@ -65,6 +66,7 @@ def read_history(folder: Path) -> StageHistory | None:
         best=None if best.get("score") is None else sign * best["score"],
         best_epoch=best.get("epoch"),
         last=None if last.get("score") is None else sign * last["score"],
+        chance=sum(chance) if (chance := [last[name] for name in last if name.startswith("chance_")]) else None,
         seconds=last.get("seconds", 0.0),
         changed=newest[0].stat().st_mtime,
     )

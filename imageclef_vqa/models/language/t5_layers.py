@@ -102,13 +102,14 @@ def attend(
 
 
 def mlp(layer: T5LayerFF, x: Tensor) -> Tensor:
+    """What the MLP adds to x [n, t, w]."""
     dense, normed = layer.DenseReluDense, layer.layer_norm(x)
     if isinstance(dense, T5DenseReluDense):
         wide = nn.functional.relu(_product(normed, dense.wi))
     else:
         activate = nn.functional.silu if isinstance(dense, T5DenseGatedSiluDense) else tanh_gelu
         wide = activate(_product(normed, dense.wi_0)) * _product(normed, dense.wi_1)
-    return add(x, _product(wide, dense.wo))
+    return _product(wide, dense.wo)
 
 
 def _product(x: Tensor, layer: nn.Linear | FrozenLinear) -> Tensor:
