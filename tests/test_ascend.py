@@ -249,7 +249,9 @@ Blip2.read = counting
 
 def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
-    lines = [f"finetune --stage 2 --epochs 1 --batch 4 --device {device} --fresh" for device in ("cpu", "npu")]
+    lines = [
+        f"finetune --stage 2 --epochs 1 --batch 4 --questions 6 --device {device} --fresh" for device in ("cpu", "npu")
+    ]
     told = SHAPES + PROGRAM + "    print('shapes', len(shapes)); shapes.clear()"
     done = medvqa(lines, folder, told, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
