@@ -403,12 +403,12 @@ def test_answers_to_a_folder_of_images_have_no_name(root, tmp_path):
 
 
 def test_a_damaged_batch_of_a_stopped_call_is_answered_again(tmp_path):
-    journal = Journal(tmp_path / "journal", "key", 4, 2)
+    journal = Journal(tmp_path / "journal", "key", 2, [1] * 4)
     for number in range(2):
         journal.add(number, [[(((f"answer {number}",), 0.5),)]] * 2)
     path = journal.folder / "000001.json"
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7", 1))
-    assert Journal(tmp_path / "journal", "key", 4, 2).missing == [1]
+    assert Journal(tmp_path / "journal", "key", 2, [1] * 4).missing == [1]
     with pytest.raises(MedvqaError, match=r"000001\.json is damaged"):
         list(journal.read())
 
@@ -457,7 +457,7 @@ def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monke
 @pytest.mark.parametrize("shard", [0, 1])
 def test_a_device_answers_its_own_shard_of_the_batches_and_no_other(root, tmp_path, monkeypatch, shard):
     dataset = read_pictures(root / "data/test/images", tmp_path / "none").readable
-    journal = Journal(tmp_path / "journal", "key", len(dataset), 2)
+    journal = Journal(tmp_path / "journal", "key", 2, [0] * len(dataset))
     monkeypatch.setattr(Answerer, "rank", lambda self, pixels, augmented: [[] for _ in pixels])
     task = sharding.Task("predict", dataset, journal, 128, free=False, augment=False)
     sharding._answer_shard(Workspace.at(root, "one"), [task], shard, 2)
@@ -514,7 +514,7 @@ def test_the_cpu_has_as_many_processes_as_save_time(tmp_path, monkeypatch, image
     monkeypatch.setattr(environment, "cores", lambda: cores)
     monkeypatch.setattr(environment, "machine_memory", lambda: 16e9)
     tasks = [
-        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(index), "", count, 32), 128, False, False)
+        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(index), "", 32, [1] * count), 128, False, False)
         for index, count in enumerate(images)
     ]
     assert sharding.processes_that_pay(tasks, planned) == processes

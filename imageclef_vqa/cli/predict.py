@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from imageclef_vqa.cli.console import echo, note, print_json
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import shortened
+from imageclef_vqa.inputs import read_text
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,30 +79,35 @@ def predict(
     devices: DevicesOption = None,
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
-    out: Annotated[Path | None, typer.Option(help="File for the answers to --images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the answers to --images; -: print them.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
     import imageclef_vqa as vqa
 
-    done = vqa.predict(
-        workspace,
-        folds=fold or (),
-        name=name,
-        images=images,
-        ids=ids,
-        out=out,
-        decode=decode,
-        optimise=optimise,
-        augment=augment,
-        consistent=consistent,
-        on_bad_image=on_bad_image,
-        answers=answers,
-        device=device,
-        devices=devices,
-        run=run or ["main"],
-        notify=note,
-    )
+    with TemporaryDirectory() as folder:
+        printed = Path(folder, "answers.jsonl") if out == Path("-") else None
+        done = vqa.predict(
+            workspace,
+            folds=fold or (),
+            name=name,
+            images=images,
+            ids=ids,
+            out=printed or out,
+            decode=decode,
+            optimise=optimise,
+            augment=augment,
+            consistent=consistent,
+            on_bad_image=on_bad_image,
+            answers=answers,
+            device=device,
+            devices=devices,
+            run=run or ["main"],
+            notify=note,
+        )
+        if printed is not None:
+            echo(read_text(printed), nl=False)
+            return
     if as_json:
         print_json(_as_json(done))
         return

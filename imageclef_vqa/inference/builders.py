@@ -82,7 +82,7 @@ def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabular
             model=f"{model}, free",
             trained=vocabulary[question].trained,
         )
-        for question, ((answers, probability),) in enumerate(texts)
+        for question, ((answers, probability), *_) in enumerate(texts)
     ]
 
 

@@ -57,7 +57,7 @@ class ClosedChoice:
                 yield from from_prior(image_id, vocabulary)
             elif self._options.decode == "free":
                 of_image = next(answered)
-                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _),) in of_image)
+                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _), *_) in of_image)
                 yield from from_free_text(image_id, of_image, vocabulary, model)
             else:
                 yield from from_ranked(image_id, *self.choose(next(answered)), vocabulary, model)

@@ -17,7 +17,7 @@ from imageclef_vqa.editions import (
     read_predictions,
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.files import check_output, json_text, write_together
 from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
@@ -156,6 +156,7 @@ def package(
     at = _run_of(Workspace.at(workspace, run), given)
     spoken = edition_of(at, edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
+    check_output(target)
     if spoken.open:
         if given is not None or answer_form != "list":
             raise UsageError("open questions: --predictions and --answer-form are not supported")

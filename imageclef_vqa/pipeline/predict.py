@@ -12,6 +12,7 @@ from imageclef_vqa.data import read_pictures, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.errors import DataError, UsageError
+from imageclef_vqa.files import check_output
 from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.selection import answer_mode
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
@@ -57,6 +58,8 @@ def predict(
         ChangedError: what the answers depend on has changed.
     """
     _check_images(images, ids, out, folds)
+    if out is not None:
+        check_output(Path(out))
     if unknown := [fold for fold in folds if fold not in FOLDS]:
         raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
     _check_name(name, images)

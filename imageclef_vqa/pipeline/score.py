@@ -21,7 +21,7 @@ from imageclef_vqa.evaluation import (
 )
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.scores import TextScore, score_sentences
-from imageclef_vqa.files import json_text
+from imageclef_vqa.files import check_output, json_text
 from imageclef_vqa.pipeline.answer_rows import match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.edition import edition_of
@@ -77,6 +77,8 @@ def score(
     """
     at = Workspace.at(workspace, run)
     target = None if report is None else Path(report)
+    if target is not None:
+        check_output(target)
     selected: list[Selection] = []
     if file is None:
         if gold is not None:

@@ -118,7 +118,6 @@ class Stage(TrainingFolder):
         Raises:
             MedvqaError: the state is damaged.
         """
-        self.clear_parts()
         _, state = self.load_state(config.recipe.epochs)
         self.log.resume(state.total, state.epoch)
         self._describe(config, vocabulary, tokenizer)
