@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
+from imageclef_vqa.checkpoints.packaged import weights_file
 from imageclef_vqa.data import Dataset, Pictures, Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import DamagedFileError, MedvqaError
 from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inputs import read_model, sha256
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.workspace import Workspace
 
@@ -211,7 +213,7 @@ class Lineage:
                 return (self.dataset if kind == "development" else self.pictures.readable).fingerprint
             except MedvqaError:
                 return None
-        path = self.workspace.split_file if kind == "split" else self._weights_folder / name.partition("/")[2]
+        path = self.workspace.split_file if kind == "split" else self._weights(name.partition("/")[2])
         return sha256(path) if path.is_file() else None
 
     @cached_property
@@ -233,17 +235,21 @@ class Lineage:
         test = self.workspace.test
         return read_pictures(test / "images", list_file(test), cache=self.workspace.cache)
 
+    def _weights(self, name: str) -> Path:
+        return Path("missing") if self._preset is None else weights_file(self._preset, name)
+
     @cached_property
-    def _weights_folder(self) -> Path:
+    def _preset(self) -> Preset | None:
+        """The preset of the run's newest stage."""
         from imageclef_vqa.training.config import CONFIG, StageConfig
 
         for number in (2, 1):
             try:
                 path = self.workspace.stage(number) / CONFIG
-                return read_model(path, StageConfig).starting_point().folder
+                return read_model(path, StageConfig).starting_point()
             except MedvqaError:
                 continue
-        return Path("missing")
+        return None
 
     def _other(self, run: str) -> Lineage:
         if run == self.workspace.run:
