@@ -67,6 +67,7 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     at = Workspace.at(workspace, run)
+    at.check_development()
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
     if unknown := [name for name in experts if name not in EXPERTS]:
