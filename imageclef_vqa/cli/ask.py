@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption
+from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,14 +25,7 @@ def ask(
         str | None,
         typer.Argument(help="Number, text, or a part of the text that no other question has.", show_default="all"),
     ] = None,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            **choices("routed", "plain"),
-            help="routed: as the run file has them; plain: BLIP-2's only.",
-            show_default="routed if the run was routed",
-        ),
-    ] = None,
+    answers: AnswersOption = None,
     device: DeviceOption = "auto",
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
@@ -51,7 +45,8 @@ def ask(
     if untrained := [str(reply.question.id) for reply in replies.replies if not reply.trained]:
         echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
     if replies.calibration is None:
-        note("these probabilities are not calibrated: `medvqa predict` does it, on the validation images")
+        command = Workspace.at(workspace).typed("medvqa predict")
+        note(f"these probabilities are not calibrated: `{command}` does it, on the validation images")
 
 
 def _models(replies: Replies) -> str:

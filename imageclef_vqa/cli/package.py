@@ -109,16 +109,18 @@ def _print_checks(prepared: Package | OpenPackage) -> None:
 
 
 def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
-    shown, images = prepared.workspace.shown, f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
+    typed, shown = prepared.workspace.typed, prepared.workspace.shown
+    images = f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
     echo(f"{shown(prepared.target)}: {len(prepared.answers):,} answers to {images}, read back.")
     echo(f"{shown(prepared.manifest)} says what it was made of.")
     asked = prepared.edition.team_zip is not None and not zipped
-    zip_ = " (the organisers take it as `medvqa package --team NAME` writes it)" * asked
+    zip_ = f" (the organisers take it as `{typed('medvqa package --team NAME')}` writes it)" * asked
     if prepared.edition.open and prepared.fold == "test":
-        typed = prepared.workspace.typed("medvqa package --submission FOLDER --repo-id ORG/NAME")
-        echo(wrapped(f"The organisers run a repository that answers: `{typed}` makes one."))
+        command = typed("medvqa package --submission FOLDER --repo-id ORG/NAME")
+        echo(wrapped(f"The organisers run a repository that answers: `{command}` makes one."))
         return
-    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_)))
+    commands = {name: typed(f"medvqa {name}") for name in ("predict", "package")}
+    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_, **commands)))
 
 
 def _submit(
@@ -159,7 +161,7 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
         differ = "differs" if len(found.changed) == 1 else "differ"
         raise MedvqaError(
             f"{workspace.shown(run)}: {len(found.changed)} of {len(found.compared)} things {differ} from its manifest",
-            remedy="`medvqa package` writes the run again from what is there now",
+            remedy=f"`{workspace.typed('medvqa package')}` writes the run again from what is there now",
         )
     if not as_json:
         echo(f"{workspace.shown(run)} and all that it was made of are as they were.")
@@ -168,5 +170,5 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
 _IMAGES = {"test": "test images", "val": "validation images"}
 _NEXT = {
     "test": "Next: keep both, and submit the run{zip}.",
-    "val": "Next: put the test images into data/test/images, then `medvqa predict` and `medvqa package` again.",
+    "val": "Next: put the test images into data/test/images, then `{predict}` and `{package}` again.",
 }

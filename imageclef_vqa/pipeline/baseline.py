@@ -20,6 +20,7 @@ from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.answers import answers_of, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development
+from imageclef_vqa.pipeline.edition import refuse_open
 from imageclef_vqa.workspace import Workspace
 
 BASELINE = "baseline"  # name of the run
@@ -38,6 +39,7 @@ def baseline(
         DataError: the data cannot be used.
     """
     at = Workspace.at(workspace, BASELINE)
+    refuse_open(at, "baseline", "`medvqa score` shows the commonest training answers beside each run")
     answer_images(at, fold=fold, notify=notify)
     development = read_development(at, fold)
     vocabulary = learn_vocabulary(development.training.labels())
@@ -59,8 +61,9 @@ def baseline(
 def _write_predictions(workspace: Workspace, development: Development, vocabulary: Vocabulary) -> None:
     """Write what the classical expert answers, and the commonest answer to the questions that it leaves out."""
     inputs = {"development": development.dataset.fingerprint, "split": sha256(workspace.split_file)}
+    remedy = f"`{workspace.typed('medvqa baseline', run=False)}` makes it again"
     for path in sorted(workspace.expert(CLASSICAL).glob("*.jsonl")):
-        record = check_artefact(path, workspace.shown(path), "`medvqa baseline` makes it again")
+        record = check_artefact(path, workspace.shown(path), remedy)
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
         predictions = [
             answered.get((image_id, question.id)) or _majority(image_id, question.id, vocabulary)

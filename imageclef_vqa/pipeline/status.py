@@ -8,7 +8,7 @@ from pathlib import Path
 from imageclef_vqa.editions import find_edition
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
-from imageclef_vqa.pipeline.lineage import Artefact, Lineage, Status
+from imageclef_vqa.pipeline.lineage import KINDS, Artefact, Lineage, Status
 from imageclef_vqa.submission import manifest_path, read_manifest
 from imageclef_vqa.workspace import Workspace
 
@@ -52,8 +52,7 @@ def _chain(lineage: Lineage) -> list[str]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    kinds = ("split", "stage1", "stage2", "predictions", "experts", "routed", "scores")
-    return kinds.index(name.split("/")[0]), name
+    return KINDS.index(name.split("/")[0]), name
 
 
 def _next(lineage: Lineage, files: list[Artefact]) -> str:
