@@ -16,6 +16,7 @@ import numpy as np
 from imageclef_vqa.checkpoints.folder import CONFIG, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights, own_tensors
+from imageclef_vqa.checkpoints.packaged import load_encoder, require_packaged_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
@@ -44,6 +45,8 @@ _NUMERICS |= {"statistics", "align_corners"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
+    if preset.encoder is not None:
+        return [require_packaged_weights(preset.encoder)]
     if preset.learns_language:
         return [path for name in _SEEING if (path := preset.folder / name).exists()]
     needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
@@ -77,8 +80,11 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
 
 
 def _load_seeing(preset: Preset) -> Blip2:
-    """The model with the folder's vision and Q-Former, without the words that the Q-Former knew."""
+    """The model with a package's encoder, or the folder's vision and its Q-Former without the words that it knew."""
     model = Blip2(preset)
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
+        return model
     for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))

@@ -187,7 +187,7 @@ def answer_images(
             where = workspace.shown(workspace.expert(name))
             raise MissingStepError(
                 f"the {name} expert has not answered the images of this split in {where}",
-                "medvqa route --train-only",
+                workspace.typed("medvqa route --train-only"),
             )
         answer = _fit_to(images.training, descriptor, workspace, notify)
         for fold_name, dataset in images.answered.items():

@@ -7,15 +7,15 @@ evaluated with the temperature fitted on the other parts, and near-duplicates ar
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.editions import as_set
-from imageclef_vqa.inference.choice import Rule
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.statistics import expected_calibration_error
@@ -24,6 +24,9 @@ from imageclef_vqa.workspace import Workspace
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
 _MIN_PROBABILITY = 1e-6  # bounds the loss of a label outside the vocabulary
+
+
+Rule = Literal["likeliest", "expected"]  # which sentence is the answer: `inference.choice`
 
 
 class Calibration(BaseModel):
@@ -47,6 +50,11 @@ class Calibration(BaseModel):
     rule: Rule | None = None
     metrics: dict[Rule, dict[str, float]] = {}
     meteor: tuple[float, float] = (0.0, 1.0)  # where the line starts, and its slope
+
+    @property
+    def digest(self) -> str:
+        """A hash of what answers depend on; the rest, which tells how good it is, may differ in rounding."""
+        return hashlib.sha256(f"{self.model} {self.temperature} {self.rule} {self.meteor}".encode()).hexdigest()
 
 
 class LabelledPair(NamedTuple):

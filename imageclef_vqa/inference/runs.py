@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imageclef_vqa.artefacts import ChangedError
-from imageclef_vqa.data import Dataset, Split
+from imageclef_vqa.checkpoints.packaged import weights_file
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.inputs import sha256
@@ -43,7 +44,7 @@ def read_run(workspace: Workspace) -> TrainedRun:
     run = TrainedRun(workspace, stage.config(), stage.vocabulary() if closed else None, digest)
     for name, expected in stage.check().inputs.items():
         kind, _, file = name.partition("/")
-        if kind == "weights" and sha256(path := run.preset.folder / file) != expected:
+        if kind == "weights" and sha256(path := weights_file(run.preset, file)) != expected:
             raise ChangedError(
                 f"{path} is not the file that {stage.shown} was trained with: its content has changed",
                 remedy=f"restore it, or train both stages again: `{stage.command} --fresh` is the second one",
@@ -80,6 +81,15 @@ class Ensemble:
         if len(self.runs) == 1:
             return {"stage2": self.runs[0].digest}
         return {f"work/{run.workspace.run}/stage2": run.digest for run in self.runs}
+
+    def read_development(self) -> tuple[Dataset, Split]:
+        """The development set and its split. Raises what `read_dataset` and `read_split` raise."""
+        dataset = read_dataset(self.workspace.development, cache=self.workspace.cache)
+        return dataset, read_split(self.workspace.split_file, dataset)
+
+    def outside(self, name: str) -> str:
+        """The name of an input of this run in records that are not the run's own."""
+        return name if name.startswith("work/") else f"work/{self.workspace.run}/{name}"
 
     @property
     def fold(self) -> int:

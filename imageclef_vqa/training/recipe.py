@@ -54,6 +54,22 @@ RECIPES: Mapping[str, Stages] = {
             share_prefix=True,
         ),
     },
+    "lite-open": {
+        1: Recipe(
+            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
+        ),
+        2: Recipe(
+            epochs=24,
+            learning_rate=1.5e-3,
+            warmup_steps=60,
+            decay=True,
+            weight_decay=0.05,
+            clip=1.0,
+            ema=0.99,
+            share_prefix=True,
+            freeze_vision=True,
+        ),
+    },
 }
 
 
