@@ -74,7 +74,7 @@ def preset(tmp_path_factory):
 
 @pytest.fixture
 def workspace(preset, tmp_path, monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, preset.name, replace(preset, weights=None, sources=("somebody/glm",)))
+    monkeypatch.setitem(presets.PRESETS, preset.name, replace(preset, weights=None, sources={1: ("somebody/glm",)}))
     write_synthetic_dataset(tmp_path / "data", images=12, test=1, seed=5)
     workspace = Workspace.at(tmp_path)
     make_split(read_dataset(workspace.development), val=0.25).write(workspace.split_file)

@@ -47,12 +47,15 @@ def finetune(
     overrides: Mapping[str, Any] | None = None,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
     notify: Callable[[str], None] = lambda message: None,
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
+
+    With `from_scratch_parts`, vision, Q-Former or its branch for text may start at random, as a whole.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
@@ -62,7 +65,17 @@ def finetune(
     model, chosen = choose_model(stage, preset, weights, recipe, overrides)
     prepare(device, seed=seed)
 
-    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, notify=notify)
+    return finetune_stage(
+        at,
+        model,
+        chosen,
+        stage,
+        seed=seed,
+        fold=fold,
+        fresh=fresh,
+        from_scratch_parts=from_scratch_parts,
+        notify=notify,
+    )
 
 
 def finetune_stage(
@@ -74,6 +87,7 @@ def finetune_stage(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     notify: Callable[[str], None],
 ) -> Finetuned:
     """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
@@ -100,6 +114,7 @@ def finetune_stage(
             recipe=recipe,
             seed=seed,
             fresh=fresh,
+            from_scratch_parts=from_scratch_parts,
             workspace=workspace,
             dataset=development.dataset,
             train=development.training,

@@ -14,7 +14,7 @@ import numpy as np
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer
 
 
 def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
@@ -57,14 +57,21 @@ class Batch:
 class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    Answers longer than `longest` tokens (0: no limit) lose members at the end until they fit. With `augment`, every
-    epoch shows images in random views, with the answers that are true there.
+    Questions stand in `prompt`, if there is one. Answers longer than `longest` tokens (0: no limit) lose members at the
+    end until they fit. With `augment`, every epoch shows images in random views, with the answers that are true there.
     """
 
     def __init__(
-        self, dataset: Dataset, vocabulary: Vocabulary, tokenizer: Tokenizer, *, longest: int = 0, augment: bool = False
+        self,
+        dataset: Dataset,
+        vocabulary: Vocabulary,
+        tokenizer: Tokenizer,
+        prompt: Prompt | None = None,
+        *,
+        longest: int = 0,
+        augment: bool = False,
     ) -> None:
-        self.questions = [tokenizer.encode(question.text) for question in QUESTIONS]
+        self.questions = [(prompt or tokenizer).encode(question.text) for question in QUESTIONS]
         self._topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
         self._vocabulary, self._tokenizer, self._longest, self._augment = vocabulary, tokenizer, longest, augment
         self.of_image: list[list[Pair]] = []

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, load_trained, pretrained_files
+from imageclef_vqa.checkpoints.pretrained import (
+    load_heads,
+    load_pretrained,
+    load_trained,
+    pretrained_files,
+    random_parts,
+)
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
@@ -30,6 +36,7 @@ class StageJob:
     recipe: Recipe
     seed: int
     fresh: bool = False
+    from_scratch_parts: bool = False  # whether a whole branch may start at random
     workspace: Workspace
     dataset: Dataset
     train: Dataset
@@ -46,13 +53,14 @@ class StageJob:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """A stage before its first step; `heads` and the tokenizer of their texts belong to stage 1."""
+    """A stage before its first step; `heads` and the tokenizer of their texts are stage 1's, `prompt` is stage 2's."""
 
     model: Blip2
     heads: PretrainingHeads | None
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     config: StageConfig
+    prompt: Prompt | None
 
 
 def load_start(job: StageJob) -> StartingPoint:
@@ -60,10 +68,12 @@ def load_start(job: StageJob) -> StartingPoint:
 
     Raises:
         MissingStepError: stage 2 has no finished stage 1.
-        MedvqaError: weights are missing or do not fit, or stage 1 was trained on other data or another split.
+        MedvqaError: weights are missing or do not fit, a whole branch would start at random, or stage 1 was trained on
+            other data or another split.
         ChangedError: a file of stage 1 is not the one that was finished.
     """
     preset, recipe = job.preset, job.recipe
+    _check_random_parts(job)
     model, tokenizer = load_pretrained(preset)
     model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
     images = fingerprint(*(example.image_id for example in job.train.examples))
@@ -78,13 +88,31 @@ def load_start(job: StageJob) -> StartingPoint:
         weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
         weights={file.name: sha256(file) for file in pretrained_files(preset)},
         split=job.split,
+        prompt=model.preset.language.prompt,
+        question_end=model.preset.language.question_end,
     )
-    heads = None
+    heads, prompt = None, None
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
     else:
+        prompt = Prompt(model.preset.language, tokenizer)
         config = config.model_copy(update={"stage1": _load_stage1(model, job.workspace, config)})
-    return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config)
+    return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config, prompt)
+
+
+def _check_random_parts(job: StageJob) -> None:
+    """Say which parts start at random, and stop if a whole branch does, unless that is asked for."""
+    branches, small = random_parts(job.preset, job.number, from_stage1=job.number == 2)
+    if branches and not job.from_scratch_parts:
+        raise MedvqaError(
+            f"{job.preset.folder} has no weights for {' and '.join(branches)}, which would start at random",
+            remedy=f"convert a checkpoint that has them into it{', ' * bool(job.preset.sources)}{job.preset.published}; "
+            "--from-scratch-parts trains all the same",
+        )
+    if branches or small:
+        job.notify(
+            f"start at random: {', '.join(branches + small)}; all other parts have weights in {job.preset.folder}"
+        )
 
 
 def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:

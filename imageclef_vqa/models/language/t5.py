@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import MASKED
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language.frozen import FrozenLinear, token_logits
@@ -63,8 +64,11 @@ class T5(Language):
         super().__init__()
         self.width, self.vocabulary = config.d_model, config.vocab_size
         self._scale = config.d_model**-0.5 if config.scales else None
+        self._activate = ACTIVATIONS[config.activation]
+        kind = "gated-gelu" if config.gated else "relu"  # PaddleNLP knows three kinds; only their weights are used
+        sizes = {**vars(config), "feed_forward_proj": kind}
         self.model = T5ForConditionalGeneration(
-            PaddleNLPConfig(**vars(config), pad_token_id=0, eos_token_id=1, bos_token_id=0)
+            PaddleNLPConfig(**sizes, pad_token_id=0, eos_token_id=1, bos_token_id=0)
         )
         for layer in self.model.sublayers():
             for name, norm in layer.named_children():
@@ -94,7 +98,7 @@ class T5(Language):
             self_attention, feed_forward = block.layer
             attention, normed = self_attention.SelfAttention, self_attention.layer_norm(states)
             states = add(states, attend(attention, normed, keys_and_values(attention, normed), bias))
-            states = mlp(feed_forward, states)
+            states = mlp(feed_forward, states, self._activate)
         return self._memory(encoder.final_layer_norm(states), mask)
 
     def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> T5Memory:
@@ -114,8 +118,8 @@ class T5(Language):
                 paddle.concat([of_image.index_select(image_of_pair), of_question], axis=2)
                 for of_image, of_question in zip(x_kv, y_kv, strict=True)
             )
-            x = mlp(feed_forward, add(x, attend(attention, x_normed, x_kv, visual_bias)))
-            y = mlp(feed_forward, add(y, attend(attention, y_normed, (keys, values), question_bias)))
+            x = mlp(feed_forward, add(x, attend(attention, x_normed, x_kv, visual_bias)), self._activate)
+            y = mlp(feed_forward, add(y, attend(attention, y_normed, (keys, values), question_bias)), self._activate)
         both = paddle.concat([x.index_select(image_of_pair), y], axis=1)
         return self._memory(encoder.final_layer_norm(both), mask)
 
@@ -156,7 +160,7 @@ class T5(Language):
             states = add(states, attend(self_attention.SelfAttention, normed, kv, self_bias))
             normed, cross_kv = cross_attention.layer_norm(states), memory.cross_kv[index]
             states = add(states, attend(cross_attention.EncDecAttention, normed, cross_kv, cross_bias, slots))
-            states = mlp(feed_forward, states)
+            states = mlp(feed_forward, states, self._activate)
         return decoder.final_layer_norm(states), answer_kv
 
     def _logits(self, states: Tensor, head: Tensor | None) -> Tensor:
