@@ -79,11 +79,7 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
         MedvqaError: the folder's `config.json` is damaged.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
-    held = {
-        part
-        for part in ("vision", "qformer", "projection", "heads")
-        if (preset.folder / f"{part}.safetensors").exists()
-    }
+    held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
     branches = [] if "vision" in held else ["vision"]
     if "qformer" not in held and not from_stage1:
         branches.append("Q-Former")

@@ -104,15 +104,13 @@ def _check_random_parts(job: StageJob) -> None:
     """Say which parts start at random, and stop if a whole branch does, unless that is asked for."""
     branches, small = random_parts(job.preset, job.number, from_stage1=job.number == 2)
     if branches and not job.from_scratch_parts:
+        published = f", {job.preset.published}" if job.preset.sources else ""
         raise MedvqaError(
             f"{job.preset.folder} has no weights for {' and '.join(branches)}, which would start at random",
-            remedy=f"convert a checkpoint that has them into it{', ' * bool(job.preset.sources)}{job.preset.published}; "
-            "--from-scratch-parts trains all the same",
+            remedy=f"convert a checkpoint that has them into it{published}; --from-scratch-parts trains all the same",
         )
-    if branches or small:
-        job.notify(
-            f"start at random: {', '.join(branches + small)}; all other parts have weights in {job.preset.folder}"
-        )
+    if random := branches + small:
+        job.notify(f"start at random: {', '.join(random)}; all other parts have weights in {job.preset.folder}")
 
 
 def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
