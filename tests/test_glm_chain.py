@@ -84,7 +84,7 @@ def workspace(preset, tmp_path, monkeypatch):
 def test_glm_is_trained_in_both_stages_and_answers_from_the_vocabulary(preset, workspace):
     for stage, epochs in ((1, 1), (2, 4)):
         recipe = Recipe(epochs=epochs, batch=4, learning_rate=2e-3, warmup_steps=2, freeze_vision=stage == 1)
-        finetune(workspace, preset, recipe, stage, seed=0, notify=lambda _: None)
+        finetune(workspace, preset, recipe, stage, seed=0, from_scratch_parts=True, notify=lambda _: None)
     log = [json.loads(line) for line in (workspace.stage(2) / "log.jsonl").read_text().splitlines()]
     losses = [each["answers"] for each in log if "epoch" in each]
     assert losses[-1] < 0.8 * losses[0]

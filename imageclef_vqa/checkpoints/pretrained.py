@@ -76,9 +76,10 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     `from_stage1`: the Q-Former comes from a finished stage 1.
 
     Raises:
-        MedvqaError: the folder's `config.json` is damaged.
+        MedvqaError: the folder's `config.json` is damaged, or the weights have sizes other than the preset's.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
+    adapted(preset, config)
     held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
     branches = [] if "vision" in held else ["vision"]
     if "qformer" not in held and not from_stage1:
@@ -90,8 +91,8 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
         small.append("projection")
     if stage == 1 and "heads" not in held:
         small.append("heads of stage 1")
-    elif stage == 1:
-        small += sorted({f"{name.split('.')[0]} of stage 1's heads" for name in _absent(config, "heads")})
+    elif stage == 1 and (new := sorted({name.split(".")[0] for name in _absent(config, "heads")})):
+        small.append(f"of the heads of stage 1 {' and '.join(new)}")
     return branches, small
 
 

@@ -31,6 +31,8 @@ from imageclef_vqa.models.language.t5_layers import (
     relative_bias,
 )
 
+_KINDS = ("relu", "gated-gelu", "gated-silu")  # PaddleNLP's
+
 
 class T5Memory(NamedTuple):
     """Keys and values of each pair for the decoder's cross-attention, and of each row for its self-attention.
@@ -65,7 +67,8 @@ class T5(Language):
         self.width, self.vocabulary = config.d_model, config.vocab_size
         self._scale = config.d_model**-0.5 if config.scales else None
         self._activate = ACTIVATIONS[config.activation]
-        kind = "gated-gelu" if config.gated else "relu"  # PaddleNLP knows three kinds; only their weights are used
+        # PaddleNLP knows three kinds of MLP, of which only the weights are used.
+        kind = config.feed_forward_proj if config.feed_forward_proj in _KINDS else _KINDS[config.gated]
         sizes = {**vars(config), "feed_forward_proj": kind}
         self.model = T5ForConditionalGeneration(
             PaddleNLPConfig(**sizes, pad_token_id=0, eos_token_id=1, bos_token_id=0)
