@@ -9,12 +9,9 @@ The functions do what the commands of the same names do. They take paths as `str
 `MedvqaError` where a command would exit with a message, and print nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-from imageclef_vqa.errors import MedvqaError
-
+TYPE_CHECKING = False  # nothing is imported here: the program has no handler of signals yet
 if TYPE_CHECKING:
+    from imageclef_vqa.errors import MedvqaError
     from imageclef_vqa.pipeline.ask import load_model
     from imageclef_vqa.pipeline.check import check
     from imageclef_vqa.pipeline.development import load_dataset
@@ -45,7 +42,12 @@ _MODULES = {"load_dataset": "development", "load_model": "ask"}  # of pipeline; 
 
 def __getattr__(name: str) -> object:
     """A function of the pipeline, imported when it is first asked for: `medvqa --help` needs none of them."""
+    from importlib import import_module
+
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"imageclef_vqa.pipeline.{_MODULES.get(name, name)}")
-    return getattr(module, name)
+    errors = import_module("imageclef_vqa.errors")
+    if name == "MedvqaError":
+        return errors.MedvqaError
+    function = getattr(import_module(f"imageclef_vqa.pipeline.{_MODULES.get(name, name)}"), name)
+    return errors.system_errors_explained()(function)

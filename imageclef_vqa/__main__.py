@@ -1,8 +1,19 @@
-"""``python -m imageclef_vqa`` is the program under the name that no other package installs."""
+"""The program. ``python -m imageclef_vqa`` runs it under the name that no other package installs."""
 
+import os
+import signal
 import sys
 
-from imageclef_vqa.cli import main
+
+def main() -> None:
+    """Run the program; until its libraries are imported, a signal just ends it: an import would hide it."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, lambda *_: os._exit(130))
+    from imageclef_vqa.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     sys.argv[0] = "imageclef-vqa"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa import ascend
-from imageclef_vqa.environment import interruptions_held, set_environment
+from imageclef_vqa.environment import library_import, set_environment
 from imageclef_vqa.errors import MedvqaError, UsageError
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -26,7 +26,7 @@ def available_devices() -> list[str]:
     """
     set_environment()
     try:
-        with interruptions_held():
+        with library_import():
             import paddle
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         if (plugin := ascend.plugin()) is None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import functools
 import os
+import shutil
 import signal
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from imageclef_vqa import ascend
+from imageclef_vqa.errors import UsageError
 
 # Parameters of mallopt(3).
 _M_TRIM_THRESHOLD = -1
@@ -21,7 +27,7 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of control groups, version 
 def set_environment() -> None:
     """Set environment variables that Paddle and its libraries read once, at import; those of the user stay."""
     # Paddle gives MKL one thread by default. Processes that train together on this machine share its cores.
-    own = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PADDLE_LOCAL_SIZE", "1")))
+    own = max(1, len(os.sched_getaffinity(0)) // max(1, number_from("PADDLE_LOCAL_SIZE", 1)))
     os.environ.setdefault("MKL_NUM_THREADS", str(own))
     if "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"):
         # The wheel's MKL takes a slow path on AMD processors unless told otherwise: 3 to 5 times slower products.
@@ -50,13 +56,56 @@ def _keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def interruptions_held() -> Iterator[None]:
-    """Delay Ctrl-C: a library that is interrupted during its import raises an ImportError."""
+def library_import() -> Iterator[None]:
+    """Within the block, a library is imported: Ctrl-C waits, and the folders that it makes in HOME are made elsewhere.
+
+    A library that is interrupted during its import raises an ImportError. Paddle, PaddleNLP and Matplotlib make
+    folders in HOME when they are imported, or fail if they cannot.
+    """
+    home, os.environ["HOME"] = os.environ.get("HOME"), str(user_cache())
+    os.environ.setdefault("MPLCONFIGDIR", str(user_cache() / "matplotlib"))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        os.environ.pop("HOME") if home is None else os.environ.update(HOME=home)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@functools.cache
+def user_cache() -> Path:
+    """`imageclef-vqa` in the user's cache folder (XDG_CACHE_HOME); where that cannot be written, a temporary folder."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imageclef-vqa"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: nobody knows where HOME is
+        temporary = tempfile.mkdtemp(prefix="imageclef-vqa-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return Path(temporary)
+
+
+def interpreter(module: str, *arguments: str) -> list[str]:
+    """The command that runs `module` in a new interpreter, which imports nothing from the current folder.
+
+    `python -m` would look there first; its option `-P` against it needs Python 3.11. PYTHONPATH is kept.
+    """
+    start = "import sys; sys.path[:] = filter(None, sys.path); from runpy import run_module; "
+    run = "run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", start + run, module, *arguments]
+
+
+def number_from(variable: str, default: int) -> int:
+    """The whole number in an environment variable of Paddle's launcher.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    text = os.environ.get(variable, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 6):
+        raise UsageError(f"the environment variable {variable} is {text!r}, not a number", remedy=f"unset {variable}")
+    return int(text)
 
 
 def cores() -> int:

@@ -15,6 +15,7 @@ that the user typed.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,12 @@ def program() -> str:
 def as_called(text: str) -> str:
     """`text` with the commands in it, as in `medvqa predict`, under the name that the user typed."""
     return text.replace("`medvqa ", f"`{program()} ")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """`text` with what could control a terminal escaped as in JSON, `\\u001b`; with `lines`, line ends stay."""
+    kept = "\n" if lines else ""
+    return "".join(sign if sign.isprintable() or sign in kept else json.dumps(sign)[1:-1] for sign in text)
 
 
 def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:

@@ -10,13 +10,13 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeVar
+from typing import Annotated, Any, BinaryIO, TextIO, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from imageclef_vqa.errors import DamagedFileError, FileError, MissingFileError, file_error
 
@@ -26,6 +26,9 @@ else:
     import tomli as tomllib
 
 Model = TypeVar("Model", bound=BaseModel)
+
+# A name of a file or folder in settings: longer ones exist on no system, and none has a null character.
+FileName = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 LARGEST = 1 << 28  # bytes of a file that is read whole: labels of 6,500 images have 40 MB, their sentences 100 MB
 _LARGEST_TOML = 1 << 16  # bytes; the time that a TOML file takes may grow with the square of its size
@@ -154,6 +157,22 @@ def read_model(path: Path, kind: type[Model], remedy: str | None = None) -> Mode
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "file"
         raise DamagedFileError(f"{path} is damaged: {field}: {first['msg']}", remedy=remedy) from error
+
+
+def faults_of(kind: type[BaseModel], content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a table of settings, one line for each key; nothing if `kind` accepts it."""
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        return [_fault(each, kind.model_fields) for each in error.errors(include_url=False)]
+    return []
+
+
+def _fault(fault: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name}: unknown; there are {', '.join(known)}"
+    return f"{name}: {fault['msg'][0].lower()}{fault['msg'][1:]}, not {fault['input']!r:.80}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.errors import UsageError
+from pydantic import BaseModel, ConfigDict
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from imageclef_vqa.errors import DamagedFileError, MissingFileError, UsageError
+from imageclef_vqa.inputs import FileName, faults_of, read_toml
 
 SETTINGS_FILE = "medvqa.toml"
 LABEL_FILES = ("gt.json", "qa.jsonl")  # of closed and of open questions
@@ -24,22 +21,36 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, and of variant
 NAME_RULE = "a name of letters, digits, '.', '_' and '-', at most 64"
 
 
-def read_settings(root: Path) -> dict[str, dict[str, Any]]:
-    """The tables of `medvqa.toml`: `[data]` (development, test, edition), and one per command with options as keys.
+class DataSettings(BaseModel):
+    """`[data]` in `medvqa.toml`: the folders of the data, beneath the workspace or absolute, and their edition."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    development: FileName | None = None
+    test: FileName | None = None
+    edition: str | None = None
+
+
+def read_settings(root: Path) -> tuple[DataSettings, dict[str, dict[str, Any]]]:
+    """`[data]` in `medvqa.toml`, checked, and its other tables, one per command, with options as keys.
 
     Raises:
-        UsageError: not TOML, or a key outside a table.
+        FileError: the file cannot be read.
+        UsageError: it is not TOML, a key is outside a table, or `[data]` has another key or type of value.
     """
     path = root / SETTINGS_FILE
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    if strays := [key for key, value in settings.items() if not isinstance(value, dict)]:
+        tables = read_toml(path)
+    except MissingFileError:
+        return DataSettings(), {}
+    except DamagedFileError as error:
+        raise UsageError(error.what) from error
+    if strays := [key for key, value in tables.items() if not isinstance(value, dict)]:
         raise UsageError(f"{path}: {', '.join(strays)}: every key belongs to a table, as in [split]")
-    return settings
+    data = tables.pop("data", {})
+    if faults := faults_of(DataSettings, data):
+        raise UsageError("\n".join(f"{path}: [data] {fault}" for fault in faults))
+    return DataSettings(**data), tables
 
 
 def _joined(name: str, runs: Sequence[str]) -> list[str]:
@@ -69,21 +80,18 @@ class Workspace:
         Without that, a `qa.jsonl` among the data makes it one of open questions.
 
         Raises:
-            UsageError: `run` is no name for a folder, or `[data]` has an unknown key.
+            UsageError: `run` is no name for a folder, or `[data]` has a fault.
         """
         if not NAME.fullmatch(run):
             raise UsageError(f"--run {run!r}: {NAME_RULE}")
         root = Path(root)
-        places = read_settings(root).get("data", {})
-        if unknown := sorted(set(places) - {"development", "test", "edition"}):
-            known = "development, test and edition"
-            raise UsageError(f"{root / SETTINGS_FILE}: [data] has {known}, not {', '.join(unknown)}")
+        settings, _ = read_settings(root)
         data = root / "data"
         direct = not (data / "development").exists() and any((data / name).exists() for name in LABEL_FILES)
-        development = root / places.get("development", "data" if direct else "data/development")
-        test = root / places.get("test", "data/test")
+        development = root / (settings.development or ("data" if direct else "data/development"))
+        test = root / (settings.test or "data/test")
         open_ = any((folder / "qa.jsonl").exists() for folder in (development, test))
-        edition = places.get("edition", OPEN_EDITION if open_ else CLOSED_EDITION)
+        edition = settings.edition or (OPEN_EDITION if open_ else CLOSED_EDITION)
         return cls(root=root, development=development, test=test, run=run, edition=edition)
 
     def runs(self) -> list[str]:

@@ -251,15 +251,16 @@ def test_the_edition_of_the_data_is_that_of_the_commands(tmp_path, monkeypatch):
         refused = CliRunner().invoke(app, command.split())
         assert refused.exit_code == 2
         assert "gi-1999" in refused.output
+    (tmp_path / "medvqa.toml").write_text('[data]\nedition = "gi-2025"\n')
     assert CliRunner().invoke(app, ["check", "run.csv", "--edition", "gi-2023"]).exit_code == 1
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("[split]\nvall = 0.1", "[split] has no option vall"),
+        ("[split]\nvall = 0.1", "[split] vall: unknown; there are workspace, val, folds"),
         ("[splt]\nval = 0.1", "no command is called splt"),
-        ("[data]\nplace = 'x'", "[data] has development, test and edition, not place"),
+        ("[data]\nplace = 'x'", "[data] place: unknown; there are development, test, edition"),
         ("val = 0.1", "every key belongs to a table"),
         ("[split", "medvqa.toml"),
     ],

@@ -1,7 +1,6 @@
 """Paired comparison, slices and published figures, by hand and beside the libraries that have them."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from imageclef_vqa.evaluation import (
     as_markdown,
     compare_answers,
     comparison_lines,
+    published_file,
     read_published,
     score_answers,
 )
@@ -26,7 +26,6 @@ from imageclef_vqa.evaluation.metrics import PAIR_METRICS, tabulate
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.slices import batch_of, worst_slices
 
-PAPER = Path(__file__).parents[1] / "examples" / "paper"
 YES, NO = ("Yes",), ("No",)
 
 
@@ -132,6 +131,21 @@ def test_slices_are_compared_with_the_same_questions_over_all_images():
     assert not any(by == "answer length" for by, _ in found)  # all of one length: nothing to compare
     assert [each.by for each in worst_slices(score.slices)] == ["batch", "polyps"]
     assert weak.gap_interval[0] < -0.25 < weak.gap_interval[1] < 0
+    assert weak.p_holm < 0.001
+
+
+def test_slices_of_chance_are_rarely_called_worse_however_many_there_are():
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(20):
+        ids = [f"{rng.choice(['cl8k2', 'cla82', 'clb0k', 'clb0l'])}{number:020}" for number in range(100)]
+        gold = {(image_id, 4): YES for image_id in ids}
+        gold |= {(image_id, 12): (str(rng.choice(["Polyp", "No"])),) for image_id in ids}
+        heights = {image_id: int(rng.choice([400, 800, 1200])) for image_id in ids}
+        given = {pair: answer if rng.random() < 0.8 else ("?",) for pair, answer in gold.items()}
+        score = score_answers(given, gold, heights=heights, resamples=300)
+        assert all(each.p_holm is not None for each in score.slices)
+        called += bool(worst_slices(score.slices))
+    assert called <= 3  # one in 20 is expected; without a correction, one in 4
 
 
 def test_a_batch_is_read_from_official_ids_alone():
@@ -140,10 +154,12 @@ def test_a_batch_is_read_from_official_ids_alone():
 
 
 def test_the_papers_table_5_as_a_per_question_file_gives_its_global_accuracy():
-    found = read_published(PAPER / "table5.csv")
+    found = read_published(published_file("table5"))
     assert round(found.overall.exact_set, 4) == TABLE_5.overall == 0.7396
     assert tuple(question.exact_set for question in found.questions) == TABLE_5.accuracy
-    assert tuple(question.exact_set for question in read_published(PAPER / "table3.csv").questions) == TABLE_3.accuracy
+    assert (
+        tuple(question.exact_set for question in read_published(published_file("table3")).questions) == TABLE_3.accuracy
+    )
     content = json.loads(found.model_dump_json(by_alias=True))
     assert content["global"] == {"exact_set": 0.739633, "interval": None}
     assert content["questions"][5]["exact_set"] == 0.1393

@@ -83,6 +83,7 @@ MODELS_MAY_IMPORT = {
 SUBMISSION_MAY_IMPORT = {
     "run": set(),
     "manifest": {"run"},
+    "sentences": {"run"},
     "formats": {"run"},
     "checks": {"run", "manifest"},
 }

@@ -204,11 +204,13 @@ def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():
     given = {pair: ("Yes",) if pair[1] == 4 else ("No",) for pair in gold}
     score = score_answers(given, gold, groups={str(number): number // 2 for number in range(60)})
     assert score.clusters == 30
-    assert score.question(4).interval == (0.9, 1.0)  # the rule of three, over groups
-    assert score.question(3).interval == (0.0, 0.1)
-    assert score.question(4).intervals["macro_f1"] == (0.9, 1.0)
+    low, high = score.question(4).interval
+    assert 30 / (30 + 1.96**2) < low < 60 / (60 + 1.96**2)  # Wilson's bounds for 30 and for 60 independent images
+    assert high == 1.0
+    assert score.question(3).interval == pytest.approx((0.0, 1 - low), abs=1e-6)
+    assert score.question(4).intervals["macro_f1"] == (0.9, 1.0)  # the rule of three, over groups
     one_wrong = score_answers(given | {("0", 4): ("No",)}, gold).question(4)
-    assert one_wrong.interval[0] <= score_answers(given, gold).question(4).interval[0] < 1.0  # more right, no wider
+    assert one_wrong.interval[0] < score_answers(given, gold).question(4).interval[0] < 1.0  # more right, no wider
 
 
 def test_an_interval_stays_within_what_its_measure_can_be():

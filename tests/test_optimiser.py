@@ -4,13 +4,18 @@ import numpy as np
 import paddle
 import pytest
 
-from imageclef_vqa.training.loop import layer_rates
+from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.models.pretraining_heads import PretrainingHeads
+from imageclef_vqa.training.loop import layer_rates, set_trainable
 from imageclef_vqa.training.optimiser import Optimiser
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.stage1 import Stage1
 from imageclef_vqa.training.state import TrainerState
 
-PLAIN = {"epochs": 1, "weight_decay": 0.0, "clip": 1e9}
+TINY = find_preset("tiny")
+PLAIN = {"epochs": 1, "weight_decay": 0.0}
 
 
 def parameters_of(*names):
@@ -58,13 +63,29 @@ def test_the_average_follows_the_weights_and_is_used_only_for_validation():
 
 def test_gradients_are_clipped_by_the_norm_of_all_together():
     moved = []
-    for clip in (1e9, 1.0):
+    for clip in (0.0, 1.0):
         parameters = parameters_of("a", "b")
         optimiser = optimiser_of(parameters, clip=clip)
         norm = step(optimiser, {"a": [3.0, 0, 0, 0], "b": [0, 4.0, 0, 0]})
         assert norm == pytest.approx(5.0)
         moved.append(optimiser.state(TrainerState())["moment1.b"])
     assert moved[1] == pytest.approx(moved[0] / 5.0)
+
+
+def test_weight_decay_reaches_matrices_embeddings_and_queries_but_no_biases_and_norms():
+    model = Stage1(Blip2(TINY), PretrainingHeads(TINY.qformer))
+    parameters = set_trainable(model, {".*": True})
+    before = {name: tensor.numpy() for name, tensor in parameters.items()}
+    optimiser = optimiser_of(parameters, weight_decay=0.5)
+    step(optimiser, {name: np.zeros(tensor.shape) for name, tensor in parameters.items()})
+    moved = {name for name, tensor in parameters.items() if not np.array_equal(tensor.numpy(), before[name])}
+    vectors = {name for name, tensor in before.items() if tensor.ndim == 1}
+    assert not moved & vectors
+    zeros = {name for name, tensor in before.items() if not tensor.any()}
+    assert moved == before.keys() - vectors - zeros
+    assert {"blip2.qformer.queries", "blip2.qformer.words.weight", "heads.matching.weight"} <= moved
+    assert {"blip2.vision.class_token", "blip2.vision.positions", "blip2.projection.weight"} <= moved
+    assert {"blip2.qformer.norm.weight", "blip2.vision.norm.bias", "heads.word_bias", "heads.log_scale"} <= vectors
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

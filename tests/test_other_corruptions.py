@@ -138,7 +138,7 @@ CORRUPTIONS = {
         "characters",
         "LATIN SMALL LETTER A WITH CIRCUMFLEX",
     ),
-    "lower case.csv": (cells(str.lower), "vocabulary", "'colonoscopy', spelt 'Colonoscopy'"),
+    "lower case.csv": (cells(str.lower), "vocabulary", "question 0: 'colonoscopy' for 'Colonoscopy'"),
     "plural.csv": (cells(lambda cell: cell.replace("Polyp", "Polyps")), "vocabulary", "'Polyps', nearly 'Polyp'"),
     "Python's lists.csv": (cells(lambda cell: str(cell.split("; "))), "answer-form", "answers are lists of strings"),
     "a semicolon at the end.csv": (cells(lambda cell: f"{cell}; "), "empty", "answers are empty"),
@@ -207,6 +207,13 @@ def test_each_corruption_is_found_by_its_check(tmp_path, knowledge, name):
     assert expected in findings, findings
     assert findings[expected]["remedy"]
     assert said in f"{findings[expected]['message']} {findings[expected]['examples']}"
+
+
+def test_a_run_in_lower_case_is_one_finding(tmp_path, knowledge):
+    (tmp_path / "run.csv").write_bytes(CORRUPTIONS["lower case.csv"][0])
+    _, findings = check(tmp_path / "run.csv", *knowledge)
+    assert list(findings) == ["vocabulary"]
+    assert findings["vocabulary"]["count"] > 500
 
 
 def test_a_set_larger_than_any_label_is_an_error_if_there_are_many_labels(tmp_path):

@@ -53,6 +53,13 @@ def test_frozen_parts_have_no_gradients_and_shared_ones_less_optimiser_state():
     assert shared["images_per_device"] == 2
 
 
+def test_both_readings_of_the_papers_batch_have_their_steps():
+    images, pairs = (planned("--preset", "vit-g-glm-6b", "--batch-unit", unit) for unit in ("images", "pairs"))
+    assert (images["steps"], pairs["steps"]) == (5650, 101_250)
+    assert pairs["flops_per_step"] < images["flops_per_step"]
+    assert planned("--preset", "vit-g-glm-6b", "--stage", "1", "--batch-unit", "pairs")["steps"] == 202_500
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("stage", ["1", "2", "predict"])
 def test_the_peak_lies_between_what_stays_and_the_sum_of_all_parts(name, stage):

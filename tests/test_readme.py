@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from imageclef_vqa import ascend
 from imageclef_vqa.cli import app
-from imageclef_vqa.cli.options import check_settings
+from imageclef_vqa.cli.settings import check_settings
 from imageclef_vqa.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -93,13 +93,13 @@ def test_settings_of_the_readme_are_accepted(tmp_path, settings):
     (tmp_path / "medvqa.toml").write_text(settings, encoding="utf-8")
     commands = get_command(app).commands
     tables = check_settings(tmp_path, commands)
-    assert set(tables) > {"data"}
+    assert tables
     Workspace.at(tmp_path)
-    for name in set(tables) - {"data"}:
+    for name in tables:
         arguments = ["--stage", "1"] if name == "finetune" else []
         with get_command(app).make_context("medvqa", [name]) as context:
             made = commands[name].make_context(name, ["-w", str(tmp_path), *arguments], parent=context)
-        assert {key: str(made.params[key.replace("-", "_")]) for key in tables[name]} == {
+        assert {key: str(made.params[key]) for key in tables[name]} == {
             key: str(value) for key, value in tables[name].items()
         }
 
@@ -114,6 +114,17 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
             exec(compile(source, "first_run.ipynb", "exec"), namespace)
     assert (tmp_path / "first-run/run.csv").is_file()
     assert 0 < namespace["scores"].mean <= 1
+
+
+def test_the_card_of_a_run_has_its_scores_with_intervals(tmp_path):
+    write_dataset(tmp_path / "data/development", count=8)
+    workspace = Workspace.at(tmp_path)
+    write_run(workspace, seed=0)
+    lines = [f"{each} -w {tmp_path}".split() for each in ("card main", "predict --device cpu", "score", "card")]
+    before, _, _, after = (CliRunner().invoke(app, line).output for line in lines)
+    assert "scores are missing" in before
+    assert re.search(r"\| validation, 2 \| [01]\.\d{3} \| ", after), after
+    assert "0 of them separated by this split" in after
 
 
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):

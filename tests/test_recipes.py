@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import imageclef_vqa
 from imageclef_vqa.cli import app
 from imageclef_vqa.cli.recipe_options import options
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
 
-FILES = sorted((Path(__file__).parents[1] / "examples" / "recipes").glob("*.toml"))
+FILES = sorted((Path(imageclef_vqa.__file__).parent / "training" / "recipes").glob("*.toml"))
 
 
 def test_every_key_of_a_recipe_is_an_option_of_the_same_type():
@@ -42,7 +43,8 @@ def test_a_recipe_of_the_examples_is_what_its_name_says(file):
             continue
         assert recipe.freeze_vision == (stage == 1 or "frozen" in file.stem)
         expected = {"epochs": {1: 100, 2: 50}[stage], "batch": 16, "learning_rate": 1e-4, "warmup_steps": 1000}
-        expected |= {"weight_decay": 1e-4, "answer_tokens": 10}
+        expected |= {"weight_decay": 1e-4, "answer_tokens": 10, "clip": 0.0, "batch_unit": "images"}
+        expected["label_smoothing"] = {1: 0.1, 2: 0.0}[stage]
         assert {key: getattr(recipe, key) for key in expected} == expected
 
 
@@ -73,7 +75,9 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
         (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: only stage 2", "accumulate: a batch of 16"]),
         (2, {"answer_weight": 0.0, "word_weight": 0.0}, ["answer_weight: there is no loss"]),
         (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all there are no"]),
-        (2, {"epochs": 0, "ema": 1.0, "clip": 0.0}, ["epochs: ", "ema: ", "clip: "]),
+        (2, {"epochs": 0, "ema": 1.0, "clip": -1.0}, ["epochs: ", "ema: ", "clip: "]),
+        (2, {"label_smoothing": 0.1}, ["label_smoothing: only stage 1"]),
+        (2, {"batch_unit": "pairs", "questions": 3}, ["questions: with batch_unit = pairs"]),
         (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of images that augment changes"]),
         (1, {"augment": True}, ["cache_features: features of images that augment changes"]),
     ],
@@ -108,7 +112,7 @@ def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "utf-8")]
+    ("content", "reason"), [(None, "no such file"), (b"[stage1", "recipe.toml: "), (b"\xff", "not UTF-8")]
 )
 def test_a_file_that_is_no_toml_is_named(tmp_path, content, reason):
     path = tmp_path / "recipe.toml"

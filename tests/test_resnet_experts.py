@@ -27,6 +27,7 @@ from imageclef_vqa.experts import resnet34 as experts
 from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.experts.heads import Head
 from imageclef_vqa.experts.resnet34 import read_config, start_from
+from imageclef_vqa.experts.resnet34_training import predict_logits
 from imageclef_vqa.models.resnet34 import build_expert
 from imageclef_vqa.training.state import TrainingFolder
 from imageclef_vqa.workspace import Workspace
@@ -93,6 +94,19 @@ def test_the_papers_policy_by_one_flag_with_the_classes_of_its_table_4(workspace
         assert set(head.classes) == set(classes)
     routed = read_predictions(workspace.routed("val"))
     assert {each.model for each in routed if each.question_id in (16, 17)} == {"resnet34"}
+
+
+def test_pixels_are_normalised_with_the_statistics_of_imagenet() -> None:
+    seen = []
+
+    class Network(paddle.nn.Layer):
+        def forward(self, planes: paddle.Tensor) -> paddle.Tensor:
+            seen.append(planes.numpy())
+            return planes.mean(axis=[2, 3])
+
+    predict_logits(Network(), np.full((1, 2, 2, 3), (0, 128, 255), np.uint8))
+    expected = (np.array([0, 128, 255]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(seen[0][0, :, 0, 0], expected, rtol=1e-5)
 
 
 def test_both_experts_answer_from_one_decoding_of_each_image(

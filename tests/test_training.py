@@ -23,7 +23,7 @@ from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
-from imageclef_vqa.training import clock, loop, stage1, stage2
+from imageclef_vqa.training import clock, loop, stage1, stage2, statements
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
@@ -81,7 +81,7 @@ def epochs(workspace, number):
 def test_an_image_whose_labels_make_a_statement_true_is_its_positive():
     table = table_of({3: ("Yes",), 4: ("No",)}, {3: ("Yes",), 4: ("Yes",)}, {3: ("No",)})
     batch = table.batch(np.array([0, 1, 2]), [pairs[:1] for pairs in table.of_image])
-    np.testing.assert_array_equal(stage1.positives(batch, table), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(statements.positives(batch, table), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
 
 
 def test_two_images_with_one_statement_are_both_right_for_the_contrastive_loss():
@@ -92,12 +92,51 @@ def test_two_images_with_one_statement_are_both_right_for_the_contrastive_loss()
     assert float(stage1.itc_loss(similarity - paddle.eye(3) * 30.0, both)) > 5
 
 
+def test_smoothed_targets_are_those_of_a_cross_entropy_with_label_smoothing():
+    rng = np.random.default_rng(0)
+    similarity = paddle.to_tensor(rng.standard_normal((5, 5)).astype("float32"))
+    ours = stage1.itc_loss(similarity, paddle.eye(5), 0.1)
+    theirs = [
+        paddle.nn.functional.cross_entropy(scores, paddle.arange(5), label_smoothing=0.1)
+        for scores in (similarity, similarity.T)
+    ]
+    assert float(ours) == pytest.approx(float(sum(theirs)) / 2, rel=1e-6)
+
+
+def test_written_statements_have_smoothed_targets_without_their_padding():
+    model, heads = Blip2(TINY), PretrainingHeads(TINY.qformer)
+    model.eval()
+    text = paddle.to_tensor([[5, 9, 7], [8, 0, 0]])
+    _, query_kv = model.qformer.read_image(model.qformer.encode_image(paddle.randn([2, 65, 128])))
+    written, mask = heads.begin_writing(text, (text != 0).astype("int64"))
+    states = model.qformer.write(query_kv, written[:, :-1], mask[:, :-1])
+    logits = heads.next_word(states, model.qformer.words.weight).flatten(0, 1)
+    target, real = text.flatten(), (text != 0).flatten().numpy()
+    for smoothing in (0.0, 0.1):
+        each = paddle.nn.functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
+        expected = each.numpy().flatten()[real].sum()
+        assert float(stage1._itg_loss(model, heads, query_kv, text, smoothing)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_are_compared_with_those_of_a_model_that_knows_nothing_and_with_the_least_possible():
+    positive = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")
+    found = statements.reference_losses(positive, 7)
+    alike = paddle.zeros([3, 3])
+    assert found["chance_itc"] == pytest.approx(float(stage1.itc_loss(alike, paddle.to_tensor(positive))))
+    perfect = paddle.to_tensor(positive * 50)
+    assert found["bound_itc"] == pytest.approx(float(stage1.itc_loss(perfect, paddle.to_tensor(positive))))
+    drawn = statements.matches(np.zeros((3, 3)), positive, np.random.default_rng(0))
+    right = np.mean([match for kind in drawn for *_, match in kind])
+    assert found["chance_itm"] == pytest.approx(-(right * np.log(right) + (1 - right) * np.log(1 - right)))
+    assert found["chance_itg"] == pytest.approx(np.log(7))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
 def test_a_hard_negative_is_never_a_true_statement(seed, size):
     rng = np.random.default_rng(seed)
     positive = (rng.random((size, size)) < 0.6).astype("float32")
-    drawn = stage1.hard_negatives(rng.standard_normal((size, size)), positive, rng)
+    drawn = statements.hard_negatives(rng.standard_normal((size, size)), positive, rng)
     assert all(positive[row, column] == 0 for row, column in drawn)
     assert [row for row, _ in drawn] == [row for row in range(size) if (positive[row] == 0).any()]
 
@@ -105,7 +144,7 @@ def test_a_hard_negative_is_never_a_true_statement(seed, size):
 def test_the_hardest_negative_is_drawn_most():
     rng, positive = np.random.default_rng(0), np.eye(3, dtype="float32")
     similarity = np.array([[9.0, 5.0, 0.0]] * 3)
-    drawn = [stage1.hard_negatives(similarity, positive, rng)[0][1] for _ in range(200)]
+    drawn = [statements.hard_negatives(similarity, positive, rng)[0][1] for _ in range(200)]
     assert drawn.count(1) > 190
 
 
@@ -128,6 +167,30 @@ def test_an_epoch_shows_every_image_once_with_as_many_questions_as_asked():
     assert sorted(image for batch in batches for image in batch.images) == [0, 2, 3]
     assert sorted(np.bincount(np.concatenate([b.images[b.image_of_pair] for b in batches])).tolist()) == [0, 2, 3, 3]
     assert len(batches) == table.batches(2)
+
+
+def test_an_epoch_of_pairs_shows_every_pair_once_each_with_its_image():
+    table = table_of(*(dict.fromkeys(range(n), ("Yes",)) for n in (5, 0, 2, 7)))
+    batches = list(table.epoch(4, 1, np.random.default_rng(0), "pairs"))
+    shown = [
+        (int(batch.images[image]), pair.question_id)
+        for batch in batches
+        for image, pair in zip(batch.image_of_pair, batch.pairs, strict=True)
+    ]
+    assert sorted(shown) == [(image, question) for image, n in enumerate((5, 0, 2, 7)) for question in range(n)]
+    assert [len(batch.pairs) for batch in batches] == [4, 4, 4, 2]
+    assert len(batches) == table.batches(4, "pairs")
+
+
+def test_a_limit_of_tokens_is_one_of_decoding_and_training_sees_whole_answers():
+    table = table_of({10: ("Center", "Upper-left", "Lower-left"), 3: ("Yes",)})
+    long, short = table.of_image[0]
+    assert long.tokens == TOKENIZER.encode_answer(long.answer)
+    assert len(long.answer) == 3
+    assert stage2._fits(long, 0)
+    assert stage2._fits(long, len(long.tokens))
+    assert not stage2._fits(long, len(long.tokens) - 1)
+    assert stage2._fits(short, 1)  # a single value is always allowed
 
 
 def test_the_loss_is_the_mean_over_pairs_of_the_answers_whole_log_probability():
@@ -219,12 +282,12 @@ def test_a_run_that_was_stopped_at_any_step_ends_with_the_weights_of_one_that_wa
 
 
 def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_images(workspace, monkeypatch):
-    monkeypatch.setattr(stage1, "itc_loss", lambda similarity, _: similarity.sum() * float("nan"))
+    monkeypatch.setattr(stage1, "itc_loss", lambda similarity, *_: similarity.sum() * float("nan"))
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
     begun, *skipped = said
-    assert begun == "stage 1 of tiny on cpu, fp32: 16 training images, 8 validation images"
+    assert begun == "stage 1 of tiny on cpu, fp32: 18 training images, 6 validation images"
     assert len(skipped) == 2
     assert all("images cl" in each and "skipped" in each for each in skipped)
 
@@ -232,9 +295,9 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
 def test_a_step_that_is_not_finite_changes_no_weight_and_training_continues(workspace, monkeypatch):
     original, calls = stage1.itc_loss, []
 
-    def once(similarity, positive):
+    def once(*arguments):
         calls.append(1)
-        return original(similarity, positive) * (float("nan") if len(calls) == 2 else 1.0)
+        return original(*arguments) * (float("nan") if len(calls) == 2 else 1.0)
 
     monkeypatch.setattr(stage1, "itc_loss", once)
     run(workspace, 1)
@@ -250,7 +313,7 @@ def test_an_epoch_whose_score_is_no_number_is_not_the_best(workspace, monkeypatc
     def in_first_validation(model, *arguments):
         parts = original(model, *arguments)
         calls.append(model.training)
-        first = not model.training and calls.count(True) == 2  # an epoch has two steps
+        first = not model.training and calls.count(True) == 3  # an epoch has three steps
         return parts | {"itm": parts["itm"] * float("nan")} if first else parts
 
     monkeypatch.setattr(stage1, "representation_losses", in_first_validation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +12,10 @@ from typer.core import TyperGroup
 from imageclef_vqa import __version__
 from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
+from imageclef_vqa.cli.card import card
 from imageclef_vqa.cli.check import check
 from imageclef_vqa.cli.command import Command
-from imageclef_vqa.cli.console import echo
+from imageclef_vqa.cli.console import echo, escaped_usage_errors
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.doctor import doctor
 from imageclef_vqa.cli.finetune import finetune
@@ -20,33 +23,45 @@ from imageclef_vqa.cli.import_ import import_
 from imageclef_vqa.cli.package import package
 from imageclef_vqa.cli.plan import plan
 from imageclef_vqa.cli.predict import predict
+from imageclef_vqa.cli.process import INTERRUPTED, interruptible, open_streams
 from imageclef_vqa.cli.route import route
 from imageclef_vqa.cli.runs import runs
 from imageclef_vqa.cli.score import score
 from imageclef_vqa.cli.split import split
 from imageclef_vqa.cli.status import status
 from imageclef_vqa.cli.weights import weights
-from imageclef_vqa.errors import MedvqaError, program
+from imageclef_vqa.errors import MedvqaError, program, system_errors_explained
 from imageclef_vqa.progress import show_progress
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, card, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 
 class _Program(TyperGroup):
     """Turns a `MedvqaError` into a message, and an interruption into exit code 130."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _errors_printed():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _errors_printed():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            echo("interrupted; finished work is kept, and the same command continues from there", err=True)
-            raise typer.Exit(130) from None
-        except MedvqaError as error:
-            echo("error: ", fg="red", bold=True, err=True, nl=False)
-            echo(error, err=True)
-            raise typer.Exit(error.exit_code) from None
+
+
+@contextmanager
+def _errors_printed() -> Iterator[None]:
+    try:
+        with system_errors_explained(), escaped_usage_errors():
+            yield
+    except KeyboardInterrupt:
+        echo("interrupted; finished work is kept, and the same command continues from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except MedvqaError as error:
+        echo("error: ", fg="red", bold=True, err=True, nl=False)
+        echo(error, err=True)
+        raise typer.Exit(error.exit_code) from None
 
 
 app = typer.Typer(
@@ -83,7 +98,9 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Run the program; Ctrl-C before a command has begun ends it with exit code 130, too."""
-    try:
-        app(prog_name=program())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    open_streams()
+    with interruptible():
+        try:
+            app(prog_name=program())
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None

@@ -1,27 +1,41 @@
-"""What commands print: lines, tables, notes for people, and JSON for scripts."""
+"""What commands print: lines, tables, notes for people, and JSON for scripts.
+
+Text may come from files of other people: what could control a terminal is escaped here.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from imageclef_vqa.errors import as_called
+from imageclef_vqa.errors import as_called, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
     from rich.table import Table
     from rich.tree import Tree
 
 _PIPE_WIDTH = 120
 
 
-def echo(message: object = "", **style: Any) -> None:
-    """Print a line, with the commands in it under the name that the user typed; `style` as for `typer.secho`."""
-    typer.secho(as_called(str(message)), **style)
+def echo(message: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print a line, with the commands in it under the name that the user typed; `style` as for `typer.style`.
+
+    Not by `typer.echo`: it writes UTF-8 to a stream that is ASCII, and around a stream that handles a closed pipe.
+    """
+    stream = sys.stderr if err else sys.stdout
+    text = printable(as_called(str(message)), lines=True)
+    stream.write((typer.style(text, **style) if style and stream.isatty() else text) + "\n" * nl)
+    stream.flush()
 
 
 def note(message: str) -> None:
@@ -56,9 +70,33 @@ def print_table(table: Table | Tree) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
-    console.print(table)
+    console.print(_Printable(table))
 
 
 def print_json(content: Any) -> None:
     """Print the result for scripts: JSON and nothing else."""
-    echo(json.dumps(content, ensure_ascii=False, indent=2))
+    echo(json.dumps(content, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=2))
+
+
+@dataclass(frozen=True)
+class _Printable:
+    """A renderable whose text is escaped after it was styled."""
+
+    content: Table | Tree
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self.content, options):
+            yield Segment(text if control else printable(text, lines=True), style, control)
+
+
+@contextmanager
+def escaped_usage_errors() -> Iterator[None]:
+    """Within the block, what Click says of the command line, which may have names of files in it, is escaped."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message, lines=True)  # type: ignore[attr-defined]
+        raise

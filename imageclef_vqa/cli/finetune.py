@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from imageclef_vqa.training.finetune import Finetuned
 
 _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
-
+_REFERENCES = ("chance_", "bound_")
 
 PresetOption = Annotated[
     str | None,
@@ -40,7 +41,7 @@ WeightsOption = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        help="paper, or a TOML file as in examples/recipes; options named like its keys change it.",
+        help="paper, a name as vit-g-frozen-t5-base, or a TOML file; options named like its keys change it.",
         show_default="the preset's own",
     ),
 ]
@@ -115,16 +116,43 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
         "processes": done.processes,
         "resumed": done.resumed,
         **{name: value for name, value in done.last.items() if name != "seconds"},
+        "kept_epoch": done.kept.get("epoch"),
+        "kept_score": done.kept.get("score"),
     }
 
 
 def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
-    figures = {name: value for name, value in done.last.items() if name not in _ASIDE}
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device
-    took = "already trained; --fresh trains it again"
+    took = "already finished, nothing to do; --fresh trains it again"
     if done.trained:
         took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
-    echo(wrapped(f"stage {stage}: {took} ({losses})"))
+    echo(wrapped(f"stage {stage}: {took} ({_losses(done.last)})"))
+    if "score" in done.last:
+        echo(wrapped(_kept(stage, done)))
     following = workspace.typed(f"medvqa {'finetune --stage 2' if stage == 1 else 'predict'}")
     echo(f"{workspace.shown(done.folder)}; next: `{following}`")
+
+
+def _losses(record: Mapping[str, Any]) -> str:
+    """The losses of an epoch, each beside chance and beside its bound, where those are known."""
+    texts = []
+    for name, value in record.items():
+        if name in _ASIDE or name.startswith(_REFERENCES) or value is None:
+            continue
+        own = name.removeprefix("val_")
+        beside = [f"{kind} {record[f'{kind}_{own}']:.3f}" for kind in ("chance", "bound") if f"{kind}_{own}" in record]
+        beside = beside if name.startswith("val_") else []
+        texts.append(f"{name} {value:.3f}" + (f" [{', '.join(beside)}]" if beside else ""))
+    return ", ".join(texts)
+
+
+def _kept(stage: int, done: Finetuned) -> str:
+    """Which epoch was kept, and that its score was chosen; the last epoch's score beside it."""
+
+    def figure(record: Mapping[str, Any]) -> str:
+        score = record.get("score")
+        return "no number" if score is None else f"{score:.3f}" if stage == 2 else f"{-score:.3f}"
+
+    kind, kept, last = "exact sets" if stage == 2 else "sum of losses", done.kept, done.last
+    others = "" if kept is last else f"; the last one, {last['epoch']}, has {figure(last)}"
+    return f"kept is epoch {kept['epoch']}, chosen by these validation images: {kind} {figure(kept)}{others}"

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from imageclef_vqa.cli.command import refuse_renamed
 from imageclef_vqa.editions import EDITIONS
-from imageclef_vqa.errors import UsageError
-from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
-
-
-def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of the workspace's `medvqa.toml`, where each table is a command's and each key an option's.
-
-    Raises:
-        UsageError: a table or a key that does not exist, or that has a new name.
-    """
-    settings, path = read_settings(workspace), workspace / SETTINGS_FILE
-    if unknown := sorted(set(settings) - set(commands) - {"data"}):
-        raise UsageError(f"{path}: no command is called {', '.join(unknown)}")
-    for name in set(settings) & set(commands):
-        for key, value in settings[name].items():
-            for each in value if isinstance(value, list) else [value]:
-                refuse_renamed([f"--{key}", str(each)], f"{path}: [{name}] ")
-        known = _keys(commands[name])
-        if unknown := sorted(key for key in settings[name] if key.replace("-", "_") not in known):
-            raise UsageError(
-                f"{path}: [{name}] has no option {', '.join(unknown)}", remedy=f"`medvqa {name} --help` lists them"
-            )
-    return settings
-
-
-def _keys(command: Any) -> dict[str, str]:
-    """A command's keys in `medvqa.toml`, as in `train_on`, and the parameters of Typer that they stand for."""
-    return {
-        name.removeprefix("--").replace("-", "_"): parameter.name
-        for parameter in command.params
-        for name in (parameter.name, *parameter.opts)
-    }
 
 
 def _defaults_from_settings(ctx: typer.Context, workspace: Path) -> Path:
     """Make `[command] option = value` in the workspace's `medvqa.toml` the default of that option."""
-    commands = getattr(ctx.parent.command, "commands", {}) if ctx.parent is not None else {}
-    if commands and ctx.parent is ctx.find_root():
-        table = check_settings(workspace, commands).get(ctx.info_name or "", {})
-        repeatable = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
-        keys = _keys(ctx.command)
-        named = {keys[key.replace("-", "_")]: value for key, value in table.items()}
-        # Click takes a sequence for an option that may be repeated, and would read "main" as four letters.
-        ctx.default_map = {
-            name: [value] if name in repeatable and not isinstance(value, list) else value
-            for name, value in named.items()
-        }
+    from imageclef_vqa.cli.settings import check_settings
+
+    if commands := getattr(ctx.find_root().command, "commands", {}):
+        settings = check_settings(workspace, commands)
+        if ctx.parent is ctx.find_root():
+            ctx.default_map = settings.get(ctx.info_name or "", {})
     return workspace
 
 

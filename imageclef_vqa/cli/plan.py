@@ -20,7 +20,10 @@ def plan(
     preset: Annotated[str | None, typer.Option(help="Model to plan.", show_default="a line for each")] = None,
     stage: Annotated[Literal["1", "2", "predict"], typer.Option(help="Stage of training, or prediction.")] = "2",
     image_size: Annotated[int | None, typer.Option(min=1, help="In pixels.", show_default="the preset's")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images per step.", show_default=_RECIPE)] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images or pairs per step.", show_default=_RECIPE)] = None,
+    batch_unit: Annotated[
+        Literal["images", "pairs"] | None, typer.Option(help="What a batch counts.", show_default=_RECIPE)
+    ] = None,
     accumulate: Annotated[int | None, typer.Option(min=1, help="Parts of a step.", show_default=_RECIPE)] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="Questions per image.", show_default=_RECIPE)] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.", show_default=_RECIPE)] = None,
@@ -49,6 +52,7 @@ def plan(
         recompute=recompute,
         questions=questions,
         batch=batch,
+        batch_unit=batch_unit,
         accumulate=accumulate,
         epochs=epochs,
         freeze_vision=freeze_vision,

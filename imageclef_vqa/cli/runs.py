@@ -49,20 +49,20 @@ def _table(found: list[RunSummary]) -> Table:
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", overflow="fold", min_width=4)
-    for title in ("stage", "preset", "epochs", "best epoch", "changed"):
+    for title in ("stage", "preset", "epochs", "chosen on val", "last epoch", "changed"):
         table.add_column(title, no_wrap=True)
     for title in ("val", "test"):
         table.add_column(title, justify="right", no_wrap=True)
     for run in found:
         scores = [f"{run.scores[fold]:.3f}" if fold in run.scores else "" for fold in ("val", "test")]
-        stages = [_cells(stage) for stage in run.stages] or [[""] * 5]
+        stages = [_cells(stage) for stage in run.stages] or [[""] * 6]
         for number, cells in enumerate(stages):
             table.add_row("" if number else run.run, *cells, *(scores if number == len(stages) - 1 else ["", ""]))
     return table
 
 
 def _cells(stage: StageHistory) -> list[str]:
-    """Stage, preset, epochs, best epoch, last change."""
+    """Stage, preset, epochs, the best epoch on validation images and the last one, last change."""
     from datetime import datetime
 
     kind = "loss" if stage.stage == 1 else "exact"
@@ -71,5 +71,6 @@ def _cells(stage: StageHistory) -> list[str]:
         stage.preset,
         str(stage.epoch) if stage.finished else f"{stage.epoch} of {stage.epochs}",
         f"{stage.best_epoch}: {kind} {stage.best:.3f}" if stage.best is not None else "",
+        f"{stage.last:.3f}" if stage.last is not None else "",
         datetime.fromtimestamp(stage.changed).strftime("%d %b %H:%M"),
     ]

@@ -16,6 +16,8 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.evaluation import Comparisons, Published, Score
     from imageclef_vqa.evaluation.export import Result
+    from imageclef_vqa.evaluation.text.compare import TextComparisons
+    from imageclef_vqa.evaluation.text.scores import TextScore
 
 
 FilesArgument = Annotated[
@@ -23,12 +25,12 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="[FILE]...",
         help="Predictions (.jsonl), a run file of any origin (.csv, .json, .zip), or published figures "
-        "(id,accuracy). Without FILE: the run of the workspace.",
+        "(id,accuracy; table3 or table5 of the paper). Without FILE: the run of the workspace.",
         show_default=False,
     ),
 ]
 GoldOption = Annotated[
-    Path | None, typer.Option(help="A gt.json to score FILE against, instead of the workspace's own.")
+    Path | None, typer.Option(help="A gt.json or qa.jsonl to score FILE against, instead of the workspace's own.")
 ]
 CompareOption = Annotated[
     bool,
@@ -62,8 +64,11 @@ def score(
 ) -> None:
     """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa
+    from imageclef_vqa.editions import find_edition
     from imageclef_vqa.evaluation import overall_line
     from imageclef_vqa.evaluation.folds import HEADINGS
+    from imageclef_vqa.evaluation.text.display import text_line
+    from imageclef_vqa.evaluation.text.scores import TextScore
     from imageclef_vqa.pipeline.compare import compare as compare_sources
     from imageclef_vqa.pipeline.lineage import Lineage
     from imageclef_vqa.pipeline.report import write_plots
@@ -89,8 +94,9 @@ def score(
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
         last = done.folds[-1]
-        following = Lineage(at).with_options("medvqa package --out run.csv")
-        echo(wrapped(overall_line(HEADINGS[last.name], last.score)))
+        following = Lineage(at).with_options(f"medvqa package --out {find_edition(at.edition).run_file}")
+        title, result = HEADINGS[last.name], last.score
+        echo(wrapped(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result)))
         echo(f"{at.shown(report or at.report)} shows this with every mistake; next: `{following}`")
 
 
@@ -122,16 +128,26 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
     else:
         from imageclef_vqa.evaluation import Comparisons
         from imageclef_vqa.evaluation.folds import HEADINGS
+        from imageclef_vqa.evaluation.text.compare import TextComparisons
 
         for name, result in results.items():
             title = HEADINGS.get(name, name)
-            _show_comparisons(title, result) if isinstance(result, Comparisons) else _show(title, result)
+            if isinstance(result, Comparisons):
+                _show_comparisons(title, result)
+            elif isinstance(result, TextComparisons):
+                _show_text_comparisons(title, result)
+            else:
+                _show(title, result)
 
 
-def _show(title: str, result: Score | Published) -> None:
+def _show(title: str, result: Score | TextScore | Published) -> None:
     from imageclef_vqa.evaluation import Published, coverage_lines, formatting_line, slices_line
     from imageclef_vqa.evaluation.tables import formatting_table, metrics_table, published_table, score_table
+    from imageclef_vqa.evaluation.text.scores import TextScore
 
+    if isinstance(result, TextScore):
+        _show_sentences(title, result)
+        return
     if isinstance(result, Published):
         print_table(published_table(title, result))
         return
@@ -143,6 +159,28 @@ def _show(title: str, result: Score | Published) -> None:
     print_table(metrics_table(result))
     if line := slices_line(result):
         echo(wrapped(line))
+
+
+def _show_sentences(title: str, score: TextScore) -> None:
+    from imageclef_vqa.evaluation.text.display import fact_table, group_table, text_lines, text_table
+
+    for line in text_lines(score):
+        echo(wrapped(line))
+    print_table(text_table(title, score))
+    for heading, groups in (("By question class", score.classes), ("By complexity", score.complexities)):
+        if groups:
+            print_table(group_table(heading, groups))
+    print_table(fact_table(score))
+
+
+def _show_text_comparisons(title: str, result: TextComparisons) -> None:
+    from imageclef_vqa.evaluation.text.display import comparison_lines, comparison_table
+
+    for comparison in result.comparisons:
+        echo(f"A: {result.baseline}\nB: {comparison.name}")
+        for line in comparison_lines(result, comparison):
+            echo(wrapped(line))
+        print_table(comparison_table(title, result, comparison))
 
 
 def _show_comparisons(title: str, result: Comparisons) -> None:

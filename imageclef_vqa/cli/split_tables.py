@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
 from imageclef_vqa.data import Dataset, Split
@@ -53,10 +52,10 @@ def _class_table(dataset: Dataset) -> Table:
     for about, counts in sentence_counts(dataset).items():
         answer, count = next(iter(counts.items()))
         table.add_row(
-            escape(about),
+            about,
             f"{sum(counts.values()):,}",
             f"{len(counts):,}",
-            escape(f"{answers_text((answer,), _LONGEST)} {count:,}"),
+            f"{answers_text((answer,), _LONGEST)} {count:,}",
         )
     return table
 

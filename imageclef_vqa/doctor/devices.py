@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from imageclef_vqa import ascend
 from imageclef_vqa.devices import PLUGIN_REMEDY
 from imageclef_vqa.doctor.check import Check
 from imageclef_vqa.doctor.known_errors import remedy_for
+from imageclef_vqa.environment import interpreter
 
 _TIMEOUT = 600  # seconds: an NPU compiles each shape that it sees for the first time
 _REMEDY = {
@@ -85,7 +85,7 @@ def _check_collective(kind: str, devices: list[str]) -> Check:
 
 def _probe(*arguments: str, **environment: str) -> dict[str, Any]:
     """The JSON that `probe.py` prints; if it failed, `error` with its message, and `remedy` where that is known."""
-    command = [sys.executable, "-m", "imageclef_vqa.doctor.probe", *arguments]
+    command = interpreter("imageclef_vqa.doctor.probe", *arguments)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, env=os.environ | environment

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from imageclef_vqa import ascend, environment
+from imageclef_vqa import ascend
 from imageclef_vqa.devices import available_devices, best_precision, prepare
+from imageclef_vqa.environment import interpreter
 from imageclef_vqa.errors import MedvqaError
 
 _SIDE = 2048  # rows of the square matrices
@@ -112,7 +113,7 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
     endpoints = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"],
+            interpreter("imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"),
             env=os.environ
             | {
                 "PADDLE_TRAINER_ID": str(rank),
@@ -135,7 +136,7 @@ def collective(kind: str, processes: int) -> dict[str, Any]:
 
 def sum_with_others(device: str) -> dict[str, Any]:
     """Compute a sum and a training step with all processes, check them, and time them."""
-    environment.set_environment()
+    available_devices()
     import paddle
 
     paddle.set_device(device)

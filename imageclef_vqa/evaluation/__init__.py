@@ -5,7 +5,7 @@ from imageclef_vqa.evaluation.export import as_csv, as_markdown
 from imageclef_vqa.evaluation.folds import ReportFold
 from imageclef_vqa.evaluation.paper import Model
 from imageclef_vqa.evaluation.plots import draw_plots
-from imageclef_vqa.evaluation.published import Published, read_published
+from imageclef_vqa.evaluation.published import Published, published_file, read_published
 from imageclef_vqa.evaluation.report import render_report
 from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
 from imageclef_vqa.evaluation.summary import (
@@ -32,6 +32,7 @@ __all__ = [
     "formatting_line",
     "global_accuracy",
     "overall_line",
+    "published_file",
     "read_published",
     "render_report",
     "score_answers",

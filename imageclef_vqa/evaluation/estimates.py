@@ -1,4 +1,4 @@
-"""Values of all metrics with their bootstrap samples, and the intervals read from them."""
+"""Values of all metrics with their 95% intervals."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from imageclef_vqa.evaluation.metrics import (
     mean_of_known,
     mean_per_question,
 )
+from imageclef_vqa.evaluation.proportions import share_intervals
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, interval95
 
 # The official metric uses all resamples. The others use fewer, which saves seconds.
@@ -62,26 +63,26 @@ class Estimates:
 def estimate(tables: Mapping[str, Numbers], pairs: PairTable, bootstrap: Bootstrap | None) -> Estimates:
     """Estimate the means of `tables` (by metric, `[image, question]`), macro-F1 and MCC.
 
-    The first table uses all resamples, the others the first 2,000, macro-F1 and MCC the first 1,000.
+    The intervals of shares are Wilson's for questions, and the bootstrap's for their mean. The first table uses all
+    resamples, the others the first 2,000, macro-F1 and MCC the first 1,000.
     """
     asked = list(pairs.by_question)
     class_samples = _class_samples(pairs, bootstrap, next(iter(tables.values())).shape[1])
     values = {name: mean_per_question(table) for name, table in tables.items()}
     values |= {name: samples[0] for name, samples in class_samples.items()}
-    samples: dict[str, Numbers] = {}
+    intervals: dict[str, Sequence[Interval]] = {}
     clusters: list[int] = []
     if bootstrap is not None:
         for index, (name, table) in enumerate(tables.items()):
-            samples[name] = bootstrap.means(table, _OTHER_RESAMPLES if index else None)
+            means = mean_of_known(bootstrap.means(table[:, asked], _OTHER_RESAMPLES if index else None))
+            of_questions = [(rounded(low), rounded(high)) for low, high in share_intervals(table, bootstrap.clusters)]
+            intervals[name] = [*of_questions, interval_of(means)]
         for name, least in (("macro_f1", 0.0), ("mcc", -1.0)):
-            samples[name] = _without_bias(class_samples[name][1:], values[name], least)
+            shifted = _without_bias(class_samples[name][1:], values[name], least)
+            intervals[name] = intervals_with_mean(shifted, asked)
         known = ~np.isnan(tables["exact_set"])
         clusters = [len(np.unique(bootstrap.clusters[own])) for own in known.T] + [bootstrap.num_clusters]
-    return Estimates(
-        {name: np.append(each, each[asked].mean()) for name, each in values.items()},
-        {name: intervals_with_mean(each, asked) for name, each in samples.items()},
-        clusters,
-    )
+    return Estimates({name: np.append(each, each[asked].mean()) for name, each in values.items()}, intervals, clusters)
 
 
 def _class_samples(pairs: PairTable, bootstrap: Bootstrap | None, questions: int) -> dict[str, Numbers]:

@@ -14,8 +14,11 @@ from imageclef_vqa.evaluation.display import METRICS, NONE, accuracy_table, deci
 from imageclef_vqa.evaluation.published import Published
 from imageclef_vqa.evaluation.scores import FoldScore, Score
 from imageclef_vqa.evaluation.summary import formatting_cells
+from imageclef_vqa.evaluation.text.compare import TextComparisons
+from imageclef_vqa.evaluation.text.display import markdown_rows, rows_of
+from imageclef_vqa.evaluation.text.scores import TextScore
 
-Result = Score | Comparisons | Published
+Result = Score | Comparisons | Published | TextScore | TextComparisons
 Cell = str | int | float | None
 _MEAN = {"question_id": "global", "question": "mean of questions"}
 
@@ -34,6 +37,9 @@ def as_csv(results: Mapping[str, Result]) -> str:
 
 
 def _rows(result: Result) -> Iterator[dict[str, Cell]]:
+    if isinstance(result, TextScore | TextComparisons):
+        yield from rows_of(result)
+        return
     if isinstance(result, Comparisons):
         for comparison in result.comparisons:
             head: dict[str, Cell] = {"against": result.baseline, "system": comparison.name}
@@ -80,7 +86,10 @@ def as_markdown(results: Mapping[str, Result]) -> str:
     parts = []
     for fold, result in results.items():
         heading = f"### {fold}\n\n" if fold else ""
-        if isinstance(result, Comparisons):
+        if isinstance(result, TextScore | TextComparisons):
+            first, *rest = markdown_rows(result)
+            lines = iter([*_head(*first), *(_line(*row) for row in rest)])
+        elif isinstance(result, Comparisons):
             lines = _comparison_lines(result)
         elif isinstance(result, Published):
             lines = _published_lines(result)

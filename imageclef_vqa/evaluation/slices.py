@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy.special import stdtr
 
 from imageclef_vqa.editions import question_that
 from imageclef_vqa.evaluation.estimates import Interval, interval_of, rounded, share_interval
@@ -20,10 +21,12 @@ from imageclef_vqa.evaluation.metrics import (
     ratio,
 )
 from imageclef_vqa.evaluation.uncertainty import Bootstrap
+from imageclef_vqa.statistics import holm
 
 _PROCEDURE = question_that("kind", "procedure").id
 _POLYPS = question_that("count", "polyp").id
 _ABNORMALITIES = question_that("presence", "abnormality").id
+SIGNIFICANT = 0.05
 _LONGEST = 4
 _RESAMPLES = 1000
 _OFFICIAL_ID = re.compile(r"c[a-z0-9]{24}")
@@ -35,7 +38,8 @@ Mask = NDArray[np.bool_]
 class Slice(BaseModel):
     """Exact-set accuracy of one slice, and its `gap` to the accuracy of the same questions over all images.
 
-    Both intervals are 95%; None if all images of the slice are one cluster.
+    Both intervals are 95%. `p_holm` is the two-sided p-value of the gap (Student's t, with the bootstrap's standard
+    error), corrected for all slices of the score (Holm 1979). All are None if the slice's images are one cluster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,10 +51,11 @@ class Slice(BaseModel):
     interval: Interval | None = None
     gap: float
     gap_interval: Interval | None = None
+    p_holm: float | None = None
 
     @property
     def significantly_worse(self) -> bool:
-        return self.gap_interval is not None and self.gap_interval[1] < 0
+        return self.gap < 0 and self.p_holm is not None and self.p_holm < SIGNIFICANT
 
 
 def batch_of(image_id: str) -> str | None:
@@ -77,9 +82,14 @@ def score_slices(
     slices = [_score_slice(by, name, mask, right) for (by, name), mask in masks.items()]
     if bootstrap is not None:
         everywhere = np.nan_to_num(bootstrap.means(right, _RESAMPLES))
-        slices = [
-            each.model_copy(update=_intervals(mask, right, everywhere, bootstrap))
+        found = [
+            _uncertainty(each.gap, mask, right, everywhere, bootstrap)
             for each, mask in zip(slices, masks.values(), strict=True)
+        ]
+        p_holm = holm({index: p for index, (_, p) in enumerate(found) if p is not None})
+        slices = [
+            each.model_copy(update=intervals | {"p_holm": p_holm.get(index)})
+            for index, (each, (intervals, _)) in enumerate(zip(slices, found, strict=True))
         ]
     return tuple(slices)
 
@@ -91,23 +101,26 @@ def _score_slice(by: str, name: str, mask: Mask, right: Numbers) -> Slice:
     return Slice(by=by, name=name, images=images, exact_set=rounded(accuracy), gap=rounded(accuracy - expected))
 
 
-def _intervals(mask: Mask, right: Numbers, everywhere: Numbers, bootstrap: Bootstrap) -> dict[str, Interval]:
-    """The intervals of a slice; `everywhere` is the accuracy over all images, `[resample, question]`."""
+def _uncertainty(
+    gap: float, mask: Mask, right: Numbers, everywhere: Numbers, bootstrap: Bootstrap
+) -> tuple[dict[str, Interval], float | None]:
+    """The intervals of a slice, and the p-value of its gap; `everywhere` is the accuracy over all images,
+    `[resample, question]`."""
     clusters = len(np.unique(bootstrap.clusters[mask.any(axis=1)]))
     if clusters == 1:
-        return {}
+        return {}, None
     hits = bootstrap.sums(np.where(mask, right, 0.0).sum(axis=1, keepdims=True), _RESAMPLES)[:, 0]
     by_question = bootstrap.sums(mask, _RESAMPLES)
     sizes = by_question.sum(axis=1)
     accuracy, expected = ratio(hits, sizes), ratio((by_question * everywhere).sum(axis=1), sizes)
-    return {
-        "interval": share_interval(interval_of(accuracy), clusters),
-        "gap_interval": interval_of(accuracy - expected),
-    }
+    gaps = accuracy - expected
+    intervals = {"interval": share_interval(interval_of(accuracy), clusters), "gap_interval": interval_of(gaps)}
+    error = float(np.nanstd(gaps))
+    return intervals, float(2 * stdtr(clusters - 1, -abs(gap) / error)) if error else 1.0
 
 
 def worst_slices(slices: Sequence[Slice], most: int = 3) -> list[Slice]:
-    """The slices that are significantly worse than their questions over all images, the worst first."""
+    """The slices that are significantly worse than their questions over all images, the lowest first."""
     return sorted((each for each in slices if each.significantly_worse), key=lambda each: each.gap)[:most]
 
 

@@ -9,7 +9,7 @@ from imageclef_vqa.evaluation.display import answers_text, points
 from imageclef_vqa.evaluation.estimates import Interval
 from imageclef_vqa.evaluation.formatting_loss import FormattingLoss
 from imageclef_vqa.evaluation.scores import FoldScore, Score
-from imageclef_vqa.evaluation.slices import Slice, worst_slices
+from imageclef_vqa.evaluation.slices import SIGNIFICANT, Slice, worst_slices
 
 _EXAMPLE = 80  # characters
 
@@ -66,14 +66,16 @@ def coverage_lines(score: Score) -> list[str]:
 
 
 def slices_line(score: Score) -> str:
-    """The worst slices; the lowest one if none is significantly worse."""
+    """The slices that are significantly worse after a correction for all that were compared; else the lowest one."""
     if not score.slices:
         return ""
+    compared = [each for each in score.slices if each.p_holm is not None]
+    test = f"p < {SIGNIFICANT:g} after Holm's correction for {len(compared)} slices"
     if worst := worst_slices(score.slices):
         named = "; ".join(map(_slice_text, worst))
-        return f"Weakest slices, in points compared with the same questions over all images: {named}."
-    lowest = min((each for each in score.slices if each.gap_interval), key=lambda each: each.gap, default=None)
-    line = "No slice is significantly worse than the same questions over all images (95%)."
+        return f"Weakest slices, in points compared with the same questions over all images ({test}): {named}."
+    lowest = min(compared, key=lambda each: each.gap, default=None)
+    line = f"No slice is significantly worse than the same questions over all images ({test})."
     return line if lowest is None or lowest.gap >= 0 else f"{line} Lowest, in points: {_slice_text(lowest)}."
 
 

@@ -45,7 +45,7 @@ class QuestionCell:
 def score_table(title: str, score: Score) -> Table:
     """One row per question, then the mean. A question without gold answers has dashes."""
     accuracies = accuracy_table(score)
-    table = question_table(title, _method(score.images, score.clusters, score.resamples))
+    table = question_table(title, _score_method(score))
     add_numbers(table, "n", "")
     for name, mean in zip(accuracies.headings, accuracies.mean, strict=True):
         add_numbers(table, name, decimal(mean), style="bold" if name == accuracies.headings[-1] else None)
@@ -131,3 +131,7 @@ def add_numbers(table: Table, heading: str, footer: str = "", style: str | None 
 def _method(images: int, clusters: int | None, resamples: int) -> str:
     groups = f", {clusters:,} groups of near-duplicates" if clusters else ""
     return f"exact set; {images:,} images{groups}; {resamples:,} bootstrap resamples"
+
+
+def _score_method(score: Score) -> str:
+    return f"{_method(score.images, score.clusters, score.resamples)} for the mean, Wilson's intervals for questions"

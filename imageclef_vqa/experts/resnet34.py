@@ -21,7 +21,7 @@ import paddle
 from paddle import nn
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.artefacts import ChangedError, check_artefact, record_folder, record_path
+from imageclef_vqa.artefacts import check_artefact, record_folder, record_path
 from imageclef_vqa.checkpoints.convert import plan_conversion
 from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.source import open_source
@@ -43,7 +43,7 @@ from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, p
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inputs import read_json, read_model, sha256
 from imageclef_vqa.locks import run_writer
-from imageclef_vqa.models.resnet34 import build_expert
+from imageclef_vqa.models.resnet34 import STATISTICS, build_expert
 from imageclef_vqa.planning import expert_shortage_explained
 from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, fingerprint
 from imageclef_vqa.workspace import Workspace
@@ -61,6 +61,7 @@ class ExpertConfig(BaseModel):
 
     heads: dict[int, Head]  # by question id; their classes are the network's outputs, side by side
     image_size: int
+    statistics: str  # that normalise pixels
     epochs: int
     seed: int
     data: str
@@ -100,6 +101,7 @@ def fit(
             config = ExpertConfig(
                 heads={question: learn_head(vocabulary[question].sets) for question in group},
                 image_size=_SIZE if weights is None else _SIZE_PRETRAINED,
+                statistics=STATISTICS,
                 epochs=epochs or EPOCHS,
                 seed=seed,
                 data=images.training.fingerprint,
@@ -143,7 +145,7 @@ def _prepare(folder: Path, config: ExpertConfig, shown: str, notify: Callable[[s
             check_artefact(folder, shown, "")
         if (folder / CONFIG).exists() and read_config(folder) == config:
             return finished
-    except ChangedError as error:
+    except MedvqaError as error:  # changed, damaged, or written by an earlier version
         notify(f"{error.what}; it is trained again")
     for path in (record_path(folder), *(folder / name for name in (STATE, BEST, MODEL, THRESHOLDS, LOG))):
         path.unlink(missing_ok=True)

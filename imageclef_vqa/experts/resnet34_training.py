@@ -17,6 +17,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.experts.answers import ExpertImages
 from imageclef_vqa.experts.heads import Head, best_threshold
 from imageclef_vqa.files import write_json
+from imageclef_vqa.models.resnet34 import STATISTICS
 from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.progress import track
 from imageclef_vqa.training.loop import set_trainable
@@ -27,7 +28,6 @@ from imageclef_vqa.training.state import TrainerState, TrainingFolder
 
 EPOCHS, BATCH = 12, 32
 THRESHOLDS = "thresholds.json"
-_NO_CLIPPING = 1e9
 _MAX_SHIFT = 8  # pixels
 _HELD_OUT = 8  # every eighth group of near-duplicates is held out to tune thresholds
 
@@ -49,7 +49,7 @@ def train(
     Raises:
         MedvqaError: a loss is not finite, or the saved state is damaged.
     """
-    recipe = Recipe(epochs=epochs, learning_rate=1e-3, warmup_steps=0, decay=True, weight_decay=0.05, clip=_NO_CLIPPING)
+    recipe = Recipe(epochs=epochs, learning_rate=1e-3, warmup_steps=0, decay=True, weight_decay=0.05)
     stage = TrainingFolder(folder, shown)
     optimiser = Optimiser(set_trainable(network, {".*": True}), recipe, Processes(), {})
     state = _resume(stage, network, optimiser, epochs)
@@ -62,7 +62,7 @@ def train(
         network.train()
         losses = []
         for batch in map(np.sort, np.array_split(rng.permutation(kept), num_steps)):
-            logits = network(normalise(_shift(pixels[batch], rng)))
+            logits = network(normalise(_shift(pixels[batch], rng), STATISTICS))
             loss = _loss(logits, [own[batch] for own in targets], list(heads.values()))
             losses.append(float(loss))
             if not math.isfinite(losses[-1]):
@@ -160,5 +160,8 @@ def predict_logits(network: nn.Layer, pixels: np.ndarray) -> np.ndarray:
     """Logits [n, c] of uint8 pixels [n, s, s, 3]."""
     network.eval()
     with paddle.no_grad():
-        parts = [network(normalise(pixels[start : start + BATCH])).numpy() for start in range(0, len(pixels), BATCH)]
+        parts = [
+            network(normalise(pixels[start : start + BATCH], STATISTICS)).numpy()
+            for start in range(0, len(pixels), BATCH)
+        ]
     return np.concatenate(parts)

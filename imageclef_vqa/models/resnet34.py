@@ -5,7 +5,9 @@ from __future__ import annotations
 from paddle import nn
 from paddle.vision.models import resnet34
 
+STATISTICS = "imagenet"  # of pixels (`vision.STATISTICS`), as torchvision and timm train ResNet34
+
 
 def build_expert(classes: int) -> nn.Layer:
-    """ResNet34 with `classes` outputs: pixels [i, 3, h, w] → logits [i, c]."""
+    """ResNet34 with `classes` outputs: pixels [i, 3, h, w], normalised with `STATISTICS` → logits [i, c]."""
     return resnet34(pretrained=False, num_classes=classes)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation import Comparisons, compare_answers, read_published
+from imageclef_vqa.evaluation.text.compare import TextComparisons, compare_sentences
+from imageclef_vqa.pipeline.answer_rows import AnswerRow, match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of
-from imageclef_vqa.pipeline.gold import gold_of_file, workspace_golds
+from imageclef_vqa.pipeline.gold import Gold, gold_of_file, workspace_golds
 from imageclef_vqa.pipeline.selection import read_answers
 from imageclef_vqa.workspace import Workspace
 
@@ -20,7 +22,7 @@ def compare(
     gold: str | Path | None = None,
     workspace: str | Path = ".",
     run: str = "main",
-) -> dict[str, Comparisons]:
+) -> dict[str, Comparisons | TextComparisons]:
     """Each source (a file, or the name of a run) paired with the first, by fold; without sources, routed and plain.
 
     Raises:
@@ -32,13 +34,18 @@ def compare(
     if any(Path(each).is_file() and read_published(Path(each)) is not None for each in sources):
         raise UsageError("published figures have no answers to pair: score their file, and compare the numbers")
     golds = [gold_of_file(at, Path(gold))] if gold is not None else workspace_golds(at)
-    if sources:
+    if sources and golds[0].questions:
+        read = {source: read_answer_rows(Path(source)) for source in sources if Path(source).is_file()}
+        by_fold = [(each, [(source, _of_rows(at, source, each, read)) for source in sources]) for each in golds]
+    elif sources:
         named = [(source, read_answers(at, source)) for source in sources]
         by_fold = [(each, named) for each in golds]
     else:
         by_fold = [(each, _plain_and_routed(at, each.name)) for each in golds]
     results = {
-        each.name: compare_answers(given, each.answers, groups=each.groups)
+        each.name: compare_sentences(given, each.answers, each.questions, groups=each.groups)
+        if each.questions
+        else compare_answers(given, each.answers, groups=each.groups)
         for each, given in by_fold
         if given and all(not each.image_ids.isdisjoint(image_id for image_id, _ in answers) for _, answers in given)
     }
@@ -46,6 +53,13 @@ def compare(
         what = "they answer no image in common that has gold answers" if sources else "nothing was routed"
         raise UsageError(what, remedy="name their gold answers with --gold" if sources else "`medvqa route` routes")
     return results
+
+
+def _of_rows(workspace: Workspace, source: str, gold: Gold, read: Mapping[str, list[AnswerRow]]) -> Answers:
+    """The answers of a file or a run to the rows of `gold`."""
+    if source in read:
+        return match_rows(read[source], gold.questions).answers
+    return {pair: given for pair, given in read_answers(workspace, source).items() if pair in gold.questions}
 
 
 def _plain_and_routed(workspace: Workspace, fold: str) -> list[tuple[str, Answers]]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from imageclef_vqa.data import Dataset, Split, read_dataset
 from imageclef_vqa.data.cross_split_duplicates import cross_split_duplicates
+from imageclef_vqa.data.reading import has_gold, label_file
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.inputs import read_model
-from imageclef_vqa.pipeline.answers import Answers, read_gold
+from imageclef_vqa.pipeline.answers import Answers, Questions, commonest_answers, questions_of, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.workspace import Workspace
 
@@ -22,7 +23,8 @@ class Gold:
     """The gold answers of one fold.
 
     `trained` are images that the run learnt from, or near-duplicates of one; None where this is unknown. `records` are
-    the positions of the images in their gt.json, from 1.
+    the positions of the images in their gt.json or qa.jsonl, from 1. Open questions are in `questions`, by image and
+    row, and `commonest` holds the commonest training answers to them.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Gold:
     images: Mapping[str, Path] = field(default_factory=dict)
     heights: Mapping[str, int] = field(default_factory=dict)
     records: Mapping[str, int] = field(default_factory=dict)
+    questions: Questions = field(default_factory=dict)
+    commonest: Answers | None = None
 
     @property
     def image_ids(self) -> frozenset[str]:
@@ -42,8 +46,10 @@ class Gold:
 def workspace_golds(workspace: Workspace) -> list[Gold]:
     """The validation fold and, where their gold answers are there, the test images."""
     development = read_development(workspace)
-    vocabulary = training_vocabulary(workspace, development)
-    majority = [vocabulary[question.id].majority for question in QUESTIONS]
+    majority = None
+    if not development.dataset.open:
+        vocabulary = training_vocabulary(workspace, development)
+        majority = [vocabulary[question.id].majority for question in QUESTIONS]
     golds = [
         Gold(
             "val",
@@ -53,19 +59,21 @@ def workspace_golds(workspace: Workspace) -> list[Gold]:
             trained=frozenset(),
             records={example.image_id: at for at, example in enumerate(development.dataset.examples, start=1)},
             **_pictures(development.validation),
+            **_open(questions_of(development.validation), development),
         )
     ]
-    if (labels := workspace.test / "gt.json").exists():
-        golds.append(_test_gold(workspace, labels, development, majority))
+    if has_gold(workspace.test):
+        golds.append(_test_gold(workspace, label_file(workspace.test), development, majority))
     return golds
 
 
 def _test_gold(
-    workspace: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]]
+    workspace: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]] | None
 ) -> Gold:
-    answers, records = read_gold(labels)
+    answers, records, questions = read_gold(labels)
+    open_ = _open(questions, development)
     if not workspace.has_test:
-        return Gold("test", answers, majority=majority, records=records)
+        return Gold("test", answers, majority=majority, records=records, **open_)
     test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
     duplicates = cross_split_duplicates(test, development.dataset, workspace.cache)
     learnt = set(development.split.train(development.fold))
@@ -79,7 +87,15 @@ def _test_gold(
         ),
         records=records,
         **_pictures(test),
+        **open_,
     )
+
+
+def _open(questions: Questions, development: Development) -> dict[str, Any]:
+    """The fields that only open questions have."""
+    if not questions:
+        return {}
+    return {"questions": questions, "commonest": commonest_answers(development.training, questions)}
 
 
 def _pictures(dataset: Dataset) -> dict[str, Any]:
@@ -91,7 +107,7 @@ def _pictures(dataset: Dataset) -> dict[str, Any]:
 
 def gold_of_file(workspace: Workspace, path: Path) -> Gold:
     """The gold answers in `path`, with what the workspace knows of their images; the workspace may be empty."""
-    answers, records = read_gold(path)
+    answers, records, questions = read_gold(path)
     folder = path.parent / "images"
     ids = dict.fromkeys(image_id for image_id, _ in answers)
     files = {image_id: folder / f"{image_id}.jpg" for image_id in ids} if folder.is_dir() else {}
@@ -101,7 +117,7 @@ def gold_of_file(workspace: Workspace, path: Path) -> Gold:
     if split is not None:
         groups = split.groups if not split.groups.keys().isdisjoint(ids) else None
         trained = frozenset(split.train()).intersection(ids)
-    return Gold("gold", answers, groups=groups, trained=trained, images=images, records=records)
+    return Gold("gold", answers, groups=groups, trained=trained, images=images, records=records, questions=questions)
 
 
 def _split_of(workspace: Workspace) -> Split | None:

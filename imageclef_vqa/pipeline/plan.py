@@ -11,7 +11,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation.paper import PARAMETERS
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.planning import Stage, Workload, summarise
+from imageclef_vqa.planning import BatchUnit, Stage, Workload, summarise
 from imageclef_vqa.training.recipe import choose_recipe
 
 
@@ -25,6 +25,7 @@ def plan(
     recompute: bool = False,
     questions: int | None = None,
     batch: int | None = None,
+    batch_unit: BatchUnit | None = None,
     accumulate: int | None = None,
     epochs: int | None = None,
     freeze_vision: bool = False,
@@ -40,7 +41,7 @@ def plan(
     Raises:
         UsageError: an option does not fit the preset, the recipe or the stage.
     """
-    changes = {"batch": batch, "accumulate": accumulate, "epochs": epochs}
+    changes = {"batch": batch, "batch_unit": batch_unit, "accumulate": accumulate, "epochs": epochs}
     if stage == "2":
         changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
     summaries = []

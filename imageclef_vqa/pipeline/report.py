@@ -7,8 +7,11 @@ from pathlib import Path
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.editions import read_predictions
-from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError, UsageError
 from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
+from imageclef_vqa.evaluation.text.compare import TextComparisons
+from imageclef_vqa.evaluation.text.folds import TextFold
+from imageclef_vqa.evaluation.text.report import render_text_report
 from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.answers import answers_of
@@ -18,22 +21,33 @@ _THUMBNAIL_BYTES = 8_500_000  # 11.4 MB as text in the page, which stays under 1
 _RESAMPLES = 2000
 
 
-def write_report(path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold]) -> None:
+def write_report(path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold]) -> None:
     """The report, with thumbnails of the images that were scored."""
     scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
     thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
-    write_text(path, render_report(name, folds, thumbnails=thumbnails, models=_models(workspace, folds)))
+    if sentences := [fold for fold in folds if isinstance(fold, TextFold)]:
+        write_text(path, render_text_report(name, sentences, thumbnails=thumbnails))
+        return
+    closed = [fold for fold in folds if isinstance(fold, ReportFold)]
+    write_text(path, render_report(name, closed, thumbnails=thumbnails, models=_models(workspace, closed)))
 
 
 def write_plots(
     folder: Path,
     workspace: Workspace,
-    folds: Sequence[ReportFold] = (),
-    compared: Mapping[str, Comparisons] | None = None,
+    folds: Sequence[ReportFold | TextFold] = (),
+    compared: Mapping[str, Comparisons | TextComparisons] | None = None,
 ) -> None:
-    """Every plot as PNG and SVG in `folder`."""
-    comparisons = {name: each.comparisons for name, each in (compared or {}).items()}
-    for name, content in draw_plots(folds, _models(workspace, folds), comparisons).items():
+    """Every plot as PNG and SVG in `folder`.
+
+    Raises:
+        UsageError: the questions are open, which have no plots.
+    """
+    closed = [fold for fold in folds if isinstance(fold, ReportFold)]
+    comparisons = {n: each.comparisons for n, each in (compared or {}).items() if isinstance(each, Comparisons)}
+    if len(closed) < len(folds) or len(comparisons) < len(compared or {}):
+        raise UsageError("open questions: --plots is not supported", remedy="the report has their tables and answers")
+    for name, content in draw_plots(closed, _models(workspace, closed), comparisons).items():
         with atomic_write(folder / name, "wb") as file:
             file.write(content)
 

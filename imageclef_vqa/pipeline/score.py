@@ -10,9 +10,13 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, read_published, score_fold
+from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
+from imageclef_vqa.evaluation.text.folds import TextFold
+from imageclef_vqa.evaluation.text.scores import TextScore, score_sentences
 from imageclef_vqa.files import json_text
+from imageclef_vqa.pipeline.answer_rows import match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.report import write_plots, write_report
@@ -24,20 +28,23 @@ from imageclef_vqa.workspace import Workspace
 class Scores:
     """What was scored: folds with their answers, or published figures without any; `selected` answers of a run."""
 
-    folds: tuple[ReportFold, ...] = ()
+    folds: tuple[ReportFold | TextFold, ...] = ()
     published: Mapping[str, Published] | None = None
     selected: tuple[Selection, ...] = ()
 
     @property
-    def results(self) -> Mapping[str, FoldScore | Published]:
+    def results(self) -> Mapping[str, FoldScore | TextScore | Published]:
         """Name of a fold or file → its score."""
         return self.published or {fold.name: fold.score for fold in self.folds}
 
     @property
     def mean(self) -> float:
-        """The mean exact-set accuracy over the questions; of the test images where there are several folds."""
+        """The mean exact-set accuracy over the questions; of the test images where there are several folds.
+
+        Of open questions, METEOR.
+        """
         *_, last = self.results.values()
-        return last.overall.exact_set
+        return last.overall.meteor if isinstance(last, TextScore) else last.overall.exact_set
 
 
 def score(
@@ -72,7 +79,7 @@ def score(
     else:
         if answers is not None:
             raise UsageError("--answers chooses among the answers of a run, without FILE")
-        path = Path(file)
+        path = published_file(str(file))
         if (published := read_published(path)) is not None:
             if report or plots:
                 raise UsageError(f"{path} holds published figures, without the answers for a report or plots")
@@ -85,14 +92,15 @@ def score(
     return Scores(tuple(folds), selected=tuple(selected))
 
 
-def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[ReportFold], list[Selection]]:
+def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[ReportFold | TextFold], list[Selection]]:
     """Every fold of the run that has both predictions and gold answers, and which answers were scored.
 
     Raises:
         MissingStepError: no fold has.
     """
     workspace = lineage.workspace
-    folds, selected, missing = [], [], []
+    folds: list[ReportFold | TextFold] = []
+    selected, missing = [], []
     for gold in workspace_golds(workspace):
         try:
             selection = select_answers(lineage, gold.name, answers)
@@ -110,19 +118,21 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
     return folds, selected
 
 
-def _write_scores(workspace: Workspace, folds: Sequence[ReportFold], selected: Sequence[Selection]) -> None:
+def _write_scores(workspace: Workspace, folds: Sequence[ReportFold | TextFold], selected: Sequence[Selection]) -> None:
     """scores.json, with the digests of the answers that were scored."""
     content = {"folds": {fold.name: fold.score.model_dump(mode="json", by_alias=True) for fold in folds}}
     inputs = {each.artefact.name: each.artefact.record.digest for each in selected if each.artefact.record}
     write_artefact(workspace.scores, json_text(content).encode(), command="score", inputs=inputs)
 
 
-def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> ReportFold:
+def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> ReportFold | TextFold:
     """One file of answers against `gold_file`, or against the fold that its images belong to.
 
     Raises:
         MedvqaError: no image that it answers has a gold answer.
     """
+    if gold_file.suffix == ".jsonl" if gold_file is not None else edition_of(workspace).open:
+        return _score_rows(workspace, file, gold_file)
     given, probabilities = read_answers(workspace, str(file)), {}
     if file.suffix == ".jsonl":
         probabilities = probabilities_of(read_predictions(file))
@@ -148,6 +158,49 @@ def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> Repo
     return _score_fold(gold, given, "file", None, baseline, probabilities)
 
 
+def _score_rows(workspace: Workspace, file: Path, gold_file: Path | None) -> TextFold:
+    """A file of answers to open questions; without `gold_file`, against the first fold that it answers.
+
+    Raises:
+        MedvqaError: it answers no row that has a gold answer.
+    """
+    rows = read_answer_rows(file)
+    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(workspace)[::-1]
+    for gold in golds:
+        matched = match_rows(rows, gold.questions)
+        if matched.answers:
+            probabilities = {pair: matched.probabilities.get(pair) for pair in matched.answers}
+            known = {pair: value for pair, value in probabilities.items() if value is not None}
+            return _score_sentences(gold, matched.answers, "file", known, len(matched.strangers))
+    raise MedvqaError(
+        f"{file}: no row asks what {gold_file or 'the workspace'} asks of the same image",
+        remedy="name the gold answers to these rows: `medvqa score FILE --gold qa.jsonl`",
+    )
+
+
+def _score_sentences(
+    gold: Gold,
+    given: Answers,
+    answered_by: str,
+    probabilities: Mapping[tuple[str, int], float],
+    strangers: int = 0,
+) -> TextFold:
+    """`strangers` are answers to other rows, which are not in `given`."""
+    score = score_sentences(
+        given,
+        gold.answers,
+        gold.questions,
+        commonest=gold.commonest,
+        groups=gold.groups,
+        answered_by=answered_by,
+        seen=None if gold.trained is None else len(gold.trained & gold.image_ids),
+    )
+    score = score.model_copy(update={"extra": score.extra + strangers})
+    return TextFold(
+        gold.name, score, given, gold.answers, gold.questions, probabilities, images=gold.images, records=gold.records
+    )
+
+
 def _score_fold(
     gold: Gold,
     given: Answers,
@@ -155,7 +208,9 @@ def _score_fold(
     alone: Answers | None,
     baseline: Answers | None,
     probabilities: Mapping[tuple[str, int], float],
-) -> ReportFold:
+) -> ReportFold | TextFold:
+    if gold.questions:
+        return _score_sentences(gold, given, answered_by, probabilities)
     score = score_fold(
         answered_by,
         given,

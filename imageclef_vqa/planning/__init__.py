@@ -5,10 +5,11 @@ from imageclef_vqa.planning.parameters import count_parameters, images_at_once
 from imageclef_vqa.planning.plan import PARTS, Plan, make_plan
 from imageclef_vqa.planning.shortage import expert_shortage_explained, shortage_explained
 from imageclef_vqa.planning.summary import summarise
-from imageclef_vqa.planning.workload import Stage, Workload
+from imageclef_vqa.planning.workload import BatchUnit, Stage, Workload
 
 __all__ = [
     "PARTS",
+    "BatchUnit",
     "Plan",
     "Stage",
     "Workload",

@@ -45,7 +45,7 @@ def _changes(workload: Workload) -> Iterator[tuple[str, Workload]]:
     for bits, stored in ((16, "half precision"), (8, "8 bits (`medvqa weights shrink`)")):
         if bits < workload.language_bits:
             yield f"store the language model in {stored}", replace(workload, language_bits=bits)
-    if workload.stage == "2":
+    if workload.stage == "2" and workload.batch_unit == "images":
         for questions in _FEWER_QUESTIONS:
             if questions < workload.questions:
                 text = f"ask {questions} of an image's questions per step (--questions {questions})"
@@ -53,7 +53,7 @@ def _changes(workload: Workload) -> Iterator[tuple[str, Workload]]:
     if workload.stage == "1":  # parts of a batch would change its contrastive loss
         batch = workload.batch // 2
         while batch >= workload.devices:
-            text = f"take {batch} image{'s' * (batch > 1)} per step (--batch {batch})"
+            text = f"take {batch} {workload.batch_unit[:-1]}{'s' * (batch > 1)} per step (--batch {batch})"
             yield text, replace(workload, batch=batch)
             batch //= 2
     if workload.trains_vision:

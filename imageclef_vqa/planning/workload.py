@@ -11,6 +11,7 @@ from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning.parameters import images_at_once
 
 Stage = Literal["1", "2", "predict"]
+BatchUnit = Literal["images", "pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class Workload:
     preset: Preset
     stage: Stage
     questions: int  # of an image: in training, per step
-    batch: int = 16  # images of a step, on all devices together
+    batch: int = 16  # of a step, on all devices together
+    batch_unit: BatchUnit = "images"  # what the batch counts: images with their questions, or single questions
     accumulate: int = 1  # parts in which a step is computed
     epochs: int = 1
     freeze_vision: bool = False
@@ -48,7 +50,7 @@ class Workload:
 
     @property
     def images_per_device(self) -> int:
-        """Images that a device computes at once."""
+        """Images that a device computes at once; one for each pair if the batch counts pairs."""
         if self.predicts:
             return images_at_once(self.preset, self.questions, self.question_tokens)
         return math.ceil(self.batch / self.accumulate / self.devices)
@@ -61,7 +63,7 @@ class Workload:
     @property
     def pairs(self) -> int:
         """Pairs of image and question that a device computes at once."""
-        return self.images_per_device * self.questions
+        return self.images_per_device * (self.questions if self.batch_unit == "images" else 1)
 
     @property
     def prefix_tokens(self) -> int:
@@ -76,4 +78,5 @@ class Workload:
     @property
     def steps(self) -> int:
         per_step = self.images_per_device * self.parts * self.devices
-        return math.ceil(self.images / per_step) * (1 if self.predicts else self.epochs)
+        units = self.images * (self.questions if self.batch_unit == "pairs" else 1)
+        return math.ceil(units / per_step) * (1 if self.predicts else self.epochs)

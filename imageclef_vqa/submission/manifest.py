@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa import __version__
-from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
+from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError, printable
 from imageclef_vqa.inputs import read_model, sha256
-from imageclef_vqa.submission.run import Finding, printable
+from imageclef_vqa.submission.run import Finding
 
 _LIBRARIES = ("numpy", "pydantic", "pillow", "scikit-learn", "safetensors", "paddlepaddle", "paddlenlp")
 

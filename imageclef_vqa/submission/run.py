@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import GI_2023, QUESTIONS, Edition, Implication, Vocabulary
+from imageclef_vqa.errors import printable
 
 Pair = tuple[str, int]  # image id, question id
 Answers = tuple[str, ...]
@@ -133,11 +134,6 @@ def warning(check: str, locations: Sequence[str], message: str, remedy: str) -> 
 def errors_in(findings: Sequence[Finding]) -> int:
     """How many of `findings` are errors."""
     return sum(each.severity == "error" for each in findings)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters escaped, so that a file cannot control the terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def shown(answers: Sequence[str]) -> str:

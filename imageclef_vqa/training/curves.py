@@ -13,6 +13,8 @@ Records = Sequence[Mapping[str, Any]]
 
 # Keys of a log line that are not losses.
 _OTHER = {"step", "loss", "norm", "rate", "skipped", "images", "epoch", "score", "best", "seconds"}
+# A loss without knowledge, and the least possible one, by name of the loss.
+_REFERENCES = {f"{kind}_{name}": kind for kind in ("chance", "bound") for name in ("itc", "itm", "itg")}
 _GREY, _TRAINING, _VALIDATION = "#c3c8cd", "#0b7285", "#b35c00"
 _MAX_POINTS = 2000  # per curve; more cannot be seen at this size
 
@@ -24,7 +26,7 @@ def draw_curves(records: Records, path: Path, title: str) -> None:
         MedvqaError: the file cannot be written.
     """
     epochs = [each for each in records if "epoch" in each]
-    names = [name for name in (epochs[-1] if epochs else {}) if name not in _OTHER]
+    names = [name for name in (epochs[-1] if epochs else {}) if name not in _OTHER | {*_REFERENCES}]
     panels = list(dict.fromkeys(name.removeprefix("val_") for name in names))
     if not panels:
         return
@@ -53,6 +55,11 @@ def _panel(axes: Any, name: str, steps: Records, epochs: Records) -> None:
     for key, colour, label in ((name, _TRAINING, "training"), (f"val_{name}", _VALIDATION, "validation")):
         if found := [each for each in epochs if key in each]:
             axes.plot([each["step"] for each in found], [each[key] for each in found], ".-", color=colour, label=label)
+    for key, label in _REFERENCES.items():
+        if key.partition("_")[2] == name and epochs and key in epochs[-1]:
+            axes.axhline(
+                epochs[-1][key], color=_GREY, linewidth=1, linestyle="--" if label == "chance" else "-.", label=label
+            )
     if best := [each["step"] for each in epochs if each.get("best")]:
         axes.axvline(best[-1], color=_VALIDATION, linewidth=0.8, linestyle=":", label="best epoch")
     if skipped := [each["step"] for each in steps if "skipped" in each]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,29 @@ from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The result of a stage: its folder, the last line of its log that ends an epoch, and what this call did.
+    """The result of a stage: its folder, the lines of its log that end an epoch, and what this call did.
 
     `trained` is False if the stage was already finished; `seconds` is the time of this call; `first` is True in the
     process that prints, of `processes`.
     """
 
     folder: Path
-    last: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
     resumed: bool
     seconds: float
     trained: bool = True
     processes: int = 1
     first: bool = True
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The last epoch; empty if there is none."""
+        return self.epochs[-1] if self.epochs else {}
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """The epoch with the weights that were kept: the best on validation images, else the last one."""
+        return next((each for each in reversed(self.epochs) if each.get("best")), self.last)
 
 
 def check_options(preset: Preset, recipe: Recipe) -> Precision:
@@ -104,7 +114,7 @@ def train_stage(job: StageJob) -> Finetuned:
             job.stage.clear_state()
     return Finetuned(
         job.stage.folder,
-        job.stage.last_epoch(),
+        job.stage.epochs(),
         resumed,
         time.monotonic() - started,
         trained=stage is not None,
@@ -171,9 +181,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
             pixels = load_pixels(part, vision.image_size, cache)
-        table = PairTable(
-            part, start.vocabulary, start.tokenizer, start.prompt, longest=recipe.answer_tokens, augment=augment
-        )
+        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
     cached = recipe.freeze_vision and recipe.cache_features

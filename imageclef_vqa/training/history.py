@@ -18,8 +18,9 @@ class StageHistory:
     """One stage of a run, finished or not, with `epoch` of `epochs` completed.
 
     `best` is the best epoch's validation score: in stage 1 the sum of the losses (lower is better), in stage 2 the
-    share of exact sets, averaged over questions; None without validation. `seconds` is the training time, `changed` the
-    time of the last change in seconds since 1970.
+    share of exact sets, averaged over questions; None without validation. It was chosen by the validation images, so
+    `last` has the same of the last epoch. `seconds` is the training time, `changed` the time of the last change in
+    seconds since 1970.
     """
 
     stage: int
@@ -31,6 +32,7 @@ class StageHistory:
     skipped: int
     best: float | None
     best_epoch: int | None
+    last: float | None
     seconds: float
     changed: float
 
@@ -50,7 +52,7 @@ def read_history(folder: Path) -> StageHistory | None:
     last = epochs[-1] if epochs else {}
     # `best` marks each epoch that was the best so far.
     best: dict[str, Any] = next((each for each in reversed(epochs) if each.get("best")), {})
-    score = best.get("score")
+    sign = -1 if config.stage == 1 else 1
     newest = [path for path in (folder / MODEL, folder / LOG, folder / CONFIG) if path.exists()]
     return StageHistory(
         stage=config.stage,
@@ -60,8 +62,9 @@ def read_history(folder: Path) -> StageHistory | None:
         epochs=config.recipe.epochs,
         steps=records[-1].get("step", 0) if records else 0,
         skipped=sum("skipped" in each for each in records),
-        best=-score if score is not None and config.stage == 1 else score,
+        best=None if best.get("score") is None else sign * best["score"],
         best_epoch=best.get("epoch"),
+        last=None if last.get("score") is None else sign * last["score"],
         seconds=last.get("seconds", 0.0),
         changed=newest[0].stat().st_mtime,
     )

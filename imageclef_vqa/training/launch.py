@@ -9,12 +9,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from typing import IO
 
+from imageclef_vqa.environment import interpreter
 from imageclef_vqa.errors import CALLED_AS, MedvqaError, program
 
 _POLL = 0.1  # seconds
@@ -40,7 +40,7 @@ def launch(arguments: Sequence[str], devices: Sequence[str]) -> int:
     try:
         for rank in range(len(devices)):
             outputs.append(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115 (closed below)
-            command = [sys.executable, "-m", "imageclef_vqa", *arguments]
+            command = interpreter("imageclef_vqa", *arguments)
             out, err = (None, None) if rank == 0 else (subprocess.DEVNULL, outputs[rank])
             processes.append(subprocess.Popen(command, env=_environment(rank, devices, ports), stdout=out, stderr=err))
         return _watch(processes, outputs, devices)

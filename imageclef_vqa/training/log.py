@@ -4,8 +4,9 @@
 {"step": 8, "skipped": "the loss is nan", "images": […]}             a step that changed no weight
 {"step": 27, "epoch": 1, "answers": …, "val_answers": …, "score": …, "best": true, "seconds": …}   an epoch's end
 
-Losses by name: `itc`, `itm`, `itg` in stage 1, `answers` and `words` in stage 2. Numbers that are not finite are null,
-because JSON cannot write them.
+Losses by name: `itc`, `itm`, `itg` in stage 1, `answers` and `words` in stage 2. An epoch of stage 1 also has
+`chance_itc`, `chance_itm`, `chance_itg` and `bound_itc`. Numbers that are not finite are null, because JSON cannot
+write them.
 """
 
 from __future__ import annotations

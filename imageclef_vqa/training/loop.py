@@ -83,7 +83,7 @@ def train(
     if stage.unfinished:
         tensors, state = stage.load_state(recipe.epochs)
         optimiser.load(tensors, state)
-    per_epoch = context.train.pairs.batches(recipe.batch)
+    per_epoch = context.train.pairs.batches(recipe.batch, recipe.batch_unit)
     clock = Clock(state.seconds, recipe.max_minutes, enabled=context.processes.first)
     with TrainingDisplay(stage.shown, recipe.epochs, per_epoch, shown=context.processes.first) as display:
         while state.epoch < recipe.epochs and not state.ended:
@@ -112,8 +112,9 @@ def _remaining_batches(
     context: StageContext, state: TrainerState, questions: int
 ) -> Iterator[tuple[Batch, np.random.Generator]]:
     """The batches of the current epoch after `state.step`, each with the random generator of its step."""
-    order, done = np.random.default_rng([context.seed, state.epoch]), state.step
-    for number, batch in enumerate(context.train.pairs.epoch(context.recipe.batch, questions, order)):
+    recipe, order = context.recipe, np.random.default_rng([context.seed, state.epoch])
+    done = state.step
+    for number, batch in enumerate(context.train.pairs.epoch(recipe.batch, questions, order, recipe.batch_unit)):
         if number >= done:
             yield batch, np.random.default_rng([context.seed, state.epoch, number])
 

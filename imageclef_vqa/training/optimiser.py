@@ -37,8 +37,12 @@ class Optimiser:
         self.parameters, self._recipe, self._processes = parameters, recipe, processes
         self._owned = _by_owner(parameters, processes.count)
         self._own = self._owned[processes.rank]
+        decayed = {tensor.name for name, tensor in self._own.items() if decays(name, tensor)}
         self._adamw = paddle.optimizer.AdamW(
-            recipe.learning_rate, parameters=list(self._own.values()), weight_decay=recipe.weight_decay
+            recipe.learning_rate,
+            parameters=list(self._own.values()),
+            weight_decay=recipe.weight_decay,
+            apply_decay_param_fun=decayed.__contains__,
         )
         self._average = {name: tensor.clone().detach() for name, tensor in self._own.items()} if recipe.ema else {}
         self._moved: set[str] = set()  # parameters that have had a gradient: only these have moments
@@ -57,7 +61,8 @@ class Optimiser:
         squares = paddle.add_n([paddle.zeros([]), *(paddle.square(each).sum() for each in gradients.values())])
         norm = math.sqrt(float(squares)) / self.scale
         if math.isfinite(norm):
-            self._update(gradients, min(1.0, self._recipe.clip / max(norm, 1e-12)) / self.scale, rate)
+            clip = self._recipe.clip
+            self._update(gradients, (min(1.0, clip / max(norm, 1e-12)) if clip else 1.0) / self.scale, rate)
         for tensor in moved.values():
             tensor.clear_gradient(set_to_zero=False)
         return norm
@@ -171,6 +176,15 @@ class Optimiser:
         held = paddle.zeros(shape) if tensor is None else tensor
         self._processes.broadcast([held], owner)
         return held.numpy()
+
+
+def decays(name: str, tensor: Tensor) -> bool:
+    """Whether weight decay reaches a parameter: not biases and other vectors, such as the weights of norms (LAVIS,
+    `Blip2Base.get_optimizer_params`).
+
+    LAVIS's temperature is a number and decays there. Ours is not the temperature but a logarithm, in a vector.
+    """
+    return tensor.ndim != 1 and not name.endswith(".bias")
 
 
 def _by_owner(parameters: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:

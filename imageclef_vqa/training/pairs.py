@@ -15,6 +15,7 @@ from imageclef_vqa.data import Dataset
 from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.models.language import Prompt, Tokenizer
+from imageclef_vqa.planning import BatchUnit
 
 
 def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
@@ -31,7 +32,6 @@ class Pair:
     answer: tuple[str, ...]  # in the vocabulary's canonical order
     tokens: list[int]  # of the answer, separators and end included
     members: list[int]  # tokens of the answer's members, without separators and end
-    complete: bool = True  # False: members were dropped to keep the answer short
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Batch:
 class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    Questions stand in `prompt`, if there is one. Answers longer than `longest` tokens (0: no limit) lose members at the
-    end until they fit. With `augment`, every epoch shows images in random views, with the answers that are true there.
+    Questions stand in `prompt`, if there is one. With `augment`, every epoch shows images in random views, with the
+    answers that are true there.
     """
 
     def __init__(
@@ -68,12 +68,11 @@ class PairTable:
         tokenizer: Tokenizer,
         prompt: Prompt | None = None,
         *,
-        longest: int = 0,
         augment: bool = False,
     ) -> None:
         self.questions = [(prompt or tokenizer).encode(question.text) for question in QUESTIONS]
         self._topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
-        self._vocabulary, self._tokenizer, self._longest, self._augment = vocabulary, tokenizer, longest, augment
+        self._vocabulary, self._tokenizer, self._augment = vocabulary, tokenizer, augment
         self.of_image: list[list[Pair]] = []
         self.unanswerable = Counter[int]()  # pairs left out, by question
         for example in dataset.examples:
@@ -103,27 +102,30 @@ class PairTable:
         ]
 
     def _pair(self, question_id: int, answers: tuple[str, ...]) -> Pair:
-        full = answer = self._vocabulary[question_id].canonical(answers)
-        tokens = self._tokenizer.encode_answer(answer)
-        while self._longest and len(tokens) > self._longest and len(answer) > 1:
-            answer = answer[:-1]
-            tokens = self._tokenizer.encode_answer(answer)
+        answer = self._vocabulary[question_id].canonical(answers)
         members = [token for member in answer for token in self._tokenizer.encode(member)]
-        return Pair(question_id, answer, tokens, members, answer == full)
+        return Pair(question_id, answer, self._tokenizer.encode_answer(answer), members)
 
     def statement(self, pair: Pair) -> list[int]:
         """Token ids of a statement that answers the pair's question: its topic, then the answer's members."""
         return self._topics[pair.question_id] + pair.members
 
-    def epoch(self, batch: int, questions: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Every image with pairs once, in random order, each with at most `questions` of its pairs."""
-        order = rng.permutation(self.answered)
+    def epoch(
+        self, batch: int, questions: int, rng: np.random.Generator, unit: BatchUnit = "images"
+    ) -> Iterator[Batch]:
+        """Batches of `batch` units in random order.
+
+        With "images", every image once, with at most `questions` of its pairs; with "pairs", every pair once. A batch
+        of pairs has an image for each of them, so the same image may be in it twice.
+        """
+        units = self._units(unit)
+        order = rng.permutation(len(units))
         for start in range(0, len(order), batch):
-            images = order[start : start + batch]
+            images, numbers = units[order[start : start + batch]].T
             views = [self._draw_view(image, rng) if self._augment else PLAIN for image in images]
             drawn = [
-                self._draw(self.pairs_in(view, image), questions, rng)
-                for image, view in zip(images, views, strict=True)
+                [pairs[number]] if unit == "pairs" else self._draw(pairs, questions, rng)
+                for pairs, number in zip(map(self.pairs_in, views, images), numbers, strict=True)
             ]
             yield self.batch(images, drawn, views)
 
@@ -133,9 +135,15 @@ class PairTable:
             images = self.answered[start : start + batch]
             yield self.batch(images, [self.of_image[image] for image in images])
 
-    def batches(self, batch: int) -> int:
+    def batches(self, batch: int, unit: BatchUnit = "images") -> int:
         """The number of batches per epoch."""
-        return -(-len(self.answered) // batch)
+        return -(-len(self._units(unit)) // batch)
+
+    def _units(self, unit: BatchUnit) -> np.ndarray:
+        """[n, 2]: an image and the number of one of its pairs; with "images", the first one of every image."""
+        counts = [len(self.of_image[image]) if unit == "pairs" else 1 for image in self.answered]
+        numbers = [number for count in counts for number in range(count)]
+        return np.stack([np.repeat(self.answered, counts), np.array(numbers, dtype="int64")], axis=1)
 
     @staticmethod
     def batch(images: np.ndarray, pairs: Sequence[list[Pair]], views: Sequence[View] | None = None) -> Batch:

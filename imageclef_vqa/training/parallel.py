@@ -22,6 +22,7 @@ import paddle
 import paddle.distributed as distributed
 from paddle import Tensor
 
+from imageclef_vqa.environment import number_from
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.locks import run_writer
 from imageclef_vqa.models.dropout import batch_rows
@@ -90,8 +91,8 @@ class Processes:
     """The processes that train together, or the only one. `count` is their number, `rank` the index of this one."""
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-        self.rank = int(os.environ.get("PADDLE_TRAINER_ID", "0")) if self.count > 1 else 0
+        self.count = max(1, number_from("PADDLE_TRAINERS_NUM", 1))
+        self.rank = number_from("PADDLE_TRAINER_ID", 0) if self.count > 1 else 0
 
     @classmethod
     def start(cls) -> Processes:
@@ -102,7 +103,7 @@ class Processes:
             os.environ.setdefault("PADDLE_DISTRI_BACKEND", _BACKENDS.get(kind, "xccl"))
             if kind not in _BACKENDS:
                 os.environ.setdefault("PADDLE_XCCL_BACKEND", kind)  # Paddle 3.0 to 3.2 do not set it themselves
-            CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+            CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)  # safe at any time: every file is written atomically
             with contextlib.redirect_stderr(io.StringIO()):  # Paddle prints the flags that `environment` has set
                 distributed.init_parallel_env()
         return processes

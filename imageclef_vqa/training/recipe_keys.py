@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import Workload
+from imageclef_vqa.planning import BatchUnit, Workload
 
 
 def _panel(name: str) -> dict[str, JsonValue]:
@@ -22,7 +22,8 @@ MODEL, DATA, OPTIMISATION, MEMORY, DEVICES = map(
 
 
 class Recipe(BaseModel):
-    """One stage of fine-tuning. The defaults are the paper's (section 3.1), except that answers have any length.
+    """One stage of fine-tuning. The defaults are the paper's (section 3.1), except that answers have any length and no
+    target is smoothed.
 
     Each field's description is the help of its option in `medvqa finetune`, and its panel the group of that option.
     """
@@ -69,7 +70,8 @@ class Recipe(BaseModel):
     answer_tokens: int = Field(
         default=0,
         ge=0,
-        description="Longest answer in tokens; 0: as long as the longest one in training.",
+        description="Longest answer, in tokens, that validation and `predict` may write; 0: as long as the longest "
+        "one in training. Training uses whole answers.",
         json_schema_extra=DATA,
     )
     augment: bool = Field(
@@ -94,7 +96,13 @@ class Recipe(BaseModel):
     batch: int = Field(
         default=16,
         ge=1,
-        description="Images per step over all devices, each with its questions.",
+        description="Images, or pairs of image and question, per step over all devices.",
+        json_schema_extra=OPTIMISATION,
+    )
+    batch_unit: BatchUnit = Field(
+        default="images",
+        description="What batch counts. images: each with its questions, in stage 1 with one statement; an epoch shows "
+        "every image once. pairs: single questions, in stage 1 single statements; an epoch shows every pair once.",
         json_schema_extra=OPTIMISATION,
     )
     learning_rate: float = Field(
@@ -123,7 +131,18 @@ class Recipe(BaseModel):
         json_schema_extra=OPTIMISATION,
     )
     clip: float = Field(
-        default=1.0, gt=0, description="Largest norm of all gradients together.", json_schema_extra=OPTIMISATION
+        default=0.0,
+        ge=0,
+        description="Largest norm of all gradients together; 0: no limit.",
+        json_schema_extra=OPTIMISATION,
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each target that is spread evenly over all classes, in the contrastive and the "
+        "generation loss. Stage 1.",
+        json_schema_extra=OPTIMISATION,
     )
     ema: float = Field(
         default=0.0,
@@ -166,7 +185,7 @@ class Recipe(BaseModel):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
-        fields = self.model_dump(include={"batch", "accumulate", "questions", "epochs", "freeze_vision"})
+        fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs", "freeze_vision"})
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
 
     def contradictions(self, stage: int) -> list[str]:
@@ -180,8 +199,13 @@ class Recipe(BaseModel):
             ]
             if not self.freeze_vision:
                 found.append("freeze_vision: stage 1 never trains vision")
-        elif not self.answer_weight and not self.word_weight:
-            found.append("answer_weight: there is no loss if word_weight is 0 too")
+        else:
+            if self.label_smoothing:
+                found.append("label_smoothing: only stage 1 has it")
+            if not self.answer_weight and not self.word_weight:
+                found.append("answer_weight: there is no loss if word_weight is 0 too")
+            if self.batch_unit == "pairs" and self.questions != type(self).model_fields["questions"].default:
+                found.append("questions: with batch_unit = pairs, a step takes single questions")
         if self.augment and self.freeze_vision and self.cache_features:
             found.append(
                 "cache_features: features of images that augment changes at random cannot be cached; "

@@ -14,6 +14,7 @@ i images and their i statements, g of a group, o of a process, q queries, p patc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +28,9 @@ from imageclef_vqa.models.qformer import CrossKV, KeysAndValues
 from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
-from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
+from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Shard
+from imageclef_vqa.training.statements import matches, positives, reference_losses, statements
 
 LOSSES = ("itc", "itm", "itg")
 # Pattern of parameter names → whether they are trained (paper, section 2.3); each parameter matches exactly one line.
@@ -61,7 +63,8 @@ def learn_representation(context: StageContext, heads: PretrainingHeads) -> dict
 
     def losses(shard: Shard, rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
-        return representation_losses(context.model, heads, train_features(shard.own), context.train.pairs, shard, rng)
+        features, smoothing = train_features(shard.own), context.recipe.label_smoothing
+        return representation_losses(context.model, heads, features, context.train.pairs, shard, rng, smoothing)
 
     def validate() -> dict[str, float]:
         model.eval()
@@ -74,52 +77,46 @@ def learn_representation(context: StageContext, heads: PretrainingHeads) -> dict
         losses,
         questions=1,
         validate=validate,
-        score=lambda found: -sum(found.values()),
+        score=lambda found: -sum(found[f"val_{name}"] for name in LOSSES),
     )
     tensors = context.model.state_dict()
     return {name: tensor for name, tensor in tensors.items() if name.startswith(("qformer.", "vision.norm."))}
 
 
 def _validate(context: StageContext, heads: PretrainingHeads, features: VisionFeatures) -> dict[str, float]:
-    """Mean losses over batches, with the same statements and negatives every time; empty without validation images."""
-    pairs, rng = context.val.pairs, np.random.default_rng(context.seed)
-    sums, own_batches = dict.fromkeys(LOSSES, 0.0), 0
+    """Mean losses over batches, with the same statements and negatives every time; empty without validation images.
+
+    Targets are not smoothed. Beside each loss, `chance_` has that of a model that knows nothing, and `bound_itc` the
+    least that is possible where several statements hold for an image.
+    """
+    recipe, pairs, rng = context.recipe, context.val.pairs, np.random.default_rng(context.seed)
+    batches = pairs.epoch(recipe.batch, 1, rng, recipe.batch_unit)
+    sums, own_batches = Counter[str](), 0
     with paddle.no_grad():
-        for number, batch in context.processes.own(enumerate(pairs.epoch(context.recipe.batch, 1, rng))):
+        for number, batch in context.processes.own(enumerate(batches)):
             shard, negatives = Shard.single(batch), np.random.default_rng([context.seed, number])
             parts = representation_losses(context.model, heads, features(batch), pairs, shard, negatives)
-            sums = {name: total + float(parts[name]) for name, total in sums.items()}
+            sums.update({f"val_{name}": float(parts[name]) for name in LOSSES})
+            sums.update(reference_losses(positives(batch, pairs), len(heads.word_bias)))
             own_batches += 1
-    *totals, count = context.processes.sum([*sums.values(), own_batches])
-    return {f"val_{name}": total / count for name, total in zip(LOSSES, totals, strict=True)} if count else {}
-
-
-def statements(batch: Batch, table: PairTable, longest: int) -> np.ndarray:
-    """Token ids [i, t] of each pair's question and answer; the last `longest` tokens of those that are longer."""
-    texts = [(table.questions[pair.question_id] + pair.tokens)[-longest:] for pair in batch.pairs]
-    # Multiples of 8, so that an NPU compiles few shapes; the same on all devices, because dropout depends on the shape.
-    return pad(texts, lambda length: min(longest, -(-length // 8) * 8))
-
-
-def positives(batch: Batch, table: PairTable) -> np.ndarray:
-    """[i, i]: 1 if the labels of image (row) make the statement (column) true; 0 if they contradict it or lack it."""
-    own = [
-        {pair.question_id: pair.answer for pair in table.pairs_in(view, image)}
-        for image, view in zip(batch.images, batch.views, strict=True)
-    ]
-
-    def is_true(answers: dict[int, tuple[str, ...]], pair: Pair) -> bool:
-        return answers.get(pair.question_id) == pair.answer
-
-    return np.array([[is_true(answers, pair) for pair in batch.pairs] for answers in own], dtype="float32")
+    names = [f"val_{name}" for name in LOSSES] + [f"chance_{name}" for name in LOSSES] + ["bound_itc"]
+    *totals, count = context.processes.sum([*(sums[name] for name in names), own_batches])
+    return {name: total / count for name, total in zip(names, totals, strict=True)} if count else {}
 
 
 def representation_losses(
-    model: Blip2, heads: PretrainingHeads, features: Tensor, table: PairTable, shard: Shard, rng: np.random.Generator
+    model: Blip2,
+    heads: PretrainingHeads,
+    features: Tensor,
+    table: PairTable,
+    shard: Shard,
+    rng: np.random.Generator,
+    smoothing: float = 0.0,
 ) -> dict[str, Tensor]:
     """What `shard` contributes to the losses of its batch, by name; `features` [o, p, d] of its own images.
 
-    Images and statements are compared with those of the whole group, across processes.
+    Images and statements are compared with those of the whole group, across processes. `smoothing` is the share of the
+    targets of itc and itg that is spread evenly over all classes.
     """
     whole = statements(shard.whole, table, longest=len(model.qformer.positions.weight) - 1)  # one token is put in front
     text = paddle.to_tensor(whole).index_select(paddle.to_tensor(shard.group_indices))  # [g, t]
@@ -131,17 +128,17 @@ def representation_losses(
     statement = shard.all_gather(heads.shared_text(own_states))  # [g, s]
     similarity = (cosine(image, statement) * _counted_once(heads.scale, shard.processes)).astype("float32")
     positive = positives(shard.group, table)
-    itc = itc_loss(similarity, paddle.to_tensor(positive))
+    itc = itc_loss(similarity, paddle.to_tensor(positive), smoothing)
     # Every process of the group has the same value, each with the gradient of its own rows.
     itc = itc - itc.detach() * (1 - 1 / shard.processes)
-    drawn = _matches(similarity.detach().numpy(), positive, rng)
+    drawn = matches(similarity.detach().numpy(), positive, rng)
     itm = _itm_loss(model, heads, image_kv, features, text, drawn, shard)
     tokens = int((whole != 0).sum())
     part = shard.weight * len(shard.group.images) / len(shard.whole.images)
     return {
         "itc": part * itc,
         "itm": part * itm,
-        "itg": shard.weight / tokens * _itg_loss(model, heads, query_kv, own),
+        "itg": shard.weight / tokens * _itg_loss(model, heads, query_kv, own, smoothing),
     }
 
 
@@ -154,38 +151,17 @@ def _counted_once(x: Tensor, processes: int) -> Tensor:
     return x if processes == 1 else x / processes + x.detach() * (1 - 1 / processes)
 
 
-def itc_loss(similarity: Tensor, positive: Tensor) -> Tensor:
-    """Cross-entropy over rows and over columns of `similarity` [i, i]; each target is uniform over the positives."""
+def itc_loss(similarity: Tensor, positive: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy over rows and over columns of `similarity` [i, i]; each target is uniform over the positives.
+
+    The share `smoothing` of a target is spread over all columns (LAVIS, `Blip2Qformer.forward`: 0.1).
+    """
 
     def one_way(scores: Tensor, target: Tensor) -> Tensor:
-        target = target / target.sum(axis=1, keepdim=True)
+        target = (1 - smoothing) * target / target.sum(axis=1, keepdim=True) + smoothing / target.shape[1]
         return -(target * nn.functional.log_softmax(scores, axis=1)).sum(axis=1).mean()
 
     return (one_way(similarity, positive) + one_way(similarity.T, positive.T)) / 2
-
-
-def hard_negatives(similarity: np.ndarray, positive: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(row, column) of one negative per row that has any, drawn with probability proportional to exp(similarity)."""
-    drawn = []
-    for row, (scores, holds) in enumerate(zip(similarity, positive, strict=True)):
-        if len(columns := np.flatnonzero(holds == 0)):
-            odds = np.exp(scores[columns] - scores[columns].max()).astype("float64")
-            drawn.append((row, int(rng.choice(columns, p=odds / odds.sum()))))
-    return drawn
-
-
-def _matches(
-    similarity: np.ndarray, positive: np.ndarray, rng: np.random.Generator
-) -> list[list[tuple[int, int, int, int]]]:
-    """The three kinds of pairs to match, as lists of (row, image, statement, whether they match).
-
-    Each image with its own statement, each image with a statement that does not hold for it, and each statement with an
-    image for which it does not hold. `row` is the image or statement that the pair was made for.
-    """
-    wrong_text = [(row, row, column, 0) for row, column in hard_negatives(similarity, positive, rng)]
-    wrong_image = [(row, column, row, 0) for row, column in hard_negatives(similarity.T, positive.T, rng)]
-    right = [(row, row, row, 1) for row in range(len(positive))]
-    return [right, wrong_text, wrong_image]
 
 
 def _itm_loss(
@@ -231,11 +207,20 @@ def _joined(one: CrossKV, other: CrossKV) -> CrossKV:
     ]
 
 
-def _itg_loss(model: Blip2, heads: PretrainingHeads, query_kv: Sequence[KeysAndValues], text: Tensor) -> Tensor:
-    """Negative log-probability of the statements' tokens `text` [o, t], summed."""
+def _itg_loss(
+    model: Blip2, heads: PretrainingHeads, query_kv: Sequence[KeysAndValues], text: Tensor, smoothing: float
+) -> Tensor:
+    """Cross-entropy of the statements' tokens `text` [o, t], summed.
+
+    The share `smoothing` of each target is spread over the vocabulary (LAVIS, `BertLMHeadModel.forward`: 0.1).
+    """
     written, written_mask = heads.begin_writing(text, _mask(text))
     states = model.qformer.write(query_kv, written[:, :-1], written_mask[:, :-1])
     logits = heads.next_word(states, model.qformer.words.weight).astype("float32").flatten(0, 1)
     # Not by `log_softmax`, which takes 200 times as long on the CPU.
-    losses = nn.functional.cross_entropy(logits, text.flatten(), reduction="none").squeeze(-1)
+    target = text.flatten()
+    losses = nn.functional.cross_entropy(logits, target, reduction="none").squeeze(-1)
+    if smoothing:  # not by `label_smoothing`, which makes a target for every token of the vocabulary
+        of_target = paddle.gather_nd(logits, paddle.stack([paddle.arange(len(target)), target], axis=1))
+        losses = losses + smoothing * (of_target - logits.mean(axis=1))
     return (losses * _mask(text).flatten().astype(losses.dtype)).sum()

@@ -81,7 +81,7 @@ def _validate(context: StageContext, features: VisionFeatures) -> dict[str, floa
         for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
             for pair, log_prob, greedy in _answers(model, model.encode_features(features(batch)), batch, pairs):
                 loss -= log_prob
-                right[pair.question_id] += greedy and pair.complete
+                right[pair.question_id] += greedy and _fits(pair, recipe.answer_tokens)
                 asked[pair.question_id] += 1
     loss, *counts = context.processes.sum([loss, *right, *asked])
     right, asked = np.split(np.array(counts), 2)
@@ -91,6 +91,11 @@ def _validate(context: StageContext, features: VisionFeatures) -> dict[str, floa
     for question_id, count in pairs.unanswerable.items():
         asked[question_id] += count  # an answer outside the vocabulary counts as wrong
     return {"val_answers": loss / answered, "val_exact": float((right[asked > 0] / asked[asked > 0]).mean())}
+
+
+def _fits(pair: Pair, longest: int) -> bool:
+    """Whether decoding may write the whole answer (`inference.grammar`)."""
+    return not longest or len(pair.tokens) <= longest or len(pair.answer) == 1
 
 
 def answer_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:

@@ -71,9 +71,9 @@ class TrainingFolder:
         """
         draw_curves(self.log.records(), self.folder / CURVES, self.shown)
 
-    def last_epoch(self) -> dict[str, Any]:
-        """The newest line of the log that ends an epoch; empty before the first one."""
-        return next((each for each in reversed(self.log.records()) if "epoch" in each), {})
+    def epochs(self) -> list[dict[str, Any]]:
+        """The lines of the log that end an epoch."""
+        return [each for each in self.log.records() if "epoch" in each]
 
     def save_state(self, tensors: Mapping[str, np.ndarray], state: TrainerState) -> None:
         """Save everything that the next step depends on; its random numbers follow from seed, epoch and step.

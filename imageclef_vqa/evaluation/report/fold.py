@@ -14,6 +14,7 @@ from imageclef_vqa.evaluation.display import (
     accuracy_table,
     decimal,
     interval_text,
+    p_text,
     points,
     points_interval,
 )
@@ -138,16 +139,16 @@ def _slices(score: FoldScore) -> str:
     if not score.slices:
         return ""
     columns: list[Column] = [("slice", "text"), ("images", "wide"), ("exact set", "number"), ("95% interval", "wide")]
-    columns += [("gap, points", "number"), ("95% interval of the gap", "wide")]
+    columns += [("gap, points", "number"), ("95% interval of the gap", "wide"), ("p (Holm)", "number")]
     rows = []
     for each in score.slices:
         name = f"{escape(each.by)}: {escape(each.name)}"
         cells = [f"{each.images:,}", decimal(each.exact_set), interval_text(each.interval), points(each.gap)]
-        cells.append(points_interval(each.gap_interval))
+        cells += [points_interval(each.gap_interval), NONE if each.p_holm is None else p_text(each.p_holm)]
         rows.append(row(columns, f"<b>{name}</b>" if each.significantly_worse else name, cells))
     caption = (
-        "Slices of the images and their gap to the same questions over all images; significantly worse ones (95%) are "
-        "bold."
+        "Slices of the images and their gap to the same questions over all images; worse ones with p < 0.05 after "
+        "Holm's correction for all slices are bold."
     )
     return f"<h3>Slices</h3>{paragraphs([slices_line(score)])}{table(caption, columns, rows)}"
 

@@ -22,11 +22,11 @@ _PROBABILITIES = (
 )
 
 
-def image_name(image_id: str, record: int | None) -> str:
-    """An official id; otherwise the image's record in gt.json, because other ids may contain a patient's name."""
+def image_name(image_id: str, record: int | None, file: str = "gt.json") -> str:
+    """An official id; otherwise the image's record in `file`, because other ids may contain a patient's name."""
     if batch_of(image_id) is not None:
         return image_id
-    return "image without an official id" if record is None else f"record {record} of gt.json"
+    return "image without an official id" if record is None else f"record {record} of {file}"
 
 
 def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -> str:

@@ -32,15 +32,45 @@ def render_report(
         thumbnails: image id → a small JPEG without metadata.
         models: the runs of the workspace, for Figure 2.
     """
-    title = f"MEDVQA-GI: run {run}"
     pictures = thumbnails or {}
     links = [(fold.name, fold.heading) for fold in folds]
     links += [("models", "Accuracy and model size")] * bool(models) + [("gallery", "Images and answers")]
+    lead = (
+        "An answer is right if it is the same set of exact strings as the gold answer. The score is the plain mean of "
+        "the questions that have gold answers."
+    )
+    body = "".join(map(fold_section, folds)) + (_models(models) if models else "") + gallery_section(folds, pictures)
+    foot = (
+        f"Intervals are 95%, from {folds[0].score.resamples:,} bootstrap resamples of groups of near-duplicate images "
+        "(fewer for slices and for metrics other than the official one). This page loads nothing from elsewhere. "
+        "Thumbnails are too small to read text in an image, and contain no metadata."
+    )
+    data = gallery_data(folds, pictures)
+    return frame(f"MEDVQA-GI: run {run}", lead, "".join(map(_tile, folds)), links, body, foot, data=data)
+
+
+def frame(
+    title: str,
+    lead: str,
+    tiles: str,
+    links: Sequence[tuple[str, str]],
+    body: str,
+    foot: str,
+    *,
+    data: str | None = None,
+) -> str:
+    """A page with its style and, if there are `data` for it, the script; `tiles` and `body` are HTML.
+
+    `links` are anchors and texts of the contents.
+    """
     contents = "".join(f'<li><a href="#{escape(name)}">{escape(text)}</a></li>' for name, text in links)
     style, script = (
         resources.files("imageclef_vqa.evaluation.report").joinpath(name).read_text(encoding="utf-8")
         for name in ("report.css", "report.js")
     )
+    scripts = ""
+    if data is not None:
+        scripts = f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n'
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -56,22 +86,15 @@ def render_report(
 <a class="skip" href="#content">Skip to the scores</a>
 <header>
 <h1>{escape(title)}</h1>
-<p class="soft">An answer is right if it is the same set of exact strings as the gold answer. The score is the
-plain mean of the questions that have gold answers.</p>
-<ul class="tiles">{"".join(map(_tile, folds))}</ul>
+<p class="soft">{escape(lead)}</p>
+<ul class="tiles">{tiles}</ul>
 <nav aria-label="Contents"><ul>{contents}</ul></nav>
 </header>
 <main id="content">
-{"".join(map(fold_section, folds))}
-{_models(models) if models else ""}
-{gallery_section(folds, pictures)}
+{body}
 </main>
-<footer><p>Intervals are 95%, from {folds[0].score.resamples:,} bootstrap resamples of groups of near-duplicate images
-(fewer for slices and for metrics other than the official one). This page loads nothing from elsewhere. Thumbnails are
-too small to read text in an image, and contain no metadata.</p></footer>
-<script type="application/json" id="data">{gallery_data(folds, pictures)}</script>
-<script>{script}</script>
-</body>
+<footer><p>{escape(foot)}</p></footer>
+{scripts}</body>
 </html>
 """
 

@@ -51,11 +51,12 @@ class TextMeter:
 
     def __init__(self) -> None:
         from rouge_score.rouge_scorer import RougeScorer
+        from rouge_score.tokenizers import DefaultTokenizer
         from sacrebleu.metrics import BLEU
 
         # Only counts are taken from sacrebleu's sentence scores; effective_order keeps it from warning.
         self._bleu = BLEU(smooth_method="none", effective_order=True)
-        self._rouge = RougeScorer(list(ROUGE), use_stemmer=False)
+        self._rouge = RougeScorer(list(ROUGE), tokenizer=DefaultTokenizer(use_stemmer=False))
         self._measured: dict[tuple[str, str], list[float]] = {}
 
     @cached_property

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.editions import OpenQuestion
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation.estimates import Interval, interval_of, rounded
+from imageclef_vqa.evaluation.estimates import Interval, interval_of, rounded, share_interval
 from imageclef_vqa.evaluation.metrics import Numbers, PairAnswers
 from imageclef_vqa.evaluation.text.metrics import (
     COLUMNS,
@@ -156,7 +156,11 @@ def measured(by_image: Numbers, bootstrap: Bootstrap | None) -> TextMetrics:
     """The metrics of sums per image, `[image, COLUMNS]`, with their intervals."""
     total = by_image.sum(axis=0)
     values = {name: each[0] for name, each in metrics_of(total[None]).items()}
-    intervals = {} if bootstrap is None else resampled(by_image, bootstrap)
+    intervals: dict[str, Interval] = {}
+    if bootstrap is not None:
+        intervals = {name: interval_of(samples) for name, samples in resampled(by_image, bootstrap).items()}
+        clusters = len(np.unique(bootstrap.clusters[by_image[:, -1] > 0]))
+        intervals["exact"] = share_interval(intervals["exact"], clusters)
     known = {name: None if np.isnan(value) else rounded(value) for name, value in values.items()}
     facts = {
         kind: FactScore(precision=known[f"{kind}_precision"], recall=known[f"{kind}_recall"], gold=count)
@@ -165,7 +169,7 @@ def measured(by_image: Numbers, bootstrap: Bootstrap | None) -> TextMetrics:
     return TextMetrics(
         n=int(total[COLUMNS - 1]),
         facts=facts,
-        intervals={name: interval_of(samples) for name, samples in intervals.items() if known[name] is not None},
+        intervals={name: interval for name, interval in intervals.items() if known[name] is not None},
         **{name: known[name] for name in TEXT_METRICS},  # type: ignore[arg-type]
     )
 

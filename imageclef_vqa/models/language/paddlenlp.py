@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from imageclef_vqa.environment import interruptions_held
+from imageclef_vqa.environment import library_import
 
-with interruptions_held():  # it takes seconds to import, and a Ctrl-C in between would be lost
+with library_import():  # it takes seconds
     from paddlenlp.transformers import BertTokenizer, ChatGLMConfig, ChatGLMModel, T5Config, T5ForConditionalGeneration
     from paddlenlp.transformers.model_utils import no_init_weights
     from paddlenlp.transformers.t5.modeling import (

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_IDS
+from imageclef_vqa.errors import printable
 from imageclef_vqa.submission.checks.coverage import check_coverage, check_ids, check_order, check_untrained
 from imageclef_vqa.submission.checks.distributions import (
     check_arity,
@@ -22,8 +23,8 @@ from imageclef_vqa.submission.checks.distributions import (
     check_drift,
     check_swaps,
 )
-from imageclef_vqa.submission.checks.wording import check_strings, check_vocabulary
-from imageclef_vqa.submission.run import COLUMNS, Finding, PairAnswers, RunAnswers, arrange, printable
+from imageclef_vqa.submission.checks.wording import check_case, check_strings, check_vocabulary
+from imageclef_vqa.submission.run import COLUMNS, Finding, PairAnswers, RunAnswers, arrange
 
 CHECKS = (
     check_ids,
@@ -43,7 +44,9 @@ _NOT_JSON = "it reads only JSON and ends with a traceback on anything else"
 
 def check_run(run: RunAnswers) -> list[Finding]:
     """The findings of all checks, errors first."""
-    return sorted((found for check in CHECKS for found in check(run)), key=lambda found: found.severity)
+    run, findings = check_case(run)
+    findings += [found for check in CHECKS for found in check(run)]
+    return sorted(findings, key=lambda found: found.severity)
 
 
 class Verdict(BaseModel):

@@ -7,12 +7,23 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, QuestionVocabulary
 from imageclef_vqa.submission.checks.coverage import odd_characters
-from imageclef_vqa.submission.run import EXAMPLES, Answers, Finding, RunAnswers, counted, error, finding, location
+from imageclef_vqa.submission.run import (
+    EXAMPLES,
+    Answers,
+    Finding,
+    RunAnswers,
+    counted,
+    error,
+    finding,
+    location,
+    shown,
+)
 
 # What a spreadsheet runs as a formula (OWASP, "CSV injection"), also in full width or after invisible characters.
 _FORMULA = re.compile(r"[\t\r\n]|[\s\u00ad\u200b-\u200f\u2060\ufeff]*[=+@\-\uff0b\uff0d\uff1d\uff20]")
@@ -71,6 +82,28 @@ def check_strings(run: RunAnswers) -> Iterator[Finding]:
         breaks = {answers for answers in set(run.answers.values()) if rule.breaks(answers)}
         if found := [location(*pair, answers) for pair, answers in run.answers.items() if answers in breaks]:
             yield error(rule.check, found, counted(len(found), rule.one, rule.many), rule.remedy)
+
+
+def check_case(run: RunAnswers) -> tuple[RunAnswers, list[Finding]]:
+    """One finding if at least half of the strings differ from the labels in case only, and the run with them mended.
+
+    Other checks would otherwise report the same mistake for every question.
+    """
+    spelling = {
+        question_id: {_folded(member): member for member in run.vocabulary[question_id].members}
+        for question_id in run.by_question
+    }
+    mended, wrong = {}, []
+    for (image_id, question_id), answers in run.answers.items():
+        known = {*spelling[question_id].values(), *run.spellings.get(question_id, ())}
+        meant = tuple(each if each in known else spelling[question_id].get(_folded(each), each) for each in answers)
+        mended[image_id, question_id] = meant
+        if meant != answers:
+            wrong.append(f"{location(image_id, question_id, answers)} for {shown(meant)}")
+    if 2 * len(wrong) < len(mended) or not wrong:
+        return run, []
+    message = f"{len(wrong):,} of {len(mended):,} answers differ from the training labels in case or white space"
+    return replace(run, answers=mended), [error("vocabulary", wrong, message, "write answers as the labels do")]
 
 
 class _Unknown(NamedTuple):

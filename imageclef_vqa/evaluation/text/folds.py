@@ -1,0 +1,29 @@
+"""A scored fold of open questions with everything that a report shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imageclef_vqa.evaluation.folds import HEADINGS
+from imageclef_vqa.evaluation.metrics import PairAnswers
+from imageclef_vqa.evaluation.text.scores import Questions, TextScore
+
+
+@dataclass(frozen=True)
+class TextFold:
+    """One fold: its score, the scored answers and, where known, their probabilities; the rest as `ReportFold`."""
+
+    name: str
+    score: TextScore
+    given: PairAnswers
+    gold: PairAnswers
+    questions: Questions
+    probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        return HEADINGS.get(self.name, self.name)
