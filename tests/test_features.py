@@ -34,7 +34,7 @@ def computed(monkeypatch):
 
 
 def kept(folder, pixels=PIXELS, vision=VISION):
-    found = FeatureStore(folder, vision, SIZES).of(pixels)
+    found = FeatureStore(folder, vision).of(pixels)
     return found[np.arange(len(found))]
 
 

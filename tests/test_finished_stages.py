@@ -134,6 +134,21 @@ def test_the_same_command_on_a_finished_stage_does_nothing(workspace):
     assert content(workspace.stage(2)) == before
 
 
+def test_stage_2_says_what_it_starts_from_and_records_it(workspace):
+    told: list[str] = []
+    train(workspace, 2, fresh=True, notify=told.append)
+    first = read_record(workspace.stage(1))
+    assert f"it starts from work/main/stage1, record {first.digest[:12]}" in told
+    shutil.rmtree(workspace.stage(1))
+    with refused(rf"stage2 is finished and was .*\nstage1: {first.digest} there, None here"):
+        train(workspace, 2)
+    train(workspace, 2, fresh=True, notify=told.append)
+    assert "it starts from the weights of tiny: work/main/stage1 is missing, which is optional" in told
+    assert "stage1" not in read_record(workspace.stage(2)).inputs
+    train(workspace, 1, notify=told.append)
+    assert "stage 1 is optional for tiny: stage 2 starts from it if it is finished, or without it" in told
+
+
 def test_a_finished_stage_is_not_replaced_unasked_and_both_commands_are_named(workspace):
     before = content(workspace.stage(2))
     root = workspace.root

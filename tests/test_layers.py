@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "checkpoints": {"models"},
     "planning": {"models"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
-    "inference": {"editions", "data", "models", "checkpoints", "planning", "training"},
+    "inference": {"editions", "data", "models", "checkpoints", "planning", "training", "evaluation"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
     "routing": {"editions", "evaluation"},
@@ -68,15 +68,18 @@ WITHOUT_PADDLE = (
 MODELS_MAY_IMPORT = {
     "configs": set(),
     "presets": {"configs"},
-    "resnet34": set(),
+    "resnet34": {"configs"},
     "activations": set(),
     "dropout": set(),
     "attention": {"dropout"},
-    "vision": {"configs", "activations", "attention", "dropout"},
+    "encoder": {"configs"},
+    "vision": {"configs", "activations", "attention", "dropout", "encoder"},
+    "engine": set(),
+    "efficientnet": {"configs", "encoder", "engine"},
     "qformer": {"configs", "activations", "attention", "dropout"},
     "pretraining_heads": {"configs", "activations"},
-    "language": {"configs", "activations", "attention"},
-    "blip2": {"presets", "vision", "qformer", "language"},
+    "language": {"configs", "activations", "attention", "dropout"},
+    "blip2": {"presets", "qformer", "language"},
 }
 
 # Inside `submission`: formats and checks share `run` and do not know each other.

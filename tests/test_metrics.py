@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.evaluation import formatting_line, score_answers, score_fold
+from imageclef_vqa.evaluation import coverage_lines, formatting_line, score_answers, score_fold
 from imageclef_vqa.evaluation.formatting_loss import CASE, JOINED, SINGLE, SPELLING, formatting_losses
 from imageclef_vqa.evaluation.metrics import (
     PAIR_METRICS,
@@ -20,6 +21,9 @@ from imageclef_vqa.evaluation.metrics import (
 )
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of, interval95, resampled_means
+from imageclef_vqa.pipeline.score import _epoch_choice
+from imageclef_vqa.training.history import StageHistory
+from imageclef_vqa.workspace import Workspace
 
 
 def measured(given, gold):
@@ -196,7 +200,21 @@ def test_a_score_as_json_leads_with_the_global_figure():
     assert content["global"]["exact_set"] == 1.0
     assert content["blip2"]["global"]["exact_set"] == 0.0
     assert content["questions"][0]["id"] == 0
-    assert content["questions"][1]["interval"] == [0.0, 1.0]
+    assert content["questions"][1]["interval"] == pytest.approx([2 / (2 + 1.96**2), 1.0], abs=1e-4)  # 2 of 2
+
+
+def test_a_fold_that_chose_the_epoch_says_so_and_what_the_last_epoch_has(monkeypatch, tmp_path):
+    history = StageHistory(
+        2, "tiny", True, 8, 8, 216, 0, best=0.871, best_epoch=6, last=0.868, chance=None, seconds=1, changed=0
+    )
+    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: history)
+    choice = _epoch_choice(Workspace.at(tmp_path))
+    score = score_fold("blip2", GOLD, None, GOLD, majority=None, groups=None, epoch_choice=choice)
+    [line] = [line for line in coverage_lines(score) if "epoch" in line]
+    assert "chosen on these images: epoch 6 of 8 has 0.871 in training's validation, the last one 0.868" in line
+    unchosen = replace(history, best=None, best_epoch=None, last=None)
+    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: unchosen)
+    assert _epoch_choice(Workspace.at(tmp_path)) is None
 
 
 def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from formula_weights import spread, weights
 from paddle.vision.models import resnet34
-from resnet34_weights import spread, weights
 from small_dataset import record, write_dataset, write_labels
 from small_predictions import write_recorded
 from torch_files import write_pth
@@ -34,7 +34,7 @@ from imageclef_vqa.workspace import Workspace
 
 RUNNER = CliRunner()
 FROM_SCRATCH = experts._SIZE
-# What torchvision 0.28 on torch 2.13 computes for the weights of `resnet34_weights`.
+# What torchvision 0.28 on torch 2.13 computes for the weights of `formula_weights`.
 PARITY = Path(__file__).parent / "parity" / "resnet34"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 SIZES = ("Not relevant", "11-20mm", "5-10mm", ">20mm", "< 5mm")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.checkpoints.pretrained import load_pretrained
+from imageclef_vqa.cli.finetune import _kept, _losses
 from imageclef_vqa.data import Dataset, Example, make_split, read_dataset
 from imageclef_vqa.editions import learn_vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
@@ -24,6 +25,7 @@ from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2, statements
+from imageclef_vqa.training.finetune import Finetuned
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
 from imageclef_vqa.workspace import Workspace
@@ -116,6 +118,21 @@ def test_written_statements_have_smoothed_targets_without_their_padding():
         each = paddle.nn.functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
         expected = each.numpy().flatten()[real].sum()
         assert float(stage1._itg_loss(model, heads, query_kv, text, smoothing)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_are_printed_beside_chance_and_the_kept_epoch_beside_the_last_one():
+    references = {"chance_itc": 2.773, "chance_itm": 0.637, "chance_itg": 5.951, "bound_itc": 2.1}
+    last = {"step": 54, "epoch": 2, "itc": 2.7, "val_itc": 2.74, "val_itm": 0.636, "val_itg": 2.5} | references
+    best = last | {"epoch": 1, "score": -5.5, "best": True}
+    done = Finetuned(Path(), [best, last | {"score": -5.876, "best": False, "seconds": 3.0}], False, 3.0)
+    assert _losses(done.last) == (
+        "itc 2.700, val_itc 2.740 [chance 2.773, bound 2.100], val_itm 0.636 [chance 0.637], "
+        "val_itg 2.500 [chance 5.951]"
+    )
+    kept = "kept is epoch 1, chosen by these validation images"
+    assert _kept(1, done) == f"{kept}: sum of losses (by chance 9.361) 5.500; the last one, 2, has 5.876"
+    answers = Finetuned(Path(), [{"epoch": 1, "score": 0.87, "best": True}], False, 3.0)
+    assert _kept(2, answers) == f"{kept}: exact sets 0.870"
 
 
 def test_losses_are_compared_with_those_of_a_model_that_knows_nothing_and_with_the_least_possible():
@@ -286,8 +303,9 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
-    begun, *skipped = said
+    begun, optional, *skipped = said
     assert begun == "stage 1 of tiny on cpu, fp32: 18 training images, 6 validation images"
+    assert "optional for tiny" in optional
     assert len(skipped) == 2
     assert all("images cl" in each and "skipped" in each for each in skipped)
 
@@ -350,9 +368,9 @@ def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_resumes_fro
     assert {n: t.tobytes() for n, t in weights(workspace, 1).items()} == {n: t.tobytes() for n, t in whole.items()}
 
 
-def test_stage_2_needs_stage_1(workspace):
+def test_stage_2_needs_stage_1_unless_the_preset_does_without(workspace):
     with pytest.raises(MissingStepError, match=r"`medvqa finetune --stage 1 .*` makes one"):
-        run(workspace, 2)
+        finetune(workspace, replace(TINY, stage1_optional=False), SHORT[2], 2, seed=0, notify=ignore)
 
 
 def test_the_distance_to_words_needs_a_query_for_each_question(workspace):

@@ -42,7 +42,6 @@ def ours() -> dict[str, Any]:
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.stage2 import answer_loss, trainable
 
@@ -55,7 +54,7 @@ def ours() -> dict[str, Any]:
     pixels = random_pixels(IMAGES, PRESET.vision.image_size)
 
     def step() -> None:
-        answer_loss(model, model.visual_tokens(normalise(pixels)), batch, table).backward()
+        answer_loss(model, model.visual_tokens(model.vision.normalise(pixels)), batch, table).backward()
         optimizer.step()
         optimizer.clear_grad()
 

@@ -97,14 +97,13 @@ def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
     from imageclef_vqa.inference.grammar import Grammar
     from imageclef_vqa.inference.trie import Trie
     from imageclef_vqa.models.language import Tokenizer
-    from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.pairs import pad
 
     tokenizer, vocabulary = Tokenizer(TINY_WEIGHTS / "spiece.model"), learn_vocabulary(scenes(SCENES).labels())
     asked = paddle.to_tensor(pad([tokenizer.encode(question.text) for question in QUESTIONS[:questions]]))
     model.eval()
     with paddle.no_grad():
-        visual = model.visual_tokens(normalise(pixels(preset.vision.image_size)))
+        visual = model.visual_tokens(model.vision.normalise(pixels(preset.vision.image_size)))
         image_of_pair = paddle.zeros([questions], dtype="int64")
         memory = model.read(visual, image_of_pair, asked, (asked != 0).astype("int64"))
     trie = Trie([Grammar(entry, tokenizer) for entry in vocabulary.questions])
@@ -116,7 +115,6 @@ def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
 def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> dict[str, float]:
     """A step of stage 2 on one image and its questions."""
     from imageclef_vqa.models.language import Tokenizer
-    from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training import stage2
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.optimiser import Optimiser
@@ -131,7 +129,9 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
     model.language.eval()
-    loss = stage2.answer_loss(model, model.visual_tokens(normalise(pixels(preset.vision.image_size))), batch, table)
+    loss = stage2.answer_loss(
+        model, model.visual_tokens(model.vision.normalise(pixels(preset.vision.image_size))), batch, table
+    )
     loss.backward()
     norm = optimiser.step(1e-4)
     assert 0 < norm < math.inf

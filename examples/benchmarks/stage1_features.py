@@ -35,7 +35,6 @@ def main() -> None:
 
     from imageclef_vqa.models.blip2 import Blip2
     from imageclef_vqa.models.pretraining_heads import PretrainingHeads
-    from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.features import FeatureStore, rounded_features
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.parallel import Shard
@@ -67,13 +66,13 @@ def main() -> None:
     def in_float32(images: np.ndarray) -> paddle.Tensor:
         with paddle.no_grad():
             vision.eval()
-            return vision.features(normalise(pixels[images]))
+            return vision.features(vision.normalise(pixels[images]))
 
     def at_each_step(images: np.ndarray) -> paddle.Tensor:
         return rounded_features(vision, pixels[images]).astype("float32")
 
     with tempfile.TemporaryDirectory() as folder:
-        kept = FeatureStore(Path(folder), vision, PRESET.vision).of(pixels)
+        kept = FeatureStore(Path(folder), vision).of(pixels)
 
         def from_disk(images: np.ndarray) -> paddle.Tensor:
             return paddle.to_tensor(kept[images]).astype("float32")

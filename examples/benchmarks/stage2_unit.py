@@ -43,7 +43,6 @@ def main() -> None:
     import paddle
 
     from imageclef_vqa.models.blip2 import Blip2
-    from imageclef_vqa.models.vision import normalise
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.stage2 import answer_loss, trainable
 
@@ -56,7 +55,7 @@ def main() -> None:
     pixels = random_pixels(IMAGES, PRESET.vision.image_size)
 
     def step(batch) -> list[np.ndarray]:
-        loss = answer_loss(model, model.visual_tokens(normalise(pixels[batch.images])), batch, table)
+        loss = answer_loss(model, model.visual_tokens(model.vision.normalise(pixels[batch.images])), batch, table)
         loss.backward()
         gradients = [parameter.grad.clone() for parameter in learning if parameter.grad is not None]
         model.clear_gradients()

@@ -23,7 +23,14 @@ from typing import Any, get_args, get_type_hints
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
 from imageclef_vqa.inputs import read_json
-from imageclef_vqa.models.configs import LANGUAGE_FAMILIES, LanguageConfig, QFormerConfig, VisionConfig
+from imageclef_vqa.models.configs import (
+    LANGUAGE_FAMILIES,
+    VISION_FAMILIES,
+    EncoderConfig,
+    LanguageConfig,
+    QFormerConfig,
+    VisionConfig,
+)
 from imageclef_vqa.models.presets import FOLDER, Preset, find_preset
 
 CONFIG = "config.json"
@@ -31,13 +38,14 @@ FORMAT = "medvqa"
 PARTS = ("vision", "qformer", "projection", "heads", "language", "resnet34")
 WORDS = "vocab.txt"
 TOKENIZERS = (*(family.tokenizer_file for family in LANGUAGE_FAMILIES.values()), WORDS)
+_FAMILIES: Mapping[str, Mapping[str, type]] = {"vision": VISION_FAMILIES, "language": LANGUAGE_FAMILIES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderConfig:
     """What a folder holds. `absent` maps names of tensors that the source did not have to the reason."""
 
-    vision: VisionConfig | None = None
+    vision: EncoderConfig | None = None
     qformer: QFormerConfig | None = None
     language: LanguageConfig | None = None
     projection: int = 0  # its output width, which is the language model's; 0: none
@@ -72,7 +80,7 @@ class FolderConfig:
         for part in self.parts:
             value = getattr(self, part)
             sizes = {} if value is True else {"size": value} if isinstance(value, int) else asdict(value)
-            kind = {"kind": value.kind} if part == "language" else {}
+            kind = {"kind": value.kind} if part in _FAMILIES else {}
             content["parts"][part] = kind | {"source": self.sources[part]} | sizes
         content["absent"] = dict(sorted(self.absent.items()))
         write_json(folder / CONFIG, content)
@@ -91,9 +99,10 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
     try:
         parts: dict[str, dict[str, Any]] = {part: dict(sizes) for part, sizes in content["parts"].items()}
         sources = {part: str(sizes.pop("source")) for part, sizes in parts.items()}
-        kind: dict[str, Any] = {"vision": VisionConfig, "qformer": QFormerConfig}
-        if "language" in parts:
-            kind["language"] = LANGUAGE_FAMILIES[parts["language"].pop("kind")]
+        kind: dict[str, Any] = {"qformer": QFormerConfig}
+        for part in _FAMILIES.keys() & parts.keys():
+            # Folders from before there were several kinds of vision do not name it.
+            kind[part] = _FAMILIES[part][parts[part].pop("kind", VisionConfig.kind)]
         found: dict[str, Any] = {
             part: _read_sizes(kind[part], sizes) if part in kind else int(sizes["size"]) if sizes else True
             for part, sizes in parts.items()

@@ -11,13 +11,12 @@ from imageclef_vqa.models.language.paddlenlp import no_init_weights
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.qformer import QFormer
 from imageclef_vqa.models.resnet34 import build_expert
-from imageclef_vqa.models.vision import VisionTransformer
 
 
 def build_part(part: str, config: FolderConfig) -> nn.Layer:
     """One part with random weights; its tensors have the names that they have in its file."""
     if part == "vision" and config.vision is not None:
-        return VisionTransformer(config.vision)
+        return config.vision.build()
     if part == "language" and config.language is not None:
         return config.language.build().model
     if part == "resnet34":

@@ -1,7 +1,8 @@
 """A preset with the weights that it starts from, in a folder (`folder.py`).
 
-Language model and tokenizer are needed. Of vision, Q-Former, projection and stage 1's heads, parts that the folder does
-not have start at random; `random_parts` names them.
+Language model and tokenizer are needed, unless the preset's language model starts at random and learns. Of vision,
+Q-Former, projection and stage 1's heads, parts that the folder does not have start at random; `random_parts` names
+them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import numpy as np
 
 from imageclef_vqa.checkpoints.folder import CONFIG, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
-from imageclef_vqa.checkpoints.layers import load_weights
+from imageclef_vqa.checkpoints.layers import load_weights, own_tensors
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.language import Prompt, Tokenizer, WordPieceTokenizer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
@@ -28,6 +30,9 @@ from imageclef_vqa.models.vision import resize_positions
 LANGUAGE = "language.safetensors"
 HEADS = "heads.safetensors"
 START = ("vision.safetensors", "qformer.safetensors", "projection.safetensors")
+# What a preset whose language model learns starts from: projection and heads belong to a language model.
+_SEEING = ("vision.safetensors", "qformer.safetensors")
+_WORDS = "words.weight"  # the Q-Former's embedding of a tokenizer's pieces
 _POSITIONS = "positions"
 # What training may change; everything else must be as in the weights.
 _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
@@ -41,24 +46,29 @@ _NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
+    if preset.learns_language:
+        return [path for name in _SEEING if (path := preset.folder / name).exists()]
     needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
     words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
     return needed + [path for name in (CONFIG, *START, HEADS, *words) if (path := preset.folder / name).exists()]
 
 
-def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer]:
-    """The preset's model with its weights, and its tokenizer.
+def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
+    """The preset's model with its weights, and its tokenizer; None if that is learnt with the language model.
 
     Raises:
         MedvqaError: a file is missing or does not fit.
     """
+    if preset.learns_language:
+        return _load_seeing(preset), None
     config = read_folder_config(preset.folder) or FolderConfig()
     preset = adapted(preset, config)
     model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
     for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
-        if path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size:
+        resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
+        if resized and isinstance(preset.vision, VisionConfig):
             start[_POSITIONS] = resize_positions(
                 values(start[_POSITIONS]),  # type: ignore[arg-type]
                 preset.vision.patches,
@@ -79,7 +89,9 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
         MedvqaError: the folder's `config.json` is damaged, or the weights have sizes other than the preset's.
     """
     config = read_folder_config(preset.folder) or FolderConfig()
-    adapted(preset, config)
+    learns = preset.learns_language
+    if not learns:
+        adapted(preset, config)
     held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
     branches = [] if "vision" in held else ["vision"]
     if "qformer" not in held and not from_stage1:
@@ -87,21 +99,36 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
         branches.append("the Q-Former's branch for text")
     small = [] if not _absent(config, "vision") else ["vision's last norm"]
-    if stage == 2 and "projection" not in held:
+    if learns:
+        small.append("the language model and its tokenizer")
+    if stage == 2 and (learns or "projection" not in held):
         small.append("projection")
-    if stage == 1 and "heads" not in held:
+    if stage == 1 and (learns or "heads" not in held):
         small.append("heads of stage 1")
     elif stage == 1 and (new := sorted({name.split(".")[0] for name in _absent(config, "heads")})):
         small.append(f"of the heads of stage 1 {' and '.join(new)}")
     return branches, small
 
 
-def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer]:
+def _load_seeing(preset: Preset) -> Blip2:
+    """The model with the folder's vision and Q-Former, without the words that the Q-Former knew."""
+    model = Blip2(preset)
+    for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
+        start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
+        load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))
+    return model
+
+
+def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer | None]:
     """The heads of stage 1, from the folder or new, and the tokenizer of the text that the Q-Former reads in stage 1.
+
+    The tokenizer is None if it is learnt with the language model.
 
     Raises:
         MedvqaError: they do not fit, or the folder has no tokenizer for the Q-Former.
     """
+    if preset.learns_language:
+        return PretrainingHeads(preset.qformer), None
     config = read_folder_config(preset.folder) or FolderConfig()
     sizes, path = adapted(preset, config).qformer, preset.folder / HEADS
     tokenizer, begin = preset.language.read_tokenizer(preset.folder), None
@@ -153,9 +180,12 @@ def _absent(config: FolderConfig, part: str) -> list[str]:
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
-    """What stage 2 trains, by name: vision's norm, Q-Former and projection, and the rest of vision if `vision`."""
-    parts = tuple(f"{part}." for part in _trained_parts(vision=vision))
-    return {name: tensor for name, tensor in model.state_dict().items() if name.startswith(parts)}
+    """What stage 2 trains, by name: vision's norm, Q-Former, projection, and a language model that learns.
+
+    With `vision`, the rest of vision too.
+    """
+    parts = tuple(f"{part}." for part in _trained_parts(model, vision=vision))
+    return {name: tensor for name, tensor in own_tensors(model).items() if name.startswith(parts)}
 
 
 def load_trained(
@@ -167,9 +197,10 @@ def load_trained(
         MedvqaError: they are not exactly those; the differences are listed.
     """
     vision = any(name.startswith("vision.") and not name.startswith("vision.norm.") for name in tensors)
-    prefixes = tuple(f"{part}." for part in parts or _trained_parts(vision=vision))
+    prefixes = tuple(f"{part}." for part in parts or _trained_parts(model, vision=vision))
     load_weights(model, tensors, source, absent=[name for name in model.state_dict() if not name.startswith(prefixes)])
 
 
-def _trained_parts(*, vision: bool) -> tuple[str, ...]:
-    return ("vision" if vision else "vision.norm", "qformer", "projection")
+def _trained_parts(model: Blip2, *, vision: bool) -> tuple[str, ...]:
+    language = ("language",) if model.preset.learns_language else ()
+    return ("vision" if vision else "vision.norm", "qformer", "projection", *language)

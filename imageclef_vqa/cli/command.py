@@ -18,7 +18,7 @@ PANELS: dict[str, dict[str, str]] = {
         "Model": "preset weights recipe",
         "Data": "fold",
         "Devices": "device devices seed",
-        "Output": "run workspace as_json",
+        "Output": "track run workspace as_json",
     },
     "predict": {
         "Images": "fold images ids",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +52,10 @@ FromScratchOption = Annotated[
 DevicesOption = Annotated[
     str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
 ]
+TrackOption = Annotated[
+    Literal["tensorboard", "visualdl", "wandb", "swanlab"] | None,
+    typer.Option(help="Send losses and validation figures to this service, too; log.jsonl always has them."),
+]
 
 
 @with_recipe_options
@@ -69,11 +73,12 @@ def finetune(
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     seed: SeedOption = 0,
+    track: TrackOption = None,
     run: RunOption = "main",
     workspace: WorkspaceOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Train a stage of BLIP-2 on the training fold; the language model stays frozen."""
+    """Train a stage of BLIP-2 on the training fold; a language model that has weights stays frozen."""
     import imageclef_vqa as vqa
     from imageclef_vqa.devices import device_in_use, parse_numbers
     from imageclef_vqa.pipeline.finetune import choose_model
@@ -81,7 +86,7 @@ def finetune(
 
     if devices is not None and not launched():
         numbers = parse_numbers(devices, device)
-        choose_model(stage, preset, weights, recipe, changes)
+        choose_model(Workspace.at(workspace, run), stage, preset, weights, recipe, changes)
         raise typer.Exit(launch(["finetune", *as_typed(context)], numbers))
     done = vqa.finetune(
         workspace,
@@ -96,6 +101,7 @@ def finetune(
         device=device,
         seed=seed,
         run=run,
+        track=track,
         notify=functools.partial(echo, err=True),
     )
     if not done.first:
@@ -154,5 +160,7 @@ def _kept(stage: int, done: Finetuned) -> str:
         return "no number" if score is None else f"{score:.3f}" if stage == 2 else f"{-score:.3f}"
 
     kind, kept, last = "exact sets" if stage == 2 else "sum of losses", done.kept, done.last
+    if chance := [value for name, value in kept.items() if name.startswith("chance_")]:
+        kind += f" (by chance {sum(chance):.3f})"
     others = "" if kept is last else f"; the last one, {last['epoch']}, has {figure(last)}"
     return f"kept is epoch {kept['epoch']}, chosen by these validation images: {kind} {figure(kept)}{others}"

@@ -63,6 +63,9 @@ DevicesOption = Annotated[
 ]
 
 
+_RULES = {"likeliest": "likeliest sentence", "expected": "sentence with the best expected score"}
+
+
 def predict(
     fold: FoldOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of images to answer instead of folds.")] = None,
@@ -146,6 +149,10 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     if done.calibration:
         before, after = done.calibration.error
         echo(f"temperature {done.calibration.temperature:.2f}: calibration error {before:.3f} → {after:.3f}")
+        for choice, metrics in done.calibration.metrics.items():
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            used = " (used)" if choice == done.calibration.rule else ""
+            echo(f"validation, {_RULES[choice]}: {figures}{used}")
     from imageclef_vqa.pipeline.lineage import Lineage
 
     command = "medvqa route" if done.name is None else f"medvqa score --answers {done.name}"

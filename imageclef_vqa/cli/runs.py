@@ -66,11 +66,12 @@ def _cells(stage: StageHistory) -> list[str]:
     from datetime import datetime
 
     kind = "loss" if stage.stage == 1 else "exact"
+    chance = f" (chance {stage.chance:.3f})" if stage.chance is not None else ""
     return [
         str(stage.stage),
         stage.preset,
         str(stage.epoch) if stage.finished else f"{stage.epoch} of {stage.epochs}",
-        f"{stage.best_epoch}: {kind} {stage.best:.3f}" if stage.best is not None else "",
+        f"{stage.best_epoch}: {kind} {stage.best:.3f}{chance}" if stage.best is not None else "",
         f"{stage.last:.3f}" if stage.last is not None else "",
         datetime.fromtimestamp(stage.changed).strftime("%d %b %H:%M"),
     ]

@@ -7,7 +7,7 @@ from imageclef_vqa.evaluation.paper import Model
 from imageclef_vqa.evaluation.plots import draw_plots
 from imageclef_vqa.evaluation.published import Published, published_file, read_published
 from imageclef_vqa.evaluation.report import render_report
-from imageclef_vqa.evaluation.scores import FoldScore, Score, global_accuracy, score_answers, score_fold
+from imageclef_vqa.evaluation.scores import EpochChoice, FoldScore, Score, global_accuracy, score_answers, score_fold
 from imageclef_vqa.evaluation.summary import (
     comparison_lines,
     coverage_lines,
@@ -18,6 +18,7 @@ from imageclef_vqa.evaluation.summary import (
 
 __all__ = [
     "Comparisons",
+    "EpochChoice",
     "FoldScore",
     "Model",
     "Published",

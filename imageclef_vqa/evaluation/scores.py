@@ -92,17 +92,32 @@ class Score(_Frozen):
         return next((score for score in self.questions if score.id == question_id), None)
 
 
+class EpochChoice(_Frozen):
+    """The epoch whose weights answer, because its exact-set accuracy on these images is the best of `epochs`.
+
+    `exact_set` is therefore slightly optimistic; `last_exact_set` is that of the last epoch. Both are those of greedy
+    decoding during training.
+    """
+
+    epoch: int
+    epochs: int
+    exact_set: float
+    last_exact_set: float
+
+
 class FoldScore(Score):
     """The score of a fold's final answers, with that of BLIP-2 if the final answers are routed.
 
     `seen` is the number of images that are, or resemble, training images; `exact_set_unseen` is the overall accuracy
-    without them. Both are None if the training images are not known.
+    without them. Both are None if the training images are not known. `epoch_choice` is None where these images chose
+    no epoch.
     """
 
     answered_by: str
     blip2: Score | None = None
     seen: int | None = None
     exact_set_unseen: float | None = None
+    epoch_choice: EpochChoice | None = None
 
 
 def score_answers(
@@ -184,6 +199,7 @@ def score_fold(
     classical: PairAnswers | None = None,
     heights: Mapping[str, int] | None = None,
     seen: Collection[str] | None = None,
+    epoch_choice: EpochChoice | None = None,
     seed: int = 0,
 ) -> FoldScore:
     """Score the final answers of a fold and, if they are routed, BLIP-2's own answers; `seen` are image ids.
@@ -206,6 +222,7 @@ def score_fold(
         blip2=None if blip2 is None else score(blip2),
         seen=None if seen is None else sum(image_id in seen for image_id in image_ids),
         exact_set_unseen=rounded(global_accuracy(final, unseen)) if unseen else None,
+        epoch_choice=epoch_choice,
     )
 
 

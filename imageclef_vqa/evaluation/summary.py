@@ -50,7 +50,8 @@ def formatting_cells(loss: FormattingLoss, score: Score) -> tuple[str, str, str,
 
 
 def coverage_lines(score: Score) -> list[str]:
-    """Missing and extra answers, questions without gold answers, and images that resemble training images."""
+    """Missing and extra answers, questions without gold answers, images that resemble training images, and the epoch
+    that these images chose."""
     lines = _missing_lines(score.missing, "the given answers")
     if score.extra:
         lines.append(f"{_count(score.extra, 'given answer')} without a gold answer: ignored.")
@@ -62,6 +63,11 @@ def coverage_lines(score: Score) -> list[str]:
     if isinstance(score, FoldScore) and score.seen:
         without = "" if score.exact_set_unseen is None else f"; without them the score is {score.exact_set_unseen:.3f}"
         lines.append(f"{score.seen:,} of the {score.images:,} images are, or resemble, training images{without}.")
+    if isinstance(score, FoldScore) and (choice := score.epoch_choice):
+        lines.append(
+            f"BLIP-2's epoch was chosen on these images: epoch {choice.epoch} of {choice.epochs} has "
+            f"{choice.exact_set:.3f} in training's validation, the last one {choice.last_exact_set:.3f}."
+        )
     return lines
 
 

@@ -17,8 +17,8 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.experts.answers import ExpertImages
 from imageclef_vqa.experts.heads import Head, best_threshold
 from imageclef_vqa.files import write_json
+from imageclef_vqa.models.encoder import normalise
 from imageclef_vqa.models.resnet34 import STATISTICS
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.progress import track
 from imageclef_vqa.training.loop import set_trainable
 from imageclef_vqa.training.optimiser import Optimiser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,30 +10,30 @@ import paddle
 
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
+from imageclef_vqa.data import Example
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS
-from imageclef_vqa.inference.decoding import generate, rank_answers
+from imageclef_vqa.inference.decoding import FREE_TOKENS, generate, rank_answers
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Prompt, Tokenizer
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
-_KEPT = "the answers so far are kept"
+KEPT = "the answers so far are kept"
 
 
 class Answerer:
     """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
 
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         prompt = Prompt(model.preset.language, tokenizer)
         self._questions = pad([prompt.encode(question.text) for question in QUESTIONS])
@@ -52,11 +52,18 @@ class Answerer:
         tensors = stage.trained()
         config = stage.config()
         preset = config.starting_point()
-        with shortage_explained(partial(_workload, preset), _KEPT):
+        with shortage_explained(partial(workload, preset), KEPT):
             model, tokenizer = load_pretrained(preset)
             load_trained(model, tensors, str(stage.folder / MODEL))
+        assert tokenizer is not None, "only open questions are answered by a language model that learnt"
         model.share_prefix = config.recipe.share_prefix
         return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
+
+    def answer(
+        self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
+    ) -> list[list[Ranked]]:
+        """Ranked or free answers [image][question]; all images are asked the same questions."""
+        return self.generate(pixels) if free else self.rank(pixels, augment)
 
     def rank(self, pixels: np.ndarray, augmented: bool = False) -> list[list[Ranked]]:
         """The likeliest allowed answers [image][question] for pixels uint8 [i, h, w, 3].
@@ -71,7 +78,7 @@ class Answerer:
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
         """Answer as many images at a time as `medvqa plan` assumes."""
-        with shortage_explained(partial(_workload, self._model.preset), _KEPT):
+        with shortage_explained(partial(workload, self._model.preset), KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
 
@@ -85,19 +92,19 @@ class Answerer:
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
-        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs))
+        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs, self._longest))
 
     @paddle.no_grad()
     def _read(self, pixels: np.ndarray) -> Memory:
         """Vision and Q-Former once per image, then every question about it."""
         images = len(pixels)
-        visual = self._model.visual_tokens(normalise(pixels, self._model.vision.statistics))
+        visual = self._model.encode_features(self._model.vision.read(pixels))
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
 
 
-def _workload(preset: Preset) -> Workload:
+def workload(preset: Preset) -> Workload:
     bits = stored_bits(preset.folder / LANGUAGE)
     return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 

@@ -13,6 +13,7 @@ from imageclef_vqa.inference.jobs import Job, PredictOptions
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.runs import Ensemble, TrainedRun
+from imageclef_vqa.inference.sentences import BEAM as SENTENCES
 from imageclef_vqa.inference.sharding import Task, answer_tasks, processes_that_pay
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, make_plan
@@ -72,7 +73,7 @@ def clear_journals(target: Path) -> None:
 
 def _open_journal(run: TrainedRun, job: Job, options: PredictOptions) -> Journal:
     dataset, batch = job.pictures.readable, images_in_batch(run.preset)
-    how = (options.decode, str(options.augment), str(batch), str(BEAM), str(SHORT_LIST))
+    how = (options.decode, str(options.augment), str(batch), str(BEAM), str(SHORT_LIST), str(SENTENCES))
     key = fingerprint(run.digest, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
     return Journal(_unfinished(job.target) / run.workspace.run, key, len(dataset), batch)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
 from imageclef_vqa.inference.ask import Reply
+from imageclef_vqa.inference.choice import Chosen
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
 
 _CANDIDATES = 5
@@ -50,6 +51,20 @@ def from_reply(image_id: str, reply: Reply) -> Prediction:
         members=reply.members,
         model=reply.model,
         trained=reply.trained,
+    )
+
+
+def from_sentences(image_id: str, row: int, question: str, ranked: Ranked, chosen: Chosen, model: str) -> Prediction:
+    """The record of the answer to an open question, with the likeliest sentences and the expected METEOR."""
+    return Prediction(
+        image_id=image_id,
+        question=question,
+        question_id=row,
+        answers=(chosen.text,),
+        probability=min(1.0, chosen.probability),
+        candidates=_candidates(ranked),
+        meteor=chosen.meteor,
+        model=model,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.editions import as_set
+from imageclef_vqa.inference.choice import Rule
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.statistics import expected_calibration_error
@@ -41,6 +42,11 @@ class Calibration(BaseModel):
     pairs: int
     error: tuple[float, float]
     nll: tuple[float, float]
+    # Of sentences: which of those that were found is the answer, the metrics of each rule, and expected METEOR as a
+    # line of what the probabilities say.
+    rule: Rule | None = None
+    metrics: dict[Rule, dict[str, float]] = {}
+    meteor: tuple[float, float] = (0.0, 1.0)  # where the line starts, and its slope
 
 
 class LabelledPair(NamedTuple):

@@ -23,6 +23,7 @@ SHORT_LIST = 32  # a question with at most this many answers has all of them ran
 BEAM = 16
 # In beam search, partial answers less likely than this are dropped.
 NEGLIGIBLE = 1e-4
+FREE_TOKENS = 10  # of a free answer, where the recipe has no limit (paper, section 3.1)
 # In place of an empty free answer: a record needs an answer, and this one is in no vocabulary.
 NO_ANSWER = "(no answer)"
 
@@ -82,7 +83,7 @@ def _advance(
         np.concatenate([final.answer, branches.answers[row, k]]),
         np.concatenate([final.log_prob, log_probs[row, k]]),
     )
-    kept, _ = _best_of_each_pair(final.pair, final.log_prob, width)
+    kept, _ = best_of_each_pair(final.pair, final.log_prob, width)
     final = _Final(*(part[kept] for part in final))
     # A longer answer is never likelier: what is below the worst answer of a full list cannot enter it.
     bar, count = floor.copy(), np.bincount(final.pair, minlength=len(width))
@@ -92,7 +93,7 @@ def _advance(
     bar[full] = np.maximum(bar[full], worst[full])
     row, k = np.nonzero(branches.states != NOWHERE)
     pair, log_prob = rows.pair[row], log_probs[row, k]
-    kept, rank = _best_of_each_pair(pair, log_prob, width)
+    kept, rank = best_of_each_pair(pair, log_prob, width)
     kept = kept[(log_prob[kept] > bar[pair[kept]]) | ((rank == 0) & (count[pair[kept]] == 0))]
     row, k = row[kept], k[kept]
     return row, _Rows(pair[kept], branches.states[row, k], log_prob[kept], trie.tokens[branches.tokens[row, k]]), final
@@ -103,18 +104,18 @@ def _allowed_log_probs(logits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     allowed = np.take_along_axis(logits, np.maximum(tokens, 0), axis=1).astype("float64")
     scores = np.where(tokens == NOWHERE, -np.inf, allowed)
     best = scores.max(axis=1, keepdims=True)
-    _check_finite(best)
+    check_finite(best)
     scores -= best
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
-def _check_finite(scores: np.ndarray) -> None:
+def check_finite(scores: np.ndarray) -> None:
     if not np.isfinite(scores).all():
         remedy = "its weights are damaged, or training diverged: `medvqa finetune --fresh` trains again"
         raise MedvqaError("the model's output is not finite", remedy=remedy)
 
 
-def _best_of_each_pair(pair: np.ndarray, log_prob: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_of_each_pair(pair: np.ndarray, log_prob: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the `width` [n] best of each pair, by pair and then best first, and their ranks (0 is best)."""
     order = np.lexsort((-log_prob, pair))
     sorted_pair = pair[order]
@@ -132,8 +133,10 @@ def _lists(final: _Final, trie: Trie, n: int) -> list[Ranked]:
 
 
 @paddle.no_grad()
-def generate(language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = 10) -> list[Ranked]:
-    """Unconstrained greedy decoding of n pairs: one string each, of at most `length` tokens (10 in the paper).
+def generate(
+    language: Language, memory: Memory, tokenizer: Tokenizer, n: int, length: int = FREE_TOKENS
+) -> list[Ranked]:
+    """Unconstrained greedy decoding of n pairs: one string each, of at most `length` tokens.
 
     Its probability is the product over its tokens. An empty answer becomes `NO_ANSWER`.
 
@@ -147,7 +150,7 @@ def generate(language: Language, memory: Memory, tokenizer: Tokenizer, n: int, l
         scores = paddle.nn.functional.log_softmax(logits.astype("float32"), axis=-1)
         tokens = np.where(running, scores.argmax(-1).numpy(), tokenizer.pad)
         best = scores.max(-1).numpy()
-        _check_finite(best)
+        check_finite(best)
         log_prob += np.where(running, best, 0.0)
         written[:, index] = tokens
         running &= tokens != tokenizer.end

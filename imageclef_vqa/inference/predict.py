@@ -31,6 +31,7 @@ from imageclef_vqa.inference.consistency import Consistency
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.jobs import Job, PredictOptions
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.inference.open_questions import OpenChoice, check_open, fit_to_sentences
 from imageclef_vqa.inference.ranked import Ranked, best
 from imageclef_vqa.inference.runs import Ensemble
 
@@ -102,17 +103,23 @@ def predict_jobs(
         if nothing:
             remedy = f"no image of {', '.join(nothing)} can be read: is this the right folder?"
         raise DataError(shortened(list(unreadable.values())), remedy=remedy)
-    calibration = None
-    if options.decode == "closed" and not any(job.gold for job in jobs):  # a damaged one is refused before any work
+    if ensemble.open:
+        check_open(ensemble, jobs, options)
+    calibration, calibrated = None, ensemble.open or options.decode == "closed"
+    if calibrated and not any(job.gold for job in jobs):  # a damaged one is refused before any work
         key = ensemble.calibration_key(augment=options.augment)
         calibration = read_calibration(ensemble.workspace, key, augment=options.augment)
     journals = answer_jobs(ensemble, jobs, options, devices, notify)
     for job, of_job in zip(jobs, journals, strict=True):
-        if options.decode == "closed" and job.gold:
+        if calibrated and job.gold:
             calibration = _fit_calibration(ensemble, job, of_job, options)
     repaired, empty = 0, 0
     for job, of_job in zip(jobs, journals, strict=True):
-        choice = _Choice(ensemble, options, calibration.temperature if calibration else 1.0, Consistency(rules))
+        choice: _Choice | OpenChoice = (
+            OpenChoice(ensemble.name, options, calibration)
+            if ensemble.open
+            else _Choice(ensemble, options, calibration.temperature if calibration else 1.0, Consistency(rules))
+        )
         _write(ensemble, job, options, choice, of_job)
         repaired, empty = repaired + choice.repaired, empty + choice.empty
         clear_journals(job.target)
@@ -122,7 +129,7 @@ def predict_jobs(
         files={job.name: job.target for job in jobs},
         images={job.name: len(job.pictures.image_ids) for job in jobs},
         unreadable=unreadable,
-        untrained=ensemble.vocabulary.untrained,
+        untrained=() if ensemble.open else ensemble.vocabulary.untrained,
         calibration=calibration,
         rules=rules,
         repaired=repaired,
@@ -133,19 +140,30 @@ def predict_jobs(
 
 def _fit_calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], options: PredictOptions) -> Calibration:
     """Fit the ensemble's calibration to the gold answers of a job, and keep it."""
-    pairs = [
-        LabelledPair(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
-        for example, of_image in zip(job.pictures.readable.examples, averaged(journals), strict=True)
-        for question, ranked in enumerate(of_image)
-        if (example.image_id, question) in job.gold
-    ]
-    fitted = calibrate(pairs, ensemble.calibration_key(augment=options.augment))
+    key = ensemble.calibration_key(augment=options.augment)
+    fitted = fit_to_sentences(job, journals, key) if ensemble.open else calibrate(_labelled(job, journals), key)
     inputs = ensemble.inputs | (job.inputs or {})
     write_calibration(ensemble.workspace, fitted, augment=options.augment, inputs=inputs)
     return fitted
 
 
-def _write(ensemble: Ensemble, job: Job, options: PredictOptions, choice: _Choice, journals: Sequence[Journal]) -> None:
+def _labelled(job: Job, journals: Sequence[Journal]) -> list[LabelledPair]:
+    """The answers to closed questions with their gold answers."""
+    return [
+        LabelledPair(ranked, job.gold[example.image_id, question], job.groups[example.image_id])
+        for example, of_image in zip(job.pictures.readable.examples, averaged(journals), strict=True)
+        for question, ranked in enumerate(of_image)
+        if (example.image_id, question) in job.gold
+    ]
+
+
+def _write(
+    ensemble: Ensemble,
+    job: Job,
+    options: PredictOptions,
+    choice: _Choice | OpenChoice,
+    journals: Sequence[Journal],
+) -> None:
     """Write the answers of a job and, inside the workspace, the record of what they were made from."""
     predictions = choice.predictions(job, journals)
     if job.inputs is None:

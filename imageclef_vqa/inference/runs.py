@@ -12,7 +12,7 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.checkpoint import Stage
-from imageclef_vqa.training.config import StageConfig, fingerprint
+from imageclef_vqa.training.config import VOCABULARY, StageConfig, fingerprint
 from imageclef_vqa.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ class TrainedRun:
 
     workspace: Workspace
     config: StageConfig
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None  # of closed questions
     digest: str
 
     @property
@@ -38,7 +38,9 @@ def read_run(workspace: Workspace) -> TrainedRun:
         ChangedError: one of these files is not the one that it was when stage 2 was finished.
     """
     stage = Stage(workspace, 2)
-    run = TrainedRun(workspace, stage.config(), stage.vocabulary(), stage.check().digest)
+    digest = stage.check().digest
+    closed = (stage.folder / VOCABULARY).exists()
+    run = TrainedRun(workspace, stage.config(), stage.vocabulary() if closed else None, digest)
     for name, expected in stage.check().inputs.items():
         kind, _, file = name.partition("/")
         if kind == "weights" and sha256(path := run.preset.folder / file) != expected:
@@ -62,7 +64,15 @@ class Ensemble:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        return self.runs[0].vocabulary
+        """What the runs may answer to closed questions."""
+        vocabulary = self.runs[0].vocabulary
+        assert vocabulary is not None, "open questions have no vocabulary"
+        return vocabulary
+
+    @property
+    def open(self) -> bool:
+        """Whether the runs answer open questions."""
+        return self.runs[0].vocabulary is None
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -13,22 +13,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from imageclef_vqa import environment
-from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data import Dataset, Example, load_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.journal import Journal
+from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.progress import progress_display, track
 from imageclef_vqa.workspace import Workspace
-
-if TYPE_CHECKING:
-    from imageclef_vqa.inference.answerer import Answerer
 
 # Starting a process takes as long as five batches of `tiny`.
 _BATCHES_THAT_PAY = 8
 _POLL = 0.2  # seconds
+
+
+class BatchAnswerer(Protocol):
+    """A model that answers: `Answerer`, or `SentenceAnswerer` for open questions."""
+
+    def answer(
+        self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
+    ) -> list[list[Ranked]]:
+        """Ranked answers [image][question] for pixels uint8 [i, h, w, 3] of `examples`."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +96,21 @@ def _answer_shard(workspace: Workspace, tasks: Sequence[Task], shard: int, shard
         todo = [number for number in task.journal.missing if number % shards == shard]
         if not todo:
             continue
-        answerer = answerer or _answerer(workspace)
+        answerer = answerer or _answerer(workspace, sentences=task.dataset.open)
         pixels = load_pixels(task.dataset, task.image_size, workspace.cache)
         for number in todo if shards > 1 else track(todo, task.title, len(todo)):
             if shards > 1 and os.getppid() != parent:
                 return  # the parent has ended
-            part = pixels[task.journal.part(number)]
-            task.journal.add(number, answerer.generate(part) if task.free else answerer.rank(part, task.augment))
+            part = task.journal.part(number)
+            answers = answerer.answer(pixels[part], task.dataset.examples[part], free=task.free, augment=task.augment)
+            task.journal.add(number, answers)
 
 
-def _answerer(workspace: Workspace) -> Answerer:
+def _answerer(workspace: Workspace, *, sentences: bool) -> BatchAnswerer:
     from imageclef_vqa.inference.answerer import Answerer
+    from imageclef_vqa.inference.sentences import SentenceAnswerer
 
-    return Answerer.of_run(workspace)
+    return SentenceAnswerer.of_run(workspace) if sentences else Answerer.of_run(workspace)
 
 
 def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:

@@ -20,7 +20,6 @@ from paddle import Tensor, nn
 from imageclef_vqa.models.language import Language
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.qformer import QFormer
-from imageclef_vqa.models.vision import VisionTransformer
 
 
 class Blip2(nn.Layer):
@@ -36,7 +35,7 @@ class Blip2(nn.Layer):
     def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
         self.preset = preset
-        self.vision = VisionTransformer(preset.vision)
+        self.vision = preset.vision.build()
         self.qformer = QFormer(preset.qformer)
         self.projection = nn.Linear(preset.qformer.width, preset.language.width)
         self.language = language or preset.language.build()

@@ -27,6 +27,14 @@ def batch_rows(indices: np.ndarray, total: int) -> Iterator[None]:
         _rows = before
 
 
+@contextmanager
+def part_rows(rows: np.ndarray, count: int) -> Iterator[None]:
+    """Within the block, row r of a tensor is row `rows[r]` of the `count` rows that tensors have outside of it."""
+    indices, total = (np.arange(count), count) if _rows is None else _rows
+    with batch_rows(indices[rows], total):
+        yield
+
+
 def drop(x: Tensor, rate: float) -> Tensor:
     """Dropout with probability `rate` on x [n, …]; what is kept is scaled by 1 / (1 - rate)."""
     if _rows is None or not rate:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import EncoderConfig, GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -17,12 +18,17 @@ class Preset:
     """A BLIP-2: its parts, and the folder of the weights that it starts from, if they come with the package."""
 
     name: str
-    vision: VisionConfig
+    # Which answers its language model can learn: sets of the closed vocabulary, sentences, or both.
+    answers: frozenset[Literal["sets", "sentences"]] = frozenset({"sets", "sentences"})
+    # It starts at random and is trained in stage 2, with a tokenizer learnt from the training texts.
+    learns_language: bool = False
+    vision: EncoderConfig
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
     # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
     sources: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    stage1_optional: bool = False  # the weights are those of a Q-Former that stage 2 has trained
 
     @property
     def folder(self) -> Path:
@@ -85,6 +91,20 @@ T5_3B = T5Config(
     tie_word_embeddings=False,
 )
 
+# For open questions: small enough to learn to speak from a few thousand sentences.
+SPEAKER = T5Config(
+    vocab_size=2048,
+    d_model=192,
+    d_kv=32,
+    d_ff=512,
+    num_layers=2,
+    num_decoder_layers=2,
+    num_heads=6,
+    dropout_rate=0.15,
+    prompt="{}",
+    question_end=False,
+)
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -120,7 +140,9 @@ PRESETS: dict[str, Preset] = {
                 prompt="{}",  # it has learnt from questions without any text around them
                 question_end=False,
             ),
+            answers=frozenset({"sets"}),
             weights=TINY_WEIGHTS,
+            stage1_optional=True,
         ),
         # The paper's table 2; each row with vision frozen (its asterisk) or trained.
         Preset(
@@ -161,6 +183,16 @@ PRESETS: dict[str, Preset] = {
         ),
     )
 }
+
+
+PRESETS["tiny-open"] = replace(
+    PRESETS["tiny"],
+    name="tiny-open",
+    answers=frozenset({"sentences"}),
+    learns_language=True,
+    qformer=replace(PRESETS["tiny"].qformer, vocabulary=SPEAKER.vocab_size),
+    language=SPEAKER,
+)
 
 
 def find_preset(name: str, weights: Path | None = None) -> Preset:

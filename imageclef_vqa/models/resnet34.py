@@ -5,7 +5,9 @@ from __future__ import annotations
 from paddle import nn
 from paddle.vision.models import resnet34
 
-STATISTICS = "imagenet"  # of pixels (`vision.STATISTICS`), as torchvision and timm train ResNet34
+from imageclef_vqa.models.configs.encoder import Statistics
+
+STATISTICS: Statistics = "imagenet"  # of pixels (`encoder.STATISTICS`), as torchvision and timm train ResNet34
 
 
 def build_expert(classes: int) -> nn.Layer:

@@ -3,7 +3,7 @@
 `VisionConfig` holds what differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14. BLIP-2 takes the input of their last
 layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
-i images, p patches, d width; pixels are [i, 3, h, w], normalised with mean and standard deviation.
+i images, p patches, d width; pixels are [i, 3, h, w].
 """
 
 from __future__ import annotations
@@ -19,35 +19,14 @@ from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.dropout import Dropout
-
-# Mean and standard deviation of each channel, by the names that `VisionConfig.statistics` gives them.
-STATISTICS = {
-    # OpenAI CLIP, `preprocess`; EVA-CLIP and BLIP-2 keep them.
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    # torchvision's ResNets, DINOv2.
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # The first ViTs, SigLIP.
-    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
+from imageclef_vqa.models.encoder import Encoder
 
 
-def normalise(pixels: np.ndarray, statistics: str = "clip") -> Tensor:
-    """uint8 [i, h, w, 3] → float32 [i, 3, h, w], with the mean and standard deviation of these `STATISTICS`."""
-    planes = pixels.transpose(0, 3, 1, 2).astype("float32", order="C")
-    mean, deviation = (np.array(values, "float32")[:, None, None] for values in STATISTICS[statistics])
-    planes /= 255.0
-    planes -= mean
-    planes /= deviation
-    return paddle.to_tensor(planes)
-
-
-class VisionTransformer(nn.Layer):
+class VisionTransformer(Encoder):
     """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first."""
 
     def __init__(self, config: VisionConfig) -> None:
-        super().__init__()
-        self.image_size, self.statistics = config.image_size, config.statistics
-        self.recompute = config.recompute
+        super().__init__(config)
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
         self.class_token = self.create_parameter([1, 1, config.width], default_initializer=initial)
@@ -59,11 +38,7 @@ class VisionTransformer(nn.Layer):
         )
         self.norm = nn.LayerNorm(config.width, epsilon=config.final_norm_epsilon)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.norm(self.features(pixels))
-
     def features(self, pixels: Tensor) -> Tensor:
-        """The output of the last layer: what a frozen encoder gives, since BLIP-2 trains the norm after it."""
         x = self.stem(pixels).flatten(2).transpose([0, 2, 1])  # [i, p, d]
         x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1)
         x = x + self.positions.squeeze(0)

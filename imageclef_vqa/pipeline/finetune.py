@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import prepare
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.development import read_development
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.training.tracking import Service, check_service
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,7 +21,12 @@ if TYPE_CHECKING:
     from imageclef_vqa.training.finetune import Finetuned
 
 
+# The preset of a workspace that names none, by what its edition's answers are.
+DEFAULTS: dict[Literal["sentences", "sets"], str] = {"sets": "tiny", "sentences": "tiny-open"}
+
+
 def choose_model(
+    workspace: Workspace,
     stage: int,
     preset: str | None = None,
     weights: str | Path | None = None,
@@ -27,12 +35,23 @@ def choose_model(
 ) -> tuple[Preset, Recipe]:
     """The model and the recipe of a stage; found without Paddle, whose import takes seconds.
 
+    The edition decides which preset is the default.
+
     Raises:
-        UsageError: there is no such preset, recipe or key of a recipe.
+        UsageError: there is no such preset, recipe or key of a recipe, or the preset cannot answer as the edition asks.
         MedvqaError: the preset's weights are not there.
     """
-    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}))
+    kind: Literal["sentences", "sets"] = "sentences" if edition_of(workspace).open else "sets"
+    default = DEFAULTS[kind]
+    name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default)
     model = choose_preset(name, None if weights is None else Path(weights))
+    if kind not in model.answers:
+        raise UsageError(
+            f"--preset {name} cannot learn {kind}, which edition {workspace.edition} asks for",
+            remedy=f"without --preset, it is {default}; `medvqa plan` lists all of them",
+        )
+    if kind == "sentences" and chosen.augment:
+        raise UsageError("--augment: a changed picture would make sentences about places and colours wrong")
     _ = model.folder  # complains if the weights are missing
     return model, chosen
 
@@ -51,18 +70,22 @@ def finetune(
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
+    track: Service | None = None,
     notify: Callable[[str], None] = lambda message: None,
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
 
-    With `from_scratch_parts`, vision, Q-Former or its branch for text may start at random, as a whole.
+    With `from_scratch_parts`, vision, Q-Former or its branch for text may start at random, as a whole. `track` sends
+    the numbers of the log to a service, too.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     at = Workspace.at(workspace, run)
-    model, chosen = choose_model(stage, preset, weights, recipe, overrides)
+    model, chosen = choose_model(at, stage, preset, weights, recipe, overrides)
+    if track is not None:
+        check_service(track)
     prepare(device, seed=seed)
 
     return finetune_stage(
@@ -74,6 +97,7 @@ def finetune(
         fold=fold,
         fresh=fresh,
         from_scratch_parts=from_scratch_parts,
+        track=track,
         notify=notify,
     )
 
@@ -88,6 +112,7 @@ def finetune_stage(
     fold: int = 0,
     fresh: bool = False,
     from_scratch_parts: bool = False,
+    track: Service | None = None,
     notify: Callable[[str], None],
 ) -> Finetuned:
     """Train stage `number` of the workspace's run on the device that is prepared, or resume it.
@@ -121,6 +146,7 @@ def finetune_stage(
             val=development.validation,
             fold=fold,
             split=split,
+            track=track,
             processes=processes,
             notify=notify,
         )

@@ -47,8 +47,8 @@ def plan(
     summaries = []
     for name in presets:
         preset = find_preset(name)
-        size, patch = image_size or preset.vision.image_size, preset.vision.patch_size
-        if size % patch:
+        size, patch = image_size or preset.vision.image_size, preset.vision.stride
+        if image_size and size % patch:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {patch} pixels")
         preset = replace(preset, vision=replace(preset.vision, image_size=size, recompute=recompute))
         conditions = {"images": images, "precision": precision, "language_bits": language_bits, "devices": devices}

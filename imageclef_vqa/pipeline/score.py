@@ -10,7 +10,15 @@ from pathlib import Path
 from imageclef_vqa.artefacts import write_artefact
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
-from imageclef_vqa.evaluation import FoldScore, Published, ReportFold, published_file, read_published, score_fold
+from imageclef_vqa.evaluation import (
+    EpochChoice,
+    FoldScore,
+    Published,
+    ReportFold,
+    published_file,
+    read_published,
+    score_fold,
+)
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.scores import TextScore, score_sentences
 from imageclef_vqa.files import json_text
@@ -21,6 +29,7 @@ from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.report import write_plots, write_report
 from imageclef_vqa.pipeline.selection import Selection, read_answers, select_answers
+from imageclef_vqa.training.history import read_history
 from imageclef_vqa.workspace import Workspace
 
 
@@ -111,11 +120,22 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
         blip2 = answers_of(read_predictions(plain)) if routed and plain.exists() else None
         given, probabilities = answers_of(selection.predictions), probabilities_of(selection.predictions)
         system = "routed" if routed else "blip2"
-        folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities))
+        choice = _epoch_choice(workspace) if gold.name == "val" else None
+        folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities, choice))
         selected.append(selection)
     if not folds:
         raise missing[0]
     return folds, selected
+
+
+def _epoch_choice(workspace: Workspace) -> EpochChoice | None:
+    """The epoch of stage 2 that the validation images chose; None for an ensemble, and without validation."""
+    history = read_history(workspace.stage(2))
+    if history is None or history.best is None or history.best_epoch is None or history.last is None:
+        return None
+    return EpochChoice(
+        epoch=history.best_epoch, epochs=history.epoch, exact_set=history.best, last_exact_set=history.last
+    )
 
 
 def _write_scores(workspace: Workspace, folds: Sequence[ReportFold | TextFold], selected: Sequence[Selection]) -> None:
@@ -208,6 +228,7 @@ def _score_fold(
     alone: Answers | None,
     baseline: Answers | None,
     probabilities: Mapping[tuple[str, int], float],
+    epoch_choice: EpochChoice | None = None,
 ) -> ReportFold | TextFold:
     if gold.questions:
         return _score_sentences(gold, given, answered_by, probabilities)
@@ -221,6 +242,7 @@ def _score_fold(
         groups=gold.groups,
         heights=gold.heights,
         seen=gold.trained,
+        epoch_choice=epoch_choice,
     )
     return ReportFold(
         gold.name,

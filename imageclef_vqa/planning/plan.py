@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from imageclef_vqa.models.configs.language import BEAM
 from imageclef_vqa.planning.parameters import Counts, count_parameters, trained_parameters
@@ -107,7 +107,7 @@ def _activations(workload: Workload) -> float:
 def _inference_numbers(workload: Workload) -> float:
     """Numbers that exist at once without a backward pass: those of one layer, of vision or of the language model."""
     preset = workload.preset
-    vision = replace(preset.vision, layers=1, recompute=False).activations(workload.images_per_device)
+    vision = preset.vision.largest_layer(workload.images_per_device)
     one_layer = preset.language.with_one_layer()
     return max(vision, one_layer.activations(workload.pairs, workload.prefix_tokens, BEAM, stored=True))
 

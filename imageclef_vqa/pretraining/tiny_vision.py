@@ -63,6 +63,7 @@ def main(folder: Path) -> None:
     for name in START:
         (folder / name).unlink(missing_ok=True)
     model, tokenizer = load_pretrained(replace(PRESETS["tiny"], weights=folder))
+    assert tokenizer is not None
     dataset = Dataset(folder, examples, (), "")
     vocabulary = learn_vocabulary(dataset.labels())
 

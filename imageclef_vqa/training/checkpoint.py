@@ -2,7 +2,8 @@
 
 model.safetensors   the trained weights; of the frozen parts, vision if it was trained, never the language model
 config.json         preset, stage, recipe, seed, and the hashes of data, split and starting weights
-vocabulary.json     the allowed answers, from the labels of the training fold
+vocabulary.json     the allowed answers to closed questions, from the labels of the training fold
+spiece.model        the tokenizer of a language model that learns, from the texts of the training fold
 record.json         the hashes of these files and of what they were made from; without it the stage is unfinished
 
 While a stage is unfinished, it also has the files that `state.py` lists.
@@ -20,9 +21,10 @@ from imageclef_vqa.artefacts import Record, check_artefact, record_folder, recor
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
-from imageclef_vqa.files import write_text
+from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model, sha256
-from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, VOCABULARY, StageConfig
+from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, TOKENIZER, VOCABULARY, StageConfig
 from imageclef_vqa.training.replacement import recover, replacement_of
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
@@ -69,8 +71,13 @@ class Stage(TrainingFolder):
         return self._read(CONFIG, StageConfig)
 
     def vocabulary(self) -> Vocabulary:
-        """What the stage may answer. Raises what `check` raises for a finished stage."""
+        """What the stage may answer to closed questions. Raises what `check` raises for a finished stage."""
         return self._read(VOCABULARY, Vocabulary)
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that was learnt with the language model. Raises what `check` raises."""
+        self.check()
+        return Tokenizer(self.folder / TOKENIZER)
 
     def trained(self) -> dict[str, np.ndarray]:
         """The trained tensors by name. Raises what `check` raises."""
@@ -92,16 +99,21 @@ class Stage(TrainingFolder):
             )
         return True
 
-    def start(self, config: StageConfig, vocabulary: Vocabulary) -> None:
-        """Remove what an earlier run left and write config and vocabulary."""
+    def start(self, config: StageConfig, vocabulary: Vocabulary | None, tokenizer: bytes | None = None) -> None:
+        """Remove what an earlier run left and write config, vocabulary and tokenizer, where there are such."""
         self.clear_state()
-        for path in (record_path(self.folder), self.folder / MODEL, self.folder / CURVES):
+        for path in (
+            record_path(self.folder),
+            *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER)),
+        ):
             path.unlink(missing_ok=True)
         self.log.start()
-        self._describe(config, vocabulary)
+        self._describe(config, vocabulary, tokenizer)
 
-    def resume(self, config: StageConfig, vocabulary: Vocabulary) -> TrainerState:
-        """Cut the log back to the saved state, write config and vocabulary, and return that state.
+    def resume(
+        self, config: StageConfig, vocabulary: Vocabulary | None, tokenizer: bytes | None = None
+    ) -> TrainerState:
+        """Cut the log back to the saved state, write what `start` writes, and return that state.
 
         Raises:
             MedvqaError: the state is damaged.
@@ -109,7 +121,7 @@ class Stage(TrainingFolder):
         self.clear_parts()
         _, state = self.load_state(config.recipe.epochs)
         self.log.resume(state.total, state.epoch)
-        self._describe(config, vocabulary)
+        self._describe(config, vocabulary, tokenizer)
         return state
 
     def finish(self, tensors: Mapping[str, paddle.Tensor | np.ndarray], config: StageConfig) -> None:
@@ -125,13 +137,17 @@ class Stage(TrainingFolder):
                 remedy="restore it, and the same command finishes the stage; --fresh trains it on the new split",
             )
         self.save_model(tensors)
-        names = (MODEL, CONFIG, VOCABULARY)
+        names = [MODEL, CONFIG, *(name for name in (VOCABULARY, TOKENIZER) if (self.folder / name).exists())]
         record_folder(self.folder, names, command=f"finetune --stage {self.number}", inputs=config.inputs)
         self.clear_state()
 
-    def _describe(self, config: StageConfig, vocabulary: Vocabulary) -> None:
+    def _describe(self, config: StageConfig, vocabulary: Vocabulary | None, tokenizer: bytes | None) -> None:
         write_text(self.folder / CONFIG, config.model_dump_json(indent=2) + "\n")
-        write_text(self.folder / VOCABULARY, vocabulary.model_dump_json() + "\n")
+        if vocabulary is not None:
+            write_text(self.folder / VOCABULARY, vocabulary.model_dump_json() + "\n")
+        if tokenizer is not None:
+            with atomic_write(self.folder / TOKENIZER, "wb") as file:
+                file.write(tokenizer)
 
     def _read(self, name: str, kind: Any) -> Any:
         if self.has_model:

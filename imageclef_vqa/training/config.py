@@ -19,7 +19,8 @@ MODEL = "model.safetensors"
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 CONFIG = "config.json"
-VOCABULARY = "vocabulary.json"
+VOCABULARY = "vocabulary.json"  # of closed questions
+TOKENIZER = "spiece.model"  # of a language model that learns
 LOG = "log.jsonl"
 CURVES = "loss.png"
 _IGNORED = {"version", "weights_folder"}  # an unfinished stage can be resumed though these differ
@@ -47,6 +48,7 @@ class StageConfig(BaseModel):
     question_end: bool = False
     weights: dict[str, str]  # SHA-256 of each pretrained file, the frozen weights included
     split: str = ""  # SHA-256 of split.json
+    tokenizer: str = ""  # SHA-256 of the tokenizer that was learnt from the training texts
     stage1: str | None = None  # for stage 2: the digest of stage 1's record
     version: str = __version__
 

@@ -2,7 +2,7 @@
 
 They are the output of its last layer: the norm that follows is trained (LAVIS: `ln_vision`).
 
-features-<vision>.f16    rows [1 + p, d] in fp16, memory-mapped
+features-<vision>.f16    rows [p, d] in fp16, memory-mapped
 features-<vision>.jsonl  a line per row: its index, the SHA-256 of the pixels, the SHA-256 of the row
 
 <vision> is a hash of the encoder's sizes and weights. A row is used only if it has a line and the right hash: a file
@@ -27,8 +27,7 @@ from paddle import Tensor
 from imageclef_vqa.errors import FileError, MedvqaError, file_error
 from imageclef_vqa.files import open_append
 from imageclef_vqa.inputs import parse_json, read_bytes
-from imageclef_vqa.models.configs import VisionConfig
-from imageclef_vqa.models.vision import VisionTransformer, normalise
+from imageclef_vqa.models.encoder import Encoder
 from imageclef_vqa.progress import track
 
 _METHOD = "before the norm, float32, rounded to fp16"  # part of the key: what is computed, and how
@@ -36,17 +35,16 @@ _BATCH = 8
 
 
 @paddle.no_grad()
-def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
-    """The frozen encoder's features of pixels uint8 [i, h, w, 3], rounded to fp16: [i, 1 + p, d].
+def rounded_features(vision: Encoder, pixels: np.ndarray) -> Tensor:
+    """The frozen encoder's features of pixels uint8 [i, h, w, 3], rounded to fp16: [i, p, d].
 
     They are the same with and without the cache.
 
     Raises:
         MedvqaError: a feature is not finite in fp16.
     """
-    vision.eval()
     with paddle.amp.auto_cast(enable=False):
-        features = vision.features(normalise(pixels, vision.statistics)).astype("float16")
+        features = vision.read(pixels).astype("float16")
     if not bool(paddle.isfinite(features.astype("float32")).all()):
         raise MedvqaError(
             "vision's features are not finite in fp16",
@@ -58,13 +56,14 @@ def rounded_features(vision: VisionTransformer, pixels: np.ndarray) -> Tensor:
 class FeatureStore:
     """The features of one vision encoder in `folder`."""
 
-    def __init__(self, folder: Path, vision: VisionTransformer, sizes: VisionConfig) -> None:
+    def __init__(self, folder: Path, vision: Encoder) -> None:
+        sizes = vision.config
         key = hashlib.sha256(f"{_METHOD}\n{sizes}".encode())
         for name, tensor in sorted(vision.state_dict().items()):
             if not name.startswith("norm."):
                 key.update(name.encode())
                 key.update(np.ascontiguousarray(tensor.numpy()).data)
-        self._vision, self._row = vision, (1 + sizes.patches, sizes.width)
+        self._vision, self._row = vision, (sizes.tokens, sizes.width)
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")
 
@@ -145,5 +144,5 @@ class Features:
         return len(self._index)
 
     def __getitem__(self, images: np.ndarray) -> np.ndarray:
-        """fp16 [i, 1 + p, d] of the images with these indices."""
+        """fp16 [i, p, d] of the images with these indices."""
         return np.asarray(self._rows[self._index[images]])

@@ -29,6 +29,7 @@ from imageclef_vqa.training.replacement import replace_finished
 from imageclef_vqa.training.stage1 import learn_representation
 from imageclef_vqa.training.stage2 import learn_to_answer
 from imageclef_vqa.training.start import StageJob, StartingPoint, load_start
+from imageclef_vqa.training.tracking import open_tracker
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,11 @@ def train_stage(job: StageJob) -> Finetuned:
         processes.barrier()  # all have read what the first process may now change
         if stage is not None:
             if processes.first:
+                if job.track is not None:
+                    run = f"{job.workspace.run}-stage{job.number}"
+                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
                 _open(stage, job, start, resumed)
-                _announce(job, precision)
+                _announce(job, precision, start.config)
             processes.barrier()
             _run(_context(job, stage, precision, start), stage, start)
         elif processes.first:
@@ -158,29 +162,39 @@ def _workload(job: StageJob, precision: Precision) -> Workload:
 def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> None:
     """Prepare the stage's folder for the first step, or for the step after the saved state."""
     if not resumed:
-        stage.start(start.config, start.vocabulary)
+        stage.start(start.config, start.vocabulary, start.learnt)
         return
-    state = stage.resume(start.config, start.vocabulary)
+    state = stage.resume(start.config, start.vocabulary, start.learnt)
     where = f"after step {state.total} (epoch {state.epoch + 1})"
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
 
-def _announce(job: StageJob, precision: Precision) -> None:
+def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
     device, count = paddle.get_device(), job.processes.count
     several = f"{count} processes, " if count > 1 else ""
     images = f"{len(job.train.examples)} training images, {len(job.val.examples)} validation images"
     job.notify(f"stage {job.number} of {job.preset.name} on {device}, {several}{precision}: {images}")
+    stage1 = Stage(job.workspace, 1)
+    if job.number == 1 and job.preset.stage1_optional:
+        job.notify(
+            f"stage 1 is optional for {job.preset.name}: stage 2 starts from it if it is finished, or without it"
+        )
+    elif job.number == 2 and config.stage1:
+        job.notify(f"it starts from {stage1.shown}, record {config.stage1[:12]}")
+    elif job.number == 2:
+        why = "is unfinished" if stage1.unfinished else "is missing"
+        job.notify(f"it starts from the weights of {job.preset.name}: {stage1.shown} {why}, which is optional")
     if job.recipe.precision == "auto" and precision == "fp32" and device.startswith("npu"):
         job.notify("npu-smi does not name this card, so fp32; --precision fp16, or bf16 from 910B on, is faster")
 
 
 def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingPoint) -> StageContext:
     """The stage with the pixels and pairs of its two folds."""
-    recipe, vision, cache = job.recipe, job.preset.vision, job.workspace.cache
+    recipe, size, cache = job.recipe, job.preset.vision.image_size, job.workspace.cache
 
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
-            pixels = load_pixels(part, vision.image_size, cache)
+            pixels = load_pixels(part, size, cache)
         table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
@@ -192,7 +206,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         train=fold(job.train, augment=recipe.augment),
         val=fold(job.val, augment=False),
         seed=job.seed,
-        features=FeatureStore(cache, start.model.vision, vision) if cached else None,
+        features=FeatureStore(cache, start.model.vision) if cached else None,
         processes=job.processes,
         notify=job.notify,
     )

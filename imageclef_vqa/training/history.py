@@ -19,8 +19,8 @@ class StageHistory:
 
     `best` is the best epoch's validation score: in stage 1 the sum of the losses (lower is better), in stage 2 the
     share of exact sets, averaged over questions; None without validation. It was chosen by the validation images, so
-    `last` has the same of the last epoch. `seconds` is the training time, `changed` the time of the last change in
-    seconds since 1970.
+    `last` has the same of the last epoch. `chance` is the sum of stage 1's losses without any knowledge. `seconds` is
+    the training time, `changed` the time of the last change in seconds since 1970.
     """
 
     stage: int
@@ -33,6 +33,7 @@ class StageHistory:
     best: float | None
     best_epoch: int | None
     last: float | None
+    chance: float | None
     seconds: float
     changed: float
 
@@ -65,6 +66,7 @@ def read_history(folder: Path) -> StageHistory | None:
         best=None if best.get("score") is None else sign * best["score"],
         best_epoch=best.get("epoch"),
         last=None if last.get("score") is None else sign * last["score"],
+        chance=sum(chance) if (chance := [last[name] for name in last if name.startswith("chance_")]) else None,
         seconds=last.get("seconds", 0.0),
         changed=newest[0].stat().st_mtime,
     )

@@ -10,7 +10,6 @@ import paddle
 from paddle import Tensor
 
 from imageclef_vqa.data.augmentation import PLAIN
-from imageclef_vqa.models.vision import normalise
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import rounded_features
 from imageclef_vqa.training.pairs import Batch
@@ -39,8 +38,6 @@ class VisionFeatures:
         pixels = np.stack(
             [view.apply(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)]
         )
-        return (
-            rounded_features(self._vision, pixels).astype("float32")
-            if self._frozen
-            else self._vision.features(normalise(pixels, self._vision.statistics))
-        )
+        if self._frozen:
+            return rounded_features(self._vision, pixels).astype("float32")
+        return self._vision.features(self._vision.normalise(pixels))

@@ -14,21 +14,21 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from imageclef_vqa.files import append_text, write_text
 from imageclef_vqa.inputs import parse_json, read_bytes
+from imageclef_vqa.training.tracking import Tracker
 
 
 class Log:
-    """The log at `path`; its numbers also go to the folder `curves` for VisualDL, if that is given and installed."""
+    """The log at `path`; its numbers also go to `tracker`, if that is set."""
 
-    def __init__(self, path: Path, curves: Path | None = None) -> None:
-        self.path, self._curves = path, curves
-        self._writer: Any = None
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tracker: Tracker | None = None
 
     def records(self) -> list[dict[str, Any]]:
         """All complete lines."""
@@ -43,13 +43,13 @@ class Log:
     def start(self) -> None:
         """Remove what an earlier run wrote."""
         self.path.unlink(missing_ok=True)
-        self._open_curves([])
 
     def resume(self, step: int, epochs: int) -> None:
         """Remove what came after `step` and after the end of `epochs` epochs: it will be done again."""
         kept = [each for each in self.records() if each["step"] <= step and each.get("epoch", 0) <= epochs]
         write_text(self.path, "".join(json.dumps(each) + "\n" for each in kept))
-        self._open_curves(kept)
+        for record in kept:
+            self._track(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Append a line.
@@ -59,26 +59,15 @@ class Log:
         """
         rounded = {name: _rounded(each) if type(each) is float else each for name, each in record.items()}
         append_text(self.path, json.dumps(rounded, allow_nan=False) + "\n")
-        self._draw(rounded)
+        self._track(rounded)
 
-    def _open_curves(self, kept: list[dict[str, Any]]) -> None:
-        if self._curves is None:
-            return
-        shutil.rmtree(self._curves, ignore_errors=True)
-        with contextlib.suppress(ImportError):
-            from visualdl import LogWriter
-
-            self._writer = LogWriter(logdir=str(self._curves))
-        for record in kept:
-            self._draw(record)
-
-    def _draw(self, record: Mapping[str, Any]) -> None:
-        if self._writer is None:
+    def _track(self, record: Mapping[str, Any]) -> None:
+        if self.tracker is None:
             return
         kind = "epoch" if "epoch" in record else "step"
         for name, value in record.items():
             if type(value) is float:
-                self._writer.add_scalar(f"{kind}/{name}", value, record["step"])
+                self.tracker(f"{kind}/{name}", value, record["step"])
 
 
 def _rounded(value: float) -> float | None:

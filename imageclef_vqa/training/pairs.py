@@ -6,16 +6,25 @@ i images, n pairs of image and question, t question tokens, a answer tokens.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
+from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import BatchUnit
+
+
+def question_tokens(dataset: Dataset, tokenizer: Tokenizer | Prompt) -> Mapping[int, list[int]]:
+    """The tokens of each question by its id; of an open question, by its row."""
+    if not dataset.open:
+        return {question.id: tokenizer.encode(question.text) for question in QUESTIONS}
+    texts = {row: question.text for example in dataset.examples for row, question in example.questions.items()}
+    return {row: tokenizer.encode(text) for row, text in texts.items()}
 
 
 def pad(sequences: list[list[int]], widen: Callable[[int], int] = int) -> np.ndarray:
@@ -57,21 +66,22 @@ class Batch:
 class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    Questions stand in `prompt`, if there is one. With `augment`, every epoch shows images in random views, with the
-    answers that are true there.
+    Questions stand in `prompt`, if there is one. `vocabulary` is None for open questions: every sentence can be learnt,
+    and images are not augmented. With `augment`, every epoch shows images in random views, with the answers that are
+    true there.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None,
         tokenizer: Tokenizer,
         prompt: Prompt | None = None,
         *,
         augment: bool = False,
     ) -> None:
-        self.questions = [(prompt or tokenizer).encode(question.text) for question in QUESTIONS]
-        self._topics = [tokenizer.encode(question.topic) for question in QUESTIONS]
+        self.questions = question_tokens(dataset, prompt or tokenizer)
+        self._topics = [] if vocabulary is None else [tokenizer.encode(question.topic) for question in QUESTIONS]
         self._vocabulary, self._tokenizer, self._augment = vocabulary, tokenizer, augment
         self.of_image: list[list[Pair]] = []
         self.unanswerable = Counter[int]()  # pairs left out, by question
@@ -91,7 +101,7 @@ class PairTable:
         Raises:
             KeyError: an answer that is true in this view is not in the vocabulary.
         """
-        if view.turn == 0:
+        if view.turn == 0 or self._vocabulary is None:
             return self.of_image[image]
         members = self._vocabulary.questions
         return [
@@ -102,9 +112,18 @@ class PairTable:
         ]
 
     def _pair(self, question_id: int, answers: tuple[str, ...]) -> Pair:
-        answer = self._vocabulary[question_id].canonical(answers)
-        members = [token for member in answer for token in self._tokenizer.encode(member)]
+        answer = answers if self._vocabulary is None else self._vocabulary[question_id].canonical(answers)
+        members = [] if self.open else [token for member in answer for token in self._tokenizer.encode(member)]
         return Pair(question_id, answer, self._tokenizer.encode_answer(answer), members)
+
+    @property
+    def open(self) -> bool:
+        """Whether questions are open and answers are sentences."""
+        return self._vocabulary is None
+
+    def claim(self, pair: Pair) -> Hashable:
+        """What a pair says: equal for pairs of other images with the same question and answer."""
+        return (tuple(self.questions[pair.question_id]) if self.open else pair.question_id), pair.answer
 
     def statement(self, pair: Pair) -> list[int]:
         """Token ids of a statement that answers the pair's question: its topic, then the answer's members."""
@@ -130,10 +149,10 @@ class PairTable:
             yield self.batch(images, drawn, views)
 
     def all(self, batch: int) -> Iterator[Batch]:
-        """Every pair once, in order."""
-        for start in range(0, len(self.answered), batch):
-            images = self.answered[start : start + batch]
-            yield self.batch(images, [self.of_image[image] for image in images])
+        """Every pair once, in order, at most as many at once as `batch` images of closed questions have."""
+        counts = [len(pairs) for pairs in self.of_image]
+        for parts in bounded_batches(range(len(counts)), counts, images=batch, most=batch * len(QUESTIONS)):
+            yield self.batch(np.array([image for image, _ in parts]), [self.of_image[i][part] for i, part in parts])
 
     def batches(self, batch: int, unit: BatchUnit = "images") -> int:
         """The number of batches per epoch."""

@@ -72,6 +72,12 @@ class Shard:
         """Within the block, each image drops out what it would in the whole batch."""
         return batch_rows(self.group_indices[self.own_indices], len(self.whole.images))
 
+    def dropout_pairs(self) -> contextlib.AbstractContextManager[None]:
+        """Within the block, each pair drops out what it would in the whole batch."""
+        images = self.group_indices[self.own_indices]
+        pairs = [np.flatnonzero(self.whole.image_of_pair == image) for image in images]
+        return batch_rows(np.concatenate(pairs), len(self.whole.pairs))
+
     def all_gather(self, own: Tensor) -> Tensor:
         """From own rows [o, …] to the rows of all processes [g, …]. Gradients reach own rows only."""
         if not self.sizes:

@@ -38,17 +38,38 @@ RECIPES: Mapping[str, Stages] = {
         2: Recipe(
             epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, word_weight=1.0
         ),
-    }
+    },
+    "tiny-open": {
+        1: Recipe(
+            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
+        ),
+        2: Recipe(
+            epochs=24,
+            learning_rate=1.5e-3,
+            warmup_steps=60,
+            decay=True,
+            weight_decay=0.05,
+            clip=1.0,
+            ema=0.99,
+            share_prefix=True,
+        ),
+    },
 }
 
 
 def choose_recipe(
-    stage: int, *, preset: str | None = None, recipe: str | None = None, changes: Mapping[str, Any] | None = None
+    stage: int,
+    *,
+    preset: str | None = None,
+    recipe: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    default: str = "tiny",
 ) -> tuple[str, Recipe]:
     """The name of the preset and the recipe of `stage`.
 
     `recipe` is "paper", the name of a file in `recipes/`, the path of another TOML file, or None for the preset's own.
-    `preset` overrides the file's, and the `changes` that are not None override the recipe's keys.
+    `preset` overrides the file's, `default` is the preset where neither names one, and the `changes` that are not None
+    override the recipe's keys.
 
     Raises:
         UsageError: there is no such file, preset or key, or a value is not valid; all problems are listed.
@@ -56,7 +77,7 @@ def choose_recipe(
     named, stages, complaints = _read(_recipe_file(recipe)) if recipe and recipe != "paper" else (None, None, [])
     if recipe == "paper":
         stages = PAPER
-    name = preset or named or "tiny"
+    name = preset or named or default
     base = (stages or RECIPES.get(name, DEFAULT))[stage]
     wanted = {key: value for key, value in (changes or {}).items() if value is not None}
     # Contradictions between keys can only be found if the file could be read.

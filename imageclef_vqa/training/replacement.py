@@ -40,13 +40,9 @@ def replace_finished(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if not record_path(new).exists():
         return
-    curves = folder.parent / "visualdl"
     try:
         folder.rename(old)
         recover(folder)
-        if (curves / new.name).exists():
-            shutil.rmtree(curves / folder.name, ignore_errors=True)
-            (curves / new.name).rename(curves / folder.name)
     except OSError as error:
         raise MedvqaError(
             f"{new} is finished but cannot be renamed to {folder.name}: {error.strerror}",

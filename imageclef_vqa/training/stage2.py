@@ -1,7 +1,7 @@
-"""Stage 2, generative fine-tuning: the frozen language model answers from visual tokens (paper, section 2.3).
+"""Stage 2, generative fine-tuning: the language model answers from visual tokens (paper, section 2.3).
 
-Trained are projection, Q-Former and vision's last norm, and the rest of vision if the recipe says so, by the
-log-probability of the answers' tokens.
+Trained are projection, Q-Former and vision's last norm, the rest of vision if the recipe says so, and a language model
+that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
 
 i images, n pairs, q queries, w width of the language model.
@@ -10,6 +10,7 @@ i images, n pairs, q queries, w width of the language model.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import paddle
@@ -19,6 +20,7 @@ from imageclef_vqa.checkpoints.pretrained import trained_tensors
 from imageclef_vqa.devices import bucketed
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
+from imageclef_vqa.models.dropout import part_rows
 from imageclef_vqa.models.language import Memory
 from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.images import VisionFeatures
@@ -26,11 +28,12 @@ from imageclef_vqa.training.loop import train
 from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
 from imageclef_vqa.training.parallel import Shard
 
-# Answers of at most this many tokens (one value and the end) are computed apart from longer ones, which would pad them.
-SHORT = 2
+# Answers of at most this many tokens are computed apart from longer ones, which would pad them: one value and the end,
+# or a sentence without a list in it.
+SHORT, SHORT_SENTENCE = 2, 16
 
 
-def trainable(*, vision: bool) -> dict[str, bool]:
+def trainable(*, vision: bool, language: bool = False) -> dict[str, bool]:
     """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
     return {
         r"vision\.(?!norm\.).*": vision,
@@ -39,23 +42,27 @@ def trainable(*, vision: bool) -> dict[str, bool]:
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
         r"projection\..*": True,
-        r"language\..*": False,
+        r"language\..*": language,
     }
 
 
 def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     """Train on all questions of each image; returns the trained tensors by name."""
     model, recipe, pairs = context.model, context.recipe, context.train.pairs
+    learns_language = model.preset.learns_language
     train_features = VisionFeatures(context, context.train)
     val_features = VisionFeatures(context, context.val)
 
     def losses(shard: Shard, _rng: np.random.Generator) -> dict[str, Tensor]:
         model.train()
-        model.language.eval()  # frozen, so without its dropout
+        if not learns_language:
+            model.language.eval()  # without its dropout
         visual = model.encode_features(train_features(shard.own))
         parts = {}
         if recipe.answer_weight:
-            parts["answers"] = shard.pair_weight * recipe.answer_weight * answer_loss(model, visual, shard.own, pairs)
+            with shard.dropout_pairs() if learns_language else nullcontext():
+                loss = answer_loss(model, visual, shard.own, pairs)
+            parts["answers"] = shard.pair_weight * recipe.answer_weight * loss
         if recipe.word_weight:
             parts["words"] = shard.pair_weight * recipe.word_weight * word_loss(model, visual, shard.own, pairs)
         return parts
@@ -63,17 +70,21 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     train(
         context,
         model,
-        trainable(vision=not recipe.freeze_vision),
+        trainable(vision=not recipe.freeze_vision, language=learns_language),
         losses,
         questions=recipe.questions,
         validate=lambda: _validate(context, val_features),
-        score=lambda found: found["val_exact"],
+        # Of sentences, few are exactly right, and the loss is less noisy.
+        score=lambda found: -found["val_answers"] if pairs.open else found["val_exact"],
     )
     return trained_tensors(model, vision=not recipe.freeze_vision)
 
 
 def _validate(context: StageContext, features: VisionFeatures) -> dict[str, float]:
-    """Loss per pair, and the share of exact sets averaged over questions; empty without validation images."""
+    """Loss per pair, and the share of exact answers; empty without validation images.
+
+    The share is averaged over closed questions. Open ones are all different, and count as one.
+    """
     model, recipe, pairs = context.model, context.recipe, context.val.pairs
     model.eval()
     loss, right, asked = 0.0, np.zeros(len(QUESTIONS)), np.zeros(len(QUESTIONS))
@@ -81,8 +92,9 @@ def _validate(context: StageContext, features: VisionFeatures) -> dict[str, floa
         for batch in context.processes.own(pairs.all(-(-recipe.batch // recipe.accumulate))):
             for pair, log_prob, greedy in _answers(model, model.encode_features(features(batch)), batch, pairs):
                 loss -= log_prob
-                right[pair.question_id] += greedy and _fits(pair, recipe.answer_tokens)
-                asked[pair.question_id] += 1
+                question = 0 if pairs.open else pair.question_id
+                right[question] += greedy and _fits(pair, recipe.answer_tokens)
+                asked[question] += 1
     loss, *counts = context.processes.sum([loss, *right, *asked])
     right, asked = np.split(np.array(counts), 2)
     answered = asked.sum()
@@ -126,19 +138,21 @@ def _by_length(
     On an NPU, rows that repeat the first pair without an answer are appended, so that few shapes are compiled.
     """
     lengths = np.array([len(pair.tokens) for pair in batch.pairs])
-    for indices in (np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)):
+    short = SHORT_SENTENCE if table.open else SHORT
+    for indices in (np.flatnonzero(lengths <= short), np.flatnonzero(lengths > short)):
         if len(indices):
             more = bucketed(len(indices)) - len(indices)
             rows = np.append(indices, np.repeat(indices[:1], more))
             question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
-            memory = model.read(
-                visual,
-                paddle.to_tensor(batch.image_of_pair[rows]),
-                paddle.to_tensor(question),
-                paddle.to_tensor((question != 0).astype("int64")),
-            )
             answers = [batch.pairs[index].tokens for index in indices] + [[]] * more
-            yield indices, memory, paddle.to_tensor(pad(answers, bucketed))
+            with part_rows(rows, len(batch.pairs)):
+                memory = model.read(
+                    visual,
+                    paddle.to_tensor(batch.image_of_pair[rows]),
+                    paddle.to_tensor(question),
+                    paddle.to_tensor((question != 0).astype("int64")),
+                )
+                yield indices, memory, paddle.to_tensor(pad(answers, bucketed))
 
 
 def word_loss(model: Blip2, visual: Tensor, batch: Batch, table: PairTable) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imageclef_vqa.checkpoints.pretrained import (
@@ -17,13 +18,14 @@ from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Prompt, Tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer, learn_tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
 from imageclef_vqa.training.parallel import Processes
 from imageclef_vqa.training.recipe import Recipe
+from imageclef_vqa.training.tracking import Service
 from imageclef_vqa.workspace import Workspace
 
 
@@ -43,6 +45,7 @@ class StageJob:
     val: Dataset
     fold: int  # the index of `val` in the split, for the record
     split: str  # SHA-256 of the split's file, for the record
+    track: Service | None = None
     processes: Processes
     notify: Callable[[str], None]
 
@@ -53,21 +56,26 @@ class StageJob:
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """A stage before its first step; `heads` and the tokenizer of their texts are stage 1's, `prompt` is stage 2's."""
+    """A stage before its first step.
+
+    `heads` and the tokenizer of their texts belong to stage 1, `prompt` to stage 2, `vocabulary` to closed questions,
+    and `learnt`, the file of the tokenizer, to a language model that learns.
+    """
 
     model: Blip2
     heads: PretrainingHeads | None
     tokenizer: Tokenizer
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     config: StageConfig
-    prompt: Prompt | None
+    prompt: Prompt | None = None
+    learnt: bytes | None = None
 
 
 def load_start(job: StageJob) -> StartingPoint:
     """The starting point of a stage.
 
     Raises:
-        MissingStepError: stage 2 has no finished stage 1.
+        MissingStepError: stage 2 has no finished stage 1, and the preset needs one.
         MedvqaError: weights are missing or do not fit, a whole branch would start at random, or stage 1 was trained on
             other data or another split.
         ChangedError: a file of stage 1 is not the one that was finished.
@@ -91,18 +99,24 @@ def load_start(job: StageJob) -> StartingPoint:
         prompt=model.preset.language.prompt,
         question_end=model.preset.language.question_end,
     )
-    heads, prompt = None, None
+    heads, prompt, learnt = None, None, None
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
-    else:
+    if tokenizer is None:
+        learnt = learn_tokenizer(_texts(job.train), preset.language.vocab_size)
+        tokenizer = Tokenizer(learnt)
+        config = config.model_copy(update={"tokenizer": hashlib.sha256(learnt).hexdigest()})
+    if job.number == 2:
         prompt = Prompt(model.preset.language, tokenizer)
-        config = config.model_copy(update={"stage1": _load_stage1(model, job.workspace, config)})
-    return StartingPoint(model, heads, tokenizer, learn_vocabulary(job.train.labels()), config, prompt)
+        config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
+    vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
+    return StartingPoint(model, heads, tokenizer, vocabulary, config, prompt, learnt)
 
 
 def _check_random_parts(job: StageJob) -> None:
     """Say which parts start at random, and stop if a whole branch does, unless that is asked for."""
-    branches, small = random_parts(job.preset, job.number, from_stage1=job.number == 2)
+    from_stage1 = job.number == 2 and not (job.preset.stage1_optional and not Stage(job.workspace, 1).has_model)
+    branches, small = random_parts(job.preset, job.number, from_stage1=from_stage1)
     if branches and not job.from_scratch_parts:
         published = f", {job.preset.published}" if job.preset.sources else ""
         raise MedvqaError(
@@ -113,9 +127,21 @@ def _check_random_parts(job: StageJob) -> None:
         job.notify(f"start at random: {', '.join(random)}; all other parts have weights in {job.preset.folder}")
 
 
-def _load_stage1(model: Blip2, workspace: Workspace, config: StageConfig) -> str:
-    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record."""
-    stage = Stage(workspace, 1)
+def _texts(dataset: Dataset) -> Iterator[str]:
+    """The open questions and the sentences of a data set."""
+    for example in dataset.examples:
+        yield from (question.text for question in example.questions.values())
+        yield from (sentence for answers in example.answers.values() for sentence in answers)
+
+
+def _load_stage1(model: Blip2, job: StageJob, config: StageConfig) -> str | None:
+    """Load what stage 1 trained, Q-Former and vision's norm, into `model`; returns the digest of stage 1's record.
+
+    None if there is no finished stage 1, and the preset does not need one.
+    """
+    workspace, stage = job.workspace, Stage(job.workspace, 1)
+    if job.preset.stage1_optional and not stage.has_model:
+        return None
     digest, before = stage.check().digest, stage.config()
     remedy = f"`{stage.command} --fresh` trains it on this one"
     # Otherwise stage 1 may have seen the images that validate now.

@@ -56,7 +56,7 @@ class TrainingFolder:
     def __init__(self, folder: Path, shown: str) -> None:
         self.folder = folder
         self.shown = shown
-        self.log = Log(folder / LOG, folder.parent / "visualdl" / folder.name)
+        self.log = Log(folder / LOG)
 
     @property
     def unfinished(self) -> bool:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from imageclef_vqa.training.pairs import Batch, Pair, PairTable, pad
+from imageclef_vqa.training.pairs import Batch, PairTable, pad
 
 
 def statements(batch: Batch, table: PairTable, longest: int) -> np.ndarray:
@@ -22,14 +22,11 @@ def statements(batch: Batch, table: PairTable, longest: int) -> np.ndarray:
 def positives(batch: Batch, table: PairTable) -> np.ndarray:
     """[i, i]: 1 if the labels of image (row) make the statement (column) true; 0 if they contradict it or lack it."""
     own = [
-        {pair.question_id: pair.answer for pair in table.pairs_in(view, image)}
+        {table.claim(pair) for pair in table.pairs_in(view, image)}
         for image, view in zip(batch.images, batch.views, strict=True)
     ]
-
-    def is_true(answers: dict[int, tuple[str, ...]], pair: Pair) -> bool:
-        return answers.get(pair.question_id) == pair.answer
-
-    return np.array([[is_true(answers, pair) for pair in batch.pairs] for answers in own], dtype="float32")
+    claims = [table.claim(pair) for pair in batch.pairs]
+    return np.array([[claim in of_image for claim in claims] for of_image in own], dtype="float32")
 
 
 def hard_negatives(similarity: np.ndarray, positive: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:

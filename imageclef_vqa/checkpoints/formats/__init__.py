@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from imageclef_vqa.checkpoints.formats import chatglm, hf_blip2, lavis, medvqa, resnet34, t5, timm, visualglm, vit
+from imageclef_vqa.checkpoints.formats import (
+    chatglm,
+    efficientnet,
+    hf_blip2,
+    lavis,
+    medvqa,
+    resnet34,
+    t5,
+    timm,
+    visualglm,
+    vit,
+)
 from imageclef_vqa.checkpoints.formats.rules import SourceLayout
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
@@ -17,6 +28,7 @@ FORMATS = {
     "vit": vit,
     "timm": timm,
     "resnet34": resnet34,
+    "efficientnet": efficientnet,
 }
 
 

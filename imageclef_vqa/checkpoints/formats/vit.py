@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
@@ -32,7 +31,8 @@ from imageclef_vqa.checkpoints.stored import widened
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.configs import VisionConfig
-from imageclef_vqa.models.vision import STATISTICS
+from imageclef_vqa.models.configs.encoder import Statistics
+from imageclef_vqa.models.encoder import STATISTICS
 
 NEW_NORM = dict.fromkeys(
     ("vision.norm.weight", "vision.norm.bias"), "BLIP-2's own norm of the features, which starts as the identity"
@@ -198,7 +198,7 @@ def _model_type(source: Source) -> str:
     return str((source.config or {}).get("model_type"))
 
 
-def statistics_of(source: Source, default: str) -> Literal["clip", "imagenet", "inception"]:
+def statistics_of(source: Source, default: str) -> Statistics:
     """The name of the mean that the source's pixels are normalised with.
 
     Raises:
@@ -210,5 +210,5 @@ def statistics_of(source: Source, default: str) -> Literal["clip", "imagenet", "
         mean = Fields(read_json(beside), str(beside)).get("image_mean")
     for name, (known, _) in STATISTICS.items():
         if (mean is None and name == default) or (mean is not None and np.allclose(mean, known, atol=1e-3)):
-            return name  # type: ignore[return-value]
+            return name
     raise MedvqaError(f"{source.path}: pixels are normalised with mean {mean}; known are {', '.join(STATISTICS)}")

@@ -146,8 +146,8 @@ def _models(models: Sequence[Model]) -> str:
     label = "Figure 2: accuracy against parameters, the paper's models and the runs of this workspace"
     return (
         '<section id="models" aria-labelledby="models-h"><h2 id="models-h">Accuracy and model size</h2>'
-        "<p>Figure 2 of the paper with the runs of this workspace, without routing. The validation images differ from "
-        "the paper's, so compare the pattern and not single values.</p>"
+        "<p>Figure 2 of the paper, exact sets against parameters, with the runs of this workspace, without routing. "
+        "The validation images differ from the paper's, so compare the pattern and not single values.</p>"
         '<p><span class="frozen-text">● paper, vision frozen</span> &ensp; '
         '<span class="trained-text">● paper, vision trained</span> &ensp; '
         '<span class="ours-text">◆ these runs</span></p>'

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
+from imageclef_vqa.models.configs.encoder import Statistics
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.vision import VisionTransformer
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
     """Sizes of the Vision Transformer (Dosovitskiy et al. 2021, table 1; EVA-CLIP for the names)."""
+
+    kind: ClassVar[str] = "vit"
 
     image_size: int
     patch_size: int
@@ -27,10 +33,14 @@ class VisionConfig:
     patch_norm: bool = False  # CLIP norms the input of the first layer
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
-    statistics: Literal["clip", "imagenet", "inception"] = "clip"  # with which pixels are normalised
+    statistics: Statistics = "clip"
     align_corners: bool = False  # of the grid of positions when it is resized: LAVIS does so for CLIP
     # "convolutional": strided 3 × 3 convolutions instead of one large one; small data needs them (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
+
+    @property
+    def stride(self) -> int:
+        return self.patch_size
 
     @property
     def patches(self) -> int:
@@ -76,6 +86,14 @@ class VisionConfig:
         layer = i * (8 * t * d + (4 if self.activation == "quick_gelu" else 2) * t * m + self.heads * t * t)
         layers = self.layers * i * t * d + layer if self.recompute else self.layers * layer
         return layers + i * (4 * t * d + 3 * self.image_size**2) + i * self._stem_activations()
+
+    def largest_layer(self, i: int) -> float:
+        return replace(self, layers=1, recompute=False).activations(i)
+
+    def build(self) -> VisionTransformer:
+        from imageclef_vqa.models.vision import VisionTransformer
+
+        return VisionTransformer(self)
 
     def _stem_activations(self) -> float:
         """The outputs of each convolution, of its norm and of its activation, for one image."""

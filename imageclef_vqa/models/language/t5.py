@@ -15,6 +15,7 @@ from paddle import Tensor
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import MASKED
 from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.dropout import drop
 from imageclef_vqa.models.language.frozen import FrozenLinear, token_logits
 from imageclef_vqa.models.language.interface import Language
 from imageclef_vqa.models.language.paddlenlp import T5Config as PaddleNLPConfig
@@ -77,6 +78,7 @@ class T5(Language):
             for name, norm in layer.named_children():
                 if isinstance(norm, T5LayerNorm):
                     setattr(layer, name, RootMeanSquareNorm(norm))
+        self._dropout_rate = config.dropout_rate
 
     @property
     def token_embedding(self) -> Tensor:
@@ -94,14 +96,15 @@ class T5(Language):
 
     def encode(self, visual: Tensor, question: Tensor, question_mask: Tensor) -> T5Memory:
         encoder, mask = self.model.t5.encoder, _pair_mask(visual.shape[1], question_mask)
-        states = paddle.concat([visual, self.embed(question)], axis=1).astype("float32")
+        states = self._drop(paddle.concat([visual, self.embed(question)], axis=1).astype("float32"))
         shape = [len(states), encoder.config.num_heads, mask.shape[1], mask.shape[1]]
         bias = relative_bias(encoder, mask.shape[1]).expand(shape) + mask_bias(mask).expand(shape)
         for block in encoder.block:
             self_attention, feed_forward = block.layer
             attention, normed = self_attention.SelfAttention, self_attention.layer_norm(states)
-            states = add(states, attend(attention, normed, keys_and_values(attention, normed), bias))
-            states = mlp(feed_forward, states, self._activate)
+            attended = attend(attention, normed, keys_and_values(attention, normed), bias)
+            states = add(states, self._drop(attended))
+            states = add(states, self._drop(mlp(feed_forward, states, self._activate)))
         return self._memory(encoder.final_layer_norm(states), mask)
 
     def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> T5Memory:
@@ -111,7 +114,7 @@ class T5(Language):
         bias = relative_bias(encoder, q + t)
         visual_bias = bias[:, :, :q, :q].expand([len(visual), h, q, q])
         question_bias = bias[:, :, q:].expand([n, h, t, q + t]) + mask_bias(mask).expand([n, h, t, q + t])
-        x, y = visual.astype("float32"), self.embed(question)  # [i, q, w], [n, t, w]
+        x, y = visual.astype("float32"), self._drop(self.embed(question))  # [i, q, w], [n, t, w]
         for block in encoder.block:
             self_attention, feed_forward = block.layer
             attention = self_attention.SelfAttention
@@ -121,8 +124,10 @@ class T5(Language):
                 paddle.concat([of_image.index_select(image_of_pair), of_question], axis=2)
                 for of_image, of_question in zip(x_kv, y_kv, strict=True)
             )
-            x = mlp(feed_forward, add(x, attend(attention, x_normed, x_kv, visual_bias)), self._activate)
-            y = mlp(feed_forward, add(y, attend(attention, y_normed, (keys, values), question_bias)), self._activate)
+            x = add(x, attend(attention, x_normed, x_kv, visual_bias))
+            x = add(x, mlp(feed_forward, x, self._activate))
+            y = add(y, self._drop(attend(attention, y_normed, (keys, values), question_bias)))
+            y = add(y, self._drop(mlp(feed_forward, y, self._activate)))
         both = paddle.concat([x.index_select(image_of_pair), y], axis=1)
         return self._memory(encoder.final_layer_norm(both), mask)
 
@@ -151,7 +156,7 @@ class T5(Language):
         n, p = memory.mask.shape
         queries = a if slots is None else a * len(slots.row) // n
         cross_bias = mask_bias(memory.mask).expand([n, decoder.config.num_heads, queries, p])
-        states, answer_kv = self.embed(tokens).astype("float32"), []
+        states, answer_kv = self._drop(self.embed(tokens).astype("float32")), []
         for index, block in enumerate(decoder.block):
             self_attention, cross_attention, feed_forward = block.layer
             normed = self_attention.layer_norm(states)
@@ -160,11 +165,21 @@ class T5(Language):
                 earlier_keys, earlier_values = memory.answer_kv[index]
                 kv = paddle.concat([earlier_keys, kv[0]], axis=2), paddle.concat([earlier_values, kv[1]], axis=2)
             answer_kv.append(kv)
-            states = add(states, attend(self_attention.SelfAttention, normed, kv, self_bias))
+            states = add(states, self._drop(attend(self_attention.SelfAttention, normed, kv, self_bias)))
             normed, cross_kv = cross_attention.layer_norm(states), memory.cross_kv[index]
-            states = add(states, attend(cross_attention.EncDecAttention, normed, cross_kv, cross_bias, slots))
-            states = mlp(feed_forward, states, self._activate)
+            attended = attend(cross_attention.EncDecAttention, normed, cross_kv, cross_bias, slots)
+            states = add(states, self._drop(attended))
+            states = add(states, self._drop(mlp(feed_forward, states, self._activate)))
         return decoder.final_layer_norm(states), answer_kv
+
+    def _drop(self, x: Tensor) -> Tensor:
+        """Dropout on x [n, t, w] in training: a row drops the same channels of all its tokens (Gal & Ghahramani 2016).
+
+        Its random numbers then do not depend on how far the rows are padded.
+        """
+        if not self.training or not self._dropout_rate:
+            return x
+        return x * drop(paddle.ones([len(x), 1, self.width]), self._dropout_rate)
 
     def _logits(self, states: Tensor, head: Tensor | None) -> Tensor:
         if self._scale is not None:

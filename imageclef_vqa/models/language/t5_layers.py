@@ -101,12 +101,13 @@ def attend(
 
 
 def mlp(layer: T5LayerFF, x: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
+    """What the MLP adds to x [n, t, w]."""
     dense, normed = layer.DenseReluDense, layer.layer_norm(x)
     if isinstance(dense, T5DenseReluDense):
         wide = activate(_product(normed, dense.wi))
     else:
         wide = activate(_product(normed, dense.wi_0)) * _product(normed, dense.wi_1)
-    return add(x, _product(wide, dense.wo))
+    return _product(wide, dense.wo)
 
 
 def _product(x: Tensor, layer: nn.Linear | FrozenLinear) -> Tensor:

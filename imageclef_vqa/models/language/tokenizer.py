@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -18,12 +19,13 @@ class Tokenizer:
     pad = 0  # for every language model: masks distinguish padding from a token 0
     end = 1
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path | bytes) -> None:
         """Raises MedvqaError if the file is missing or no SentencePiece model."""
+        content = model if isinstance(model, bytes) else read_bytes(model)
         try:
-            self._pieces = sentencepiece.SentencePieceProcessor(model_proto=read_bytes(model))
+            self._pieces = sentencepiece.SentencePieceProcessor(model_proto=content)
         except RuntimeError as error:
-            raise MedvqaError(f"{model} is not a SentencePiece model: {error}") from error
+            raise MedvqaError(f"{model!s:.200} is not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:
         return int(self._pieces.get_piece_size())
@@ -49,6 +51,29 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._pieces.decode([i for i in ids if i not in (self.pad, self.end)]))
+
+
+def learn_tokenizer(texts: Iterable[str], size: int) -> bytes:
+    """A SentencePiece model with at most `size` pieces for `texts`; what it cannot spell becomes bytes.
+
+    Equal sets of texts give equal models.
+    """
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sorted(set(texts))),
+        model_writer=model,
+        vocab_size=size,
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        pad_id=Tokenizer.pad,
+        eos_id=Tokenizer.end,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 class GLMTokenizer(Tokenizer):

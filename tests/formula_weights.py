@@ -1,9 +1,12 @@
-"""Weights of a ResNet34 made by a formula in whole numbers, so that PyTorch and Paddle are given the same ones."""
+"""Weights of a convolutional network by a formula in whole numbers, so that PyTorch and Paddle get the same ones."""
 
 import math
 import zlib
 
 import numpy as np
+
+# Sides of small images for EfficientNet-Lite 0, 1 and 2: the padding of even and of odd grids differs.
+EFFICIENTNET_SIZES = {0: 64, 1: 75, 2: 97}
 
 
 def spread(name, shape):
@@ -15,7 +18,7 @@ def spread(name, shape):
 
 
 def weights(shapes):
-    """A state dict in torchvision's names; every tensor differs, and signals keep their size from layer to layer."""
+    """A state dict in PyTorch's names; every tensor differs, and signals keep their size from layer to layer."""
     made = {}
     for name, shape in shapes.items():
         numbers = spread(name, shape)

@@ -1,0 +1,47 @@
+"""Where `finetune --track` sends the numbers of a stage's log, which itself stays the complete record."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from imageclef_vqa.errors import UsageError
+
+Service = Literal["tensorboard", "visualdl", "wandb", "swanlab"]
+Tracker = Callable[[str, float, int], Any]  # name, value, step
+# Service → its module, and what to install.
+_PACKAGES: dict[Service, tuple[str, str]] = {
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "visualdl": ("visualdl", "visualdl"),
+    "wandb": ("wandb", "wandb"),
+    "swanlab": ("swanlab", "swanlab"),
+}
+
+
+def check_service(service: Service) -> None:
+    """Raises:
+    UsageError: the package of the service is not installed.
+    """
+    module, package = _PACKAGES[service]
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise UsageError(f"--track {service}: {package} is not installed", remedy=f"pip install {package}") from error
+
+
+def open_tracker(service: Service, folder: Path, run: str) -> Tracker:
+    """A function that sends a number to `service`, under the name `run`.
+
+    Services with files write them beneath `folder`, anew; the others start a new experiment.
+    """
+    module: Any = import_module(_PACKAGES[service][0])
+    if service in ("wandb", "swanlab"):
+        experiment = module.init(project="imageclef-vqa", **{"name" if service == "wandb" else "experiment_name": run})
+        return lambda name, value, step: experiment.log({name: value}, step=step)
+    target = folder / service / run
+    shutil.rmtree(target, ignore_errors=True)
+    writer = (module.LogWriter if service == "visualdl" else module.SummaryWriter)(logdir=str(target))
+    return writer.add_scalar
