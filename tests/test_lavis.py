@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,9 @@ from imageclef_vqa.checkpoints.folder import FolderConfig, choose_preset
 from imageclef_vqa.checkpoints.formats.lavis import log_scale
 from imageclef_vqa.checkpoints.formats.rules import transpose
 from imageclef_vqa.checkpoints.pretrained import adapted, load_pretrained
-from imageclef_vqa.models.language import Prompt
+from imageclef_vqa.data import Dataset
+from imageclef_vqa.editions import learn_vocabulary
+from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.models.presets import PRESETS, TINY_WEIGHTS
 from imageclef_vqa.training import stage1, stage2, statements
 from imageclef_vqa.training.loop import set_trainable
@@ -35,7 +38,8 @@ NAMES = (("itc", "itc"), ("itm", "itm"), ("itg", "lm"))  # ours and LAVIS's
 def batch_of(texts):
     """One pair for each image, and a table in which each statement holds for its image only."""
     pairs = [[Pair(image, (str(image),), text, [])] for image, text in enumerate(texts)]
-    table = SimpleNamespace(questions=[[]] * len(texts), pairs_in=lambda _view, image: pairs[image])
+    table = PairTable(Dataset(Path(), [], (), ""), learn_vocabulary([]), Tokenizer(TINY_WEIGHTS / "spiece.model"))
+    table.questions, table.of_image = [[]] * len(texts), pairs
     return PairTable.batch(np.arange(len(texts)), pairs), table
 
 

@@ -14,8 +14,9 @@ from reference_weights import numbers, weights
 from imageclef_vqa.checkpoints.convert import plan_conversion
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.parts import build_part
+from imageclef_vqa.models.encoder import normalise
 from imageclef_vqa.models.resnet34 import STATISTICS as RESNET34_STATISTICS
-from imageclef_vqa.models.vision import normalise, resize_positions
+from imageclef_vqa.models.vision import resize_positions
 
 PIXELS = paddle.to_tensor(numbers("pixels", (2, 3, 28, 28)))
 
@@ -23,9 +24,10 @@ PIXELS = paddle.to_tensor(numbers("pixels", (2, 3, 28, 28)))
 @pytest.mark.parametrize("kind", ["clip", "vit", "dinov2"])
 def test_encoders_of_transformers_give_what_enters_their_last_layer(kind, tmp_path):
     expected, about = reference(f"hf_{kind}")
-    vision = part(plan_conversion(source(tmp_path / kind, about["shapes"], about["config"])), "vision")
+    conversion = plan_conversion(source(tmp_path / kind, about["shapes"], about["config"]))
+    vision = part(conversion, "vision")
     near(vision.features(PIXELS), expected["features"])
-    assert vision.statistics == {"clip": "clip", "vit": "inception", "dinov2": "imagenet"}[kind]
+    assert conversion.config.vision.statistics == {"clip": "clip", "vit": "inception", "dinov2": "imagenet"}[kind]
     assert vision.norm._epsilon == 1e-5, "LAVIS's ln_vision"
 
 
