@@ -96,6 +96,20 @@ def interpreter(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", start + run, module, *arguments]
 
 
+@contextlib.contextmanager
+def in_no_folder() -> Iterator[str]:
+    """Within the block, `/` is the current folder: `multiprocessing` starts interpreters that import modules from it.
+
+    Yields the folder before, to which those processes go.
+    """
+    here = os.getcwd()
+    os.chdir("/")
+    try:
+        yield here
+    finally:
+        os.chdir(here)
+
+
 def number_from(variable: str, default: int) -> int:
     """The whole number in an environment variable of Paddle's launcher.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from imageclef_vqa.errors import DamagedFileError, MissingFileError, UsageError
+from imageclef_vqa.errors import DamagedFileError, DataError, MissingFileError, UsageError
 from imageclef_vqa.inputs import FileName, faults_of, read_toml
 
 SETTINGS_FILE = "medvqa.toml"
@@ -108,6 +108,15 @@ class Workspace:
     @property
     def has_test(self) -> bool:
         return (self.test / "images").is_dir()
+
+    def check_development(self) -> None:
+        """Before anything is written.
+
+        Raises:
+            DataError: there is no folder for development images.
+        """
+        if not (images := self.development / "images").is_dir():
+            raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
 
     def misspelt_test(self) -> Path | None:
         """A folder of pictures that may be meant for the test images, where there are none: as `data/tset`."""

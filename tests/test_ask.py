@@ -197,7 +197,12 @@ def test_a_file_that_is_not_an_image_is_reported_early(workspace, tmp_path):
     whole = image_of(workspace).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.jpg").write_text("no picture")
-    for name, why in (("cut.jpg", "truncated"), ("text.jpg", "not an image"), ("none.jpg", "No such file"), (".", "")):
+    for name, why in (
+        ("cut.jpg", "truncated"),
+        ("text.jpg", "not an image"),
+        ("none.jpg", "there is no such file"),
+        (".", ""),
+    ):
         done = ask(workspace, tmp_path / name)
         assert done.exit_code == 1
         assert done.stderr.startswith(f"error: {tmp_path / name}: ")

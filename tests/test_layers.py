@@ -88,7 +88,7 @@ SUBMISSION_MAY_IMPORT = {
     "manifest": {"run"},
     "sentences": {"run"},
     "formats": {"run"},
-    "checks": {"run", "manifest"},
+    "checks": {"run", "manifest", "sentences"},
 }
 ROOMS = {"models": MODELS_MAY_IMPORT, "submission": SUBMISSION_MAY_IMPORT}
 

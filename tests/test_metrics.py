@@ -21,7 +21,7 @@ from imageclef_vqa.evaluation.metrics import (
 )
 from imageclef_vqa.evaluation.paper import TABLE_3, TABLE_5
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of, interval95, resampled_means
-from imageclef_vqa.pipeline.score import _epoch_choice
+from imageclef_vqa.pipeline.report import epoch_choice
 from imageclef_vqa.training.history import StageHistory
 from imageclef_vqa.workspace import Workspace
 
@@ -207,14 +207,14 @@ def test_a_fold_that_chose_the_epoch_says_so_and_what_the_last_epoch_has(monkeyp
     history = StageHistory(
         2, "tiny", True, 8, 8, 216, 0, best=0.871, best_epoch=6, last=0.868, chance=None, seconds=1, changed=0
     )
-    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: history)
-    choice = _epoch_choice(Workspace.at(tmp_path))
+    monkeypatch.setattr("imageclef_vqa.pipeline.report.read_history", lambda _folder: history)
+    choice = epoch_choice(Workspace.at(tmp_path))
     score = score_fold("blip2", GOLD, None, GOLD, majority=None, groups=None, epoch_choice=choice)
     [line] = [line for line in coverage_lines(score) if "epoch" in line]
     assert "chosen on these images: epoch 6 of 8 has 0.871 in training's validation, the last one 0.868" in line
     unchosen = replace(history, best=None, best_epoch=None, last=None)
-    monkeypatch.setattr("imageclef_vqa.pipeline.score.read_history", lambda _folder: unchosen)
-    assert _epoch_choice(Workspace.at(tmp_path)) is None
+    monkeypatch.setattr("imageclef_vqa.pipeline.report.read_history", lambda _folder: unchosen)
+    assert epoch_choice(Workspace.at(tmp_path)) is None
 
 
 def test_where_no_mistake_was_seen_the_interval_says_how_many_may_be_hidden():

@@ -98,6 +98,14 @@ def test_a_run_is_scored_outside_a_workspace_only_with_gold_answers(workspace, t
     assert "--gold gt.json" in done.output
 
 
+@pytest.mark.parametrize("line", ["split", "finetune --stage 1", "predict", "route", "score", "package"])
+def test_nothing_is_left_where_there_are_no_data(tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_misspelt_folder_of_test_images_is_asked_about(tmp_path, monkeypatch):
     write_dataset(tmp_path / "data/development", count=8)
     write_dataset(tmp_path / "data/tset", count=2)

@@ -1,6 +1,7 @@
 """Several processes train as one does, and end together."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -94,6 +95,19 @@ def test_the_output_of_the_only_process_that_fails_is_shown(monkeypatch):
     monkeypatch.setattr(launch, "_GRACE", 0.2)
     with pytest.raises(MedvqaError, match=r"process 2 of 2 .* failed; the others were ended:\nno such device"):
         watched(SLEEP, "raise SystemExit('no such device')")
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["score", "none.csv"], 1), (["runs", "--no"], 2)])
+def test_a_launched_process_keeps_its_exit_code_whatever_destructors_do(tmp_path, words, code):
+    program = (
+        "import os, sys\nclass Aborts:\n    def __del__(self): os.abort()\nleft = Aborts()\n"
+        f"from imageclef_vqa.cli import main\nsys.argv = ['medvqa', *{words}]\nmain()"
+    )
+    alone = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path)
+    assert alone.returncode == -signal.SIGABRT, "this program shows nothing"
+    together = os.environ | {"PADDLE_TRAINER_ID": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, env=together)
+    assert (done.returncode, done.stdout) == (code, alone.stdout)
 
 
 def test_an_error_of_all_processes_is_printed_once():

@@ -1,6 +1,7 @@
 """The arithmetic of `medvqa plan` counts what the layers hold."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -78,9 +79,10 @@ def test_all_parts_together_and_what_learns_are_counted(name, every):
     assert trained_parameters(counts, 1, held(heads), vision=False) == learning(
         stage1.Stage1(model, heads), stage1.TRAINABLE
     )
-    for vision_learns in (True, False):
-        expected = learning(model, stage2.trainable(vision=vision_learns))
-        assert trained_parameters(counts, 2, held(heads), vision=vision_learns) == expected
+    for vision_learns, language_learns in product((True, False), repeat=2):
+        expected = learning(model, stage2.trainable(vision=vision_learns, language=language_learns))
+        trained = trained_parameters(counts, 2, held(heads), vision=vision_learns, language=language_learns)
+        assert trained == expected
 
 
 @pytest.mark.parametrize(

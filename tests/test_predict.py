@@ -23,6 +23,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inputs import sha256
@@ -343,14 +344,16 @@ def test_answers_have_a_record_of_their_models_their_pictures_and_their_options(
     one, other = (read_record(Workspace.at(root, run).stage(2)).digest for run in ("one", "other"))
     split = sha256(root / "work/split.json")
     val, test = (read_record(Workspace.at(root, "one").predictions(fold)) for fold in ("val", "test"))
-    assert val.inputs == {"stage2": one, "development": dataset.fingerprint, "split": split}
-    assert test.inputs == {"stage2": one, "test": pictures.fingerprint}
+    calibration = Calibration.model_validate_json(Workspace.at(root, "one").calibration.read_bytes()).digest
+    assert val.inputs == {"stage2": one, "calibration": calibration, "development": dataset.fingerprint, "split": split}
+    assert test.inputs == {"stage2": one, "calibration": calibration, "test": pictures.fingerprint}
     assert (val.command, set(val.files)) == ("predict", {"val.jsonl"})
     temperature = json.loads(Workspace.at(root, "one").calibration.read_text())["temperature"]
     options = {"decode": "closed", "optimise": "exact", "augment": False, "consistent": False, "on_bad_image": "stop"}
     assert val.options == test.options == options | {"temperature": temperature}
     joint = read_record(Workspace.at(root, "ensemble-one-other").predictions("test"))
-    assert joint.inputs == {"work/one/stage2": one, "work/other/stage2": other, "test": pictures.fingerprint}
+    models = {"work/one/stage2": one, "work/other/stage2": other}
+    assert joint.inputs == models | {"calibration": "", "test": pictures.fingerprint}
     for run in ("one", "ensemble-one-other"):
         assert Lineage(Workspace.at(root, run)).artefact("predictions/test").reasons == ()
 
@@ -381,7 +384,8 @@ def test_variants_are_kept_beside_the_plain_answers(root):
     assert read_predictions(path) == plain
     assert read_predictions(path.parent / "second" / "test.jsonl") == plain
     record = read_record(path.parent / "mine" / "test.jsonl")
-    assert set(record.inputs) == {"stage2", "test", "development", "split"}, "its rules come from the development set"
+    made_from = {"stage2", "calibration", "test", "development", "split"}
+    assert set(record.inputs) == made_from, "its rules come from the development set"
 
 
 @pytest.mark.parametrize("name", ["plain", "routed", "val", "test", "train", "a/b", "..", "", "-x"])
@@ -399,12 +403,12 @@ def test_answers_to_a_folder_of_images_have_no_name(root, tmp_path):
 
 
 def test_a_damaged_batch_of_a_stopped_call_is_answered_again(tmp_path):
-    journal = Journal(tmp_path / "journal", "key", 4, 2)
+    journal = Journal(tmp_path / "journal", "key", 2, [1] * 4)
     for number in range(2):
         journal.add(number, [[(((f"answer {number}",), 0.5),)]] * 2)
     path = journal.folder / "000001.json"
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7", 1))
-    assert Journal(tmp_path / "journal", "key", 4, 2).missing == [1]
+    assert Journal(tmp_path / "journal", "key", 2, [1] * 4).missing == [1]
     with pytest.raises(MedvqaError, match=r"000001\.json is damaged"):
         list(journal.read())
 
@@ -453,7 +457,7 @@ def test_empty_free_answers_are_counted_wrong_and_cannot_be_packaged(root, monke
 @pytest.mark.parametrize("shard", [0, 1])
 def test_a_device_answers_its_own_shard_of_the_batches_and_no_other(root, tmp_path, monkeypatch, shard):
     dataset = read_pictures(root / "data/test/images", tmp_path / "none").readable
-    journal = Journal(tmp_path / "journal", "key", len(dataset), 2)
+    journal = Journal(tmp_path / "journal", "key", 2, [0] * len(dataset))
     monkeypatch.setattr(Answerer, "rank", lambda self, pixels, augmented: [[] for _ in pixels])
     task = sharding.Task("predict", dataset, journal, 128, free=False, augment=False)
     sharding._answer_shard(Workspace.at(root, "one"), [task], shard, 2)
@@ -510,7 +514,7 @@ def test_the_cpu_has_as_many_processes_as_save_time(tmp_path, monkeypatch, image
     monkeypatch.setattr(environment, "cores", lambda: cores)
     monkeypatch.setattr(environment, "machine_memory", lambda: 16e9)
     tasks = [
-        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(index), "", count, 32), 128, False, False)
+        sharding.Task("", NO_PICTURES, Journal(tmp_path / str(index), "", 32, [1] * count), 128, False, False)
         for index, count in enumerate(images)
     ]
     assert sharding.processes_that_pay(tasks, planned) == processes

@@ -274,7 +274,7 @@ def test_the_table_says_that_validation_also_decided(workspace: Workspace) -> No
 
 
 def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(MissingStepError, match="`medvqa predict` makes one"):
+    with pytest.raises(MissingStepError, match=r"`medvqa predict --workspace .*` makes one"):
         route(Workspace.at(tmp_path), questions=ALL)
 
 

@@ -363,7 +363,9 @@ def test_a_damaged_file_of_ours_is_named_with_the_command_that_makes_it_anew(wor
     medvqa("score")
     Path("work/main/stage2").mkdir()
     Path("work/main/stage2/vocabulary.json").write_text("{}")
-    assert "vocabulary.json is damaged\n`medvqa finetune --stage 2 --fresh` trains it again" in medvqa("score").output
+    output = medvqa("score").output
+    assert "vocabulary.json is damaged: questions: Field required" in output
+    assert "`medvqa finetune --stage 2 --fresh` trains it again" in output
 
 
 def test_a_run_that_cannot_be_written_is_said_so(workspace):

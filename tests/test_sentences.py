@@ -212,3 +212,13 @@ def test_a_preset_that_cannot_speak_is_refused(workspace):
 def test_options_of_closed_questions_are_refused(workspace):
     with pytest.raises(UsageError, match="closed questions"):
         vqa.predict(workspace, augment=True)
+
+
+def test_a_run_is_asked_any_question(workspace):
+    model = vqa.load_model(workspace)
+    image = workspace / "data/test/images/image20.jpg"
+    (reply,) = model.ask(image, "How many polyps are in the image?")
+    given = read_predictions(workspace / "work/main/predictions/test.jsonl")[0]
+    assert (reply.answers, reply.probability) == (given.answers, pytest.approx(given.probability, rel=1e-3))
+    with pytest.raises(UsageError, match="which one"):
+        model.ask(image)

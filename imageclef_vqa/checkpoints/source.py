@@ -48,10 +48,10 @@ def open_source(path: Path) -> Source:
     Raises:
         MedvqaError: there are none, files are missing or damaged, or two files hold the same tensor.
     """
-    if path.is_file():
-        folder, files, indexed, beside = path.parent, [path], None, path.name in _WHOLE
-    elif path.is_dir():
+    if path.is_dir():
         folder, (files, indexed), beside = path, _weight_files(path), True
+    elif path.exists():
+        folder, files, indexed, beside = path.parent, [path], None, path.name in _WHOLE
     else:
         raise MedvqaError(
             f"{path}: there is no such file or folder",

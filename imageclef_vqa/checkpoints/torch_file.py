@@ -59,7 +59,7 @@ def _open_zip(path: Path) -> tuple[Any, Storages]:
     size = path.stat().st_size
     if not zipfile.is_zipfile(path):
         _name_what_is_cut(path, size)
-    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+    with open_input(path) as file, zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         pickles = [member for member in members if member.filename.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1 or len({member.filename for member in members}) < len(members):
@@ -130,7 +130,7 @@ def _open_stream(path: Path) -> tuple[Any, Storages]:
 
 def _mapped(path: Path) -> mmap.mmap:
     """A file for reading; wrong lengths in it cannot make us allocate memory."""
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 

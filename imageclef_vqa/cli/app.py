@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
+from imageclef_vqa.cli.adopt import adopt
 from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.card import card
@@ -32,9 +33,10 @@ from imageclef_vqa.cli.status import status
 from imageclef_vqa.cli.weights import weights
 from imageclef_vqa.errors import MedvqaError, program, system_errors_explained
 from imageclef_vqa.progress import show_progress
+from imageclef_vqa.training.launch import QuickExit
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, card, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, runs, adopt, card, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 
@@ -98,9 +100,14 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Run the program; Ctrl-C before a command has begun ends it with exit code 130, too."""
+    leaving = QuickExit()
     open_streams()
     with interruptible():
         try:
             app(prog_name=program())
         except KeyboardInterrupt:
+            leaving.code = INTERRUPTED
             raise SystemExit(INTERRUPTED) from None
+        except SystemExit as done:
+            leaving.code = done.code
+            raise

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption
+from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,14 +25,7 @@ def ask(
         str | None,
         typer.Argument(help="Number, text, or a part of the text that no other question has.", show_default="all"),
     ] = None,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            **choices("routed", "plain"),
-            help="routed: as the run file has them; plain: BLIP-2's only.",
-            show_default="routed if the run was routed",
-        ),
-    ] = None,
+    answers: AnswersOption = None,
     device: DeviceOption = "auto",
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
@@ -40,7 +34,7 @@ def ask(
     """Ask a trained run about one image: the answer, its alternatives, and their probabilities."""
     from imageclef_vqa.pipeline.ask import check_picture, load_model
 
-    check_picture(image, question)
+    check_picture(image, question, workspace)
     model = load_model(workspace, run or ["main"], answers=answers, device=device, notify=note)
     replies = model.replies(image, question)
     if as_json:
@@ -51,7 +45,8 @@ def ask(
     if untrained := [str(reply.question.id) for reply in replies.replies if not reply.trained]:
         echo(f"never answered in training, so guessed from the known values: {', '.join(untrained)}")
     if replies.calibration is None:
-        note("these probabilities are not calibrated: `medvqa predict` does it, on the validation images")
+        command = Workspace.at(workspace).typed("medvqa predict")
+        note(f"these probabilities are not calibrated: `{command}` does it, on the validation images")
 
 
 def _models(replies: Replies) -> str:
@@ -67,7 +62,8 @@ def _models(replies: Replies) -> str:
 def _one(reply: Reply) -> Table:
     """The answers to one question and, where a set is asked for, each member by itself."""
     table = _table()
-    table.add_column(f"{reply.question.id} {reply.question.text}")
+    number = "" if reply.question.id < 0 else f"{reply.question.id} "
+    table.add_column(number + reply.question.text)
     table.add_column("probability", justify="right", no_wrap=True)
     shown = reply.ranked[:_SHOWN]
     for index, (answers, probability) in enumerate(shown):
@@ -107,7 +103,7 @@ def _as_json(image: Path, replies: Replies) -> dict[str, Any]:
         "temperature": replies.calibration.temperature if replies.calibration else None,
         "questions": [
             {
-                "question_id": reply.question.id,
+                "question_id": reply.question.id if reply.question.id >= 0 else None,
                 "question": reply.question.text,
                 "answer": list(reply.ranked[0][0]),
                 "probability": reply.ranked[0][1],

@@ -26,4 +26,5 @@ def baseline(
     for name, score in scores.items():
         print_table(score_table(f"The classical expert on {'validation' if name == 'val' else 'test'} images", score))
     folder = Workspace.at(workspace, BASELINE)
-    echo(f"{folder.shown(folder.run_folder)} is a run like others: `medvqa score` compares yours with it")
+    following = folder.typed("medvqa score", run=False)
+    echo(f"{folder.shown(folder.run_folder)} is a run like others: `{following}` compares yours with it")

@@ -40,7 +40,9 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True, **style: A
 
 def note(message: str) -> None:
     """Print a note to a person at a terminal's standard error; elsewhere, only warnings."""
-    if sys.stderr.isatty() or message.startswith("warning: "):
+    if message.startswith("warning: "):
+        echo(message, fg="yellow", err=True)
+    elif sys.stderr.isatty():
         echo(message, dim=True, err=True)
 
 

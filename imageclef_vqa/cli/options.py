@@ -94,7 +94,7 @@ EditionOption = Annotated[
 AnswersOption = Annotated[
     str | None,
     typer.Option(
-        help="Answers of the run to use: routed, plain (BLIP-2's), or the --name of a variant of `predict`.",
+        help="Answers of the run: routed, plain (BLIP-2's), or the --name of a variant of `predict`.",
         show_default="routed if there are any, else plain",
     ),
 ]

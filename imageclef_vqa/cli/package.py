@@ -13,7 +13,7 @@ from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, 
 from imageclef_vqa.errors import MedvqaError
 
 if TYPE_CHECKING:
-    from imageclef_vqa.pipeline.package import Package
+    from imageclef_vqa.pipeline.package import OpenPackage, Package
     from imageclef_vqa.workspace import Workspace
 
 
@@ -64,7 +64,7 @@ def package(
         _print_written(prepared, zipped=team is not None)
 
 
-def _as_json(prepared: Package, written: bool) -> dict[str, Any]:
+def _as_json(prepared: Package | OpenPackage, written: bool) -> dict[str, Any]:
     shown = prepared.workspace.shown
     return {
         "run": shown(prepared.target) if written else None,
@@ -79,7 +79,7 @@ def _as_json(prepared: Package, written: bool) -> dict[str, Any]:
     }
 
 
-def _print_checks(prepared: Package) -> None:
+def _print_checks(prepared: Package | OpenPackage) -> None:
     if prepared.selection is not None:
         echo(wrapped(prepared.selection.line))
     print_findings(prepared.findings)
@@ -89,13 +89,19 @@ def _print_checks(prepared: Package) -> None:
         echo(wrapped(str(prepared.verdict)))
 
 
-def _print_written(prepared: Package, *, zipped: bool) -> None:
-    shown, images = prepared.workspace.shown, f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
+def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
+    typed, shown = prepared.workspace.typed, prepared.workspace.shown
+    images = f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
     echo(f"{shown(prepared.target)}: {len(prepared.answers):,} answers to {images}, read back.")
     echo(f"{shown(prepared.manifest)} says what it was made of.")
     asked = prepared.edition.team_zip is not None and not zipped
-    zip_ = " (the organisers take it as `medvqa package --team NAME` writes it)" * asked
-    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_)))
+    zip_ = f" (the organisers take it as `{typed('medvqa package --team NAME')}` writes it)" * asked
+    if prepared.edition.open and prepared.fold == "test":
+        command = typed("medvqa package --submission FOLDER --repo-id ORG/NAME")
+        echo(wrapped(f"The organisers run a repository that answers: `{command}` makes one."))
+        return
+    commands = {name: typed(f"medvqa {name}") for name in ("predict", "package")}
+    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_, **commands)))
 
 
 def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: bool) -> None:
@@ -114,7 +120,7 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
         differ = "differs" if len(found.changed) == 1 else "differ"
         raise MedvqaError(
             f"{workspace.shown(run)}: {len(found.changed)} of {len(found.compared)} things {differ} from its manifest",
-            remedy="`medvqa package` writes the run again from what is there now",
+            remedy=f"`{workspace.typed('medvqa package')}` writes the run again from what is there now",
         )
     if not as_json:
         echo(f"{workspace.shown(run)} and all that it was made of are as they were.")
@@ -123,5 +129,5 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
 _IMAGES = {"test": "test images", "val": "validation images"}
 _NEXT = {
     "test": "Next: keep both, and submit the run{zip}.",
-    "val": "Next: put the test images into data/test/images, then `medvqa predict` and `medvqa package` again.",
+    "val": "Next: put the test images into data/test/images, then `{predict}` and `{package}` again.",
 }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json
-from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import shortened
+from imageclef_vqa.inputs import read_text
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,10 +52,6 @@ OnBadImageOption = Annotated[
     Literal["stop", "prior"],
     typer.Option(help="For an image that cannot be read: stop, or give the most frequent training answers."),
 ]
-AnswersOption = Annotated[
-    Literal["routed", "plain"] | None,
-    typer.Option(help="Who answers --images: BLIP-2 with experts, or only BLIP-2.", show_default="as the run is"),
-]
 DevicesOption = Annotated[
     str | None,
     typer.Option(
@@ -81,30 +79,35 @@ def predict(
     devices: DevicesOption = None,
     run: RunsOption = None,
     workspace: WorkspaceOption = Path(),
-    out: Annotated[Path | None, typer.Option(help="File for the answers to --images.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the answers to --images; -: print them.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer all questions about the validation fold and, where there is one, the test set."""
     import imageclef_vqa as vqa
 
-    done = vqa.predict(
-        workspace,
-        folds=fold or (),
-        name=name,
-        images=images,
-        ids=ids,
-        out=out,
-        decode=decode,
-        optimise=optimise,
-        augment=augment,
-        consistent=consistent,
-        on_bad_image=on_bad_image,
-        answers=answers,
-        device=device,
-        devices=devices,
-        run=run or ["main"],
-        notify=note,
-    )
+    with TemporaryDirectory() as folder:
+        printed = Path(folder, "answers.jsonl") if out == Path("-") else None
+        done = vqa.predict(
+            workspace,
+            folds=fold or (),
+            name=name,
+            images=images,
+            ids=ids,
+            out=printed or out,
+            decode=decode,
+            optimise=optimise,
+            augment=augment,
+            consistent=consistent,
+            on_bad_image=on_bad_image,
+            answers=answers,
+            device=device,
+            devices=devices,
+            run=run or ["main"],
+            notify=note,
+        )
+        if printed is not None:
+            echo(read_text(printed), nl=False)
+            return
     if as_json:
         print_json(_as_json(done))
         return
@@ -137,7 +140,8 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     for name, path in done.files.items():
         echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
     if done.empty:
-        echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `medvqa package` refuses")
+        refusing = workspace.typed("medvqa package")
+        echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `{refusing}` refuses")
     for fault in done.unreadable.values():
         echo(f"answered by the training prior: {fault}")
     if done.passed_over:

@@ -26,6 +26,7 @@ def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, di
             all faults of a table at once.
     """
     data, tables, path = *read_settings(workspace), workspace / SETTINGS_FILE
+    tables.pop("team", None)  # for `package`, which checks it
     if data.edition is not None:
         find_edition(data.edition)
     if unknown := sorted(set(tables) - set(commands)):

@@ -44,4 +44,5 @@ def split(
             print_table(section)
         else:
             echo("\n".join(map(wrapped, section)))
-    echo(f"\n{Workspace.at(workspace).shown(done.file)}; next: `medvqa finetune --stage 1`")
+    at = Workspace.at(workspace)
+    echo(f"\n{at.shown(done.file)}; next: `{at.typed('medvqa finetune --stage 1')}`")

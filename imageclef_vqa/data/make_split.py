@@ -45,6 +45,8 @@ def make_split(
     """
     if (val is None) == (folds is None):
         raise ValueError("either val or folds")
+    if folds is not None and folds > len(dataset):
+        raise MedvqaError(f"{len(dataset)} images do not fill {folds} folds", remedy="use fewer folds, or add images")
     dataset = dataset.subset(sorted(example.image_id for example in dataset.examples))
     ids = [example.image_id for example in dataset.examples]
     relations = _relations(dataset, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,10 +163,11 @@ def _read_images(images: Path, labels: Labels, cache: Path | None) -> tuple[tupl
 def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[str, str]]:
     """The file of every image, and image id → why there is none."""
     folder = images.resolve()
+    stems = {name.rpartition(".")[0] for name in os.listdir(images)}  # read once: a record may have no image
     paths: dict[str, Path] = {}
     faults: dict[str, str] = {}
     for image_id in labels.records:
-        path = image_file(images, image_id)
+        path = image_file(images, image_id) if image_id in stems else None
         if path is None:
             faults[image_id] = f"{images / image_id}.jpg: there is no such file"
         elif path.is_symlink() and not path.resolve().is_relative_to(folder):

@@ -15,9 +15,9 @@ from imageclef_vqa.editions.records import ImageId
 from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inputs import read_model
+from imageclef_vqa.workspace import Workspace
 
 By = Literal["group", "image"]
-_COMMAND = "medvqa split"
 
 
 class _Record(BaseModel):
@@ -109,14 +109,15 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         MissingStepError: there is no such file.
         MedvqaError: it is damaged, or the data set has changed since.
     """
+    command = Workspace.at(path.parent.parent).typed("medvqa split")
     try:
-        split = read_model(path, Split, f"`{_COMMAND}` writes it again")
+        split = read_model(path, Split, f"`{command}` writes it again")
     except MissingFileError as error:
-        raise MissingStepError(f"no split at {path}", _COMMAND) from error
+        raise MissingStepError(f"no split at {path}", command) from error
     if split.fingerprint != dataset.fingerprint or split.groups.keys() != {e.image_id for e in dataset.examples}:
         raise MedvqaError(
             f"{dataset.folder} has changed since {path} was made",
-            remedy=f"run `{_COMMAND}` again, and then train the runs of the old split again",
+            remedy=f"run `{command}` again, and then train the runs of the old split again",
         )
     return split
 

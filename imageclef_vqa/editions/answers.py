@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from imageclef_vqa.inputs import parse_json
+
 SEPARATOR = "; "
 
 
@@ -39,7 +41,7 @@ def split_answers(text: str) -> list[str]:
     """
     if not text.startswith("["):
         return text.split(SEPARATOR)
-    answers = json.loads(text)
+    answers = parse_json(text)
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise ValueError("not a list of strings")
     return answers

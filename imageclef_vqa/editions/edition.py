@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from imageclef_vqa.editions.lookup import normalised
 from imageclef_vqa.editions.questions import NOT_RELEVANT, QUESTIONS, Asks, Question
@@ -22,6 +22,13 @@ from imageclef_vqa.errors import UsageError
 Answers = tuple[str, ...]
 RunFormat = Literal["csv", "json", "zip", "predictions", "sentences"]
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class Sample(NamedTuple):
+    """The first `rows` of a data set after `datasets`' shuffle with `seed`."""
+
+    rows: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,7 @@ class Edition:
         lower_case, sorted_answers: how answers are spelt.
         suffixes: what the edition appends to the text of a question, by what the question asks.
         renamed: question id → answer of 2023 → answer of this edition.
+        sample: the rows of the public test set that the organisers' script answers.
     """
 
     name: str
@@ -59,6 +67,7 @@ class Edition:
     sorted_answers: bool = False
     suffixes: Mapping[Asks, str] = field(default_factory=dict)
     renamed: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    sample: Sample | None = None
 
     @property
     def open(self) -> bool:
@@ -167,6 +176,7 @@ MEDICO_2026 = Edition(
     metrics=("BLEU", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR"),
     run_formats={".json": "sentences"},
     run_file="predictions_1.json",
+    sample=Sample(rows=1500, seed=42),
 )
 MEDICO_2025 = replace(MEDICO_2026, name="medico-2025", title=MEDICO_2026.title.replace("2026", "2025"))
 GI_2026 = replace(MEDICO_2026, name="gi-2026", title="ImageCLEFmedical MEDVQA-GI 2026, task 1, as its README says")

@@ -35,6 +35,9 @@ def _distinct(answers: tuple[str, ...]) -> tuple[str, ...]:
     return answers
 
 
+GivenAnswers = Annotated[tuple[NonEmpty, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
 @with_config(ConfigDict(extra="forbid"))
 class Label(TypedDict):
     """One row of `Labels` in `gt.json`. An answer is a list of strings, even if it is a number."""
@@ -92,7 +95,7 @@ class Prediction(BaseModel):
     image_id: ImageId
     question: NonEmpty | None = None
     question_id: QuestionId
-    answers: Annotated[tuple[NonEmpty, ...], Field(min_length=1), AfterValidator(_distinct)]
+    answers: GivenAnswers
     probability: Probability
     candidates: tuple[Candidate, ...] = ()
     members: dict[NonEmpty, Probability] = Field(default_factory=dict)

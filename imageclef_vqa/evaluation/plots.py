@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.environment import library_import
 from imageclef_vqa.evaluation.calibration import Calibration, calibrate
 from imageclef_vqa.evaluation.compare import Comparison
 from imageclef_vqa.evaluation.display import points
@@ -52,8 +53,9 @@ def draw_plots(
 
 
 def _render(size: tuple[float, float], draw: Callable[[Any], None]) -> dict[str, bytes]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    with library_import():
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")

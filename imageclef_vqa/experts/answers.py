@@ -78,7 +78,8 @@ def fold_of_run(workspace: Workspace, split: Split) -> int:
 
 def _require_predictions(workspace: Workspace) -> None:
     if not workspace.predictions("val").exists():
-        raise MissingStepError(f"no predictions for val in {workspace.shown(workspace.run_folder)}", "medvqa predict")
+        where = workspace.shown(workspace.run_folder)
+        raise MissingStepError(f"no predictions for val in {where}", workspace.typed("medvqa predict"))
 
 
 def runs_of_other_folds(workspace: Workspace) -> list[Workspace]:
@@ -166,7 +167,7 @@ def require_unchanged(workspace: Workspace, name: str, images: ExpertImages, set
         ChangedError: the split, the data, or the expert's settings have changed since; or its answers are damaged.
     """
     path = answers_file(workspace, name, "val")
-    remedy = f"`medvqa route --expert {name}` makes its answers and decisions again"
+    remedy = f"`{workspace.typed(f'medvqa route --expert {name}')}` makes its answers and decisions again"
     record = check_artefact(path, workspace.shown(path), remedy)
     if (record.inputs, record.options) != (images.inputs("val"), settings):
         raise ChangedError(f"the {name} expert has changed since it made {workspace.shown(path)}", remedy=remedy)
@@ -189,7 +190,7 @@ def read_answers(
             raise MissingStepError(
                 f"{workspace.shown(path)} lacks {len(missing)} images that were predicted, such as {min(missing)}: "
                 f"the {name} expert of {workspace.shown(workspace.run_folder)} answered other images",
-                f"medvqa route --expert {name}",
+                workspace.typed(f"medvqa route --expert {name}"),
             )
         ranked[name] = {(each.image_id, each.question_id): candidates_of(each) for each in answers}
     return ranked

@@ -149,7 +149,7 @@ def answer_images(
             where = workspace.shown(workspace.expert(CLASSICAL))
             raise MissingStepError(
                 f"the classical expert has not answered the images of this split in {where}",
-                "medvqa route --train-only",
+                workspace.typed("medvqa route --train-only"),
             )
         expert = _fit_to(images.training, workspace, notify)
         for name, dataset in images.answered.items():

@@ -51,6 +51,7 @@ from imageclef_vqa.workspace import Workspace
 _SIZE, _SIZE_PRETRAINED = 128, 224
 # Numbers in memory: parameters, and per pixel those kept for the backward pass and those of inference (Paddle 3.3.1).
 _PARAMETERS, _KEPT_PER_PIXEL, _COMPUTED_PER_PIXEL = 21.3e6, 150, 32
+_COMMAND = "medvqa route --expert resnet34"
 _HEAD = ("fc.weight", "fc.bias")
 
 
@@ -202,7 +203,8 @@ def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda messa
         for folder, config in networks.items():
             if config.training_images != _training_images(images.training):
                 raise MedvqaError(
-                    f"{workspace.shown(folder)} was trained on another split", remedy="`medvqa route --expert resnet34`"
+                    f"{workspace.shown(folder)} was trained on another split",
+                    remedy=f"`{workspace.typed(_COMMAND)}` trains it on this one",
                 )
         if has_answered(workspace, RESNET34, images, settings, notify):
             return
@@ -232,8 +234,8 @@ def _networks(workspace: Workspace) -> tuple[dict[Path, ExpertConfig], dict[str,
     folders = sorted(path.parent for path in workspace.expert(RESNET34).glob(f"*/{MODEL}"))
     if not folders:
         where = workspace.shown(workspace.expert(RESNET34))
-        raise MissingStepError(f"no trained ResNet34 expert in {where}", "medvqa route --expert resnet34")
-    remedy = "`medvqa route --expert resnet34` trains it again"
+        raise MissingStepError(f"no trained ResNet34 expert in {where}", workspace.typed(_COMMAND))
+    remedy = f"`{workspace.typed(_COMMAND)}` trains it again"
     digests = {folder.name: check_artefact(folder, workspace.shown(folder), remedy).digest for folder in folders}
     return {folder: read_config(folder) for folder in folders}, {"networks": digests}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -65,17 +64,16 @@ def images_in_batch(preset: Preset) -> int:
 
 
 def clear_journals(target: Path) -> None:
-    """Remove the journals beside `target`, and partial files of `target` that killed processes left."""
+    """Remove the journals beside `target`."""
     shutil.rmtree(_unfinished(target), ignore_errors=True)
-    for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        part.unlink(missing_ok=True)
 
 
 def _open_journal(run: TrainedRun, job: Job, options: PredictOptions) -> Journal:
     dataset, batch = job.pictures.readable, images_in_batch(run.preset)
     how = (options.decode, str(options.augment), str(batch), str(BEAM), str(SHORT_LIST), str(SENTENCES))
     key = fingerprint(run.digest, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
-    return Journal(_unfinished(job.target) / run.workspace.run, key, len(dataset), batch)
+    questions = [len(example.questions) if dataset.open else len(QUESTIONS) for example in dataset.examples]
+    return Journal(_unfinished(job.target) / run.workspace.run, key, batch, questions)
 
 
 def _unfinished(target: Path) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
-from imageclef_vqa.inference.ask import Reply
 from imageclef_vqa.inference.choice import Chosen
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.ask import Reply
 
 _CANDIDATES = 5
 PRIOR = "training prior"
@@ -79,7 +82,7 @@ def from_free_text(image_id: str, texts: Sequence[Ranked], vocabulary: Vocabular
             model=f"{model}, free",
             trained=vocabulary[question].trained,
         )
-        for question, ((answers, probability),) in enumerate(texts)
+        for question, ((answers, probability), *_) in enumerate(texts)
     ]
 
 

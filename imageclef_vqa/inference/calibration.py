@@ -7,6 +7,7 @@ evaluated with the temperature fitted on the other parts, and near-duplicates ar
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -47,6 +48,11 @@ class Calibration(BaseModel):
     rule: Rule | None = None
     metrics: dict[Rule, dict[str, float]] = {}
     meteor: tuple[float, float] = (0.0, 1.0)  # where the line starts, and its slope
+
+    @property
+    def digest(self) -> str:
+        """A hash of what answers depend on; the rest, which tells how good it is, may differ in rounding."""
+        return hashlib.sha256(f"{self.model} {self.temperature} {self.rule} {self.meteor}".encode()).hexdigest()
 
 
 class LabelledPair(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.data import Dataset, Pictures, Split, read_pictures
 from imageclef_vqa.data.reading import list_file
+from imageclef_vqa.editions import Prediction
 from imageclef_vqa.errors import MissingStepError, UsageError
 from imageclef_vqa.inference.ranked import Optimise
 from imageclef_vqa.inference.runs import Ensemble
@@ -51,16 +52,20 @@ class Job:
     """Images to answer and the file for the answers.
 
     Attributes:
-        inputs: what the answers depend on besides models and options, for their record; None for a file without one.
+        inputs: what the answers depend on besides models and options, for their record.
         gold, groups: given where a temperature is fitted.
+        own: whether the file is the run's own; the record of another one names the run.
+        route: what makes the answers that are written from BLIP-2's; None for the latter.
     """
 
     name: str
     pictures: Pictures
     target: Path
-    inputs: dict[str, str] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
     gold: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    own: bool = True
+    route: Callable[[list[Prediction]], list[Prediction]] | None = None
 
 
 def fold_jobs(
@@ -83,7 +88,8 @@ def fold_jobs(
         folds = ["test"]
     if "test" in folds and not workspace.has_test:
         raise MissingStepError(
-            f"no test images in {workspace.shown(workspace.test)}", "medvqa predict --images FOLDER --out FILE"
+            f"no test images in {workspace.shown(workspace.test)}",
+            workspace.typed("medvqa predict --images FOLDER --out FILE"),
         )
     development = {"development": dataset.fingerprint, "split": sha256(workspace.split_file)}
     jobs = []

@@ -10,16 +10,32 @@ devices.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from imageclef_vqa.errors import MedvqaError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from imageclef_vqa.editions.records import GivenAnswers
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.files import json_text, write_text
 from imageclef_vqa.inference.ranked import Ranked
+from imageclef_vqa.inputs import read_text
 
 _KEY = "key"
+
+
+def _possible(ranked: Ranked) -> Ranked:
+    if not sum(probability for _, probability in ranked):
+        raise ValueError("no answer is possible")
+    return ranked
+
+
+_Probability = Annotated[float, Field(ge=0, le=1.001, allow_inf_nan=False)]  # sums of rounded numbers may exceed 1
+_BATCH: TypeAdapter[list[list[Ranked]]] = TypeAdapter(
+    list[list[Annotated[tuple[tuple[GivenAnswers, _Probability], ...], AfterValidator(_possible)]]]
+)
 
 
 def _digest(text: str) -> str:
@@ -32,11 +48,12 @@ class Journal:
     Answers that were written with another `key` (of model, images and options) are removed.
     """
 
-    def __init__(self, folder: Path, key: str, images: int, batch: int) -> None:
-        self.folder, self.images, self.batch = folder, images, batch
+    def __init__(self, folder: Path, key: str, batch: int, questions: Sequence[int]) -> None:
+        """`questions` has the number of questions about each image."""
+        self.folder, self.images, self.batch, self._questions = folder, len(questions), batch, list(questions)
         try:
-            same = (folder / _KEY).read_text(encoding="utf-8") == key
-        except (OSError, UnicodeDecodeError):
+            same = read_text(folder / _KEY) == key
+        except (MissingFileError, DamagedFileError):
             same = False
         if not same:
             shutil.rmtree(folder, ignore_errors=True)
@@ -54,7 +71,7 @@ class Journal:
     @property
     def missing(self) -> list[int]:
         """The numbers of the batches without a valid file."""
-        return [number for number in range(self.batches) if self._text(number) is None]
+        return [number for number in range(self.batches) if self._answers(number) is None]
 
     def part(self, number: int) -> slice:
         """The images of batch `number`."""
@@ -76,18 +93,19 @@ class Journal:
             MedvqaError: a batch is missing or damaged.
         """
         for number in range(self.batches):
-            if (text := self._text(number)) is None:
+            if (answers := self._answers(number)) is None:
                 raise MedvqaError(f"{self._path(number)} is damaged", remedy="the same command answers it again")
-            for image in json.loads(text):
-                yield [tuple((tuple(answers), probability) for answers, probability in ranked) for ranked in image]
+            yield from answers
 
-    def _text(self, number: int) -> str | None:
+    def _answers(self, number: int) -> list[list[Ranked]] | None:
         """The answers of a batch; None if they are missing or damaged."""
         try:
-            digest, _, text = self._path(number).read_bytes().decode().partition("\n")
-        except (OSError, UnicodeDecodeError):
+            digest, _, text = read_text(self._path(number)).partition("\n")
+            answers = _BATCH.validate_json(text)
+        except (MissingFileError, DamagedFileError, ValidationError):
             return None
-        return text if digest == _digest(text) else None
+        fits = [len(of_image) for of_image in answers] == self._questions[self.part(number)]
+        return answers if fits and digest == _digest(text) else None
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.json"

@@ -9,30 +9,25 @@ The first line is costly and can be resumed; the second one is computed from the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from imageclef_vqa.artefacts import write_artefact
-from imageclef_vqa.data import Dataset, Split
-from imageclef_vqa.editions import Implication, Prediction, learn_implications, predictions_text, write_predictions
+from imageclef_vqa.editions import Implication, learn_implications, predictions_text
 from imageclef_vqa.errors import DataError, shortened
 from imageclef_vqa.inference.answering import answer_jobs, averaged, clear_journals
-from imageclef_vqa.inference.builders import from_free_text, from_prior, from_ranked
 from imageclef_vqa.inference.calibration import (
     Calibration,
     LabelledPair,
-    apply_temperature,
     calibrate,
     read_calibration,
     write_calibration,
 )
-from imageclef_vqa.inference.consistency import Consistency
-from imageclef_vqa.inference.decoding import NO_ANSWER
+from imageclef_vqa.inference.closed_questions import ClosedChoice
 from imageclef_vqa.inference.jobs import Job, PredictOptions
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inference.open_questions import OpenChoice, check_open, fit_to_sentences
-from imageclef_vqa.inference.ranked import Ranked, best
 from imageclef_vqa.inference.runs import Ensemble
 
 
@@ -67,12 +62,13 @@ class Predicted:
     answers: str = "plain"
 
 
-def learn_rules(ensemble: Ensemble, dataset: Dataset, split: Split) -> tuple[Implication, ...]:
+def learn_rules(ensemble: Ensemble) -> tuple[Implication, ...]:
     """The rules between questions that the labels of the training fold keep.
 
     Raises:
-        MedvqaError: the runs were trained on another split.
+        MedvqaError: the data cannot be used, or the runs were trained on another split.
     """
+    dataset, split = ensemble.read_development()
     ensemble.check_split(dataset, split)
     return learn_implications([each.answers for each in dataset.subset(split.train(ensemble.fold)).examples])
 
@@ -115,12 +111,12 @@ def predict_jobs(
             calibration = _fit_calibration(ensemble, job, of_job, options)
     repaired, empty = 0, 0
     for job, of_job in zip(jobs, journals, strict=True):
-        choice: _Choice | OpenChoice = (
+        choice: ClosedChoice | OpenChoice = (
             OpenChoice(ensemble.name, options, calibration)
             if ensemble.open
-            else _Choice(ensemble, options, calibration.temperature if calibration else 1.0, Consistency(rules))
+            else ClosedChoice(ensemble, options, calibration, rules)
         )
-        _write(ensemble, job, options, choice, of_job)
+        _write(ensemble, job, options, calibration, choice, of_job)
         repaired, empty = repaired + choice.repaired, empty + choice.empty
         clear_journals(job.target)
     return Predicted(
@@ -142,7 +138,7 @@ def _fit_calibration(ensemble: Ensemble, job: Job, journals: Sequence[Journal], 
     """Fit the ensemble's calibration to the gold answers of a job, and keep it."""
     key = ensemble.calibration_key(augment=options.augment)
     fitted = fit_to_sentences(job, journals, key) if ensemble.open else calibrate(_labelled(job, journals), key)
-    inputs = ensemble.inputs | (job.inputs or {})
+    inputs = ensemble.inputs | job.inputs
     write_calibration(ensemble.workspace, fitted, augment=options.augment, inputs=inputs)
     return fitted
 
@@ -161,45 +157,20 @@ def _write(
     ensemble: Ensemble,
     job: Job,
     options: PredictOptions,
-    choice: _Choice | OpenChoice,
+    calibration: Calibration | None,
+    choice: ClosedChoice | OpenChoice,
     journals: Sequence[Journal],
 ) -> None:
-    """Write the answers of a job and, inside the workspace, the record of what they were made from."""
-    predictions = choice.predictions(job, journals)
-    if job.inputs is None:
-        write_predictions(job.target, predictions)
-        return
+    """Write the answers of a job and the record of what they were made from."""
+    predictions = list(choice.predictions(job, journals))
+    models = ensemble.inputs
+    if ensemble.open or options.decode == "closed":
+        name = ensemble.workspace.calibration_of(augment=options.augment).stem
+        models |= {name: calibration.digest if calibration else ""}
     write_artefact(
         job.target,
-        predictions_text(predictions).encode(),
+        predictions_text(predictions if job.route is None else job.route(predictions)).encode(),
         command="predict",
-        inputs=ensemble.inputs | job.inputs,
+        inputs={name if job.own else ensemble.outside(name): digest for name, digest in models.items()} | job.inputs,
         options=asdict(options) | {"temperature": choice.temperature},
     )
-
-
-class _Choice:
-    """From ranked answers to predictions; counts the `repaired` and the `empty` ones."""
-
-    def __init__(self, ensemble: Ensemble, options: PredictOptions, temperature: float, rules: Consistency) -> None:
-        self._ensemble, self._options, self.temperature, self._rules = ensemble, options, temperature, rules
-        self.repaired = self.empty = 0
-
-    def predictions(self, job: Job, journals: Sequence[Journal]) -> Iterator[Prediction]:
-        answered, vocabulary = averaged(journals), self._ensemble.vocabulary
-        for image_id in job.pictures.image_ids:
-            if image_id in job.pictures.faults:
-                yield from from_prior(image_id, vocabulary)
-            elif self._options.decode == "free":
-                of_image = next(answered)
-                self.empty += sum(answers == (NO_ANSWER,) for ((answers, _),) in of_image)
-                yield from from_free_text(image_id, of_image, vocabulary, self._ensemble.name)
-            else:
-                yield from self._closed(image_id, next(answered))
-
-    def _closed(self, image_id: str, of_image: list[Ranked]) -> list[Prediction]:
-        ranked = [apply_temperature(each, self.temperature) for each in of_image]
-        likely = [best(each, self._options.optimise)[0] for each in ranked]
-        given = self._rules.repair(likely, ranked)
-        self.repaired += sum(one != other for one, other in zip(likely, given, strict=True))
-        return from_ranked(image_id, ranked, likely, given, self._ensemble.vocabulary, self._ensemble.name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imageclef_vqa.artefacts import ChangedError
-from imageclef_vqa.data import Dataset, Split
+from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.inputs import sha256
@@ -80,6 +80,15 @@ class Ensemble:
         if len(self.runs) == 1:
             return {"stage2": self.runs[0].digest}
         return {f"work/{run.workspace.run}/stage2": run.digest for run in self.runs}
+
+    def read_development(self) -> tuple[Dataset, Split]:
+        """The development set and its split. Raises what `read_dataset` and `read_split` raise."""
+        dataset = read_dataset(self.workspace.development, cache=self.workspace.cache)
+        return dataset, read_split(self.workspace.split_file, dataset)
+
+    def outside(self, name: str) -> str:
+        """The name of an input of this run in records that are not the run's own."""
+        return name if name.startswith("work/") else f"work/{self.workspace.run}/{name}"
 
     @property
     def fold(self) -> int:

@@ -115,17 +115,14 @@ def _answerer(workspace: Workspace, *, sentences: bool) -> BatchAnswerer:
 
 def _in_processes(workspace: Workspace, tasks: Sequence[Task], devices: Sequence[str]) -> None:
     context = multiprocessing.get_context("spawn")
-    errors = context.SimpleQueue()
-    threads = max(1, environment.cores() // len(devices))
-    processes = [
-        context.Process(
-            target=_work, args=(workspace, tasks, shard, len(devices), device, threads, errors), daemon=True
-        )
-        for shard, device in enumerate(devices)
-    ]
+    threads, processes = max(1, environment.cores() // len(devices)), list[BaseProcess]()
     try:
-        for process in processes:
-            process.start()
+        with environment.in_no_folder() as here:
+            errors = context.SimpleQueue()
+            for shard, device in enumerate(devices):
+                arguments = (here, workspace, tasks, shard, len(devices), device, threads, errors)
+                processes.append(context.Process(target=_work, args=arguments, daemon=True))
+                processes[-1].start()
         with progress_display() as display:
             shown = display.add_task(
                 f"predict in {len(devices)} processes",
@@ -156,10 +153,18 @@ def _codes(processes: Sequence[BaseProcess]) -> list[int | None]:
 
 
 def _work(
-    workspace: Workspace, tasks: Sequence[Task], shard: int, shards: int, device: str, threads: int, errors: Any
+    here: str,
+    workspace: Workspace,
+    tasks: Sequence[Task],
+    shard: int,
+    shards: int,
+    device: str,
+    threads: int,
+    errors: Any,
 ) -> None:
     """The main function of a process; the parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.chdir(here)
     os.environ["MKL_NUM_THREADS"] = str(threads)
     try:
         prepare(device, seed=0)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
-from imageclef_vqa.editions import QUESTIONS, choose_question
+from imageclef_vqa.editions import QUESTIONS, Implication, choose_question
+from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
-from imageclef_vqa.pipeline.router import ImageRouter, load_router
+from imageclef_vqa.pipeline.edition import edition_of
+from imageclef_vqa.pipeline.router import ImageRouter
+from imageclef_vqa.pipeline.selection import AnswerMode, answer_mode
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,14 +25,19 @@ if TYPE_CHECKING:
 class Model:
     """A trained run, or the mean of several, that answers questions about pictures, with a router if it was routed."""
 
-    def __init__(self, ensemble: Ensemble, router: ImageRouter | None = None) -> None:
+    def __init__(self, ensemble: Ensemble, mode: AnswerMode, rules: tuple[Implication, ...] = ()) -> None:
         from imageclef_vqa.inference.answerer import Answerer
+        from imageclef_vqa.inference.sentences import SentenceAnswerer
 
-        self._ensemble, self._router = ensemble, router
-        self._answerers = [Answerer.of_run(run.workspace) for run in ensemble.runs]
+        self._ensemble, self._mode, self._rules = ensemble, mode, rules
+        runs = [run.workspace for run in ensemble.runs]
+        self._answerers = [] if ensemble.open else [Answerer.of_run(run) for run in runs]
+        self._speakers = [SentenceAnswerer.of_run(run) for run in runs] if ensemble.open else []
 
     def ask(self, image: str | Path, question: int | str | None = None) -> tuple[Reply, ...]:
         """The replies to `question` (its id, its text, or a part of one text only), or to all questions.
+
+        A run of an edition with open questions is asked any text.
 
         Raises:
             UsageError: no question, or more than one, is meant.
@@ -39,18 +47,20 @@ class Model:
 
     def replies(self, image: str | Path, question: int | str | None = None) -> Replies:
         """As `ask`, with the name of the model and its calibration."""
-        from imageclef_vqa.inference.ask import ask_ensemble
+        from imageclef_vqa.inference.ask import ask_ensemble, ask_open
 
+        if self._ensemble.open:
+            return ask_open(self._ensemble, self._speakers, Path(image), _required(question))
         questions = QUESTIONS if question is None else (choose_question(str(question)),)
-        plain = ask_ensemble(self._ensemble, self._answerers, Path(image), questions)
-        if self._router is None:
+        plain = ask_ensemble(self._ensemble, self._answerers, Path(image), questions, self._mode.options, self._rules)
+        if self._mode.router is None:
             return plain
-        return replace(plain, replies=tuple(self._route(self._router, Path(image), plain.replies)))
+        return replace(plain, replies=tuple(self._route(self._mode.router, Path(image), plain.replies)))
 
     @property
     def answers(self) -> str:
-        """Which answers these are: "routed" or "plain"."""
-        return "plain" if self._router is None else "routed"
+        """Which answers these are: "routed", "plain" or the name of a variant."""
+        return self._mode.name
 
     def _route(self, router: ImageRouter, image: Path, replies: Sequence[Reply]) -> Iterator[Reply]:
         """BLIP-2's replies, or those of the models that were chosen for the questions."""
@@ -79,29 +89,40 @@ def load_model(
     """The finished run of that name, or the ensemble of several, on `device`.
 
     Args:
-        answers: "routed" or "plain" (BLIP-2 only); by default, routed if the run was routed.
+        answers: "routed", "plain" (BLIP-2 only), or the name of a variant of `predict`; by default, routed if the run
+            was routed.
 
     Raises:
-        MissingStepError: it has no finished stage 2.
-        ChangedError: what the routed answers depend on has changed.
+        MissingStepError: it has no finished stage 2, or no such variant.
+        ChangedError: what these answers depend on has changed.
         MedvqaError: weights are missing or do not fit; the runs learnt from different images.
     """
     runs = [Workspace.at(workspace, name) for name in ([run] if isinstance(run, str) else run)]
     prepare(device, seed=0)
 
+    from imageclef_vqa.inference.predict import learn_rules
     from imageclef_vqa.inference.runs import read_ensemble
 
     ensemble = read_ensemble(runs)
-    return Model(ensemble, load_router(ensemble.workspace, answers, notify))
+    mode = answer_mode(ensemble.workspace, answers, notify)
+    return Model(ensemble, mode, learn_rules(ensemble) if mode.options.consistent else ())
 
 
-def check_picture(image: Path, question: str | None) -> None:
+def _required(question: int | str | None) -> str:
+    if question is None or not str(question).strip():
+        raise UsageError("this run answers open questions: which one?", remedy='medvqa ask IMAGE "Is there a polyp?"')
+    return str(question)
+
+
+def check_picture(image: Path, question: str | None, workspace: str | Path = ".") -> None:
     """Report a mistake before Paddle is imported, which takes seconds.
 
     Raises:
         UsageError: no question, or more than one, is meant.
         DataError: the file is no picture.
     """
-    if question is not None:
+    if edition_of(Workspace.at(workspace)).open:
+        _required(question)
+    elif question is not None:
         choose_question(question)
     read_pixels(image, 1)

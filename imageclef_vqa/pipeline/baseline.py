@@ -59,8 +59,9 @@ def baseline(
 def _write_predictions(workspace: Workspace, development: Development, vocabulary: Vocabulary) -> None:
     """Write what the classical expert answers, and the commonest answer to the questions that it leaves out."""
     inputs = {"development": development.dataset.fingerprint, "split": sha256(workspace.split_file)}
+    remedy = f"`{workspace.typed('medvqa baseline', run=False)}` makes it again"
     for path in sorted(workspace.expert(CLASSICAL).glob("*.jsonl")):
-        record = check_artefact(path, workspace.shown(path), "`medvqa baseline` makes it again")
+        record = check_artefact(path, workspace.shown(path), remedy)
         answered = {(each.image_id, each.question_id): each for each in read_predictions(path)}
         predictions = [
             answered.get((image_id, question.id)) or _majority(image_id, question.id, vocabulary)

@@ -8,7 +8,7 @@ from typing import Any
 
 from imageclef_vqa.data.split import Split
 from imageclef_vqa.errors import MissingStepError
-from imageclef_vqa.inputs import read_model
+from imageclef_vqa.inputs import read_json, read_model
 from imageclef_vqa.models.presets import PRESETS, TINY_WEIGHTS
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.training.config import CONFIG, StageConfig
@@ -80,7 +80,7 @@ def _scores(workspace: Workspace, lineage: Lineage) -> str:
     if state.status != "fresh":
         command = lineage.command("scores")
         return f"## Scores\n\nNone: scores are {state.status}; `{command}` computes them."
-    folds: dict[str, Any] = json.loads(workspace.scores.read_bytes())["folds"]
+    folds: dict[str, Any] = read_json(workspace.scores)["folds"]
     rows = ["| images | exact sets | 95% interval | most frequent answers |", "|---|---|---|---|"]
     for name, fold in folds.items():
         overall = fold["global"]

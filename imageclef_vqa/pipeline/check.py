@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.editions import Edition, find_edition
+from imageclef_vqa.errors import UsageError
+from imageclef_vqa.inputs import read_bytes as read_input
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.open_reference import check_altered, read_open_reference
 from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference
 from imageclef_vqa.submission import (
     Finding,
@@ -24,6 +27,9 @@ from imageclef_vqa.submission import (
     read_manifest,
     warning,
 )
+from imageclef_vqa.submission.checks.header import check_header
+from imageclef_vqa.submission.checks.sentences import check_sentences
+from imageclef_vqa.submission.sentences import LARGEST, read_sentences
 from imageclef_vqa.workspace import Workspace
 
 
@@ -56,15 +62,18 @@ def check(
 
     Args:
         ids: a file with the ids to be answered, one to a line; by default, those of the test images.
-        development: a gt.json whose labels say what may be answered; by default, the workspace's.
+            Of open questions, a qa.jsonl with the rows to be answered.
+        development: a gt.json or qa.jsonl whose labels say what may be answered; by default, the workspace's.
 
     Raises:
         MedvqaError: a file cannot be read.
     """
     at, path = Workspace.at(workspace, run), Path(file)
     spoken = find_edition(edition or at.edition)
-    content = read_bytes(path)
     labels, listed = (None if each is None else Path(each) for each in (development, ids))
+    if spoken.open:
+        return _check_open(at, path, spoken, labels, listed)
+    content = read_bytes(path)
     reference = read_reference(at, spoken, labels, listed)
     parsed = parse_run(content, str(path), path.suffix.lower(), spoken)
     found = [*check_name(path, spoken), *parsed.findings(), *_check_answers(at, path, parsed, reference, spoken)]
@@ -76,6 +85,26 @@ def check(
     return Checked(
         tuple(findings), len(images), len(parsed.answers), reference.learnt_from, reference.listed_in, verdict
     )
+
+
+def _check_open(
+    workspace: Workspace, file: Path, edition: Edition, labels: Path | None, listed: Path | None
+) -> Checked:
+    """Check a `predictions_1.json` against the rows that are asked and the answers of training."""
+    if file.suffix != ".json":
+        raise UsageError(f"{file}: a run of {edition.name} is a .json file", remedy="`medvqa package` writes it")
+    parsed = read_sentences(read_input(file, LARGEST))
+    reference = read_open_reference(workspace, edition, labels, listed, parsed.total)
+    found = list(parsed.findings)
+    if parsed.rows:
+        found += check_sentences(parsed, reference.asked, reference.customs)
+        packaged = check_manifest(file, workspace.root)
+        found += check_altered(workspace, parsed.rows, reference) if packaged is None else packaged
+    if parsed.header or parsed.rows:
+        found += check_header(parsed.header)
+    images = {row.image_id for row in parsed.rows}
+    ordered = tuple(sorted(found, key=lambda each: each.severity))
+    return Checked(ordered, len(images), len(parsed.rows), reference.learnt_from, reference.listed_in, None)
 
 
 def _check_answers(

@@ -12,6 +12,7 @@ from imageclef_vqa.evaluation.text.compare import TextComparisons, compare_sente
 from imageclef_vqa.pipeline.answer_rows import AnswerRow, match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of
 from imageclef_vqa.pipeline.gold import Gold, gold_of_file, workspace_golds
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.selection import read_answers
 from imageclef_vqa.workspace import Workspace
 
@@ -33,7 +34,7 @@ def compare(
         raise UsageError("--compare needs two or more files or names of runs; without any, it compares before routing")
     if any(Path(each).is_file() and read_published(Path(each)) is not None for each in sources):
         raise UsageError("published figures have no answers to pair: score their file, and compare the numbers")
-    golds = [gold_of_file(at, Path(gold))] if gold is not None else workspace_golds(at)
+    golds = [gold_of_file(at, Path(gold))] if gold is not None else workspace_golds(Lineage(at))
     if sources and golds[0].questions:
         read = {source: read_answer_rows(Path(source)) for source in sources if Path(source).is_file()}
         by_fold = [(each, [(source, _of_rows(at, source, each, read)) for source in sources]) for each in golds]
@@ -50,8 +51,10 @@ def compare(
         if given and all(not each.image_ids.isdisjoint(image_id for image_id, _ in answers) for _, answers in given)
     }
     if not results:
-        what = "they answer no image in common that has gold answers" if sources else "nothing was routed"
-        raise UsageError(what, remedy="name their gold answers with --gold" if sources else "`medvqa route` routes")
+        if not sources:
+            raise UsageError("nothing was routed", remedy=f"`{at.typed('medvqa route')}` routes")
+        what = "they answer no image in common that has gold answers"
+        raise UsageError(what, remedy="name their gold answers with --gold")
     return results
 
 

@@ -32,15 +32,17 @@ class Development:
         return self.dataset.subset(self.split.val(self.fold))
 
 
-def read_development(workspace: Workspace, fold: int | None = None) -> Development:
+def read_development(workspace: Workspace, fold: int | None = None, *, dataset: Dataset | None = None) -> Development:
     """The development set of `workspace`; without `fold`, the fold that the run's predictions validate.
+
+    `dataset` is the development set if it was read before.
 
     Raises:
         MissingStepError: there is no split.
         MedvqaError: the data cannot be used, or the split or the predictions belong to other data.
         UsageError: the split has no such fold.
     """
-    dataset = read_dataset(workspace.development, cache=workspace.cache)
+    dataset = dataset or read_dataset(workspace.development, cache=workspace.cache)
     split = read_split(workspace.split_file, dataset)
     if fold is None:
         predictions = workspace.predictions("val")
@@ -73,9 +75,11 @@ def saved_vocabulary(workspace: Workspace) -> Vocabulary | None:
     """
     saved = workspace.stage(2) / "vocabulary.json"
     shown, remedy = workspace.shown(saved), f"`{workspace.typed('medvqa finetune --stage 2 --fresh')}` trains it again"
-    if not saved.exists():
-        return None
     record = read_record(saved.parent)
+    if not saved.exists():
+        if record is not None and saved.name in record.files:
+            raise ChangedError(f"{shown} is missing", remedy=remedy)
+        return None
     if record is not None and record.files.get(saved.name) != sha256(saved):
         raise ChangedError(f"{shown} is not the file that was finished: its content has changed", remedy=remedy)
     return read_model(saved, Vocabulary, remedy)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.data import Dataset, Split, read_dataset
+from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.data.cross_split_duplicates import cross_split_duplicates
 from imageclef_vqa.data.reading import has_gold, label_file
 from imageclef_vqa.editions import QUESTIONS
@@ -15,6 +15,7 @@ from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.answers import Answers, Questions, commonest_answers, questions_of, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
+from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.workspace import Workspace
 
 
@@ -43,9 +44,10 @@ class Gold:
         return frozenset(image_id for image_id, _ in self.answers)
 
 
-def workspace_golds(workspace: Workspace) -> list[Gold]:
+def workspace_golds(lineage: Lineage) -> list[Gold]:
     """The validation fold and, where their gold answers are there, the test images."""
-    development = read_development(workspace)
+    workspace = lineage.workspace
+    development = read_development(workspace, dataset=lineage.dataset)
     majority = None
     if not development.dataset.open:
         vocabulary = training_vocabulary(workspace, development)
@@ -63,24 +65,25 @@ def workspace_golds(workspace: Workspace) -> list[Gold]:
         )
     ]
     if has_gold(workspace.test):
-        golds.append(_test_gold(workspace, label_file(workspace.test), development, majority))
+        golds.append(_test_gold(lineage, label_file(workspace.test), development, majority))
     return golds
 
 
 def _test_gold(
-    workspace: Workspace, labels: Path, development: Development, majority: Sequence[tuple[str, ...]] | None
+    lineage: Lineage, labels: Path, development: Development, majority: Sequence[tuple[str, ...]] | None
 ) -> Gold:
     answers, records, questions = read_gold(labels)
     open_ = _open(questions, development)
-    if not workspace.has_test:
+    if not lineage.workspace.has_test:
         return Gold("test", answers, majority=majority, records=records, **open_)
-    test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    duplicates = cross_split_duplicates(test, development.dataset, workspace.cache)
+    test = lineage.pictures.readable
+    unreadable = {image_id: -number for number, image_id in enumerate(lineage.pictures.faults, start=1)}  # alone
+    duplicates = cross_split_duplicates(test, development.dataset, lineage.workspace.cache)
     learnt = set(development.split.train(development.fold))
     return Gold(
         "test",
         answers,
-        groups=duplicates.groups,
+        groups={**duplicates.groups, **unreadable},
         majority=majority,
         trained=frozenset(
             image_id for image_id, others in duplicates.in_development.items() if not learnt.isdisjoint(others)
@@ -134,7 +137,7 @@ def gold_for(workspace: Workspace, given: Answers, source: str) -> Gold:
         MedvqaError: there is none.
     """
     answered = {image_id for image_id, _ in given}
-    for gold in reversed(workspace_golds(workspace)):
+    for gold in reversed(workspace_golds(Lineage(workspace))):
         if not answered.isdisjoint(gold.image_ids):
             return gold
     raise MedvqaError(

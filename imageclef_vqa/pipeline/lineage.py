@@ -1,7 +1,7 @@
 """Which artefact was made from which, and whether that still holds: the only module that knows the graph.
 
     development, weights ─► split ─► stage1 ─► stage2 ─► predictions ─► routed ─► scores, run file
-                                                test ─────┘    experts ──┘
+                                     calibration, test ────┘    experts ──┘
 
 An artefact is *fresh* if its files are those that were finished and everything that it was made from is still the same
 and fresh itself. Content hashes decide; dates of files are never looked at.
@@ -9,30 +9,42 @@ and fresh itself. Content hashes decide; dates of files are never looked at.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
-from imageclef_vqa.data import Split, read_dataset, read_pictures
+from imageclef_vqa.data import Dataset, Pictures, Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import DamagedFileError, MedvqaError
+from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inputs import read_model, sha256
-from imageclef_vqa.training.replacement import recover
+from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.workspace import Workspace
 
-Status = Literal["fresh", "stale", "missing", "damaged", "unrecorded"]
+Status = Literal["fresh", "stale", "missing", "unfinished", "damaged", "unrecorded"]
 _COMMANDS = {
     "split": "split",
     "stage1": "finetune --stage 1",
+    "stage1-fresh": "finetune --stage 1",
     "stage2": "finetune --stage 2",
+    "stage2-fresh": "finetune --stage 2",
+    "calibration": "predict --fold val",
+    "calibration-augmented": "predict --fold val --augment",
     "predictions": "predict",
     "experts": "route",
     "routed": "route",
     "scores": "score",
 }
-_TITLES = {"development": "the development set", "test": "the test set", "split": "the split", "weights": "the weights"}
+KINDS = tuple(_COMMANDS)  # of artefacts, in the order in which they are made
+_TITLES = {
+    "development": "the development set",
+    "test": "the test set",
+    "split": "the split",
+    "weights": "a file of weights",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,12 @@ class Artefact:
 
 
 class Lineage:
-    """The artefacts of one run. Names: `split`, `stage1`, `stage2`, `predictions/val`, `predictions/NAME/val`,
-    `experts/classical/val`, `routed/val`, `scores`; those of another run have `work/<run>/` before them."""
+    """The artefacts of one run.
+
+    Names: `split`, `stage1`, `stage2`, `stage2-fresh` (a retraining that replaces `stage2`), `calibration`,
+    `predictions/val`, `predictions/NAME/val`, `experts/classical/val`, `routed/val`, `scores`; those of another run
+    begin with `work/<run>/`. A name with the suffix `.jsonl` is a file of answers anywhere.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -63,7 +79,8 @@ class Lineage:
 
     def names(self) -> list[str]:
         """The artefacts of the run that exist, in the order in which they are made."""
-        found = [name for name in ("split", "stage1", "stage2") if self.path(name).exists()]
+        single = ("predictions", "experts", "routed", "scores")
+        found = [name for name in KINDS if name not in single and self.path(name).exists()]
         folder = self.workspace.run_folder
         for pattern in ("predictions/*.jsonl", "predictions/*/*.jsonl", "experts/*/*.jsonl", "routed/*.jsonl"):
             found += [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.glob(pattern))]
@@ -77,19 +94,49 @@ class Lineage:
         """The file or folder of an artefact."""
         if name == "split":
             return self.workspace.split_file
-        if name in ("stage1", "stage2"):
-            folder = self.workspace.stage(int(name[-1]))
+        if name.startswith("stage"):
+            folder = self.workspace.stage(int(name[len("stage")]))
             recover(folder)
-            return folder
-        suffix = "json" if name == "routed/decisions" else "jsonl"
+            return replacement_of(folder) if name.endswith("-fresh") else folder
+        if name.endswith(".jsonl"):
+            return Path(name)
+        suffix = "json" if name == "routed/decisions" or name.startswith("calibration") else "jsonl"
         return self.workspace.scores if name == "scores" else self.workspace.run_folder / f"{name}.{suffix}"
 
     def command(self, name: str) -> str:
         """The command that makes an artefact, with the options that name this run and workspace."""
-        command = _COMMANDS[name.split("/")[0]]
-        if name.startswith("stage") and self.path(name).exists():
-            command += " --fresh"
+        if name.endswith(".jsonl"):
+            return self.with_options(f"medvqa predict --images FOLDER --out {name}")
+        kind, *variant, _ = name.split("/") if "/" in name else (name, "")
+        command = _COMMANDS[kind]
+        if kind == "predictions" and variant:
+            command += f"{self._variant_options(name)} --name {variant[0]}"
+        elif kind == "predictions" and self.adopted:
+            command = "adopt FILE"
+        if name in ("stage1", "stage2") and stage_state(self.path(name)) in ("finished", "unrecorded"):
+            # Without --fresh, an unfinished retraining is resumed.
+            command += "" if self.path(f"{name}-fresh").exists() else " --fresh"
         return self.with_options(f"medvqa {command}", run=name != "split")
+
+    def _variant_options(self, name: str) -> str:
+        """The options of `predict` that made a variant, each after a space; none where its record cannot be read."""
+        try:
+            record = read_record(self.path(name))
+        except ChangedError:
+            return ""
+        values = {} if record is None else {key: record.options.get(key) for key in ("decode", "optimise")}
+        flags = [] if record is None else [key for key in ("augment", "consistent") if record.options.get(key)]
+        chosen = [f" --{key} {value}" for key, value in values.items() if value in ("free", "f1")]
+        return "".join([*chosen, *(f" --{flag}" for flag in flags)])
+
+    @cached_property
+    def adopted(self) -> bool:
+        """Whether the run's predictions are those of another model."""
+        for path in sorted((self.workspace.run_folder / "predictions").glob("*.jsonl")):
+            with suppress(ChangedError):
+                if (record := read_record(path)) is not None and record.command.startswith("adopt "):
+                    return True
+        return False
 
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""
@@ -113,6 +160,9 @@ class Lineage:
             return Artefact(name, path, "missing")
         if name == "split":
             return self._examine_split(path)
+        if name.startswith("stage") and stage_state(path) == "unfinished":
+            instead = f"; {name.removesuffix('-fresh')} stays until then" * name.endswith("-fresh")
+            return Artefact(name, path, "unfinished", (f"`{self.command(name)}` goes on with it{instead}",))
         try:
             if read_record(path) is None:
                 reason = "made by a version that kept no records"
@@ -128,7 +178,7 @@ class Lineage:
             split = read_model(path, Split)
         except DamagedFileError:
             return Artefact("split", path, "damaged", (f"{self.workspace.shown(path)} is damaged",))
-        if split.fingerprint != self._development:
+        if split.fingerprint != self._digest("development", "development"):
             return Artefact("split", path, "stale", ("the development set has changed",))
         return Artefact("split", path, "fresh")
 
@@ -142,34 +192,46 @@ class Lineage:
         if kind in _TITLES:
             now = self._digest(kind, name)
             return None if now == digest else f"{_TITLES[kind]} {'is missing' if now is None else 'has changed'}"
+        if kind == "images":
+            return None if self._digest("test", name) == digest else "it answers other images than the test set has"
         artefact = self.artefact(name)
+        if kind.startswith("calibration") and artefact.status in ("fresh", "stale", "missing"):
+            # A stale calibration is not applied; answers without one have an empty digest.
+            now = _calibration_digest(artefact.path) if artefact.status == "fresh" else ""
+            again = "was made again" if artefact.status == "fresh" else f"is {artefact.status}"
+            return None if now == digest else f"{name} {again}"
         if artefact.status != "fresh":
             return f"{name} is {artefact.status}"
         return None if artefact.record and artefact.record.digest == digest else f"{name} was made again"
 
     def _digest(self, kind: str, name: str) -> str | None:
         """The content hash of what no command of ours makes, or of the split; None if it is missing or unusable."""
-        if kind == "development":
-            return self._development
-        if kind == "test":
-            return self._test
+        if kind in ("development", "test"):
+            try:
+                return (self.dataset if kind == "development" else self.pictures.readable).fingerprint
+            except MedvqaError:
+                return None
         path = self.workspace.split_file if kind == "split" else self._weights_folder / name.partition("/")[2]
         return sha256(path) if path.is_file() else None
 
     @cached_property
-    def _development(self) -> str | None:
-        try:
-            return read_dataset(self.workspace.development, cache=self.workspace.cache).fingerprint
-        except MedvqaError:
-            return None
+    def dataset(self) -> Dataset:
+        """The development set, read and hashed once.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        return read_dataset(self.workspace.development, cache=self.workspace.cache)
 
     @cached_property
-    def _test(self) -> str | None:
+    def pictures(self) -> Pictures:
+        """The test images, read and hashed once.
+
+        Raises:
+            DataError: there are none, or their list cannot be used.
+        """
         test = self.workspace.test
-        try:
-            return read_pictures(test / "images", list_file(test), cache=self.workspace.cache).readable.fingerprint
-        except MedvqaError:
-            return None
+        return read_pictures(test / "images", list_file(test), cache=self.workspace.cache)
 
     @cached_property
     def _weights_folder(self) -> Path:
@@ -184,6 +246,16 @@ class Lineage:
         return Path("missing")
 
     def _other(self, run: str) -> Lineage:
+        if run == self.workspace.run:
+            return self
         if run not in self._others:
             self._others[run] = Lineage(Workspace.at(self.workspace.root, run))
         return self._others[run]
+
+
+def _calibration_digest(path: Path) -> str:
+    """What answers depend on in a calibration; empty if another version wrote it."""
+    try:
+        return read_model(path, Calibration).digest
+    except MedvqaError:
+        return ""

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from imageclef_vqa.data.reading import read_dataset
+from imageclef_vqa.artefacts import read_record
 from imageclef_vqa.editions import (
     GI_2023,
     Edition,
-    find_edition,
     learn_implications,
     read_predictions,
 )
 from imageclef_vqa.errors import MedvqaError, UsageError
-from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.files import check_output, json_text, write_together
 from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
+from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.package_open import OpenPackage, package_open
 from imageclef_vqa.pipeline.selection import Selection, named_answers, select_answers
 from imageclef_vqa.submission import (
     Finding,
@@ -55,6 +57,7 @@ class Package:
         selection: which answers of the run; None for a file of predictions from elsewhere.
         fold: "test", or "val" in a workspace without test images, whose answers are no submission.
         scores: the content of scores.json; None where these answers were not scored.
+        options: those that chose the answers, by name, for the manifest.
     """
 
     workspace: Workspace
@@ -70,7 +73,7 @@ class Package:
     findings: tuple[Finding, ...]
     scores: Any
     form: Form
-    command: str
+    options: Mapping[str, str | None]
 
     @property
     def errors(self) -> int:
@@ -79,6 +82,16 @@ class Package:
     @property
     def manifest(self) -> Path:
         return manifest_path(self.target)
+
+    @property
+    def _command(self) -> str:
+        """The command that writes this run, without the folders of this machine."""
+        options = {"out": self.target.name, "run": self.workspace.run, **self.options}
+        options |= {"answer-form": None if self.form == "list" else self.form}
+        options |= {"edition": None if self.edition is GI_2023 else self.edition.name}
+        return shlex.join(
+            ["medvqa", "package", *(word for name, value in options.items() if value for word in (f"--{name}", value))]
+        )
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -108,7 +121,7 @@ class Package:
             images=len({image_id for image_id, _ in self.answers}),
             answers=len(self.answers),
             fold=self.fold,
-            command=self.command + " --force" * force,
+            command=self._command + " --force" * force,
             seed=self.development.split.seed,
             data=self.fingerprints,
             inputs=hashes([self.source, self.workspace.split_file, *_models(self.workspace)], self.workspace.root),
@@ -131,7 +144,7 @@ def package(
     write: bool = True,
     workspace: str | Path = ".",
     run: str = "main",
-) -> Package:
+) -> Package | OpenPackage:
     """Check the answers to the test images and write them as a run, with its manifest; or only check them.
 
     Raises:
@@ -141,22 +154,29 @@ def package(
     """
     given = None if predictions is None else Path(predictions)
     at = _run_of(Workspace.at(workspace, run), given)
-    spoken = find_edition(edition or at.edition)
+    spoken = edition_of(at, edition)
     target = _target(at, None if out is None else Path(out), team, spoken)
+    check_output(target)
+    if spoken.open:
+        if given is not None or answer_form != "list":
+            raise UsageError("open questions: --predictions and --answer-form are not supported")
+        sentences = package_open(at, spoken, target, answers)
+        if write:
+            sentences.write(force=force)
+        return sentences
     fold: Literal["test", "val"] = "test" if at.has_test else "val"
     lineage = Lineage(at)
     selection = named_answers(lineage, fold, given) if given else select_answers(lineage, fold, answers)
     source = given or lineage.path(f"predictions/{fold}") if selection is None else selection.path
-    spelt = spell(answers_of(read_predictions(source)), spoken)
-    development = read_development(at)
+    development = read_development(at, dataset=lineage.dataset)
     fingerprints = {"development": development.dataset.fingerprint}
     image_ids = development.split.val(development.fold)
     if at.has_test:
-        test = read_dataset(at.test, cache=at.cache, labelled=False)
-        image_ids = tuple(example.image_id for example in test.examples)
-        fingerprints |= {"test": test.fingerprint, "test list": list_hash(image_ids)}
-    ordered = in_order(spelt, image_ids)
-    checked = check_run(_as_run(at, development, spoken, ordered, image_ids, source))
+        image_ids = lineage.pictures.image_ids
+        fingerprints |= {"test": lineage.pictures.readable.fingerprint, "test list": list_hash(image_ids)}
+    found = read_predictions(source) if selection is None else selection.predictions
+    ordered = in_order(spell(answers_of(found), spoken), image_ids)
+    checked = _check_files(lineage, target, selection, source, spoken)
     prepared = Package(
         workspace=at,
         edition=spoken,
@@ -168,10 +188,10 @@ def package(
         image_ids=tuple(image_ids),
         answers=ordered,
         fingerprints=fingerprints,
-        findings=(*_check_files(at, target, selection, spoken), *checked),
+        findings=(*checked, *check_run(_as_run(at, development, spoken, ordered, image_ids, source))),
         scores=None if selection is None else _scores(selection),
         form=answer_form,
-        command=_command(target, team, answers, given, answer_form, spoken, at.run),
+        options={"team": team, "answers": answers, "predictions": given.name if given else None},
     )
     if write:
         prepared.write(force=force)
@@ -190,12 +210,15 @@ def _target(workspace: Workspace, out: Path | None, team: str | None, edition: E
 
 
 def _run_of(workspace: Workspace, predictions: Path | None) -> Workspace:
-    """The workspace at the run that `predictions` lie in, whatever `--run` says."""
+    """The workspace at the run that `predictions` lie in, or that their record names, whatever `--run` says."""
     if predictions is not None and predictions.resolve().is_relative_to(workspace.work.resolve()):
         name = predictions.resolve().relative_to(workspace.work.resolve()).parts[0]
         if name in workspace.runs():
             return Workspace.at(workspace.root, name)
-    return workspace
+    record = None if predictions is None else read_record(predictions)
+    names = [input_.split("/")[1] for input_ in record.inputs if input_.startswith("work/")] if record else []
+    runs = list(dict.fromkeys(names))
+    return Workspace.at(workspace.root, runs[0]) if len(runs) == 1 else workspace
 
 
 def _as_run(
@@ -221,24 +244,33 @@ def _as_run(
     )
 
 
-def _check_files(workspace: Workspace, target: Path, selection: Selection | None, edition: Edition) -> list[Finding]:
+def _check_files(
+    lineage: Lineage, target: Path, selection: Selection | None, source: Path, edition: Edition
+) -> list[Finding]:
     findings: list[Finding] = []
+    workspace = lineage.workspace
     if not workspace.has_test:
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test images into {workspace.shown(workspace.test / 'images')}"
         if (other := workspace.misspelt_test()) is not None:
             remedy += f"; is {workspace.shown(other)} a misspelling of {workspace.shown(workspace.test)}?"
         findings.append(warning("no-test", ["the test images"], message, remedy))
+    elif faults := lineage.pictures.faults:
+        message = f"{len(faults)} test images cannot be read: their answers are the most frequent training answers"
+        findings.append(warning("unreadable", list(faults), message, "repair these files and predict again"))
     findings += check_name(target, edition)
-    if selection is not None and (stale := selection.warning):
+    if selection is None:
+        message = f"{source.name} has no record: nothing says which model answers which images in it"
+        findings.append(warning("unrecorded", [source.name], message, "`medvqa predict` writes files with a record"))
+    elif stale := selection.warning:
         command = selection.lineage.remedy(selection.artefact.name)
         findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
     return findings
 
 
 def _answers_from(selection: Selection | None) -> dict[str, str]:
-    """Where the answers come from, for the manifest: run, artefact and the digest of its record."""
-    if selection is None:
+    """Where the run's own answers come from, for the manifest: run, artefact and the digest of its record."""
+    if selection is None or selection.path == Path(selection.artefact.name):
         return {}
     record = selection.artefact.record
     run = selection.lineage.workspace.run
@@ -257,28 +289,4 @@ def _models(workspace: Workspace) -> list[Path]:
     """The files of all that may have answered: BLIP-2 with its recipe, experts, and their calibration."""
     trained = [path for each in workspace.members() for path in sorted(each.stage(2).glob("*"))]
     experts = [path for path in workspace.run_folder.glob("experts/*/*") if path.suffix in (".json", ".safetensors")]
-    return [*trained, *sorted(experts), workspace.calibration]
-
-
-def _command(
-    target: Path,
-    team: str | None,
-    answers: str | None,
-    predictions: Path | None,
-    form: Form,
-    edition: Edition,
-    run: str,
-) -> str:
-    """The command that writes this run, without the folders of this machine."""
-    words = ["medvqa", "package", "--out", target.name, "--run", run]
-    if team is not None:
-        words += ["--team", team]
-    if answers is not None:
-        words += ["--answers", answers]
-    if predictions is not None:
-        words += ["--predictions", predictions.name]
-    if form != "list":
-        words += ["--answer-form", form]
-    if edition is not GI_2023:
-        words += ["--edition", edition.name]
-    return shlex.join(words)
+    return [*trained, *sorted(experts), *(workspace.calibration_of(augment=augment) for augment in (False, True))]

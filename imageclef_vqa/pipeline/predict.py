@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from imageclef_vqa.data import Dataset, Split, read_dataset, read_pictures, read_split, skipped_files
+from imageclef_vqa.data import read_pictures, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
-from imageclef_vqa.editions import read_predictions, write_predictions
 from imageclef_vqa.errors import DataError, UsageError
+from imageclef_vqa.files import check_output
 from imageclef_vqa.locks import run_writer
-from imageclef_vqa.pipeline.router import load_router
+from imageclef_vqa.pipeline.selection import answer_mode
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:
     from imageclef_vqa.inference.jobs import PredictOptions
     from imageclef_vqa.inference.predict import Predicted
-    from imageclef_vqa.inference.runs import Ensemble
 
 FOLDS = ("val", "test", "train")
 _RESERVED = ("plain", "routed", *FOLDS)  # names that mean other answers, or no variant
@@ -38,7 +38,7 @@ def predict(
     augment: bool = False,
     consistent: bool = False,
     on_bad_image: Literal["stop", "prior"] = "stop",
-    answers: Literal["routed", "plain"] | None = None,
+    answers: str | None = None,
     device: str = "auto",
     devices: str | None = None,
     run: str | Sequence[str] = "main",
@@ -47,14 +47,19 @@ def predict(
     """Answer `folds` of the workspace (validation and test by default), or a folder of `images` into the file `out`.
 
     Answers to folds with other options than the default are a variant with its own `name`, which follows from the
-    options unless it is given. Answers to a folder are routed as the run is, unless `answers` or other options say that
-    BLIP-2's are wanted.
+    options unless it is given. Answers to a folder are those that the run would submit, unless options say otherwise.
+
+    Args:
+        answers: for a folder: "routed", "plain" (BLIP-2 only), or the name of a variant, whose options are used.
 
     Raises:
         UsageError: options contradict each other.
         MedvqaError: no finished stage 2, or data that cannot be used.
+        ChangedError: what the answers depend on has changed.
     """
     _check_images(images, ids, out, folds)
+    if out is not None:
+        check_output(Path(out))
     if unknown := [fold for fold in folds if fold not in FOLDS]:
         raise UsageError(f"--fold {unknown[0]}: use {' or '.join(FOLDS)}")
     _check_name(name, images)
@@ -106,9 +111,9 @@ def predict_folds(
         test = ensemble.workspace.shown(ensemble.workspace.test)
         notify(f"warning: no test images in {test}; is {ensemble.workspace.shown(other)} a misspelling of it?")
     with run_writer(ensemble.workspace.run_folder):
-        dataset, split = _read_development(ensemble)
+        dataset, split = ensemble.read_development()
         jobs = fold_jobs(ensemble, dataset, split, folds, options, name)
-        rules = learn_rules(ensemble, dataset, split) if options.consistent else ()
+        rules = learn_rules(ensemble) if options.consistent else ()
         return predict_jobs(ensemble, jobs, rules, options, devices, notify, name)
 
 
@@ -118,7 +123,7 @@ def predict_images(
     ids: Path | None,
     out: Path,
     *,
-    answers: Literal["routed", "plain"] | None = None,
+    answers: str | None = None,
     options: PredictOptions,
     devices: Sequence[str],
     notify: Callable[[str], None],
@@ -132,21 +137,26 @@ def predict_images(
     from imageclef_vqa.inference.predict import learn_rules, predict_jobs
     from imageclef_vqa.inference.runs import read_ensemble
 
+    if answers is not None and options.variant is not None:
+        raise UsageError(f"--answers {answers} has its own options: leave it out, or the options of {options.variant}")
     ensemble = read_ensemble(workspaces)
-    router = (
-        load_router(ensemble.workspace, answers, notify) if options.variant is None or answers == "routed" else None
-    )
+    mode = answer_mode(ensemble.workspace, "plain" if options.variant else answers, notify)
+    if options.variant is None:
+        options = replace(mode.options, on_bad_image=options.on_bad_image)
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
     with run_writer(ensemble.workspace.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
-        rules = learn_rules(ensemble, *_read_development(ensemble)) if options.consistent else ()
-        done = predict_jobs(ensemble, [Job("images", pictures, out)], rules, options, devices, notify)
-        if router is not None:
-            write_predictions(out, router.route(read_predictions(out), pictures.readable, ensemble.workspace.cache))
-            done = replace(done, answers="routed")
+        rules = learn_rules(ensemble) if options.consistent else ()
+        inputs = {"images": pictures.readable.fingerprint}
+        route = None
+        if (router := mode.router) is not None:
+            inputs |= {ensemble.outside("routed/decisions"): router.digest}
+            route = partial(router.route, images=pictures.readable, pixels=ensemble.workspace.cache)
+        job = Job("images", pictures, out, inputs, own=False, route=route)
+        done = predict_jobs(ensemble, [job], rules, options, devices, notify)
     rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
-    return replace(done, passed_over=tuple(rest))
+    return replace(done, answers=mode.name, passed_over=tuple(rest))
 
 
 def _check_images(
@@ -176,9 +186,3 @@ def _check_name(name: str | None, images: str | Path | None) -> None:
         raise UsageError(f"--name {name}: a variant may not be called {', '.join(_RESERVED[:-1])} or {_RESERVED[-1]}")
     if not NAME.fullmatch(name):
         raise UsageError(f"--name {name!r}: {NAME_RULE}")
-
-
-def _read_development(ensemble: Ensemble) -> tuple[Dataset, Split]:
-    workspace = ensemble.workspace
-    dataset = read_dataset(workspace.development, cache=workspace.cache)
-    return dataset, read_split(workspace.split_file, dataset)

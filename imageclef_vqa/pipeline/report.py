@@ -8,13 +8,22 @@ from pathlib import Path
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError, UsageError
-from imageclef_vqa.evaluation import Comparisons, Model, ReportFold, draw_plots, render_report, score_answers
+from imageclef_vqa.evaluation import (
+    Comparisons,
+    EpochChoice,
+    Model,
+    ReportFold,
+    draw_plots,
+    render_report,
+    score_answers,
+)
 from imageclef_vqa.evaluation.text.compare import TextComparisons
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.report import render_text_report
 from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.answers import answers_of
+from imageclef_vqa.training.history import read_history
 from imageclef_vqa.workspace import Workspace
 
 _THUMBNAIL_BYTES = 8_500_000  # 11.4 MB as text in the page, which stays under 15 MB at full size
@@ -86,3 +95,13 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
     except (MissingFileError, DamagedFileError):
         return None
     return count_parameters(config.starting_point()).total, config.recipe.freeze_vision
+
+
+def epoch_choice(workspace: Workspace) -> EpochChoice | None:
+    """The epoch of stage 2 that the validation images chose; None for an ensemble, and without validation."""
+    history = read_history(workspace.stage(2))
+    if history is None or history.best is None or history.best_epoch is None or history.last is None:
+        return None
+    return EpochChoice(
+        epoch=history.best_epoch, epochs=history.epoch, exact_set=history.best, last_exact_set=history.last
+    )

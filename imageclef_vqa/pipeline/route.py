@@ -67,6 +67,7 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     at = Workspace.at(workspace, run)
+    at.check_development()
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
     if unknown := [name for name in experts if name not in EXPERTS]:
@@ -168,8 +169,8 @@ def _check_inputs(run: Workspace, experts: Sequence[str], fold: str, *, prefix: 
     Raises:
         ChangedError: one is not the file that was finished, or has no record.
     """
-    commands = {f"predictions/{fold}": "medvqa predict"}
-    commands |= {f"experts/{name}/{fold}": f"medvqa route --expert {name}" for name in experts}
+    commands = {f"predictions/{fold}": run.typed("medvqa predict")}
+    commands |= {f"experts/{name}/{fold}": run.typed(f"medvqa route --expert {name}") for name in experts}
     paths = {name: run.run_folder / f"{name}.jsonl" for name in commands}
     return {
         prefix + name: check_artefact(path, run.shown(path), f"`{commands[name]}` makes it again").digest
@@ -198,7 +199,7 @@ def _test_predictions(workspace: Workspace) -> list[Prediction]:
         raise MedvqaError(
             f"{workspace.predictions('test')} and {workspace.test} hold different images: "
             f"{', '.join(shortened(differing, 1))}",
-            remedy="`medvqa predict` predicts the present images",
+            remedy=f"`{workspace.typed('medvqa predict')}` predicts the present images",
         )
     return predictions
 

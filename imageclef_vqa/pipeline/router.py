@@ -28,7 +28,10 @@ class ImageRouter:
         workspace: Workspace,
         decisions: routing.StoredDecisions,
         notify: Callable[[str], None] = lambda message: None,
+        *,
+        digest: str = "",
     ) -> None:
+        self.digest = digest  # of the record of the decisions
         self._decisions = {each.question_id: each for each in decisions.decisions}
         self._load = cache(lambda name: _load_expert(workspace, name, notify))
 
@@ -72,16 +75,9 @@ def load_router(
             f"{workspace.shown(path)} is {found.status}" + "".join(f": {reason}" for reason in found.reasons[:1]),
             remedy=f"`{command}` decides again; --answers {_PLAIN} asks BLIP-2 only",
         )
-    return ImageRouter(workspace, _read_decisions(path), notify)
-
-
-def _read_decisions(path: Path) -> routing.StoredDecisions:
-    """The decisions that `medvqa route` stored.
-
-    Raises:
-        MedvqaError: the file is missing or damaged.
-    """
-    return read_model(path, routing.StoredDecisions, "`medvqa route` writes it again")
+    digest = found.record.digest if found.record else ""
+    decisions = read_model(path, routing.StoredDecisions, f"`{command}` writes it again")
+    return ImageRouter(workspace, decisions, notify, digest=digest)
 
 
 def _load_expert(workspace: Workspace, name: str, notify: Callable[[str], None]) -> Expert:

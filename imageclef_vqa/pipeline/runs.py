@@ -30,21 +30,22 @@ def list_runs(workspace: str | Path = ".") -> list[RunSummary]:
 
 def _summary(workspace: Workspace) -> RunSummary:
     stages: list[StageHistory] = []
-    scores: dict[str, float] = {}
-    faults: list[str] = []
+    lineage = Lineage(workspace)
+    faults = []
     for number in (1, 2):
         try:
             if (history := read_history(workspace.stage(number))) is not None:
                 stages.append(history)
         except MedvqaError as error:
-            faults.append(str(error))
-    lineage = Lineage(workspace)
-    state = lineage.artefact("scores")
-    if state.status == "fresh":
-        scores = _read_scores(workspace)
-    elif state.status != "missing":
-        faults.append(f"scores are {state.status}: {'; '.join(state.reasons)}: `{lineage.command('scores')}`")
-    return RunSummary(workspace.run, tuple(stages), scores, tuple(faults))
+            faults.append(f"{error.what}: `{lineage.command(f'stage{number}')}` trains the stage again")
+    states = [lineage.artefact(name) for name in lineage.names() if name.startswith("stage") or name == "scores"]
+    faults += [
+        f"{workspace.shown(each.path)} is {each.status}: {'; '.join(each.reasons)}: `{lineage.remedy(each.name)}`"
+        for each in states
+        if each.status not in ("fresh", "unfinished")
+    ]
+    fresh = any(each.name == "scores" and each.status == "fresh" for each in states)
+    return RunSummary(workspace.run, tuple(stages), _read_scores(workspace) if fresh else {}, tuple(faults))
 
 
 def _read_scores(workspace: Workspace) -> dict[str, float]:

@@ -21,15 +21,14 @@ from imageclef_vqa.evaluation import (
 )
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.scores import TextScore, score_sentences
-from imageclef_vqa.files import json_text
+from imageclef_vqa.files import check_output, json_text
 from imageclef_vqa.pipeline.answer_rows import match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.gold import Gold, gold_for, gold_of_file, workspace_golds
 from imageclef_vqa.pipeline.lineage import Lineage
-from imageclef_vqa.pipeline.report import write_plots, write_report
+from imageclef_vqa.pipeline.report import epoch_choice, write_plots, write_report
 from imageclef_vqa.pipeline.selection import Selection, read_answers, select_answers
-from imageclef_vqa.training.history import read_history
 from imageclef_vqa.workspace import Workspace
 
 
@@ -78,6 +77,8 @@ def score(
     """
     at = Workspace.at(workspace, run)
     target = None if report is None else Path(report)
+    if target is not None:
+        check_output(target)
     selected: list[Selection] = []
     if file is None:
         if gold is not None:
@@ -110,7 +111,7 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
     workspace = lineage.workspace
     folds: list[ReportFold | TextFold] = []
     selected, missing = [], []
-    for gold in workspace_golds(workspace):
+    for gold in workspace_golds(lineage):
         try:
             selection = select_answers(lineage, gold.name, answers)
         except MissingStepError as error:
@@ -120,22 +121,12 @@ def score_run(lineage: Lineage, answers: str | None = None) -> tuple[list[Report
         blip2 = answers_of(read_predictions(plain)) if routed and plain.exists() else None
         given, probabilities = answers_of(selection.predictions), probabilities_of(selection.predictions)
         system = "routed" if routed else "blip2"
-        choice = _epoch_choice(workspace) if gold.name == "val" else None
+        choice = epoch_choice(workspace) if gold.name == "val" else None
         folds.append(_score_fold(gold, given, system, blip2, _baseline(workspace, gold), probabilities, choice))
         selected.append(selection)
     if not folds:
         raise missing[0]
     return folds, selected
-
-
-def _epoch_choice(workspace: Workspace) -> EpochChoice | None:
-    """The epoch of stage 2 that the validation images chose; None for an ensemble, and without validation."""
-    history = read_history(workspace.stage(2))
-    if history is None or history.best is None or history.best_epoch is None or history.last is None:
-        return None
-    return EpochChoice(
-        epoch=history.best_epoch, epochs=history.epoch, exact_set=history.best, last_exact_set=history.last
-    )
 
 
 def _write_scores(workspace: Workspace, folds: Sequence[ReportFold | TextFold], selected: Sequence[Selection]) -> None:
@@ -185,7 +176,7 @@ def _score_rows(workspace: Workspace, file: Path, gold_file: Path | None) -> Tex
         MedvqaError: it answers no row that has a gold answer.
     """
     rows = read_answer_rows(file)
-    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(workspace)[::-1]
+    golds = [gold_of_file(workspace, gold_file)] if gold_file is not None else workspace_golds(Lineage(workspace))[::-1]
     for gold in golds:
         matched = match_rows(rows, gold.questions)
         if matched.answers:

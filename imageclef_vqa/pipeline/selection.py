@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from imageclef_vqa.artefacts import ChangedError, record_path
 from imageclef_vqa.editions import Prediction, read_predictions, same_answer
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.pipeline.answers import FOLDS, Answers, answers_of
 from imageclef_vqa.pipeline.lineage import Artefact, Lineage
+from imageclef_vqa.pipeline.router import ImageRouter, load_router
 from imageclef_vqa.submission import read_run
 from imageclef_vqa.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imageclef_vqa.inference.jobs import PredictOptions
 
 _KINDS = {"routed": "routed", "predictions": "plain"}
 
@@ -22,7 +29,7 @@ _KINDS = {"routed": "routed", "predictions": "plain"}
 class Selection:
     """The answers to one fold that are used, and where they stand in the lineage of their run.
 
-    `name` is "routed", "plain" or the name of a variant.
+    `name` is "routed", "plain", the name of a variant, or that of a file.
     """
 
     name: str
@@ -36,7 +43,16 @@ class Selection:
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        return read_predictions(self.path)
+        """The answers.
+
+        Raises:
+            ChangedError: they cannot be read since the file has changed.
+        """
+        try:
+            return read_predictions(self.path)
+        except MedvqaError as error:
+            remedy = f"`{self.lineage.remedy(self.artefact.name)}` makes it again"
+            raise ChangedError(f"{self.warning or self.path}\n{error.what}", remedy=remedy) from error
 
     @property
     def warning(self) -> str | None:
@@ -48,23 +64,23 @@ class Selection:
 
     @property
     def line(self) -> str:
-        """What people read first: which answers, of which model, how old, and how many differ from the plain ones."""
+        """What people read first: which answers, of which model, how old, and how many differ from the others."""
         shown = self.lineage.workspace.shown(self.path)
         written = datetime.fromtimestamp(self.path.stat().st_mtime).strftime("%d %b %H:%M")
-        if self.name != "routed":
-            kind = "BLIP-2's plain answers" if self.name == "plain" else f"the variant {self.name}"
-            return f"{self.fold}: {kind} ({self._models}), {shown}, written {written}"
-        plain = self.lineage.path(f"predictions/{self.fold}")
-        differ = "" if not plain.exists() else f"; {self._changed(plain):,} differ from BLIP-2's"
-        return f"{self.fold}: routed answers ({self._models}), {shown}, written {written}{differ}"
+        plain = "adopted answers" if self.lineage.adopted else "BLIP-2's plain answers"
+        kind = {"routed": "routed answers", "plain": plain}.get(self.name, f"the variant {self.name}")
+        other, theirs = ("predictions", "BLIP-2's") if self.name == "routed" else ("routed", "the routed ones")
+        others = self.lineage.path(f"{other}/{self.fold}")
+        differ = f"; {self._changed(others):,} differ from {theirs}" if others.exists() else ""
+        return f"{self.fold}: {kind} ({self._models}), {shown}, written {written}{differ}"
 
     @property
     def _models(self) -> str:
         counts = Counter(each.model for each in self.predictions)
         return ", ".join(f"{model}: {count:,}" for model, count in counts.most_common())
 
-    def _changed(self, plain: Path) -> int:
-        before = {(each.image_id, each.question_id): each.answers for each in read_predictions(plain)}
+    def _changed(self, others: Path) -> int:
+        before = {(each.image_id, each.question_id): each.answers for each in read_predictions(others)}
         return sum(
             not same_answer(each.answers, before.get((each.image_id, each.question_id), ()))
             for each in self.predictions
@@ -83,10 +99,8 @@ def select_answers(lineage: Lineage, fold: str, answers: str | None = None) -> S
     if answers is not None:
         name = {"routed": routed, "plain": plain}.get(answers, f"predictions/{answers}/{fold}")
         if not lineage.path(name).exists():
-            command = lineage.command(name) + (f" --name {answers}" if name not in (routed, plain) else "")
-            raise MissingStepError(
-                f"no {answers} answers to {fold} in {workspace.shown(workspace.run_folder)}", command
-            )
+            where = workspace.shown(workspace.run_folder)
+            raise MissingStepError(f"no {answers} answers to {fold} in {where}", lineage.command(name))
         return Selection(answers, fold, lineage.artefact(name), lineage)
     if not lineage.path(routed).exists():
         if not lineage.path(plain).exists():
@@ -105,13 +119,53 @@ def select_answers(lineage: Lineage, fold: str, answers: str | None = None) -> S
     return Selection("routed", fold, chosen, lineage)
 
 
+@dataclass(frozen=True)
+class AnswerMode:
+    """How a run answers further images: `name` is "routed", "plain" or that of a variant.
+
+    `router` is None where BLIP-2 answers; `options` are the variant's.
+    """
+
+    name: str
+    options: PredictOptions
+    router: ImageRouter | None = None
+
+
+def answer_mode(workspace: Workspace, answers: str | None, notify: Callable[[str], None]) -> AnswerMode:
+    """How a run answers further images as it answered the test images.
+
+    Args:
+        answers: "routed", "plain" or the name of a variant; by default, routed if the run was routed.
+
+    Raises:
+        UsageError: the run was not routed.
+        MissingStepError: there is no such variant.
+        ChangedError: the decisions or the variant, or what they were made from, have changed.
+    """
+    from imageclef_vqa.inference.jobs import PredictOptions
+
+    if answers in (None, "routed", "plain"):
+        router = load_router(workspace, answers, notify)
+        return AnswerMode("plain" if router is None else "routed", PredictOptions(), router)
+    lineage = Lineage(workspace)
+    fold = next((fold for fold in FOLDS if lineage.path(f"predictions/{answers}/{fold}").exists()), FOLDS[0])
+    chosen = select_answers(lineage, fold, answers)
+    if chosen.warning is not None or chosen.artefact.record is None:
+        raise ChangedError(
+            chosen.warning or f"{workspace.shown(chosen.path)} has no record",
+            remedy=f"begin with `{lineage.remedy(chosen.artefact.name)}`; --answers plain asks BLIP-2 only",
+        )
+    options = {name: value for name, value in chosen.artefact.record.options.items() if name != "temperature"}
+    return AnswerMode(answers or "", PredictOptions(**options))
+
+
 def named_answers(lineage: Lineage, fold: str, file: Path) -> Selection | None:
-    """The answers of the run that are in `file`; None if it is no file of this run."""
+    """The answers in `file`; None if it has no record, so that nothing is known of them."""
     for name in lineage.names():
         if name.startswith(("predictions/", "routed/")) and lineage.path(name).resolve() == file.resolve():
             kind, *variant, _ = name.split("/")
             return Selection(variant[0] if variant else _KINDS[kind], fold, lineage.artefact(name), lineage)
-    return None
+    return Selection(file.name, fold, lineage.artefact(str(file)), lineage) if record_path(file).exists() else None
 
 
 def read_answers(workspace: Workspace, source: str) -> Answers:

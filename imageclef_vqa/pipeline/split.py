@@ -46,6 +46,7 @@ def split(
         raise UsageError(f"--folds {folds}: at least 2")
     at = Workspace.at(workspace)
     edition_of(at)
+    at.check_development()
     with sole_writer(at.work):
         dataset = read_dataset(at.development, cache=at.cache)
         share = VAL if val is None and folds is None else val

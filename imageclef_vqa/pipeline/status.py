@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from imageclef_vqa.editions import find_edition
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
-from imageclef_vqa.pipeline.lineage import Artefact, Lineage, Status
+from imageclef_vqa.pipeline.lineage import KINDS, Artefact, Lineage, Status
 from imageclef_vqa.submission import manifest_path, read_manifest
 from imageclef_vqa.workspace import Workspace
 
@@ -41,16 +42,17 @@ def _run_status(lineage: Lineage) -> RunStatus:
 def _chain(lineage: Lineage) -> list[str]:
     """What the run needs before it is packaged."""
     names = [name for name in _CHAIN if lineage.workspace.has_test or not name.endswith("/test")]
+    if find_edition(lineage.workspace.edition).open:
+        names = [name for name in names if not name.startswith("routed/")]  # sentences are not routed
     if lineage.path("stage2").exists() or len(lineage.workspace.members()) > 1:
         names = [name for name in names if name != "stage1"]
-    if len(lineage.workspace.members()) > 1 or lineage.workspace.run == "baseline":
+    if len(lineage.workspace.members()) > 1 or lineage.workspace.run == "baseline" or lineage.adopted:
         names = [name for name in names if not name.startswith("stage")]
     return names
 
 
 def _order(name: str) -> tuple[int, str]:
-    kinds = ("split", "stage1", "stage2", "predictions", "experts", "routed", "scores")
-    return kinds.index(name.split("/")[0]), name
+    return KINDS.index(name.split("/")[0]), name
 
 
 def _next(lineage: Lineage, files: list[Artefact]) -> str:
@@ -59,7 +61,7 @@ def _next(lineage: Lineage, files: list[Artefact]) -> str:
             return lineage.command(name)
     if any(each.status == "fresh" for each in files):
         return lineage.with_options(f"medvqa package --verify {files[-1].name}")
-    return lineage.with_options("medvqa package --out run.csv")
+    return lineage.with_options(f"medvqa package --out {find_edition(lineage.workspace.edition).run_file}")
 
 
 def _run_files(lineage: Lineage) -> list[Artefact]:

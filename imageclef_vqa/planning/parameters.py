@@ -38,11 +38,15 @@ def count_parameters(preset: Preset) -> Counts:
     )
 
 
-def trained_parameters(counts: Counts, stage: int, heads: int, *, vision: bool) -> int:
-    """How many of them a stage trains; `heads` are the parameters of stage 1's heads."""
+def trained_parameters(counts: Counts, stage: int, heads: int, *, vision: bool, language: bool = False) -> int:
+    """How many of them a stage trains; `heads` are the parameters of stage 1's heads.
+
+    Stage 2 also trains vision and the language model, if these are true.
+    """
     if stage == 1:
         return counts.vision_norm + counts.qformer + counts.text + heads
-    return (counts.vision if vision else counts.vision_norm) + counts.qformer + counts.projection
+    parts = (counts.vision if vision else counts.vision_norm) + counts.qformer + counts.projection
+    return parts + counts.language * language
 
 
 def images_at_once(preset: Preset, questions: int, tokens: int) -> int:

@@ -48,7 +48,13 @@ def make_plan(workload: Workload) -> Plan:
     trained = (
         0
         if workload.predicts
-        else trained_parameters(counts, int(workload.stage), heads, vision=workload.trains_vision)
+        else trained_parameters(
+            counts,
+            int(workload.stage),
+            heads,
+            vision=workload.trains_vision,
+            language=preset.learns_language,
+        )
     )
     parts = _bytes(workload, counts, heads, trained)
     allocated = parts["weights"] + parts["optimiser"] + parts["cache"] + max(parts["activations"], parts["gradients"])
@@ -122,4 +128,8 @@ def _flops(workload: Workload) -> float:
     language = preset.language.flops(workload.pairs, workload.prefix_tokens, answer)
     if workload.predicts:
         return vision + qformer + language + (BEAM - 1) * preset.language.flops(workload.pairs, 0, answer)
-    return (3 + preset.vision.recompute) * vision * workload.trains_vision + 3 * qformer + 2 * language
+    return (
+        (3 + preset.vision.recompute) * vision * workload.trains_vision
+        + 3 * qformer
+        + (2 + preset.learns_language) * language
+    )

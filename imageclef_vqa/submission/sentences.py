@@ -9,6 +9,7 @@ This is what the organisers' `submission_task1.py` writes. Nothing in a file is 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ def read_sentences(content: bytes) -> SentenceRun:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) < len(items):
-            repeated.append(next(name for name, _ in items if sum(name == other for other, _ in items) > 1))
+            repeated.append(Counter(name for name, _ in items).most_common(1)[0][0])
         return found
 
     try:

@@ -25,7 +25,7 @@ from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, TOKENIZER, VOCABULARY, StageConfig
-from imageclef_vqa.training.replacement import recover, replacement_of
+from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
 
@@ -46,12 +46,12 @@ class Stage(TrainingFolder):
     @property
     def finished(self) -> bool:
         """Whether there is a record."""
-        return record_path(self.folder).exists()
+        return stage_state(self.folder) == "finished"
 
     @property
     def has_model(self) -> bool:
         """Whether the stage is finished, or was finished by a version that kept no records."""
-        return self.finished or ((self.folder / MODEL).exists() and not self.unfinished)
+        return stage_state(self.folder) in ("finished", "unrecorded")
 
     def check(self) -> Record:
         """The record of the finished stage, after all files were hashed; only the first call reads them.
@@ -118,7 +118,6 @@ class Stage(TrainingFolder):
         Raises:
             MedvqaError: the state is damaged.
         """
-        self.clear_parts()
         _, state = self.load_state(config.recipe.epochs)
         self.log.resume(state.total, state.epoch)
         self._describe(config, vocabulary, tokenizer)

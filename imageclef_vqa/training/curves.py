@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from imageclef_vqa.environment import library_import
 from imageclef_vqa.files import atomic_write
 
 Records = Sequence[Mapping[str, Any]]
@@ -31,8 +32,9 @@ def draw_curves(records: Records, path: Path, title: str) -> None:
     if not panels:
         return
     # Not through pyplot, which needs a display.
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    with library_import():
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
 
     steps = [each for each in records if "epoch" not in each]
     with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}), BytesIO() as file:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclef_vqa.artefacts import record_path
 from imageclef_vqa.errors import MissingFileError
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.training.config import CONFIG, LOG, MODEL, StageConfig
 from imageclef_vqa.training.log import Log
+from imageclef_vqa.training.replacement import stage_state
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_history(folder: Path) -> StageHistory | None:
         MedvqaError: its `config.json` is damaged.
     """
     try:
-        config = read_model(folder / CONFIG, StageConfig, "`medvqa finetune --fresh` trains the stage again")
+        config = read_model(folder / CONFIG, StageConfig)
     except MissingFileError:
         return None
     records = Log(folder / LOG).records()
@@ -58,7 +58,7 @@ def read_history(folder: Path) -> StageHistory | None:
     return StageHistory(
         stage=config.stage,
         preset=config.preset,
-        finished=record_path(folder).exists(),
+        finished=stage_state(folder) in ("finished", "unrecorded"),
         epoch=last.get("epoch", 0),
         epochs=config.recipe.epochs,
         steps=records[-1].get("step", 0) if records else 0,

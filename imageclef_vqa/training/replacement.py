@@ -9,9 +9,22 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from imageclef_vqa.artefacts import record_path
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.training.config import MODEL, STATE
+
+StageState = Literal["missing", "unfinished", "unrecorded", "finished"]
+
+
+def stage_state(folder: Path) -> StageState:
+    """How far the stage in `folder` is; "unrecorded": it was finished by a version that kept no records."""
+    if record_path(folder).exists():
+        return "finished"
+    if not folder.exists():
+        return "missing"
+    return "unrecorded" if (folder / MODEL).exists() and not (folder / STATE).exists() else "unfinished"
 
 
 def replacement_of(folder: Path) -> Path:

@@ -125,12 +125,6 @@ class TrainingFolder:
         """Remove what only an unfinished run needs."""
         for name in (STATE, BEST):
             (self.folder / name).unlink(missing_ok=True)
-        self.clear_parts()
-
-    def clear_parts(self) -> None:
-        """Remove the partial files of a killed process."""
-        for part in self.folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
 
 
 def _save(path: Path, tensors: Mapping[str, paddle.Tensor | np.ndarray], text: str) -> None:

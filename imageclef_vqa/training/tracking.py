@@ -8,7 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.environment import library_import
+from imageclef_vqa.errors import FileError, UsageError
 
 Service = Literal["tensorboard", "visualdl", "wandb", "swanlab"]
 Tracker = Callable[[str, float, int], Any]  # name, value, step
@@ -27,7 +28,8 @@ def check_service(service: Service) -> None:
     """
     module, package = _PACKAGES[service]
     try:
-        import_module(module)
+        with library_import():
+            import_module(module)
     except ImportError as error:
         raise UsageError(f"--track {service}: {package} is not installed", remedy=f"pip install {package}") from error
 
@@ -42,6 +44,9 @@ def open_tracker(service: Service, folder: Path, run: str) -> Tracker:
         experiment = module.init(project="imageclef-vqa", **{"name" if service == "wandb" else "experiment_name": run})
         return lambda name, value, step: experiment.log({name: value}, step=step)
     target = folder / service / run
+    for each in (target.parent, target):
+        if each.is_symlink():
+            raise FileError(f"cannot write {each}: it is a link, not a folder", remedy=f"remove {each}")
     shutil.rmtree(target, ignore_errors=True)
     writer = (module.LogWriter if service == "visualdl" else module.SummaryWriter)(logdir=str(target))
     return writer.add_scalar

@@ -24,7 +24,7 @@ class Tokenizer:
         content = model if isinstance(model, bytes) else read_bytes(model)
         try:
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=content)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise MedvqaError(f"{model!s:.200} is not a SentencePiece model: {error}") from error
 
     def __len__(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, MissingFileError
+from imageclef_vqa.inputs import read_text
 from imageclef_vqa.models.language.paddlenlp import BertTokenizer
 from imageclef_vqa.models.language.tokenizer import Tokenizer
 
@@ -56,13 +57,9 @@ class WordPieceTokenizer(Tokenizer):
 
 def _lines(file: Path) -> list[str]:
     try:
-        if file.stat().st_size > _LARGEST:
-            raise MedvqaError(f"{file} is not a vocabulary of BERT: it has more than {_LARGEST} bytes")
-        return file.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except FileNotFoundError as error:
+        return read_text(file, _LARGEST).rstrip("\n").split("\n")
+    except MissingFileError as error:
         raise MedvqaError(
             f"{file} is missing: the Q-Former needs its tokens to read text in stage 1",
             remedy="put the vocab.txt of bert-base-uncased (Hugging Face hub) there; BLIP-2 was trained with it",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise MedvqaError(f"{file} is not a vocabulary of BERT: {error}") from error

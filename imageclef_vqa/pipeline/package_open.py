@@ -1,0 +1,214 @@
+"""`medvqa package` for open questions: the answers to the test rows as `predictions_1.json`, checked."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from imageclef_vqa.data import Dataset, read_dataset
+from imageclef_vqa.data.qa import QA_FILE
+from imageclef_vqa.data.reading import has_gold
+from imageclef_vqa.editions import Edition
+from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.evaluation.text.metrics import TextMeter, tabulate_text
+from imageclef_vqa.evaluation.text.scores import measured
+from imageclef_vqa.files import json_text, write_together
+from imageclef_vqa.pipeline.answers import Answers, answers_of, questions_of, read_gold
+from imageclef_vqa.pipeline.development import read_development
+from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.open_reference import read_open_reference
+from imageclef_vqa.pipeline.selection import Selection, select_answers
+from imageclef_vqa.submission import Finding, error, errors_in, hashes, make_manifest, manifest_path, warning
+from imageclef_vqa.submission.checks.header import check_header
+from imageclef_vqa.submission.checks.sentences import Asked, check_sentences
+from imageclef_vqa.submission.manifest import versions
+from imageclef_vqa.submission.sentences import MEASURES, PUBLIC_SCORES, SUBMISSION_INFO, read_sentences, write_sentences
+from imageclef_vqa.workspace import SETTINGS_FILE, Workspace, read_settings
+
+TIMING = "timing.json"  # beside the predictions: what `predict` measured, by fold
+_DECIMALS = 4  # of public scores, as the organisers round them
+
+
+@dataclass(frozen=True)
+class OpenPackage:
+    """A `predictions_1.json`, ready to be written; the fields are those of `Package`."""
+
+    workspace: Workspace
+    edition: Edition
+    target: Path
+    selection: Selection
+    fold: Literal["test", "val"]
+    content: bytes
+    image_ids: tuple[str, ...]
+    answers: Answers
+    fingerprints: dict[str, str]
+    seed: int
+    findings: tuple[Finding, ...]
+    scores: Any
+    command: str
+    verdict: None = None  # the organisers have no checker of rows
+
+    @property
+    def errors(self) -> int:
+        return errors_in(self.findings)
+
+    @property
+    def manifest(self) -> Path:
+        return manifest_path(self.target)
+
+    def write(self, *, force: bool = False) -> None:
+        """Write the run and its manifest, both or neither.
+
+        Raises:
+            MedvqaError: checks found errors, and `force` is false; a file cannot be written.
+        """
+        if self.errors and not force:
+            raise MedvqaError(
+                f"{self.workspace.shown(self.target)} was not written: {self.errors} error{'s' * (self.errors > 1)}",
+                remedy="mend them, or write the run all the same with --force",
+            )
+        record, lineage = self.selection.artefact.record, self.selection.lineage
+        manifest = make_manifest(
+            self.target.name,
+            self.content,
+            images=len(self.image_ids),
+            answers=len(self.answers),
+            fold=self.fold,
+            command=self.command + " --force" * force,
+            seed=self.seed,
+            data=self.fingerprints,
+            inputs=hashes([self.selection.path, self.workspace.split_file], self.workspace.root),
+            answers_from={
+                "run": lineage.workspace.run,
+                "artefact": self.selection.artefact.name,
+                "digest": record.digest if record else "",
+            },
+            scores=self.scores,
+            findings=self.findings,
+        )
+        write_together({self.target: self.content, self.manifest: json_text(manifest).encode()})
+
+
+def package_open(workspace: Workspace, edition: Edition, target: Path, answers: str | None) -> OpenPackage:
+    """The answers of a run to the test rows, or to validation where there is no test set, checked.
+
+    Raises:
+        MissingStepError: there are no predictions.
+        UsageError: `[team]` in medvqa.toml has an unknown entry.
+    """
+    fold: Literal["test", "val"] = "test" if workspace.has_test else "val"
+    selection = select_answers(Lineage(workspace), fold, answers)
+    development = read_development(workspace)
+    data = development.validation
+    fingerprints = {"development": development.dataset.fingerprint}
+    if workspace.has_test:
+        data = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
+        fingerprints |= {"test": data.fingerprint}
+    questions = dict(sorted(questions_of(data).items(), key=lambda item: item[0][1]))  # in the order of qa.jsonl
+    given = answers_of(selection.predictions)
+    header = _header(workspace, fold, data, given)
+    rows = [(pair[0], each.text, given[pair][0]) for pair, each in questions.items() if pair in given]
+    content = write_sentences(rows, header)
+    back = read_sentences(content)
+    if [(row.image_id, row.question, row.answer) for row in back.rows] != rows:
+        raise MedvqaError(f"{target}: the run does not read back as the same answers; nothing was written")
+    asked = [Asked(image_id, each.text) for (image_id, _), each in questions.items()]
+    customs = read_open_reference(workspace, edition).customs
+    found = [*_check_files(workspace, selection, fold), *back.findings, *check_sentences(back, asked, customs)]
+    found += check_header(header)
+    return OpenPackage(
+        workspace=workspace,
+        edition=edition,
+        target=target,
+        selection=selection,
+        fold=fold,
+        content=content,
+        image_ids=tuple(example.image_id for example in data.examples),
+        answers={pair: given[pair] for pair in questions if pair in given},
+        fingerprints=fingerprints,
+        seed=development.split.seed,
+        findings=tuple(sorted(found, key=lambda each: each.severity)),
+        scores=_scores(selection),
+        command=_command(workspace, target, answers, edition),
+    )
+
+
+def _check_files(workspace: Workspace, selection: Selection, fold: str) -> list[Finding]:
+    findings = []
+    if fold == "val":
+        message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
+        remedy = f"put the test rows into {workspace.shown(workspace.test)}"
+        findings.append(warning("no-test", ["the test images"], message, remedy))
+    if stale := selection.warning:
+        command = selection.lineage.remedy(selection.artefact.name)
+        findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
+    return findings
+
+
+def _scores(selection: Selection) -> Any:
+    """The content of scores.json, if it was written for these answers; else None."""
+    state = selection.lineage.artefact("scores")
+    if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
+        return None
+    return json.loads(state.path.read_bytes())
+
+
+def _header(workspace: Workspace, fold: str, data: Dataset, given: Answers) -> dict[str, Any]:
+    """The fields around the rows. Public scores are unknown where the test rows have no gold answers."""
+    timing = _timing(workspace, fold)
+    scores: dict[str, float | None] = dict.fromkeys(PUBLIC_SCORES)
+    gold: Answers = data.gold()
+    if fold == "test" and has_gold(workspace.test):
+        gold = read_gold(workspace.test / QA_FILE)[0]
+    if gold:
+        metrics = measured(tabulate_text(given, gold, TextMeter()).by_image(), None)
+        scores = {name: round(getattr(metrics, name), _DECIMALS) for name in PUBLIC_SCORES}
+    return {
+        "submission_info": team_info(workspace),
+        "public_scores": scores,
+        **{name: timing.get(name) for name in MEASURES},
+        "gpu_name": timing.get("gpu_name", ""),
+        "debug": {"packages": versions(), "system": {"platform": platform.platform(), "machine": platform.machine()}},
+    }
+
+
+def team_info(workspace: Workspace) -> dict[str, str]:
+    """`submission_info` from `[team]` in medvqa.toml, whose keys may be in lower case; missing ones are left out.
+
+    Raises:
+        UsageError: `[team]` has another key.
+    """
+    table = {key.casefold(): value for key, value in read_settings(workspace.root)[1].get("team", {}).items()}
+    if unknown := sorted(set(table) - {name.casefold() for name in SUBMISSION_INFO}):
+        known = ", ".join(name.lower() for name in SUBMISSION_INFO)
+        raise UsageError(f"{workspace.root / SETTINGS_FILE}: [team] has {known}, not {', '.join(unknown)}")
+    found = {}
+    for name in SUBMISSION_INFO:
+        value = table.get(name.casefold())
+        if value is not None:
+            found[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found
+
+
+def _timing(workspace: Workspace, fold: str) -> Mapping[str, Any]:
+    """What `predict` measured for a fold; empty where it did not."""
+    path = workspace.predictions(fold).parent / TIMING
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    own = content.get(fold) if isinstance(content, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def _command(workspace: Workspace, target: Path, answers: str | None, edition: Edition) -> str:
+    """The command that writes this run, without the folders of this machine."""
+    words = ["medvqa", "package", "--out", target.name, "--run", workspace.run]
+    if answers is not None:
+        words += ["--answers", answers]
+    return shlex.join([*words, "--edition", edition.name])

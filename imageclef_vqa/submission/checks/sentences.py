@@ -1,0 +1,173 @@
+"""Checks of `predictions_1.json`: every row once and in order, whole sentences, and fields that can be meant.
+
+What a sentence may look like is learnt from training answers, where there are any.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple
+
+from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.submission.checks.customs import FEWEST, SPIKE, Customs, check_truncation, located
+from imageclef_vqa.submission.run import Finding, counted, error, shown, warning
+from imageclef_vqa.submission.sentences import SentenceRow, SentenceRun
+
+# Of T5, BERT, GLM, Llama, Qwen, Florence and PaliGemma; "⁇" is an unknown token of sentencepiece, "Ġ" a blank of GPT-2.
+_TOKEN = re.compile(
+    r"<\|?/?[a-zA-Z_][\w:-]*\|?>|\[(?:PAD|CLS|SEP|UNK|MASK|INST|/INST|gMASK|sop|eop)\]|[▁⁇Ġ]|(?:^|\s)##\w"
+    r"|^\s*(?:assistant|user|answer|question|response)\s*:",
+    re.IGNORECASE,
+)
+_MOJIBAKE = re.compile(r"Ã[\x80-\xbf]|â€|Â[\xa0-\xbf]|\ufffd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LOOP = re.compile(r"\b(\w+(?:\W+\w+){0,5})(?:\W+\1\b){3}", re.IGNORECASE)
+_CONSTANT = 0.3
+_CLOSED = {" ".join(text.split()).casefold() for question in QUESTIONS for text in question.spellings}
+_CLOSED_WORDS = ("none", "not relevant", "< 5mm", "<5mm", "paris ip", "paris is", "paris iia")
+
+
+class Asked(NamedTuple):
+    """A row that a run must answer."""
+
+    image_id: str
+    question: str
+
+
+def check_sentences(run: SentenceRun, asked: Sequence[Asked] | None, customs: Customs) -> list[Finding]:
+    """Everything that is wrong with the rows; without `asked`, which rows there are is not checked."""
+    found = [*_check_rows(run, asked), *_check_indices(run.rows)]
+    found += [*_check_texts(run.rows), *check_truncation(run.rows, customs), *_check_habits(run.rows, customs)]
+    return found
+
+
+def _check_rows(run: SentenceRun, asked: Sequence[Asked] | None) -> Iterator[Finding]:
+    """Rows that are foreign, missing, repeated or in another order."""
+    if asked is None:
+        return
+    own, known = [Asked(row.image_id, row.question) for row in run.rows], set(asked)
+    strange = yield from _check_strange(run.rows, asked)
+    wanted, given = Counter(asked), Counter(own)
+    lacking = [f"{each.image_id[:60]}, {each.question!r:.80}" for each in (wanted - given).elements()]
+    lacking = lacking[run.total - len(run.rows) + strange :]  # these rows were reported already
+    if lacking:
+        message = f"{counted(len(lacking), 'row is', 'rows are')} missing"
+        yield error("missing", lacking, message, "answer every row of the data once")
+    twice = [f"{each.image_id[:60]}, {each.question!r:.80}" for each in (given - wanted).elements() if each in known]
+    if twice:
+        message = f"{counted(len(twice), 'row is', 'rows are')} answered too often"
+        yield error("duplicate", twice, message, "answer every row of the data once")
+    if wanted == given and own != list(asked):
+        first = next(at for at, (one, other) in enumerate(zip(own, asked, strict=True)) if one != other)
+        remedy = "the organisers pair predictions and gold by position: keep the order of the data"
+        yield error("order", [f"prediction {first}"], "the rows are in another order than the data", remedy)
+
+
+def _check_strange(rows: Sequence[SentenceRow], asked: Sequence[Asked]) -> Generator[Finding, None, int]:
+    """Rows that the data do not have, by the likely reason; returns how many there are."""
+    known, images = set(asked), {each.image_id for each in asked}
+    texts = {_plain(each.question) for each in asked}
+    respelt_pairs = {(each.image_id, _plain(each.question)) for each in asked}
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if Asked(row.image_id, row.question) in known:
+            continue
+        plain, cut = _plain(row.question), row.image_id.rpartition(".")[0]
+        line = f"{row.where}: {row.image_id[:60]}, {row.question!r:.80}"
+        if plain in _CLOSED and plain not in texts:
+            kind = "edition"
+        elif row.image_id not in images:
+            kind = "image-id"
+            line = f"{row.where}: {row.image_id!r:.80}" + f", {cut!r} without its extension" * (cut in images)
+        elif (row.image_id, plain) in respelt_pairs:
+            kind = "respelt"
+        else:
+            kind = "pair" if plain in texts else "question-text"
+        found.setdefault(kind, []).append(line)
+    for kind, lines in found.items():
+        check, message, remedy = _STRANGE[kind]
+        yield error(check, lines, message, remedy)
+    return sum(map(len, found.values()))
+
+
+# kind → check, what is wrong, the remedy
+_STRANGE = {
+    "edition": (
+        "edition",
+        "rows ask questions of a closed edition",
+        "this edition asks the open questions of its data: name the edition of this file with --edition",
+    ),
+    "image-id": ("image-id", "ids that are not in the data", "write img_id as the data do"),
+    "respelt": ("question-text", "questions in another case or with other blanks", "copy each from the data"),
+    "pair": ("pair", "questions that the data ask of other images", "keep each image with its questions"),
+    "question-text": ("question-text", "questions that the data do not ask", "copy each from the data"),
+}
+
+
+def _check_indices(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
+    if wrong := [f"{row.where}: index is {row.number}" for row in rows if row.where != f"prediction {row.number}"]:
+        yield error("index", wrong, "indices that do not count up from 0", "number the rows 0, 1, 2, …")
+
+
+def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
+    """What no sentence holds."""
+    rules = (
+        ("special-token", _TOKEN.search, "hold special tokens or a prompt", "decode with skip_special_tokens=True"),
+        ("characters", _MOJIBAKE.search, "hold damaged or control characters", "write and read UTF-8 throughout"),
+        ("html", lambda text: html.unescape(text) != text, "hold HTML's escapes", "unescape them: & is not &amp;"),
+        ("repetition", _LOOP.search, "repeat themselves", "stop at the end of a sentence, or penalise repetition"),
+    )
+    for name, breaks, message, remedy in rules:
+        if found := [located(row) for row in rows if breaks(row.answer)]:
+            yield error(name, found, f"{counted(len(found), 'answer', 'answers')} {message}", remedy)
+    if found := [located(row) for row in rows if row.answer.strip() and _plain(row.answer) == _plain(row.question)]:
+        yield error("echo", found, "answers that repeat their question", "cut the prompt off what the model generates")
+    if found := [located(row) for row in rows if row.answer.strip() and " ".join(row.answer.split()) != row.answer]:
+        yield warning("blanks", found, "answers with outer or double blanks, or line breaks", "write one line")
+
+
+def _check_habits(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
+    """What single rows cannot show: another edition's spelling, one answer for everything, answers of other rows."""
+    filled = [row for row in rows if row.answer.strip()]
+    if len(filled) < FEWEST:
+        return
+    listed = [row for row in filled if ";" in row.answer or row.answer.strip().casefold() in _CLOSED_WORDS]
+    usual = customs.share(re.compile(r";|^(?:none|not relevant)$", re.IGNORECASE))
+    if len(listed) > (usual + SPIKE) * len(filled):
+        remedy = "answer with sentences, as the training answers do"
+        message = "answers are spelt as in closed editions (`pink; red`, `none`)"
+        yield error("edition-spelling", [located(row) for row in listed], message, remedy)
+    lower = [row for row in filled if row.answer.strip()[0].islower()]
+    if len(lower) > (customs.share(re.compile(r"^\s*[a-z]")) + 0.2) * len(filled):
+        remedy = "BLEU counts case: write sentences as the training answers do"
+        yield error("case", [located(row) for row in lower], "answers begin in lower case", remedy)
+    answer, count = Counter(row.answer for row in filled).most_common(1)[0]
+    if count > (customs.all[answer] / (customs.all.total() or 1) + _CONSTANT) * len(filled):
+        message = f"{count:,} of {len(filled):,} answers are the same"
+        yield error("constant", [shown((answer,))], message, "check whether the model sees pictures and questions")
+    yield from _check_shift(rows, customs)
+
+
+def _check_shift(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
+    """Answers that stand a few rows from their questions: training gives them to the questions there."""
+    by_question = {_plain(question): answers for question, answers in customs.answers.items()}
+
+    def fitting(offset: int) -> int:
+        pairs = zip(rows, rows[offset:] if offset >= 0 else rows, strict=False)
+        if offset < 0:
+            pairs = zip(rows[-offset:], rows, strict=False)
+        return sum(other.answer in by_question.get(_plain(row.question), ()) for row, other in pairs)
+
+    here = fitting(0)
+    best = max((offset for offset in range(-3, 4) if offset), key=fitting)
+    if fitting(best) > 1.5 * here + FEWEST / 2:
+        message = (
+            f"answers fit the questions {abs(best)} row{'s' * (abs(best) > 1)} {'before' if best > 0 else 'behind'}"
+        )
+        yield error("shifted", ["all rows"], message, "keep each answer with its question")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
