@@ -101,6 +101,7 @@ def test_glm_is_trained_in_both_stages_and_answers_from_the_vocabulary(preset, w
 def test_a_preset_without_weights_says_what_to_fetch(preset, workspace):
     with pytest.raises(UsageError, match=r"--weights(.|\n)*`medvqa weights convert`.*somebody/glm"):
         _ = find_preset("glm-test").folder
-    done = CliRunner().invoke(app, ["finetune", "--stage", "1", "--preset", "vit-g-t5-base"])
+    there = ["--workspace", str(workspace.root)]
+    done = CliRunner().invoke(app, ["finetune", "--stage", "1", "--preset", "vit-g-t5-base", *there])
     assert done.exit_code == 2
     assert "google-t5/t5-base" in done.stderr
