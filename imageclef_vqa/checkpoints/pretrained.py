@@ -17,6 +17,7 @@ import numpy as np
 from imageclef_vqa.checkpoints.folder import CONFIG, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights, own_tensors
+from imageclef_vqa.checkpoints.packaged import load_encoder, require_packaged_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
@@ -46,6 +47,8 @@ _NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
+    if preset.encoder is not None:
+        return [require_packaged_weights(preset.encoder)]
     if preset.learns_language:
         return [path for name in _SEEING if (path := preset.folder / name).exists()]
     needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
@@ -81,7 +84,7 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
 
 
 def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tuple[list[str], list[str]]:
-    """What starts at random in a stage: whole branches, and smaller parts, which the published training starts so too.
+    """What starts at random in a stage: whole branches, and parts that the preset, or published training, starts so.
 
     `from_stage1`: the Q-Former comes from a finished stage 1.
 
@@ -93,12 +96,15 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     if not learns:
         adapted(preset, config)
     held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
-    branches = [] if "vision" in held else ["vision"]
-    if "qformer" not in held and not from_stage1:
-        branches.append("Q-Former")
-    elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
-        branches.append("the Q-Former's branch for text")
-    small = [] if not _absent(config, "vision") else ["vision's last norm"]
+    small = ["vision's last norm"] if _absent(config, "vision") else []
+    if preset.encoder is not None:  # a package has vision's weights; nothing is published for what reads it
+        branches, small = [], [] if from_stage1 else ["Q-Former"]
+    else:
+        branches = [] if "vision" in held else ["vision"]
+        if "qformer" not in held and not from_stage1:
+            branches.append("Q-Former")
+        elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
+            branches.append("the Q-Former's branch for text")
     if learns:
         small.append("the language model and its tokenizer")
     if stage == 2 and (learns or "projection" not in held):
@@ -111,8 +117,11 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
 
 
 def _load_seeing(preset: Preset) -> Blip2:
-    """The model with the folder's vision and Q-Former, without the words that the Q-Former knew."""
+    """The model with a package's encoder, or the folder's vision and its Q-Former without the words that it knew."""
     model = Blip2(preset)
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
+        return model
     for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import EncoderConfig, GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import (
+    EFFICIENTNET_LITE,
+    EncoderConfig,
+    GLMConfig,
+    LanguageConfig,
+    QFormerConfig,
+    T5Config,
+    VisionConfig,
+)
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -26,6 +34,8 @@ class Preset:
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
+    # The name of a vision encoder whose weights come as a Python package; the Q-Former then starts at random.
+    encoder: str | None = None
     # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
     sources: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     stage1_optional: bool = False  # the weights are those of a Q-Former that stage 2 has trained
@@ -192,6 +202,16 @@ PRESETS["tiny-open"] = replace(
     learns_language=True,
     qformer=replace(PRESETS["tiny"].qformer, vocabulary=SPEAKER.vocab_size),
     language=SPEAKER,
+)
+
+
+_LITE = EFFICIENTNET_LITE["efficientnet-lite2"]
+PRESETS["lite-open"] = replace(
+    PRESETS["tiny-open"],
+    name="lite-open",
+    encoder="efficientnet-lite2",
+    vision=_LITE,
+    qformer=replace(PRESETS["tiny-open"].qformer, vision_width=_LITE.width),
 )
 
 

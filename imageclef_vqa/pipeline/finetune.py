@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imageclef_vqa.checkpoints.folder import choose_preset
+from imageclef_vqa.checkpoints.packaged import packaged_weights
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     from imageclef_vqa.training.finetune import Finetuned
 
 
-# The preset of a workspace that names none, by what its edition's answers are.
-DEFAULTS: dict[Literal["sentences", "sets"], str] = {"sets": "tiny", "sentences": "tiny-open"}
+def default_preset(kind: Literal["sentences", "sets"]) -> str:
+    """The preset where none is named: for sentences, the one whose encoder is installed."""
+    if kind == "sets":
+        return "tiny"
+    encoder = PRESETS["lite-open"].encoder
+    return "lite-open" if encoder is not None and packaged_weights(encoder) is not None else "tiny-open"
 
 
 def choose_model(
@@ -42,7 +48,7 @@ def choose_model(
         MedvqaError: the preset's weights are not there.
     """
     kind: Literal["sentences", "sets"] = "sentences" if edition_of(workspace).open else "sets"
-    default = DEFAULTS[kind]
+    default = default_preset(kind)
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default)
     model = choose_preset(name, None if weights is None else Path(weights))
     if kind not in model.answers:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
+from imageclef_vqa.checkpoints.packaged import weights_file
 from imageclef_vqa.data import Dataset, Pictures, Split, read_dataset, read_pictures
 from imageclef_vqa.data.reading import list_file
 from imageclef_vqa.errors import DamagedFileError, MedvqaError
 from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inputs import read_model, sha256
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.workspace import Workspace
 
@@ -70,6 +72,7 @@ class Lineage:
         self.workspace = workspace
         self._artefacts: dict[str, Artefact] = {}
         self._others: dict[str, Lineage] = {}
+        self._hashes: dict[Path, str | None] = {}
 
     def artefact(self, name: str) -> Artefact:
         """The state of an artefact; everything that it depends on is read and hashed, once."""
@@ -141,14 +144,19 @@ class Lineage:
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""
         record = self.artefact(name).record
-        for each in record.inputs if record is not None else ():
+        for each in self._earlier(name) if record is None else record.inputs:
             lineage, own = self, each
             if each.startswith("work/"):
                 _, run, own = each.split("/", 2)
                 lineage = self._other(run)
-            if own.split("/")[0] in _COMMANDS and own != "split" and lineage.artefact(own).status != "fresh":
+            if own.split("/")[0] in _COMMANDS and lineage.artefact(own).status != "fresh":
                 return lineage.remedy(own)
         return self.command(name)
+
+    def _earlier(self, name: str) -> list[str]:
+        """What an artefact without a record may have been made from: all that there is of earlier commands."""
+        before = KINDS[: KINDS.index(name.split("/")[0])] if name.split("/")[0] in KINDS else ()
+        return [each for each in self.names() if each.split("/")[0] in before and not each.endswith("-fresh")]
 
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
@@ -211,8 +219,10 @@ class Lineage:
                 return (self.dataset if kind == "development" else self.pictures.readable).fingerprint
             except MedvqaError:
                 return None
-        path = self.workspace.split_file if kind == "split" else self._weights_folder / name.partition("/")[2]
-        return sha256(path) if path.is_file() else None
+        path = self.workspace.split_file if kind == "split" else self._weights(name.partition("/")[2])
+        if path not in self._hashes:  # both stages name the same files of several gigabytes
+            self._hashes[path] = sha256(path) if path.is_file() else None
+        return self._hashes[path]
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -233,23 +243,28 @@ class Lineage:
         test = self.workspace.test
         return read_pictures(test / "images", list_file(test), cache=self.workspace.cache)
 
+    def _weights(self, name: str) -> Path:
+        return Path("missing") if self._preset is None else weights_file(self._preset, name)
+
     @cached_property
-    def _weights_folder(self) -> Path:
+    def _preset(self) -> Preset | None:
+        """The preset of the run's newest stage."""
         from imageclef_vqa.training.config import CONFIG, StageConfig
 
         for number in (2, 1):
             try:
                 path = self.workspace.stage(number) / CONFIG
-                return read_model(path, StageConfig).starting_point().folder
+                return read_model(path, StageConfig).starting_point()
             except MedvqaError:
                 continue
-        return Path("missing")
+        return None
 
     def _other(self, run: str) -> Lineage:
         if run == self.workspace.run:
             return self
         if run not in self._others:
             self._others[run] = Lineage(Workspace.at(self.workspace.root, run))
+            self._others[run]._hashes = self._hashes
         return self._others[run]
 
 

@@ -23,7 +23,7 @@ from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import read_open_reference
 from imageclef_vqa.pipeline.selection import Selection, select_answers
-from imageclef_vqa.submission import Finding, error, errors_in, hashes, make_manifest, manifest_path, warning
+from imageclef_vqa.submission import Finding, errors_in, hashes, make_manifest, manifest_path, warning
 from imageclef_vqa.submission.checks.header import check_header
 from imageclef_vqa.submission.checks.sentences import Asked, check_sentences
 from imageclef_vqa.submission.manifest import versions
@@ -133,7 +133,7 @@ def package_open(workspace: Workspace, edition: Edition, target: Path, answers: 
         fingerprints=fingerprints,
         seed=development.split.seed,
         findings=tuple(sorted(found, key=lambda each: each.severity)),
-        scores=_scores(selection),
+        scores=selection.scores,
         command=_command(workspace, target, answers, edition),
     )
 
@@ -144,18 +144,7 @@ def _check_files(workspace: Workspace, selection: Selection, fold: str) -> list[
         message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
         remedy = f"put the test rows into {workspace.shown(workspace.test)}"
         findings.append(warning("no-test", ["the test images"], message, remedy))
-    if stale := selection.warning:
-        command = selection.lineage.remedy(selection.artefact.name)
-        findings.append(error("stale", [selection.artefact.name], stale, f"`{command}`, or --force"))
-    return findings
-
-
-def _scores(selection: Selection) -> Any:
-    """The content of scores.json, if it was written for these answers; else None."""
-    state = selection.lineage.artefact("scores")
-    if state.status != "fresh" or state.record is None or selection.artefact.name not in state.record.inputs:
-        return None
-    return json.loads(state.path.read_bytes())
+    return findings + selection.findings
 
 
 def _header(workspace: Workspace, fold: str, data: Dataset, given: Answers) -> dict[str, Any]:

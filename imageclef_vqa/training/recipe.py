@@ -16,7 +16,6 @@ from typing import Any
 
 from imageclef_vqa.errors import DamagedFileError, MissingFileError, UsageError
 from imageclef_vqa.inputs import faults_of, read_toml
-from imageclef_vqa.models.presets import FOLDER, PRESETS
 from imageclef_vqa.training.recipe_keys import Recipe
 
 __all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
@@ -52,6 +51,22 @@ RECIPES: Mapping[str, Stages] = {
             clip=1.0,
             ema=0.99,
             share_prefix=True,
+        ),
+    },
+    "lite-open": {
+        1: Recipe(
+            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
+        ),
+        2: Recipe(
+            epochs=24,
+            learning_rate=1.5e-3,
+            warmup_steps=60,
+            decay=True,
+            weight_decay=0.05,
+            clip=1.0,
+            ema=0.99,
+            share_prefix=True,
+            freeze_vision=True,
         ),
     },
 }
@@ -97,6 +112,8 @@ def _recipe_file(recipe: str) -> Path:
 
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     """Preset and stages of a recipe file, and everything that is wrong with it."""
+    from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
+
     try:
         content = read_toml(path)
     except MissingFileError as error:

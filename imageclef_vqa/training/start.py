@@ -124,7 +124,7 @@ def _check_random_parts(job: StageJob) -> None:
             remedy=f"convert a checkpoint that has them into it{published}; --from-scratch-parts trains all the same",
         )
     if random := branches + small:
-        job.notify(f"start at random: {', '.join(random)}; all other parts have weights in {job.preset.folder}")
+        job.notify(f"start at random: {', '.join(random)}; all other parts start from weights")
 
 
 def _texts(dataset: Dataset) -> Iterator[str]:
