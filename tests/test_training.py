@@ -357,7 +357,7 @@ def test_where_the_disk_is_full_the_state_before_is_kept_and_the_run_resumes_fro
 
     monkeypatch.setattr(loop, "_save", full)
     try:
-        with pytest.raises(MedvqaError, match=r"cannot write .*state\.safetensors: File too large"):
+        with pytest.raises(MedvqaError, match=r"cannot write .*state\.safetensors: file too large"):
             run(workspace, 1, fresh=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
