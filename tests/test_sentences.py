@@ -1,7 +1,7 @@
 """Open questions are answered with sentences: generation, the choice among sentences, and the chain."""
 
 import json
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import paddle
@@ -234,6 +234,6 @@ def test_sixty_questions_about_an_image_are_answered_as_a_few_at_a_time(workspac
     answerer._images = 1  # at most 18 pairs at once
     parts = answerer.rank(pixels, asked, beam=2)
     assert [len(lists) for lists in parts] == [60, 1]
-    for one, other in zip(sum(whole, []), sum(parts, []), strict=True):
+    for one, other in zip(chain(*whole), chain(*parts), strict=True):
         assert one[0][0] == other[0][0]
         assert one[0][1] == pytest.approx(other[0][1], rel=1e-3)
