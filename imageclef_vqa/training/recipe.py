@@ -16,7 +16,6 @@ from typing import Any
 
 from imageclef_vqa.errors import DamagedFileError, MissingFileError, UsageError
 from imageclef_vqa.inputs import faults_of, read_toml
-from imageclef_vqa.models.presets import FOLDER, PRESETS
 from imageclef_vqa.training.recipe_keys import Recipe
 
 __all__ = ["DEFAULT", "PAPER", "RECIPES", "Recipe", "choose_recipe"]
@@ -113,6 +112,8 @@ def _recipe_file(recipe: str) -> Path:
 
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     """Preset and stages of a recipe file, and everything that is wrong with it."""
+    from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
+
     try:
         content = read_toml(path)
     except MissingFileError as error:
