@@ -72,6 +72,7 @@ class Lineage:
         self.workspace = workspace
         self._artefacts: dict[str, Artefact] = {}
         self._others: dict[str, Lineage] = {}
+        self._hashes: dict[Path, str | None] = {}
 
     def artefact(self, name: str) -> Artefact:
         """The state of an artefact; everything that it depends on is read and hashed, once."""
@@ -143,14 +144,19 @@ class Lineage:
     def remedy(self, name: str) -> str:
         """The command to begin with where an artefact is not fresh: that of the first link that is not."""
         record = self.artefact(name).record
-        for each in record.inputs if record is not None else ():
+        for each in self._earlier(name) if record is None else record.inputs:
             lineage, own = self, each
             if each.startswith("work/"):
                 _, run, own = each.split("/", 2)
                 lineage = self._other(run)
-            if own.split("/")[0] in _COMMANDS and own != "split" and lineage.artefact(own).status != "fresh":
+            if own.split("/")[0] in _COMMANDS and lineage.artefact(own).status != "fresh":
                 return lineage.remedy(own)
         return self.command(name)
+
+    def _earlier(self, name: str) -> list[str]:
+        """What an artefact without a record may have been made from: all that there is of earlier commands."""
+        before = KINDS[: KINDS.index(name.split("/")[0])] if name.split("/")[0] in KINDS else ()
+        return [each for each in self.names() if each.split("/")[0] in before and not each.endswith("-fresh")]
 
     def with_options(self, command: str, *, run: bool = True) -> str:
         """A command with `--run` and `--workspace`, where they are not the defaults."""
@@ -214,7 +220,9 @@ class Lineage:
             except MedvqaError:
                 return None
         path = self.workspace.split_file if kind == "split" else self._weights(name.partition("/")[2])
-        return sha256(path) if path.is_file() else None
+        if path not in self._hashes:  # both stages name the same files of several gigabytes
+            self._hashes[path] = sha256(path) if path.is_file() else None
+        return self._hashes[path]
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -256,6 +264,7 @@ class Lineage:
             return self
         if run not in self._others:
             self._others[run] = Lineage(Workspace.at(self.workspace.root, run))
+            self._others[run]._hashes = self._hashes
         return self._others[run]
 
 
