@@ -72,6 +72,7 @@ def finetune(
     overrides: Mapping[str, Any] | None = None,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
@@ -80,7 +81,8 @@ def finetune(
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
 
-    `track` sends the numbers of the log to a service, too.
+    With `from_scratch_parts`, vision, Q-Former or its branch for text may start at random, as a whole. `track` sends
+    the numbers of the log to a service, too.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
@@ -93,7 +95,18 @@ def finetune(
         check_service(track)
     prepare(device, seed=seed)
 
-    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, track=track, notify=notify)
+    return finetune_stage(
+        at,
+        model,
+        chosen,
+        stage,
+        seed=seed,
+        fold=fold,
+        fresh=fresh,
+        from_scratch_parts=from_scratch_parts,
+        track=track,
+        notify=notify,
+    )
 
 
 def finetune_stage(
@@ -105,6 +118,7 @@ def finetune_stage(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     track: Service | None = None,
     notify: Callable[[str], None],
 ) -> Finetuned:
@@ -132,6 +146,7 @@ def finetune_stage(
             recipe=recipe,
             seed=seed,
             fresh=fresh,
+            from_scratch_parts=from_scratch_parts,
             workspace=workspace,
             dataset=development.dataset,
             train=development.training,
