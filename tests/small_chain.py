@@ -20,7 +20,6 @@ from small_dataset import picture, record, write_labels
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.experts import classical
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
 from imageclef_vqa.models.presets import FOLDER, TINY_WEIGHTS, Preset
