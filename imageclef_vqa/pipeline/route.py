@@ -234,7 +234,7 @@ def _check_predictions(workspace: Workspace, notify: Callable[[str], None]) -> N
             check_artefact(path, workspace.shown(path), f"`{lineage.command(name)}` makes it again")
             found = lineage.artefact(name)
             if found.status != "fresh":
-                notify(f"warning: {workspace.shown(path)} is {found.status}: {', '.join(found.reasons)}")
+                notify(f"warning: {workspace.shown(path)} is {found.state}")
 
 
 def _answer_resnet34(
