@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -40,10 +41,8 @@ def load_pixels(dataset: Dataset, size: int, cache: Path | None) -> np.ndarray:
     if (cached := _mapped(path, shape)) is not None:
         return cached
     with atomic_write(path, "wb") as file:
-        header = BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
         digest = hashlib.sha256()
-        for part in chain([header.getvalue()], (image.tobytes() for image in _decoded(dataset, size))):
+        for part in chain([_header(shape)], (image.tobytes() for image in _decoded(dataset, size))):
             file.write(part)
             digest.update(part)
         file.write(digest.digest())
@@ -71,11 +70,20 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         with open_input(path) as file:
             content = np.memmap(file, dtype=np.uint8, mode="r")
-        intact = hashlib.sha256(content[:-_DIGEST].data).digest() == content[-_DIGEST:].tobytes()
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False) if intact else None
-    except (MissingFileError, ValueError, EOFError):
+    except (MissingFileError, ValueError):  # ValueError: the file is empty
         return None
-    return pixels if pixels is not None and pixels.shape == shape and pixels.dtype == np.uint8 else None
+    header, whole = _header(shape), content[:-_DIGEST]
+    if content[: len(header)].tobytes() != header or len(whole) != len(header) + math.prod(shape):
+        return None
+    intact = hashlib.sha256(whole.data).digest() == content[-_DIGEST:].tobytes()
+    return whole[len(header) :].reshape(shape) if intact else None
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """What a file of NumPy's format begins with."""
+    with BytesIO() as header:
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return header.getvalue()
 
 
 def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:

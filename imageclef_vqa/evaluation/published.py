@@ -134,6 +134,6 @@ def _accuracy(row: dict[str, Any]) -> float | None:
         return None
     try:
         accuracy = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return accuracy if 0 <= accuracy <= 1 else None

@@ -37,7 +37,7 @@ class Log:
             for line in read_bytes(self.path).decode(errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # a line that a killed process did not complete
                     record = parse_json(line)
-                    found += [record] if isinstance(record, dict) and type(record.get("step")) is int else []
+                    found += [record] if _is_record(record) else []
         return found
 
     def start(self) -> None:
@@ -68,6 +68,14 @@ class Log:
         for name, value in record.items():
             if type(value) is float:
                 self.tracker(f"{kind}/{name}", value, record["step"])
+
+
+def _is_record(line: Any) -> bool:
+    """Whether a line of JSON is one of this log: numbers, but for why and for which images a step was skipped."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or type(line.get("epoch", 0)) is not int:
+        return False
+    numbers = [value for name, value in line.items() if name not in ("skipped", "images") and value is not None]
+    return all(isinstance(value, int | float) for value in numbers) and line.get("seconds", 0.0) is not None
 
 
 def _rounded(value: float) -> float | None:

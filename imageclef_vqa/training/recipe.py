@@ -122,7 +122,7 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
         complaints += faults
         if recipe is not None:
             stages[stage] = recipe
-    return preset, None if complaints else stages, complaints
+    return preset if isinstance(preset, str) else None, None if complaints else stages, complaints
 
 
 _TOP = ("preset", "stage1", "stage2")
