@@ -27,7 +27,7 @@ from typing import Any
 
 from fuzz_readers import READERS, Reader
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, system_errors_explained
 
 SECONDS = 10
 EVIL: list[Any] = [
@@ -157,7 +157,7 @@ def _watched() -> Iterator[None]:
 def _ending(read: Callable[[], object]) -> str:
     """`read`, `refused` or `exit N`; anything else is a failure, with its last line."""
     try:
-        with _watched(), warnings.catch_warnings():
+        with system_errors_explained(), _watched(), warnings.catch_warnings():  # as commands and the Python API do
             warnings.simplefilter("error")
             read()
         return "read"
