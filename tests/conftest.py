@@ -2,15 +2,23 @@
 
 import signal
 
+import pytest
 from hypothesis import settings
 
 from imageclef_vqa import devices
+from imageclef_vqa.experts import features
 
 devices.prepare("cpu", seed=0)  # before any test imports Paddle
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("patient")
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _without_the_encoders_package(monkeypatch):
+    """Routing takes the experts that every installation has: an encoder's features of each data set take seconds."""
+    monkeypatch.setattr(features, "available", lambda: False)
 
 
 def pytest_addoption(parser):

@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, 
     preset = write_small_weights(folder / "weights")
     workspace = Workspace.at(folder / "w", "other")
     with stubbed_training(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("imageclef_vqa.pipeline.package.check_run", lambda run: [])
+        patch.setattr("imageclef_vqa.pipeline.package_closed.check_run", lambda run: [])
         write_small_data(workspace.root)
         vqa.split(workspace.root, val=0.3)
         for number in (1, 2):
@@ -132,7 +132,7 @@ def test_answers_to_a_folder_are_packaged_like_the_runs_own(
     first_image(workspace).write_bytes(before)
     train(workspace, made[1], 2, 1, fresh=True)
     message = refused(workspace, *package)
-    assert "answers.jsonl is stale: run other: stage2 was made again; run other: calibration is stale" in message
+    assert "answers.jsonl is stale: run other: stage2 was made again" in message
     flip(out, random.Random(0))
     message = refused(workspace, *package)
     assert "answers.jsonl is damaged: " in message
@@ -217,6 +217,44 @@ def test_runs_tells_a_stage_without_a_record_and_a_stale_one_by_name(
     assert [stage["finished"] for stage in run["stages"]] == [True, True]
     reason = "made by a version that kept no records"
     assert f"work/other/stage1 is unrecorded: {reason}: `medvqa finetune --stage 1 --fresh {options}`" in run["faults"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ("data/development/gt.json", "split --workspace"),
+        ("work/other/stage1/config.json", "finetune --stage 1 --fresh --run other"),
+        ("work/other/stage2/vocabulary.json", "finetune --stage 2 --fresh --run other"),
+        ("data/test/images/image100.jpg", "predict --run other"),
+        ("work/other/predictions/val.jsonl", "predict --run other"),
+        ("work/other/routed/decisions.json", "route --run other"),
+    ],
+)
+def test_package_and_status_name_the_first_command_of_what_has_to_be_made_again(
+    workspace: Workspace, changed: str, first: str
+) -> None:
+    path = workspace.root / changed
+    if changed.endswith("gt.json"):
+        path.write_bytes(path.read_bytes().replace(b"Colonoscopy", b"Gastroscopy", 1))
+    elif changed.endswith(".jpg"):
+        picture(7).save(path, quality=95)
+    else:
+        flip(path, random.Random(2))
+    message = refused(workspace, "package", "--out", workspace.root / "run.csv")
+    assert f"`medvqa {first}" in message
+    assert len(re.findall("`medvqa ", message)) == 1, message
+    (found,) = json.loads(medvqa(workspace, "status", "--json"))["runs"]
+    assert found["next"].startswith(f"medvqa {first}")
+
+
+def test_without_any_record_the_first_command_is_that_of_the_first_stage(workspace: Workspace) -> None:
+    for path in workspace.run_folder.rglob("*record.json"):
+        path.unlink()
+    first = f"`medvqa finetune --stage 1 --fresh --run other --workspace {workspace.root}`"
+    message = refused(workspace, "package", "--out", workspace.root / "run.csv")
+    assert "work/other/routed/test.jsonl is unrecorded: made by a version that kept no records" in message
+    assert first in message
+    assert f"next: {first}" in medvqa(workspace, "status")
 
 
 def test_a_warning_stands_out_and_a_note_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

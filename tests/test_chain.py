@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from imageclef_vqa.editions import QUESTIONS, read_predictions
-from imageclef_vqa.synthetic import write_synthetic_dataset
 
 INSTALLED = Path(sys.executable).with_name("medvqa")
 COMMAND = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "imageclef_vqa"]
@@ -26,19 +25,20 @@ def medvqa(line: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A workspace in which all six commands were run, and what each printed."""
-    folder = tmp_path_factory.mktemp("workspace")
-    write_synthetic_dataset(folder / "data", images=40, test=8, seed=11)
-    lines = ("split --val 0.2", "finetune --stage 1 --epochs 1", "finetune --stage 2 --epochs 2", "predict", "route")
-    lines += ("score", "package --out run.csv")
-    return folder, {line.split()[0] + line[-1]: medvqa(line, folder) for line in lines}
+def demo(tmp_path_factory):
+    """The workspace that `medvqa demo` leaves, what it printed, and the folder that it was called in."""
+    elsewhere, kept = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("demo") / "kept"
+    return kept, medvqa(f"demo --images 40 --keep {kept}", elsewhere), elsewhere
+
+
+@pytest.fixture(scope="module")
+def finished(demo):
+    return demo[0]
 
 
 def test_the_run_holds_every_test_image_with_all_questions_and_valid_answers(finished):
-    folder, _ = finished
-    ids = (folder / "data/test/test_image_ids.txt").read_text().split()
-    with (folder / "run.csv").open(encoding="utf-8", newline="") as file:
+    ids = (finished / "data/test/test_image_ids.txt").read_text().split()
+    with (finished / "run.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert Counter(row["ImageID"] for row in rows) == dict.fromkeys(ids, 18)
     assert {(int(row["QuestionID"]), row["Question"]) for row in rows} == {(q.id, q.text) for q in QUESTIONS}
@@ -47,48 +47,39 @@ def test_the_run_holds_every_test_image_with_all_questions_and_valid_answers(fin
         assert {a.casefold() for a in row["Answer"].split("; ")} <= known[int(row["QuestionID"])] | {"pink"}
 
 
-def test_each_step_says_which_is_next(finished):
-    _, printed = finished
-    text = "".join(printed.values())
+def test_each_step_says_which_is_next(demo):
     for command in ("finetune --stage 2", "predict", "route"):
-        assert re.search(rf"`(medvqa|imageclef-vqa) {command}`", text), "by the name that the program was called by"
+        assert re.search(rf"`(medvqa|imageclef-vqa) {command}[ `]", demo[1]), (
+            "by the name that the program was called by"
+        )
 
 
 def test_every_prediction_has_probabilities_over_the_allowed_answers(finished):
-    folder, _ = finished
     for fold in ("val", "test"):
-        for prediction in read_predictions(folder / f"work/main/predictions/{fold}.jsonl"):
+        for prediction in read_predictions(finished / f"work/main/predictions/{fold}.jsonl"):
             shares = [candidate.probability for candidate in prediction.candidates]
             assert shares == sorted(shares, reverse=True)
             assert 0 < sum(shares) <= 1 + 1e-5
             assert prediction.probability == shares[0]
 
 
-def test_predicting_again_gives_the_same_file(finished):
-    folder, _ = finished
-    path = folder / "work/main/predictions/val.jsonl"
+def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
+    names = sorted(path.name for path in (finished / "work/main/stage2").iterdir())
+    assert names == ["config.json", "log.jsonl", "loss.png", "model.safetensors", "record.json", "vocabulary.json"]
+    assert (finished / "work/main/stage2/model.safetensors").stat().st_size < 8e6
+
+
+def test_scripts_read_json_and_predicting_again_gives_the_same_file(finished):
+    scores = json.loads(medvqa("score --json", finished))
+    assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
+    path = finished / "work/main/predictions/val.jsonl"
     before = path.read_bytes()
-    medvqa("predict", folder)
+    assert json.loads(medvqa("predict --json", finished))["images"]["test"] == 6
     assert path.read_bytes() == before
 
 
-def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
-    folder, _ = finished
-    names = sorted(path.name for path in (folder / "work/main/stage2").iterdir())
-    assert names == ["config.json", "log.jsonl", "loss.png", "model.safetensors", "record.json", "vocabulary.json"]
-    assert (folder / "work/main/stage2/model.safetensors").stat().st_size < 8e6
-
-
-def test_scripts_read_json(finished):
-    folder, _ = finished
-    scores = json.loads(medvqa("score --json", folder))
-    assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
-    assert json.loads(medvqa("predict --json", folder))["images"]["test"] == 8
-
-
 def test_interrupted_predictions_go_on_where_they_stopped(finished):
-    folder, _ = finished
-    path = folder / "work/main/predictions/test.jsonl"
+    path = finished / "work/main/predictions/test.jsonl"
     code = (
         "import os, signal\n"
         "from imageclef_vqa.inference import answering\n"
@@ -108,11 +99,11 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
 
     def run(stop: bool) -> subprocess.CompletedProcess[str]:
         program = f"STOP = {stop}\n{code}"
-        return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-c", program], cwd=finished, capture_output=True, text=True)
 
     assert run(stop=False).returncode == 0
     whole = path.read_bytes()
-    shutil.rmtree(folder / "work/main/predictions")
+    shutil.rmtree(finished / "work/main/predictions")
     first = run(stop=True)
     assert first.returncode == 130, first.stderr
     assert "interrupted" in first.stderr
@@ -121,13 +112,11 @@ def test_interrupted_predictions_go_on_where_they_stopped(finished):
     second = run(stop=False)
     assert second.returncode == 0, second.stderr
     assert path.read_bytes() == whole
-    assert int(second.stderr.split()[-1]) < 16, "images that were answered are not answered again"
+    assert int(second.stderr.split()[-1]) < 8 + 6, "images that were answered are not answered again"
 
 
-def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
-    elsewhere, kept = tmp_path / "elsewhere", tmp_path / "kept"
-    elsewhere.mkdir()
-    printed = medvqa(f"demo --images 40 --keep {kept}", elsewhere)
+def test_the_demo_leaves_its_run_and_report_where_it_says(demo):
+    kept, printed, elsewhere = demo
     for line in (
         "split --val 0.2",
         "finetune --stage 1",
@@ -138,8 +127,17 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(tmp_path):
         "status",
     ):
         assert re.search(rf"\$ (medvqa|imageclef-vqa) {re.escape(line)}", printed)
-    *_, run, report = printed.splitlines()
-    assert [Path(line.split()[-1]) for line in (run, report)] == [kept / "run.csv", kept / "work/main/report.html"]
-    assert (kept / "run.csv").stat().st_size > 0
+    written = [kept / "run.csv", kept / "demo_clef2023_medvqa.zip", kept / "work/main/report.html"]
+    assert [Path(line.split()[-1]) for line in printed.splitlines()[-3:]] == written
+    assert all(path.stat().st_size > 0 for path in written)
     assert "<html" in (kept / "work/main/report.html").read_text(encoding="utf-8")
     assert list(elsewhere.iterdir()) == []
+
+
+def test_each_command_alone_goes_on_where_the_demo_ended(finished):
+    """In processes of their own, as a user types them: a finished stage is kept, and the other steps run again."""
+    kept = (finished / "run.csv").read_bytes()
+    assert "already" in medvqa("finetune --stage 2 --epochs 3 --learning-rate 3e-4", finished)
+    for line in ("route", "score", "package --out again.csv"):
+        medvqa(line, finished)
+    assert (finished / "again.csv").read_bytes() == kept

@@ -45,6 +45,8 @@ def one_by_one(language, visual, question, answer):
     """Logits [a, v] of PaddleNLP's own ChatGLM for one pair, as THUDM's tokenizer lays out text, mask and positions."""
     config = language.model.config
     whole = ChatGLMForCausalLM(ChatGLMConfig(**{**config.to_dict(), "num_hidden_layers": config.num_hidden_layers}))
+    for theirs, ours in zip(whole.chatglm.transformer.layers, language.model.transformer.layers, strict=True):
+        theirs.config = ours.config  # residuals are scaled for 28 layers (`tests/test_references.py`)
     state = {f"chatglm.{name}": tensor for name, tensor in language.model.state_dict().items()}
     whole.set_state_dict(state | {"lm_head.decoder_weight": language.token_embedding})
     whole.eval()

@@ -67,7 +67,6 @@ def refused(*words, code=1):
         ("split", "data/development/gt.json"),
         ("split", "medvqa.toml"),
         ("check run.csv --ids ids.txt", "ids.txt"),
-        ("check run.csv", "run.csv"),
         ("score run.csv --gold gold.json", "gold.json"),
         ("finetune --stage 1 --recipe r.toml --device cpu", "r.toml"),
         ("weights show w.safetensors", "w.safetensors"),
@@ -119,7 +118,6 @@ def test_permissions_are_named_and_nothing_is_called_damaged(workspace):
         ("score", "work/split.json"),
         ("split", "work/cache"),
         ("status", "work"),
-        ("check run.csv", "run.csv"),
     ):
         mode = stat.S_IMODE((workspace / name).stat().st_mode)
         (workspace / name).chmod(0)

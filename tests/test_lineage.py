@@ -108,7 +108,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     preset = write_small_weights(folder / "weights")
     with stubbed_training(), pytest.MonkeyPatch.context() as patch:
         # Answers of an untrained model look wrong to the other checks, which have tests of their own.
-        patch.setattr("imageclef_vqa.pipeline.package.check_run", lambda run: [])
+        patch.setattr("imageclef_vqa.pipeline.package_closed.check_run", lambda run: [])
         chain = Chain(folder / "w", preset)
         write_small_data(chain.root)
         chain.split(0)

@@ -103,6 +103,7 @@ def test_fp16_lowers_its_scale_where_it_overflows_and_the_step_does_not_depend_o
     scaled, plain = parameters_of("w"), parameters_of("w")
     plain["w"].set_value(scaled["w"].numpy())
     half, full = optimiser_of(scaled, precision="fp16"), optimiser_of(plain)
+    assert step(half, {"w": [float("inf")] * 4}) == float("inf")
     assert half.lower_scale()
     assert half.scale == 2.0**14
     assert not full.lower_scale()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from imageclef_vqa.checkpoints.convert import convert
 from imageclef_vqa.checkpoints.folder import choose_preset, read_folder_config
 from imageclef_vqa.checkpoints.layers import read_weights
-from imageclef_vqa.checkpoints.pretrained import load_heads
+from imageclef_vqa.checkpoints.pretrained import load_heads, random_parts
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset
@@ -81,16 +81,18 @@ def finetune(workspace, folder, stage, *more):
 def test_converted_weights_are_trained_in_both_stages_and_answer(folder, workspace, monkeypatch):
     spoken = []
 
-    def spied(dataset, vocabulary, tokenizer, **options):
-        spoken.append(type(tokenizer))
-        return PairTable(dataset, vocabulary, tokenizer, **options)
+    def spied(dataset, vocabulary, tokenizer, prompt, **options):
+        spoken.append((type(tokenizer), prompt is not None))
+        return PairTable(dataset, vocabulary, tokenizer, prompt, **options)
 
     monkeypatch.setattr(training, "PairTable", spied)
     for stage in (1, 2):
-        done = finetune(workspace, folder, stage, "--preset", "folder")
+        done = finetune(workspace, folder, stage, "--preset", "folder", "--from-scratch-parts")
         assert done.exit_code == 0, done.output
         assert json.loads(done.stdout)["trained"]
-    assert spoken == [WordPieceTokenizer, WordPieceTokenizer, Tokenizer, Tokenizer]  # two folds each
+    assert spoken == [(WordPieceTokenizer, False)] * 2 + [(Tokenizer, True)] * 2  # two folds each
+    config = json.loads((workspace.stage(2) / "config.json").read_text())
+    assert (config["prompt"], config["question_end"]) == ("Question: {} Short answer:", True)
     trained = read_weights(workspace.stage(1) / "model.safetensors")
     sizes = read_folder_config(folder).qformer
     assert trained["qformer.words.weight"].shape == (sizes.vocabulary, sizes.width)
@@ -110,7 +112,7 @@ def test_stage_1_reads_berts_words_and_begins_and_ends_as_bert_does(folder):
 
 def test_without_its_words_stage_1_names_the_file_to_add(folder, workspace):
     (folder / "vocab.txt").unlink()
-    done = finetune(workspace, folder, 1, "--preset", "folder")
+    done = finetune(workspace, folder, 1, "--preset", "folder", "--from-scratch-parts")
     assert done.exit_code == 1
     assert re.search(r"vocab\.txt is missing(.|\n)*bert-base-uncased", done.stderr)
 
@@ -125,6 +127,29 @@ def test_a_folder_of_other_sizes_than_the_preset_is_refused_and_told_how(folder,
     done = finetune(workspace, half, 1, "--preset", "folder")
     assert done.exit_code == 1
     assert "is not a BLIP-2: it has no language" in done.stderr
+
+
+def test_a_whole_branch_that_would_start_at_random_stops_the_stage(workspace, tmp_path):
+    weights = tmp_path / "weights"
+    convert(open_source(PARITY / "blip2_t5"), weights)
+    write_tokenizer(weights)
+    (weights / "vocab.txt").write_text("\n".join(words()) + "\n")
+    done = finetune(workspace, weights, 1, "--preset", "folder")
+    assert done.exit_code == 1
+    assert "no weights for the Q-Former's branch for text" in done.stderr
+    assert "--from-scratch-parts" in done.stderr
+    preset = choose_preset("folder", weights)
+    assert random_parts(preset, 1) == (["the Q-Former's branch for text"], ["heads of stage 1"])
+    assert random_parts(preset, 2) == ([], []), "stage 2 reads no text"
+    convert(open_source(PARITY / "blip2_retrieval"), weights)
+    preset = choose_preset("folder", weights)
+    new = "of the heads of stage 1 log_scale and transform and transform_norm and word_bias"
+    assert random_parts(preset, 1) == ([], [new])
+    for name in ("vision", "qformer", "projection"):
+        (weights / f"{name}.safetensors").unlink()
+    assert random_parts(preset, 2) == (["vision", "Q-Former"], ["projection"])
+    assert random_parts(preset, 2, from_stage1=True) == (["vision"], ["projection"])
+    assert random_parts(choose_preset("tiny"), 1) == ([], ["heads of stage 1"])
 
 
 def test_wordpiece_cuts_words_as_bert_does(tmp_path):

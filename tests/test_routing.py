@@ -223,9 +223,25 @@ def make_workspace(root: Path, count: int = 60) -> Workspace:
     return workspace
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose images the classical expert has answered."""
+    root = tmp_path_factory.mktemp("made")
+    answer_images(make_workspace(root))
+    return root
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return make_workspace(tmp_path)
+def workspace(made: Path, tmp_path: Path) -> Workspace:
+    """A copy of it, to spoil."""
+    return Workspace.at(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture
+def unanswered(workspace: Workspace) -> Workspace:
+    """A copy that no expert has answered."""
+    shutil.rmtree(workspace.run_folder / "experts")
+    return workspace
 
 
 def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else(workspace: Workspace) -> None:
@@ -248,7 +264,9 @@ def test_the_expert_takes_over_where_it_is_better_in_both_folds_and_nowhere_else
                 assert after.replaced == before.answers
 
 
-def test_a_second_run_keeps_the_experts_answers_and_writes_the_same_bytes(workspace: Workspace) -> None:
+def test_a_second_run_keeps_the_experts_answers_and_writes_the_same_bytes(unanswered: Workspace) -> None:
+    workspace = unanswered
+    assert not answer_images(workspace)
     first = route(workspace, questions=ALL)
     before = {fold: path.read_bytes() for fold, path in first.files.items()}
     assert answer_images(workspace)
@@ -372,8 +390,9 @@ def test_a_slightly_better_blend_replaces_blip2_everywhere_and_a_worse_one_nowhe
         assert not taken or decided.decisions[0].shares is not None
 
 
-def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path)
+def test_evidence_from_other_folds_is_out_of_fold_and_adds_up(unanswered: Workspace) -> None:
+    workspace = unanswered
+    tmp_path = workspace.root
     dataset = read_dataset(workspace.development)
     split = make_split(dataset, folds=3)
     split.write(workspace.split_file)
@@ -397,7 +416,8 @@ def test_folds_without_other_runs_is_a_usage_error(workspace: Workspace) -> None
     assert "finetune --stage 1 --fold 1" in result.stderr
 
 
-def test_train_only_does_not_route_and_apply_only_does_not_train(workspace: Workspace) -> None:
+def test_train_only_does_not_route_and_apply_only_does_not_train(unanswered: Workspace) -> None:
+    workspace = unanswered
     options = ["--workspace", str(workspace.root)]
     refused = RUNNER.invoke(app, ["route", "--apply-only", *options])
     assert refused.exit_code == 1
@@ -408,7 +428,8 @@ def test_train_only_does_not_route_and_apply_only_does_not_train(workspace: Work
     assert workspace.routed("val").exists()
 
 
-def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(workspace: Workspace) -> None:
+def test_the_baseline_is_a_run_with_all_questions_and_needs_no_predictions(unanswered: Workspace) -> None:
+    workspace = unanswered
     result = RUNNER.invoke(app, ["baseline", "--json", "--workspace", str(workspace.root)])
     assert result.exit_code == 0, result.output
     overall = json.loads(result.stdout)["folds"]["val"]["global"]
@@ -430,16 +451,17 @@ def invoke(workspace: Workspace, *arguments: str) -> Result:
     return RUNNER.invoke(app, ["route", *arguments, "--run", workspace.run, "--workspace", str(workspace.root)])
 
 
-def routed_by_the_expert(root: Path) -> Workspace:
+@pytest.fixture
+def routed_by_the_expert(workspace: Workspace) -> Workspace:
     """Test images whose answers to two questions are the classical expert's; nothing is compared."""
-    workspace = make_workspace(root)
-    answer_images(workspace)
     route_answers(workspace, policy="paper", questions=[12, 16])
     return workspace
 
 
-def test_routed_answers_record_what_they_were_made_from_and_are_stale_after_new_predictions(tmp_path: Path) -> None:
-    workspace = routed_by_the_expert(tmp_path)
+def test_routed_answers_record_what_they_were_made_from_and_are_stale_after_new_predictions(
+    routed_by_the_expert: Workspace,
+) -> None:
+    workspace = routed_by_the_expert
     for fold in ("val", "test"):
         found = Lineage(workspace).artefact(f"routed/{fold}")
         assert found.status == "fresh", found.reasons
@@ -488,12 +510,12 @@ def test_a_resnet34_of_an_earlier_trial_takes_part_only_when_asked(workspace: Wo
     assert default_experts("evidence", Path("resnet34.pth")) == [CLASSICAL, "resnet34"]
 
 
-def test_the_next_command_keeps_run_and_workspace(tmp_path: Path) -> None:
-    other = Workspace.at(tmp_path, "other")
-    shutil.copytree(make_workspace(tmp_path).run_folder, other.run_folder)
+def test_the_next_command_keeps_run_and_workspace(workspace: Workspace) -> None:
+    other = Workspace.at(workspace.root, "other")
+    shutil.copytree(workspace.run_folder, other.run_folder)
     trained, done = invoke(other, "--train-only"), invoke(other, "--questions", "16")
-    assert f"next: `medvqa route --run other --workspace {tmp_path}`" in trained.stdout
-    assert f"next: `medvqa score --run other --workspace {tmp_path}`" in done.stdout
+    assert f"next: `medvqa route --run other --workspace {workspace.root}`" in trained.stdout
+    assert f"next: `medvqa score --run other --workspace {workspace.root}`" in done.stdout
 
 
 def test_stored_decisions_route_new_images_as_the_test_images_were_routed(workspace: Workspace) -> None:
@@ -514,14 +536,16 @@ def test_stored_decisions_route_new_images_as_the_test_images_were_routed(worksp
     assert load_router(workspace, "plain") is None
 
 
-def test_decisions_from_other_predictions_than_there_are_now_are_refused_with_both_ways_out(tmp_path: Path) -> None:
-    workspace = routed_by_the_expert(tmp_path)
+def test_decisions_from_other_predictions_than_there_are_now_are_refused_with_both_ways_out(
+    routed_by_the_expert: Workspace,
+) -> None:
+    workspace = routed_by_the_expert
     plain = read_predictions(workspace.predictions("val"))
     write_recorded(workspace.predictions("val"), [*plain[1:], plain[0]])
     with pytest.raises(ChangedError) as refused:
         load_router(workspace)
     assert "work/main/routed/decisions.json is stale: predictions/val was made again" in str(refused.value)
-    assert f"`medvqa route --workspace {tmp_path}` decides again; --answers plain asks BLIP-2 only" in str(
+    assert f"`medvqa route --workspace {workspace.root}` decides again; --answers plain asks BLIP-2 only" in str(
         refused.value
     )
     assert load_router(workspace, "plain") is None

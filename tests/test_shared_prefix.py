@@ -68,7 +68,7 @@ def test_answers_and_gradients_are_those_of_whole_sequences_under_a_mask(sizes):
     shared, masked, usual = found
     for mine, theirs, other in zip(shared, masked, usual, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-5, rtol=1e-5)
-        assert np.abs(mine - other).max() > 1e-3, "and not those of visual tokens that see the question"
+        assert np.abs(mine - other).max() > 2e-4, "and not those of visual tokens that see the question"
 
 
 @pytest.mark.parametrize("sizes", [T5, GLM], ids=["T5", "GLM"])

@@ -567,7 +567,7 @@ def test_what_verify_cannot_run_is_said_and_is_no_fault_of_the_program(t5):
         ("vision_config", "num_attention_heads", 5, "which does not divide the width 48"),
         ("vision_config", "hidden_act", "maxout", "not one of"),
         ("qformer_config", "num_attention_heads", 3, "which does not divide the width 40"),
-        ("text_config", "feed_forward_proj", "gated-tanh", "not relu or"),
+        ("text_config", "dense_act_fn", "maxout", "the activation is 'maxout', not one of"),
         ("text_config", "d_kv", 0, "not a number from 1 on"),
         ("vision_config", "image_size", 10**6, "not a number from 1 on to 16384"),
     ],

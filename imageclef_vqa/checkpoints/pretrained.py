@@ -1,7 +1,8 @@
 """A preset with the weights that it starts from, in a folder (`folder.py`).
 
 Language model and tokenizer are needed, unless the preset's language model starts at random and learns. Of vision,
-Q-Former, projection and stage 1's heads, parts that the folder does not have start at random.
+Q-Former, projection and stage 1's heads, parts that the folder does not have start at random; `random_parts` names
+them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 from imageclef_vqa.checkpoints.folder import CONFIG, WORDS, FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.language import load_language
 from imageclef_vqa.checkpoints.layers import load_weights, own_tensors
+from imageclef_vqa.checkpoints.packaged import load_encoder, require_packaged_weights
 from imageclef_vqa.checkpoints.safetensors import open_safetensors
 from imageclef_vqa.checkpoints.stored import LazyTensor, values
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import VisionConfig
-from imageclef_vqa.models.language import Tokenizer, WordPieceTokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer, WordPieceTokenizer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import resize_positions
@@ -35,15 +37,18 @@ _WORDS = "words.weight"  # the Q-Former's embedding of a tokenizer's pieces
 _POSITIONS = "positions"
 # What training may change; everything else must be as in the weights.
 _FREE = {"image_size", "drop_path", "recompute", "dropout", "attention_dropout", "dropout_rate"}
+_FREE |= {"prompt", "question_end"}
 # What only the Q-Former's text branch depends on.
 _OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
 # Details of the computation; the weights' own replace the preset's.
 _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
-_NUMERICS |= {"statistics", "align_corners"}
+_NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
+    if preset.encoder is not None:
+        return [require_packaged_weights(preset.encoder)]
     if preset.learns_language:
         return [path for name in _SEEING if (path := preset.folder / name).exists()]
     needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
@@ -73,12 +78,50 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
                 align_corners=preset.vision.align_corners,
             )
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
-    return model, preset.language.read_tokenizer(preset.folder)
+    tokenizer = preset.language.read_tokenizer(preset.folder)
+    model.before_image = Prompt(preset.language, tokenizer).before
+    return model, tokenizer
+
+
+def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tuple[list[str], list[str]]:
+    """What starts at random in a stage: whole branches, and parts that the preset, or published training, starts so.
+
+    `from_stage1`: the Q-Former comes from a finished stage 1.
+
+    Raises:
+        MedvqaError: the folder's `config.json` is damaged, or the weights have sizes other than the preset's.
+    """
+    config = read_folder_config(preset.folder) or FolderConfig()
+    learns = preset.learns_language
+    if not learns:
+        adapted(preset, config)
+    held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
+    small = ["vision's last norm"] if _absent(config, "vision") else []
+    if preset.encoder is not None:  # a package has vision's weights; nothing is published for what reads it
+        branches, small = [], [] if from_stage1 else ["Q-Former"]
+    else:
+        branches = [] if "vision" in held else ["vision"]
+        if "qformer" not in held and not from_stage1:
+            branches.append("Q-Former")
+        elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
+            branches.append("the Q-Former's branch for text")
+    if learns:
+        small.append("the language model and its tokenizer")
+    if stage == 2 and (learns or "projection" not in held):
+        small.append("projection")
+    if stage == 1 and (learns or "heads" not in held):
+        small.append("heads of stage 1")
+    elif stage == 1 and (new := sorted({name.split(".")[0] for name in _absent(config, "heads")})):
+        small.append(f"of the heads of stage 1 {' and '.join(new)}")
+    return branches, small
 
 
 def _load_seeing(preset: Preset) -> Blip2:
-    """The model with the folder's vision and Q-Former, without the words that the Q-Former knew."""
+    """The model with a package's encoder, or the folder's vision and its Q-Former without the words that it knew."""
     model = Blip2(preset)
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
+        return model
     for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))
@@ -124,6 +167,8 @@ def adapted(preset: Preset, config: FolderConfig) -> Preset:
             continue
         free = _FREE if part != "qformer" or texts else _FREE | _OF_TEXT
         own: dict[str, Any] = asdict(ours)
+        if own.get("dense_act_fn"):
+            free = free | {"dense_act_fn"}  # BLIP-2 runs Flan-T5 with another activation than Flan-T5's own config
         differing = {name: value for name, value in asdict(theirs).items() if value != own[name] and name not in free}
         complaints += [
             f"{part}: {name} is {value} in the folder, {own[name]} in the preset"

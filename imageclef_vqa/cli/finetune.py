@@ -46,6 +46,9 @@ RecipeOption = Annotated[
     ),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")]
+FromScratchOption = Annotated[
+    bool, typer.Option("--from-scratch-parts", help="Train although a whole branch starts at random.")
+]
 DevicesOption = Annotated[
     str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
 ]
@@ -66,6 +69,7 @@ def finetune(
     changes: dict[str, Any],
     fold: FoldOption = 0,
     fresh: FreshOption = False,
+    from_scratch_parts: FromScratchOption = False,
     device: DeviceOption = "auto",
     devices: DevicesOption = None,
     seed: SeedOption = 0,
@@ -93,6 +97,7 @@ def finetune(
         overrides=changes,
         fold=fold,
         fresh=fresh,
+        from_scratch_parts=from_scratch_parts,
         device=device,
         seed=seed,
         run=run,

@@ -31,9 +31,9 @@ QuestionsOption = Annotated[
 ExpertOption = Annotated[
     list[str] | None,
     typer.Option(
-        **choices("classical", "resnet34"),
+        **choices("classical", "features", "resnet34"),
         help="Expert to use; may be given twice.",
-        show_default="classical; with --weights also resnet34; with --policy paper resnet34",
+        show_default="classical and features; with --weights also resnet34; with --policy paper resnet34",
     ),
 ]
 WeightsOption = Annotated[

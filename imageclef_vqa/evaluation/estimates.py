@@ -18,6 +18,7 @@ from imageclef_vqa.evaluation.metrics import (
     matthews,
     mean_of_known,
     mean_per_question,
+    sums_by_label,
 )
 from imageclef_vqa.evaluation.proportions import share_intervals
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, interval95
@@ -87,14 +88,15 @@ def estimate(tables: Mapping[str, Numbers], pairs: PairTable, bootstrap: Bootstr
 
 def _class_samples(pairs: PairTable, bootstrap: Bootstrap | None, questions: int) -> dict[str, Numbers]:
     """Macro-F1 and MCC, `[1 + resample, question]`: of the images themselves, then of the resamples."""
-    resamples = 0 if bootstrap is None else min(bootstrap.resamples, _CLASS_RESAMPLES)
-    samples = {name: np.full((1 + resamples, questions), np.nan) for name in CLASS_METRICS}
+    images = len(pairs.image_ids)
+    clusters, draws = np.arange(images), np.ones((1, images))  # the images themselves
+    if bootstrap is not None:
+        clusters, drawn = bootstrap.clusters, bootstrap.counts[:_CLASS_RESAMPLES]
+        draws = np.concatenate([np.ones((1, bootstrap.num_clusters)), drawn])
+    samples = {name: np.full((len(draws), questions), np.nan) for name in CLASS_METRICS}
+    per_cluster = np.ascontiguousarray(draws.T)
     for question_id, (outcomes, outcome_of_pair, rows) in pairs.by_question.items():
-        one_hot = np.zeros((len(pairs.image_ids), len(outcomes)))
-        one_hot[rows, outcome_of_pair] = 1.0
-        weights = one_hot.sum(axis=0)[:, None]
-        if bootstrap is not None:
-            weights = np.concatenate([weights, bootstrap.sums(one_hot, resamples).T], axis=1)
+        weights = sums_by_label(per_cluster, outcome_of_pair, len(outcomes), clusters[rows])
         counts = class_counts(*class_labels(*zip(*outcomes, strict=True)), weights)
         samples["macro_f1"][:, question_id], samples["mcc"][:, question_id] = macro_f1(counts), matthews(counts)
     return samples

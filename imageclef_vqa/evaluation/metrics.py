@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from imageclef_vqa.editions import QUESTIONS, as_set
 
@@ -164,11 +165,16 @@ def class_labels(given: Sequence[Answers], gold: Sequence[Answers]) -> tuple[Lab
     return first, second
 
 
-def sums_by_label(table: Numbers | NDArray[np.bool_], labels: Labels, count: int) -> Numbers:
-    """`[label, column]`: for each of `count` labels, the sum of the rows of `table` that have it."""
-    sums = np.zeros((count, table.shape[1]))
-    np.add.at(sums, labels, table)
-    return sums
+def sums_by_label(
+    table: Numbers | NDArray[np.bool_], labels: Labels, count: int, rows: Labels | None = None
+) -> Numbers:
+    """`[label, column]`: for each of `count` labels, the sum of the rows of `table` that have it.
+
+    Labels belong to the rows in their order, or to those with the numbers `rows`, which may repeat.
+    """
+    rows = np.arange(len(table)) if rows is None else rows
+    has_label = csr_array((np.ones(len(rows)), (labels, rows)), shape=(count, len(table)))
+    return np.asarray(has_label @ table)
 
 
 def class_counts(given: Labels, gold: Labels, weights: Numbers) -> Numbers:

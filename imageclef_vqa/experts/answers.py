@@ -20,8 +20,8 @@ from imageclef_vqa.errors import MissingStepError, UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.workspace import Workspace
 
-CLASSICAL, RESNET34 = "classical", "resnet34"
-EXPERTS = (CLASSICAL, RESNET34)
+CLASSICAL, FEATURES, RESNET34 = "classical", "features", "resnet34"
+EXPERTS = (CLASSICAL, FEATURES, RESNET34)
 
 Pair = tuple[str, int]  # image id, question id
 RankedAnswers = Mapping[Pair, tuple[Candidate, ...]]  # the likeliest answer first

@@ -1,9 +1,9 @@
-"""The classical expert: scikit-learn's models on descriptors of colours and edges, fitted in seconds, without Paddle.
+"""The classical expert: scikit-learn's models on descriptors of images, fitted in seconds, without Paddle.
 
-The probability of an answer is the mean of two models'. The first is a logistic regression for each question on the
-components of a Gaussian kernel (kernel PCA, Schölkopf et al. 1998). The second is one forest of extremely randomised
-trees (Geurts et al. 2006) for all questions together. The classes are the complete answer sets of the training labels.
-They are not weighted by rarity, because the score is the share of exact sets.
+A logistic regression for each question works on principal components (kernel PCA, Schölkopf et al. 1998). Where there
+is a forest, one of extremely randomised trees (Geurts et al. 2006) for all questions together, the probability of an
+answer is the mean of both. The classes are the complete answer sets of the training labels. They are not weighted by
+rarity, because the score is the share of exact sets.
 
 The fitted models are not stored: fitting them again gives the same answers within seconds, and no file of
 scikit-learn's can be read without running code that it holds.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,45 @@ from imageclef_vqa.locks import run_writer
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 
-# Standardised features lie at a squared distance of about 2 f from each other, where this kernel is 1 / e.
-_KERNEL = {"kernel": "rbf", "gamma": 0.5 / FEATURES, "n_components": 512}
-_REGRESSION = {"C": 30.0, "max_iter": 2000}
-_FOREST = {"n_estimators": 200, "max_features": 0.05, "min_samples_leaf": 2, "random_state": 0}
 _CANDIDATES = 5
 _RARE = 3
 _UNANSWERED = -1
+
+
+@dataclass(frozen=True)
+class Models:
+    """Settings of scikit-learn's models; without a forest, the regressions answer by themselves."""
+
+    kernel: Mapping[str, Any]
+    regression: Mapping[str, Any]
+    forest: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What the expert with the name `expert` sees of an image, and what is fitted to it.
+
+    `describe` gives features [i, f] of a data set's images, with the folder of a cache; `version` changes whenever the
+    features do.
+    """
+
+    expert: str
+    version: str
+    describe: Callable[[Dataset, Path | None], Floats]
+    models: Models
+
+
+COLOURS_AND_EDGES = Descriptor(
+    CLASSICAL,
+    VERSION,
+    lambda dataset, cache: describe(load_pixels(dataset, SIZE, cache)),
+    Models(
+        # Standardised features lie at a squared distance of about 2 f from each other, where this kernel is 1 / e.
+        kernel={"kernel": "rbf", "gamma": 0.5 / FEATURES, "n_components": 512},
+        regression={"C": 30.0, "max_iter": 2000},
+        forest={"n_estimators": 200, "max_features": 0.05, "min_samples_leaf": 2, "random_state": 0},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -68,28 +100,33 @@ class ClassicalExpert:
     vocabulary: Vocabulary
     components: Pipeline  # features [i, f] → components [i, c]
     regressions: Mapping[int, ClassifierMixin]  # components [i, c] → probabilities [i, sets], by question
-    forest: ExtraTreesClassifier  # features [i, f] → probabilities [i, sets] of each question
+    forest: ExtraTreesClassifier | None  # features [i, f] → probabilities [i, sets] of each question
 
     def answer(self, features: Floats) -> dict[int, list[tuple[Candidate, ...]]]:
         """For each question, the likeliest answers to each image of `features` [i, f], best first."""
-        components, voted = self.components.transform(features), self.forest.predict_proba(features)
-        ranked = {}
-        for output, (question, regression) in enumerate(self.regressions.items()):
-            probabilities = regression.predict_proba(components)
-            votes = voted[output][:, self.forest.classes_[output] != _UNANSWERED]
-            total = votes.sum(axis=1, keepdims=True)
-            # An image whose leaves hold no answer at all gets the regression's probabilities.
-            votes = np.where(total > 0, votes / np.maximum(total, 1e-12), probabilities)
-            sets = [answers for answers, _ in self.vocabulary[question].sets]
-            ranked[question] = [_rank(row, sets) for row in (probabilities + votes) / 2]
-        return ranked
+        components = self.components.transform(features)
+        found = {question: model.predict_proba(components) for question, model in self.regressions.items()}
+        if self.forest is not None:
+            for (question, own), classes, votes in zip(
+                found.items(), self.forest.classes_, self.forest.predict_proba(features), strict=False
+            ):
+                given = votes[:, classes != _UNANSWERED]
+                total = given.sum(axis=1, keepdims=True)
+                # An image whose leaves hold no answer at all gets the regression's probabilities.
+                found[question] = (own + np.where(total > 0, given / np.maximum(total, 1e-12), own)) / 2
+        return {
+            question: [_rank(row, [answers for answers, _ in self.vocabulary[question].sets]) for row in probabilities]
+            for question, probabilities in found.items()
+        }
 
 
-def fit(features: Floats, answers: Sequence[Mapping[int, Sequence[str]]]) -> ClassicalExpert:
+def fit(
+    features: Floats, answers: Sequence[Mapping[int, Sequence[str]]], models: Models = COLOURS_AND_EDGES.models
+) -> ClassicalExpert:
     """Fit the expert to the features [n, f] and the answers (by question id) of n training images."""
     vocabulary = learn_vocabulary((q, given) for image in answers for q, given in image.items())
     classes = {entry.question_id: _classes(entry, answers) for entry in vocabulary.questions if entry.trained}
-    pipeline = make_pipeline(StandardScaler(), KernelPCA(**_KERNEL))
+    pipeline = make_pipeline(StandardScaler(), KernelPCA(**models.kernel))
     components = pipeline.fit_transform(features)
     # With the constant column there are several outputs, and so lists of probabilities, even for a single question.
     outputs = np.column_stack([*classes.values(), np.zeros(len(features), int)])
@@ -97,17 +134,17 @@ def fit(features: Floats, answers: Sequence[Mapping[int, Sequence[str]]]) -> Cla
         # Many sets occur once. scikit-learn takes them for a continuous target.
         warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
         regressions = {
-            question: _fit_regression(components, own)
+            question: _fit_regression(components, own, models)
             for question, own in track(classes.items(), "fitting the classical expert", total=len(classes))
         }
-        forest = ExtraTreesClassifier(**_FOREST, n_jobs=-1).fit(features, outputs)
+        forest = models.forest and ExtraTreesClassifier(**models.forest, n_jobs=-1).fit(features, outputs)
     return ClassicalExpert(vocabulary, pipeline, regressions, forest)
 
 
-def _fit_regression(components: Floats, classes: NDArray[np.int64]) -> ClassifierMixin:
+def _fit_regression(components: Floats, classes: NDArray[np.int64], models: Models) -> ClassifierMixin:
     known = classes != _UNANSWERED
     several = len(np.unique(classes[known])) > 1
-    model = LogisticRegression(**_REGRESSION) if several else DummyClassifier(strategy="prior")
+    model = LogisticRegression(**models.regression) if several else DummyClassifier(strategy="prior")
     return model.fit(components[known], classes[known])
 
 
@@ -125,6 +162,7 @@ def _rank(probabilities: NDArray[np.float64], sets: Sequence[tuple[str, ...]]) -
 
 def answer_images(
     workspace: Workspace,
+    descriptor: Descriptor = COLOURS_AND_EDGES,
     *,
     fold: int | None = None,
     train: bool = True,
@@ -142,22 +180,26 @@ def answer_images(
     """
     with run_writer(workspace.run_folder):
         images = read_expert_images(workspace, fold)
-        settings = _settings(images)
-        if has_answered(workspace, CLASSICAL, images, settings, notify):
+        settings, name = _settings(images, descriptor), descriptor.expert
+        if has_answered(workspace, name, images, settings, notify):
             return True
         if not train:
-            where = workspace.shown(workspace.expert(CLASSICAL))
+            where = workspace.shown(workspace.expert(name))
             raise MissingStepError(
-                f"the classical expert has not answered the images of this split in {where}",
+                f"the {name} expert has not answered the images of this split in {where}",
                 workspace.typed("medvqa route --train-only"),
             )
-        expert = _fit_to(images.training, workspace, notify)
-        for name, dataset in images.answered.items():
-            write_answers(workspace, CLASSICAL, name, _answers(expert, dataset, workspace.cache), images, settings)
+        answer = _fit_to(images.training, descriptor, workspace, notify)
+        for fold_name, dataset in images.answered.items():
+            write_answers(workspace, name, fold_name, answer(dataset, workspace.cache), images, settings)
     return False
 
 
-def load_expert(workspace: Workspace, notify: Callable[[str], None] = lambda message: None) -> Expert:
+def load_expert(
+    workspace: Workspace,
+    descriptor: Descriptor = COLOURS_AND_EDGES,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Expert:
     """The expert that answered the validation images of the run, fitted again to answer further images.
 
     Raises:
@@ -165,37 +207,37 @@ def load_expert(workspace: Workspace, notify: Callable[[str], None] = lambda mes
         MedvqaError: the data cannot be used.
     """
     images = read_expert_images(workspace)
-    require_unchanged(workspace, CLASSICAL, images, _settings(images))
-    expert = _fit_to(images.training, workspace, notify)
-    return lambda dataset, cache: _answers(expert, dataset, cache)
+    require_unchanged(workspace, descriptor.expert, images, _settings(images, descriptor))
+    return _fit_to(images.training, descriptor, workspace, notify)
 
 
-def _settings(images: ExpertImages) -> dict[str, Any]:
+def _settings(images: ExpertImages, descriptor: Descriptor) -> dict[str, Any]:
     """Everything that the answers depend on, beside the images and their labels."""
     return {
         "fold": images.fold,
-        "descriptors": VERSION,
-        "models": {"kernel": _KERNEL, "regression": _REGRESSION, "forest": _FOREST},
+        "descriptors": descriptor.version,
+        "models": {name: models for name, models in asdict(descriptor.models).items() if models is not None},
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
     }
 
 
-def _fit_to(training: Dataset, workspace: Workspace, notify: Callable[[str], None]) -> ClassicalExpert:
+def _fit_to(training: Dataset, descriptor: Descriptor, workspace: Workspace, notify: Callable[[str], None]) -> Expert:
     counts = [count for entry in learn_vocabulary(training.labels()).questions for _, count in entry.sets]
     rare = sum(count <= _RARE for count in counts)
     notify(
-        f"fitting the classical expert to {len(training)} images; {rare} of {len(counts)} answers occur at most "
-        f"{_RARE} times, and have the same weight as the others"
+        f"fitting the {descriptor.expert} expert to {len(training)} images; {rare} of {len(counts)} answers occur at "
+        f"most {_RARE} times, and have the same weight as the others"
     )
-    features = describe(load_pixels(training, SIZE, workspace.cache))
-    return fit(features, [example.answers for example in training.examples])
+    features = descriptor.describe(training, workspace.cache)
+    expert = fit(features, [example.answers for example in training.examples], descriptor.models)
 
+    def answer(dataset: Dataset, cache: Path | None) -> RankedAnswers:
+        """Ranked answers, image by image."""
+        ranked = expert.answer(descriptor.describe(dataset, cache))
+        return {
+            (example.image_id, question): ranked[question][row]
+            for row, example in enumerate(dataset.examples)
+            for question in ranked
+        }
 
-def _answers(expert: ClassicalExpert, dataset: Dataset, cache: Path | None) -> RankedAnswers:
-    """Ranked answers, image by image."""
-    ranked = expert.answer(describe(load_pixels(dataset, SIZE, cache)))
-    return {
-        (example.image_id, question): ranked[question][row]
-        for row, example in enumerate(dataset.examples)
-        for question in ranked
-    }
+    return answer

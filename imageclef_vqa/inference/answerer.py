@@ -18,7 +18,7 @@ from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Memory, Tokenizer
+from imageclef_vqa.models.language import Memory, Prompt, Tokenizer
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
@@ -35,7 +35,8 @@ class Answerer:
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
         self._model, self._tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
-        self._questions = pad([tokenizer.encode(question.text) for question in QUESTIONS])
+        prompt = Prompt(model.preset.language, tokenizer)
+        self._questions = pad([prompt.encode(question.text) for question in QUESTIONS])
         self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.editions import as_set
-from imageclef_vqa.inference.choice import Rule
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.statistics import expected_calibration_error
@@ -25,6 +24,9 @@ from imageclef_vqa.workspace import Workspace
 _TEMPERATURES = np.geomspace(0.25, 4.0, 161)
 _PARTS = 5
 _MIN_PROBABILITY = 1e-6  # bounds the loss of a label outside the vocabulary
+
+
+Rule = Literal["likeliest", "expected"]  # which sentence is the answer: `inference.choice`
 
 
 class Calibration(BaseModel):

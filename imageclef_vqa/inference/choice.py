@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from imageclef_vqa.evaluation.text.metrics import TextMeter, bleu, metrics_of
+from imageclef_vqa.inference.calibration import Rule
 from imageclef_vqa.inference.ranked import Ranked
 
-Rule = Literal["likeliest", "expected"]
 RULES: tuple[Rule, ...] = ("likeliest", "expected")
 # What a sentence is expected to score: these metrics of the organisers, and exact match, which separates sentences that
 # share most of their words.

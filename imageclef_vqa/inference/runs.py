@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imageclef_vqa.artefacts import ChangedError
+from imageclef_vqa.checkpoints.packaged import weights_file
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -43,7 +44,7 @@ def read_run(workspace: Workspace) -> TrainedRun:
     run = TrainedRun(workspace, stage.config(), stage.vocabulary() if closed else None, digest)
     for name, expected in stage.check().inputs.items():
         kind, _, file = name.partition("/")
-        if kind == "weights" and sha256(path := run.preset.folder / file) != expected:
+        if kind == "weights" and sha256(path := weights_file(run.preset, file)) != expected:
             raise ChangedError(
                 f"{path} is not the file that {stage.shown} was trained with: its content has changed",
                 remedy=f"restore it, or train both stages again: `{stage.command} --fresh` is the second one",

@@ -22,7 +22,7 @@ from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.generation import Sentence, beam_search
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL
@@ -85,8 +85,9 @@ class SentenceAnswerer:
     def _rank(self, pixels: np.ndarray, asked: Sequence[Sequence[str]], beam: int) -> list[Ranked]:
         """Vision and Q-Former once per image, then every question about it."""
         model, tokenizer = self._model, self._tokenizer
+        prompt = Prompt(model.preset.language, tokenizer)
         visual = model.encode_features(model.vision.read(pixels))
-        question = pad([tokenizer.encode(text) for texts in asked for text in texts])
+        question = pad([prompt.encode(text) for texts in asked for text in texts])
         image_of_pair = np.repeat(np.arange(len(asked)), list(map(len, asked)))
         mask = paddle.to_tensor((question != Tokenizer.pad).astype("int64"))
         memory = model.read(visual, paddle.to_tensor(image_of_pair), paddle.to_tensor(question), mask)

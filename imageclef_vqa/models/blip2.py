@@ -11,8 +11,10 @@ language model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import paddle
 from paddle import Tensor, nn
 
 from imageclef_vqa.models.language import Language
@@ -28,6 +30,7 @@ class Blip2(nn.Layer):
     """
 
     share_prefix = False
+    before_image: Sequence[int] = ()  # tokens of the prompt that the language model reads before the visual ones
 
     def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
@@ -47,6 +50,9 @@ class Blip2(nn.Layer):
 
     def read(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> Any:
         """The language model's memory of each pair: visual tokens [i, q, w], image_of_pair [n], question [n, t]."""
+        if self.before_image:
+            before = self.language.embed(paddle.to_tensor([list(self.before_image)])).astype(visual.dtype)
+            visual = paddle.concat([before.expand([len(visual), -1, -1]), visual], axis=1)
         if self.share_prefix:
             return self.language.encode_shared(visual, image_of_pair, question, question_mask)
         return self.language.encode(visual.index_select(image_of_pair), question, question_mask)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import EncoderConfig, GLMConfig, LanguageConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import (
+    EFFICIENTNET_LITE,
+    EncoderConfig,
+    GLMConfig,
+    LanguageConfig,
+    QFormerConfig,
+    T5Config,
+    VisionConfig,
+)
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -25,8 +34,10 @@ class Preset:
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
-    # Where to fetch other weights: names on the Hugging Face hub.
-    sources: tuple[str, ...] = ()
+    # The name of a vision encoder whose weights come as a Python package; the Q-Former then starts at random.
+    encoder: str | None = None
+    # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
+    sources: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     stage1_optional: bool = False  # the weights are those of a Q-Former that stage 2 has trained
 
     @property
@@ -39,11 +50,18 @@ class Preset:
         if self.weights is None:
             raise UsageError(
                 f"preset {self.name} comes without weights: name their folder with --weights",
-                remedy=f"`medvqa weights convert` makes it from {' and '.join(self.sources)} (Hugging Face hub)",
+                remedy=f"`medvqa weights convert` makes it, {self.published}",
             )
         return self.weights
 
+    @property
+    def published(self) -> str:
+        """What each stage starts from, in words."""
+        return "; ".join(f"for stage {stage} from {' and '.join(names)}" for stage, names in self.sources.items())
 
+
+# With BERT's branch for text, which stage 1 trains; checkpoints of stage 2, such as blip2-flan-t5-xl, lack it.
+_STAGE1_G = "Salesforce/blip2-itm-vit-g (or LAVIS's blip2_pretrained.pth with eva_vit_g.pth)"
 TINY_WEIGHTS = Path(__file__).parent / "tiny"
 
 # CLIP's ViT-L/14 (Radford et al. 2021, table 20) and EVA-CLIP's ViT-g/14, both without their last layer: BLIP-2 reads
@@ -79,6 +97,7 @@ T5_3B = T5Config(
     num_decoder_layers=24,
     num_heads=32,
     feed_forward_proj="gated-gelu",
+    dense_act_fn="gelu",  # LAVIS, `Blip2T5`
     tie_word_embeddings=False,
 )
 
@@ -92,6 +111,8 @@ SPEAKER = T5Config(
     num_decoder_layers=2,
     num_heads=6,
     dropout_rate=0.15,
+    prompt="{}",
+    question_end=False,
 )
 
 PRESETS: dict[str, Preset] = {
@@ -126,6 +147,8 @@ PRESETS: dict[str, Preset] = {
                 num_decoder_layers=2,
                 num_heads=4,
                 dropout_rate=0.0,
+                prompt="{}",  # it has learnt from questions without any text around them
+                question_end=False,
             ),
             answers=frozenset({"sets"}),
             weights=TINY_WEIGHTS,
@@ -137,28 +160,36 @@ PRESETS: dict[str, Preset] = {
             vision=VIT_L,
             qformer=QFormerConfig(vision_width=1024),
             language=T5_BASE,
-            sources=("openai/clip-vit-large-patch14", "google-t5/t5-base"),
+            sources=dict.fromkeys(
+                (1, 2), ("LAVIS's blip2_pretrained_vitL.pth with clip_vit_L.pth", "google-t5/t5-base")
+            ),
         ),
         Preset(
             name="vit-g-t5-base",
             vision=VIT_G,
             qformer=QFormerConfig(),
             language=T5_BASE,
-            sources=("Salesforce/blip2-flan-t5-xl", "google-t5/t5-base"),
+            sources={
+                1: (_STAGE1_G, "google-t5/t5-base"),
+                2: ("Salesforce/blip2-itm-vit-g", "google-t5/t5-base"),
+            },
         ),
         Preset(
             name="vit-g-t5-3b",
             vision=VIT_G,
             qformer=QFormerConfig(),
             language=T5_3B,
-            sources=("Salesforce/blip2-flan-t5-xl",),
+            sources={1: (_STAGE1_G, "google/flan-t5-xl"), 2: ("Salesforce/blip2-flan-t5-xl",)},
         ),
         Preset(
             name="vit-g-glm-6b",
             vision=VIT_G,
             qformer=QFormerConfig(),
             language=GLMConfig(),
-            sources=("Salesforce/blip2-flan-t5-xl", "THUDM/chatglm-6b"),
+            sources={
+                1: (_STAGE1_G, "THUDM/chatglm-6b"),
+                2: ("Salesforce/blip2-itm-vit-g", "THUDM/chatglm-6b"),
+            },
         ),
     )
 }
@@ -171,6 +202,16 @@ PRESETS["tiny-open"] = replace(
     learns_language=True,
     qformer=replace(PRESETS["tiny"].qformer, vocabulary=SPEAKER.vocab_size),
     language=SPEAKER,
+)
+
+
+_LITE = EFFICIENTNET_LITE["efficientnet-lite2"]
+PRESETS["lite-open"] = replace(
+    PRESETS["tiny-open"],
+    name="lite-open",
+    encoder="efficientnet-lite2",
+    vision=_LITE,
+    qformer=replace(PRESETS["tiny-open"].qformer, vision_width=_LITE.width),
 )
 
 

@@ -96,7 +96,7 @@ def _licence(config: StageConfig) -> str:
     preset = PRESETS.get(config.preset)
     if preset is not None and preset.weights == TINY_WEIGHTS:
         return "## Licence of the weights\n\nThe starting weights are part of imageclef-vqa, under its licence."
-    sources = preset.sources if preset is not None else ()
-    lines = [f"- {source}: {_LICENCES.get(source, 'see its page')}" for source in sources]
+    sources = dict.fromkeys(name for names in preset.sources.values() for name in names) if preset is not None else {}
+    lines = [f"- {source}: {_LICENCES.get(source.split(' ')[0], 'see its page')}" for source in sources]
     head = "## Licence of the weights\n\nThe starting weights have licences of their own"
     return f"{head}:\n\n" + "\n".join(lines) if lines else f"{head}: see the pages that they come from."

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imageclef_vqa.checkpoints.folder import choose_preset
+from imageclef_vqa.checkpoints.packaged import packaged_weights
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import sha256
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     from imageclef_vqa.training.finetune import Finetuned
 
 
-# The preset of a workspace that names none, by what its edition's answers are.
-DEFAULTS: dict[Literal["sentences", "sets"], str] = {"sets": "tiny", "sentences": "tiny-open"}
+def default_preset(kind: Literal["sentences", "sets"]) -> str:
+    """The preset where none is named: for sentences, the one whose encoder is installed."""
+    if kind == "sets":
+        return "tiny"
+    encoder = PRESETS["lite-open"].encoder
+    return "lite-open" if encoder is not None and packaged_weights(encoder) is not None else "tiny-open"
 
 
 def choose_model(
@@ -42,7 +48,7 @@ def choose_model(
         MedvqaError: the preset's weights are not there.
     """
     kind: Literal["sentences", "sets"] = "sentences" if edition_of(workspace).open else "sets"
-    default = DEFAULTS[kind]
+    default = default_preset(kind)
     name, chosen = choose_recipe(stage, preset=preset, recipe=recipe, changes=dict(overrides or {}), default=default)
     model = choose_preset(name, None if weights is None else Path(weights))
     if kind not in model.answers:
@@ -66,6 +72,7 @@ def finetune(
     overrides: Mapping[str, Any] | None = None,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     device: str = "auto",
     seed: int = 0,
     run: str = "main",
@@ -74,7 +81,8 @@ def finetune(
 ) -> Finetuned:
     """Train a stage, or go on where an unfinished one stopped; `overrides` are keys of the recipe with their values.
 
-    `track` sends the numbers of the log to a service, too.
+    With `from_scratch_parts`, vision, Q-Former or its branch for text may start at random, as a whole. `track` sends
+    the numbers of the log to a service, too.
 
     Raises:
         UsageError: an option cannot be meant, or names what does not exist.
@@ -87,7 +95,18 @@ def finetune(
         check_service(track)
     prepare(device, seed=seed)
 
-    return finetune_stage(at, model, chosen, stage, seed=seed, fold=fold, fresh=fresh, track=track, notify=notify)
+    return finetune_stage(
+        at,
+        model,
+        chosen,
+        stage,
+        seed=seed,
+        fold=fold,
+        fresh=fresh,
+        from_scratch_parts=from_scratch_parts,
+        track=track,
+        notify=notify,
+    )
 
 
 def finetune_stage(
@@ -99,6 +118,7 @@ def finetune_stage(
     seed: int,
     fold: int = 0,
     fresh: bool = False,
+    from_scratch_parts: bool = False,
     track: Service | None = None,
     notify: Callable[[str], None],
 ) -> Finetuned:
@@ -126,6 +146,7 @@ def finetune_stage(
             recipe=recipe,
             seed=seed,
             fresh=fresh,
+            from_scratch_parts=from_scratch_parts,
             workspace=workspace,
             dataset=development.dataset,
             train=development.training,

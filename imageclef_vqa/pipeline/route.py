@@ -17,12 +17,14 @@ from typing import Literal
 from imageclef_vqa import routing
 from imageclef_vqa.artefacts import check_artefact, write_artefact
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
+from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import PAPER_QUESTIONS, QUESTIONS, Prediction, predictions_text, read_predictions
 from imageclef_vqa.errors import MedvqaError, UsageError, shortened
-from imageclef_vqa.experts import classical
+from imageclef_vqa.experts import classical, features
 from imageclef_vqa.experts.answers import (
     CLASSICAL,
     EXPERTS,
+    FEATURES,
     RESNET34,
     RankedAnswers,
     fold_of_run,
@@ -31,6 +33,7 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.locks import run_writer
+from imageclef_vqa.pipeline.edition import refuse_open
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.routing import HeldOut, Policy, Routed, StoredDecisions
 from imageclef_vqa.workspace import Workspace
@@ -67,6 +70,7 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     at = Workspace.at(workspace, run)
+    refuse_open(at, "route", "its experts choose among fixed answers; no expert writes sentences: use the plain ones")
     at.check_development()
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
@@ -78,6 +82,9 @@ def route(
         _check_predictions(each, notify)
         if CLASSICAL in names:
             classical.answer_images(each, train=train != "never", notify=notify)
+        if FEATURES in names:
+            prepare(device, seed=seed)
+            classical.answer_images(each, features.descriptor(), train=train != "never", notify=notify)
         if RESNET34 in names:
             _answer_resnet34(each, asked, start, shared, epochs, device, seed, train != "never", notify)
     if train == "only":
@@ -210,10 +217,13 @@ def questions_of(policy: Policy) -> Sequence[int]:
 
 
 def default_experts(policy: Policy, weights: Path | None) -> list[str]:
-    """The classical expert; ResNet34, which takes minutes to train, only with the paper's policy or with weights."""
+    """The classical expert, also on an encoder's features where its package is installed.
+
+    ResNet34, which takes minutes to train, only with the paper's policy or with weights.
+    """
     if policy == "paper":
         return [RESNET34]
-    return [CLASSICAL] if weights is None else [CLASSICAL, RESNET34]
+    return [CLASSICAL, *[FEATURES] * features.available(), *[RESNET34] * (weights is not None)]
 
 
 def _check_predictions(workspace: Workspace, notify: Callable[[str], None]) -> None:
@@ -224,7 +234,7 @@ def _check_predictions(workspace: Workspace, notify: Callable[[str], None]) -> N
             check_artefact(path, workspace.shown(path), f"`{lineage.command(name)}` makes it again")
             found = lineage.artefact(name)
             if found.status != "fresh":
-                notify(f"warning: {workspace.shown(path)} is {found.status}: {', '.join(found.reasons)}")
+                notify(f"warning: {workspace.shown(path)} is {found.state}")
 
 
 def _answer_resnet34(
@@ -239,8 +249,6 @@ def _answer_resnet34(
     notify: Callable[[str], None],
 ) -> None:
     """Train the ResNet34 experts of a run, or go on with them, and let them answer its images."""
-    from imageclef_vqa.devices import prepare
-
     prepare(device, seed=seed)
 
     from imageclef_vqa.experts import resnet34

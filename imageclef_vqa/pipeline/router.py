@@ -11,8 +11,8 @@ from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Prediction
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.experts import classical
-from imageclef_vqa.experts.answers import CLASSICAL, Expert
+from imageclef_vqa.experts import classical, features
+from imageclef_vqa.experts.answers import CLASSICAL, FEATURES, Expert
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.workspace import Workspace
@@ -72,7 +72,7 @@ def load_router(
     found = lineage.artefact(_DECISIONS)
     if found.status != "fresh":
         raise ChangedError(
-            f"{workspace.shown(path)} is {found.status}" + "".join(f": {reason}" for reason in found.reasons[:1]),
+            f"{workspace.shown(path)} is {found.state}",
             remedy=f"`{command}` decides again; --answers {_PLAIN} asks BLIP-2 only",
         )
     digest = found.record.digest if found.record else ""
@@ -82,7 +82,9 @@ def load_router(
 
 def _load_expert(workspace: Workspace, name: str, notify: Callable[[str], None]) -> Expert:
     if name == CLASSICAL:
-        return classical.load_expert(workspace, notify)
+        return classical.load_expert(workspace, notify=notify)
+    if name == FEATURES:
+        return classical.load_expert(workspace, features.descriptor(), notify)
 
     from imageclef_vqa.experts import resnet34
 

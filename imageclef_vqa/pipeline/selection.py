@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa.artefacts import ChangedError, record_path
 from imageclef_vqa.editions import Prediction, read_predictions, same_answer
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import FOLDS, Answers, answers_of
 from imageclef_vqa.pipeline.lineage import Artefact, Lineage
 from imageclef_vqa.pipeline.router import ImageRouter, load_router
-from imageclef_vqa.submission import read_run
+from imageclef_vqa.submission import Finding, error, read_run
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,11 +50,39 @@ class Selection:
         Raises:
             ChangedError: they cannot be read since the file has changed.
         """
-        try:
+        with self.staleness_explained():
             return read_predictions(self.path)
-        except MedvqaError as error:
-            remedy = f"`{self.lineage.remedy(self.artefact.name)}` makes it again"
-            raise ChangedError(f"{self.warning or self.path}\n{error.what}", remedy=remedy) from error
+
+    @contextmanager
+    def staleness_explained(self) -> Iterator[None]:
+        """Within the block, what cannot be read is told as why these answers are stale, if they are.
+
+        Raises:
+            ChangedError: as said.
+        """
+        try:
+            yield
+        except MedvqaError as fault:
+            if self.warning is None or isinstance(fault, ChangedError):
+                raise
+            remedy = f"begin with `{self.lineage.remedy(self.artefact.name)}`"
+            raise ChangedError(f"{self.warning}\n{fault.what}", remedy=remedy) from fault
+
+    @property
+    def findings(self) -> list[Finding]:
+        """An error where these answers are not those of the current chain."""
+        if self.warning is None:
+            return []
+        command = self.lineage.remedy(self.artefact.name)
+        return [error("stale", [self.artefact.name], self.warning, f"`{command}`, or --force")]
+
+    @property
+    def scores(self) -> Any:
+        """The content of scores.json, if it was written for these answers; else None."""
+        state = self.lineage.artefact("scores")
+        if state.status != "fresh" or state.record is None or self.artefact.name not in state.record.inputs:
+            return None
+        return read_json(state.path)
 
     @property
     def warning(self) -> str | None:
@@ -60,7 +90,7 @@ class Selection:
         state = self.artefact
         if state.status == "fresh":
             return None
-        return f"{self.lineage.workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+        return f"{self.lineage.workspace.shown(state.path)} is {state.state}"
 
     @property
     def line(self) -> str:

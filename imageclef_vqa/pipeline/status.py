@@ -58,7 +58,7 @@ def _order(name: str) -> tuple[int, str]:
 def _next(lineage: Lineage, files: list[Artefact]) -> str:
     for name in _chain(lineage):
         if lineage.artefact(name).status != "fresh":
-            return lineage.command(name)
+            return lineage.remedy(name)
     if any(each.status == "fresh" for each in files):
         return lineage.with_options(f"medvqa package --verify {files[-1].name}")
     return lineage.with_options(f"medvqa package --out {find_edition(lineage.workspace.edition).run_file}")

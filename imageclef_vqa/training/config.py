@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class StageConfig(BaseModel):
     data: str
     training_images: str
     weights_folder: str | None = None  # None: the weights in the package
+    prompt: str = "{}"  # around the questions, as in `LanguageConfig`
+    question_end: bool = False
     weights: dict[str, str]  # SHA-256 of each pretrained file, the frozen weights included
     split: str = ""  # SHA-256 of split.json
     tokenizer: str = ""  # SHA-256 of the tokenizer that was learnt from the training texts
@@ -57,8 +60,10 @@ class StageConfig(BaseModel):
         return {"development": self.data, "split": self.split} | stage1 | weights
 
     def starting_point(self) -> Preset:
-        """The preset with its folder of weights."""
-        return choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
+        """The preset with its folder of weights, and with the prompt that was trained with."""
+        preset = choose_preset(self.preset, Path(self.weights_folder) if self.weights_folder else None)
+        language = replace(preset.language, prompt=self.prompt, question_end=self.question_end)
+        return replace(preset, language=language)
 
     def differences(self, other: StageConfig) -> list[str]:
         """One line for each field that differs, such as `recipe.epochs: 20 there, 30 here`."""

@@ -195,7 +195,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
     def fold(part: Dataset, *, augment: bool) -> FoldData:
         with job.processes.first_goes_ahead():
             pixels = load_pixels(part, size, cache)
-        table = PairTable(part, start.vocabulary, start.tokenizer, augment=augment)
+        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
     cached = recipe.freeze_vision and recipe.cache_features

@@ -15,11 +15,11 @@ from imageclef_vqa.data import Dataset
 from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
-from imageclef_vqa.models.language import Tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import BatchUnit
 
 
-def question_tokens(dataset: Dataset, tokenizer: Tokenizer) -> Mapping[int, list[int]]:
+def question_tokens(dataset: Dataset, tokenizer: Tokenizer | Prompt) -> Mapping[int, list[int]]:
     """The tokens of each question by its id; of an open question, by its row."""
     if not dataset.open:
         return {question.id: tokenizer.encode(question.text) for question in QUESTIONS}
@@ -66,14 +66,21 @@ class Batch:
 class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
-    `vocabulary` is None for open questions: every sentence can be learnt, and images are not augmented. With `augment`,
-    every epoch shows images in random views, with the answers that are true there.
+    Questions stand in `prompt`, if there is one. `vocabulary` is None for open questions: every sentence can be learnt,
+    and images are not augmented. With `augment`, every epoch shows images in random views, with the answers that are
+    true there.
     """
 
     def __init__(
-        self, dataset: Dataset, vocabulary: Vocabulary | None, tokenizer: Tokenizer, *, augment: bool = False
+        self,
+        dataset: Dataset,
+        vocabulary: Vocabulary | None,
+        tokenizer: Tokenizer,
+        prompt: Prompt | None = None,
+        *,
+        augment: bool = False,
     ) -> None:
-        self.questions = question_tokens(dataset, tokenizer)
+        self.questions = question_tokens(dataset, prompt or tokenizer)
         self._topics = [] if vocabulary is None else [tokenizer.encode(question.topic) for question in QUESTIONS]
         self._vocabulary, self._tokenizer, self._augment = vocabulary, tokenizer, augment
         self.of_image: list[list[Pair]] = []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.planning import BatchUnit, Workload
+
+if TYPE_CHECKING:
+    from imageclef_vqa.models.presets import Preset
+    from imageclef_vqa.planning import Workload
 
 
 def _panel(name: str) -> dict[str, JsonValue]:
@@ -99,11 +101,11 @@ class Recipe(BaseModel):
         description="Images, or pairs of image and question, per step over all devices.",
         json_schema_extra=OPTIMISATION,
     )
-    batch_unit: BatchUnit = Field(
+    batch_unit: Literal["images", "pairs"] = Field(
         default="images",
         description="What batch counts. images: each with its questions, in stage 1 with one statement; an epoch shows "
         "every image once. pairs: single questions, in stage 1 single statements; an epoch shows every pair once.",
-        json_schema_extra=OPTIMISATION,
+        json_schema_extra=DATA,
     )
     learning_rate: float = Field(
         default=1e-4, gt=0, description="Learning rate after the warm-up.", json_schema_extra=OPTIMISATION
@@ -185,6 +187,8 @@ class Recipe(BaseModel):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
+        from imageclef_vqa.planning import Workload  # help needs a recipe's fields only
+
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs", "freeze_vision"})
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
 

@@ -6,13 +6,19 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from imageclef_vqa.checkpoints.pretrained import load_heads, load_pretrained, load_trained, pretrained_files
+from imageclef_vqa.checkpoints.pretrained import (
+    load_heads,
+    load_pretrained,
+    load_trained,
+    pretrained_files,
+    random_parts,
+)
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer, learn_tokenizer
+from imageclef_vqa.models.language import Prompt, Tokenizer, learn_tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
@@ -32,6 +38,7 @@ class StageJob:
     recipe: Recipe
     seed: int
     fresh: bool = False
+    from_scratch_parts: bool = False  # whether a whole branch may start at random
     workspace: Workspace
     dataset: Dataset
     train: Dataset
@@ -51,8 +58,8 @@ class StageJob:
 class StartingPoint:
     """A stage before its first step.
 
-    `heads` and the tokenizer of their texts belong to stage 1, `vocabulary` to closed questions, and `learnt`, the file
-    of the tokenizer, to a language model that learns.
+    `heads` and the tokenizer of their texts belong to stage 1, `prompt` to stage 2, `vocabulary` to closed questions,
+    and `learnt`, the file of the tokenizer, to a language model that learns.
     """
 
     model: Blip2
@@ -60,6 +67,7 @@ class StartingPoint:
     tokenizer: Tokenizer
     vocabulary: Vocabulary | None
     config: StageConfig
+    prompt: Prompt | None = None
     learnt: bytes | None = None
 
 
@@ -68,10 +76,12 @@ def load_start(job: StageJob) -> StartingPoint:
 
     Raises:
         MissingStepError: stage 2 has no finished stage 1, and the preset needs one.
-        MedvqaError: weights are missing or do not fit, or stage 1 was trained on other data or another split.
+        MedvqaError: weights are missing or do not fit, a whole branch would start at random, or stage 1 was trained on
+            other data or another split.
         ChangedError: a file of stage 1 is not the one that was finished.
     """
     preset, recipe = job.preset, job.recipe
+    _check_random_parts(job)
     model, tokenizer = load_pretrained(preset)
     model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
     images = fingerprint(*(example.image_id for example in job.train.examples))
@@ -86,8 +96,10 @@ def load_start(job: StageJob) -> StartingPoint:
         weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
         weights={file.name: sha256(file) for file in pretrained_files(preset)},
         split=job.split,
+        prompt=model.preset.language.prompt,
+        question_end=model.preset.language.question_end,
     )
-    heads, learnt = None, None
+    heads, prompt, learnt = None, None, None
     if job.number == 1:
         heads, tokenizer = load_heads(preset)
     if tokenizer is None:
@@ -95,9 +107,24 @@ def load_start(job: StageJob) -> StartingPoint:
         tokenizer = Tokenizer(learnt)
         config = config.model_copy(update={"tokenizer": hashlib.sha256(learnt).hexdigest()})
     if job.number == 2:
+        prompt = Prompt(model.preset.language, tokenizer)
         config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
     vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
-    return StartingPoint(model, heads, tokenizer, vocabulary, config, learnt)
+    return StartingPoint(model, heads, tokenizer, vocabulary, config, prompt, learnt)
+
+
+def _check_random_parts(job: StageJob) -> None:
+    """Say which parts start at random, and stop if a whole branch does, unless that is asked for."""
+    from_stage1 = job.number == 2 and not (job.preset.stage1_optional and not Stage(job.workspace, 1).has_model)
+    branches, small = random_parts(job.preset, job.number, from_stage1=from_stage1)
+    if branches and not job.from_scratch_parts:
+        published = f", {job.preset.published}" if job.preset.sources else ""
+        raise MedvqaError(
+            f"{job.preset.folder} has no weights for {' and '.join(branches)}, which would start at random",
+            remedy=f"convert a checkpoint that has them into it{published}; --from-scratch-parts trains all the same",
+        )
+    if random := branches + small:
+        job.notify(f"start at random: {', '.join(random)}; all other parts start from weights")
 
 
 def _texts(dataset: Dataset) -> Iterator[str]:

@@ -46,16 +46,22 @@ def read_config(fields: Fields) -> GLMConfig:
     fields.demand(fields.get("position_encoding_2d", True) is True, "position_encoding_2d is not true")
     for name in ("quantization_bit", "pre_seq_len"):
         fields.demand(not fields.get(name), f"{name} is {fields.get(name)!r}; only plain weights can be read")
-    width = fields.positive("hidden_size")
+    width, vocabulary = fields.positive("hidden_size"), fields.positive("vocab_size", 150528)
+    start, first_edition = fields.positive("bos_token_id", 150004), fields.get("gmask_token_id") is None
+    # The first edition names neither [MASK] nor [gMASK]: `modeling_chatglm.py` has 150000 and 150001, of which it keeps
+    # the distance to <sop> in every edition.
+    gap, end = fields.positive("gmask_token_id", max(start - 3, 1)), fields.positive("eos_token_id", start + 1)
+    fields.demand(max(start, gap, end) < vocabulary, f"vocab_size is {vocabulary}; special tokens are beyond it")
     return GLMConfig(
-        vocab_size=fields.positive("vocab_size"),
+        vocab_size=vocabulary,
         hidden_size=width,
         num_layers=fields.positive("num_layers"),
         num_attention_heads=fields.heads("num_attention_heads", width=width),
         inner_hidden_size=fields.positive("inner_hidden_size"),
         layernorm_epsilon=fields.fraction("layernorm_epsilon", 1e-5),
         max_sequence_length=fields.positive("max_sequence_length", 2048),
-        gmask_token_id=fields.positive("gmask_token_id", 130001),
-        bos_token_id=fields.positive("bos_token_id", 130004),
-        eos_token_id=fields.positive("eos_token_id", 130005),
+        gmask_token_id=gap,
+        bos_token_id=start,
+        eos_token_id=end,
+        answer_positions="next" if first_edition else "gap",
     )

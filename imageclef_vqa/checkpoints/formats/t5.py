@@ -11,10 +11,10 @@ from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
 from imageclef_vqa.checkpoints.formats.fields import Fields
 from imageclef_vqa.checkpoints.formats.rules import Rule, SourceLayout, copy, transpose, under
 from imageclef_vqa.checkpoints.source import Source
+from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.configs import T5Config
 
 HEAD, WORDS = "lm_head.weight", "shared.weight"
-_FEED_FORWARD = ("relu", "gated-gelu", "gated-silu")
 
 
 def recognises(source: Source) -> bool:
@@ -86,9 +86,12 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
     """
     layers = config.positive("num_layers")
     feed_forward = config.text("feed_forward_proj", "relu")
-    config.demand(
-        feed_forward in _FEED_FORWARD, f"feed_forward_proj is {feed_forward!r}, not {' or '.join(_FEED_FORWARD)}"
-    )
+    # Fields of their own, as transformers saves them, count more than the name above.
+    usual = "gelu_new" if feed_forward == "gated-gelu" else feed_forward.split("-")[-1]
+    activation = config.text("dense_act_fn", usual)
+    gated = config.flag("is_gated_act", feed_forward.startswith("gated-"))
+    other = f"gated-{activation}" if gated else activation
+    config.demand(activation in ACTIVATIONS, f"the activation is {activation!r}, not one of {', '.join(ACTIVATIONS)}")
     for name, value in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         config.demand(config.get(name, value) in (value, None), f"{name} is {config.get(name)!r}; T5's is {value}")
     tied_by_config = config.get("tie_word_embeddings", True) is not False
@@ -100,7 +103,8 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
         num_layers=layers,
         num_decoder_layers=config.positive("num_decoder_layers", layers),
         num_heads=config.positive("num_heads"),
-        feed_forward_proj=feed_forward,  # type: ignore[arg-type]
+        feed_forward_proj=feed_forward if gated == feed_forward.startswith("gated-") else other,
+        dense_act_fn=activation,
         tie_word_embeddings=tied,
         scale_decoder_outputs=config.flag("scale_decoder_outputs", tied_by_config),
         dropout_rate=config.fraction("dropout_rate", 0.1),

@@ -6,6 +6,8 @@ BERT, ends the one before it. So the first of these norms belongs to the queries
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from imageclef_vqa.checkpoints.folder import CONFIG, FolderConfig
@@ -16,9 +18,11 @@ from imageclef_vqa.checkpoints.formats.rules import How, Rule, SourceLayout, dro
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.models.configs import QFormerConfig, VisionConfig
 
+# Of a question in Chinese or English (`build_inputs_with_image`).
+PROMPT = "<img>{image}</img>问：{}\n答："
 _VIT, _QFORMER = "image_encoder.vit", "image_encoder.qformer.transformer"
 _EVA = {"num_layers": 39, "hidden_size": 1408, "num_attention_heads": 16, "inner_hidden_size": 6144, "patch_size": 14}
-_BERT = {"num_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "inner_hidden_size": 3072, "vocab_size": 32}
+_BERT = {"num_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "vocab_size": 32}
 
 
 def part(number: int, of: int, *, weight: bool) -> How:
@@ -93,8 +97,11 @@ def read(source: Source) -> SourceLayout:
         MedvqaError: a field of `config.json` is missing or means another model.
     """
     fields = Fields(source.config, str(source.path / CONFIG))
-    eva, bert = fields.table("eva_args", _EVA), fields.table("qformer_args", _BERT)
-    language = chatglm.read_config(fields)
+    eva, bert = (
+        fields.table(f"{part}_config" if f"{part}_config" in fields else f"{part}_args", defaults)
+        for part, defaults in (("eva", _EVA), ("qformer", _BERT))
+    )
+    language = replace(chatglm.read_config(fields), prompt=PROMPT)
     size = eva.get("image_size", [224, 224])
     square = isinstance(size, list) and len(size) == 2 and type(size[0]) is int and size[0] == size[1]
     eva.demand(square and 0 < size[0] <= MOST_PIXELS, f"image_size is {size!r}, no square of pixels")
@@ -105,7 +112,7 @@ def read(source: Source) -> SourceLayout:
         layers=eva.positive("num_layers"),
         heads=eva.heads("num_attention_heads", width=eva.positive("hidden_size")),
         mlp_width=eva.positive("inner_hidden_size"),
-        norm_epsilon=eva.fraction("layernorm_epsilon", 1e-6),
+        norm_epsilon=eva.fraction("layernorm_epsilon", 1e-5),
         final_norm_epsilon=1e-5,
     )
     reader = QFormerConfig(
@@ -113,11 +120,28 @@ def read(source: Source) -> SourceLayout:
         width=bert.positive("hidden_size"),
         layers=bert.positive("num_layers"),
         heads=bert.heads("num_attention_heads", width=bert.positive("hidden_size")),
-        mlp_width=bert.positive("inner_hidden_size"),
+        mlp_width=bert.positive("inner_hidden_size", 4 * bert.positive("hidden_size")),
         vision_width=vision.width,
-        norm_epsilon=bert.fraction("layernorm_epsilon", 1e-12),
+        cross_attention_every=_cross_attention_every(bert),
+        norm_epsilon=bert.fraction("layernorm_epsilon", 1e-5),
     )
+    for table, order in ((eva, "pre"), (bert, "post")):
+        table.demand(table.get("layernorm_order", order) == order, f"layernorm_order is not {order!r}")
     config = FolderConfig(vision=vision, qformer=reader, language=language, projection=language.width)
     rules = (*VISION, *qformer(reader.layers), *linear("image_encoder.glm_proj", "projection"), *chatglm.LANGUAGE)
     unused = dropped(f"{_QFORMER}.position_embeddings.weight", "the queries have no positions")
     return SourceLayout(config, (*rules, unused), ABSENT)
+
+
+def _cross_attention_every(bert: Fields) -> int:
+    """How often a layer of the Q-Former attends to the image: `is_decoder` says so for each layer, or for all."""
+    layers, attends = bert.positive("num_layers"), bert.get("is_decoder")
+    if attends is None:
+        return 2
+    attends = attends if isinstance(attends, list) else [attends] * layers
+    every = next((number for number, one in enumerate(attends) if number and one), layers)
+    bert.demand(
+        attends == [number % every == 0 for number in range(layers)],
+        f"is_decoder is {attends}; layers 0, n, 2·n, … must attend to the image",
+    )
+    return every

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
 from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK, LanguageConfig
@@ -33,6 +33,8 @@ class GLMConfig(LanguageConfig):
     gmask_token_id: int = 130001  # marks the gap that the answer fills
     bos_token_id: int = 130004  # <sop>, before an answer
     eos_token_id: int = 130005  # <eop>, after it
+    # The first position of answer tokens: "gap", that of [gMASK]; "next", those that follow it.
+    answer_positions: Literal["gap", "next"] = "gap"
 
     @property
     def width(self) -> int:

@@ -6,6 +6,7 @@ n pairs of image and question, t tokens of a prefix (visual tokens and question)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +22,7 @@ BEAM, BEAM_TOKENS = 5, 4
 VOCABULARY_BLOCK = 8192
 
 
+@dataclass(frozen=True, kw_only=True)
 class LanguageConfig(ABC):
     """What every family's config has beside its sizes."""
 
@@ -30,6 +32,8 @@ class LanguageConfig(ABC):
     prefix_tokens: ClassVar[int]  # tokens of a prefix beside visual tokens and question
     vocab_size: int
     num_layers: int
+    prompt: str = "{}"  # {} stands for the question; visual tokens come first, or where {image} stands
+    question_end: bool = False  # whether the end token follows the question
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops
 from imageclef_vqa.models.configs.language import BEAM, BEAM_TOKENS, VOCABULARY_BLOCK, LanguageConfig
@@ -23,14 +23,16 @@ class T5Config(LanguageConfig):
     encoder_decoder: ClassVar[bool] = True
     prefix_tokens: ClassVar[int] = 0
 
-    vocab_size: int
+    prompt: str = "Question: {} Short answer:"  # LAVIS's for questions (`vqav2_zeroshot_flant5xl_eval.yaml`)
+    question_end: bool = True
     d_model: int
     d_kv: int
     d_ff: int
     num_layers: int
     num_decoder_layers: int
     num_heads: int
-    feed_forward_proj: Literal["relu", "gated-gelu", "gated-silu"] = "relu"
+    feed_forward_proj: str = "relu"  # an activation, or "gated-" and an activation
+    dense_act_fn: str | None = None  # the activation, where it is not the one above: BLIP-2's Flan-T5 has "gelu"
     tie_word_embeddings: bool = True
     scale_decoder_outputs: bool | None = None  # by 1/√d_model, before the head; None: if embeddings are tied
     dropout_rate: float = 0.1
@@ -52,13 +54,24 @@ class T5Config(LanguageConfig):
         return self.tie_word_embeddings if self.scale_decoder_outputs is None else self.scale_decoder_outputs
 
     @property
+    def gated(self) -> bool:
+        """Whether the MLP multiplies two products (Shazeer 2020)."""
+        return self.feed_forward_proj.startswith("gated-")
+
+    @property
+    def activation(self) -> str:
+        """The name of the MLP's activation; "gated-gelu" means the original code's approximation (`T5Config`)."""
+        approximate = self.feed_forward_proj == "gated-gelu"
+        return self.dense_act_fn or ("gelu_new" if approximate else self.feed_forward_proj.removeprefix("gated-"))
+
+    @property
     def _inner(self) -> int:
         """Channels of all heads."""
         return self.num_heads * self.d_kv
 
     @property
     def _mlp_matrices(self) -> int:
-        return 2 if self.feed_forward_proj == "relu" else 3
+        return 3 if self.gated else 2
 
     def parameters(self) -> int:
         d = self.d_model
@@ -99,7 +112,7 @@ class T5Config(LanguageConfig):
 
     def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float:
         d, inner, m, h = self.d_model, self._inner, self.d_ff, self.num_heads
-        mlp = ((2 if self.feed_forward_proj == "relu" else 7) - stored) * m
+        mlp = ((7 if self.gated else 2) - stored) * m
         encoder = n * t * ((6 - 2 * stored) * d + (4 - stored) * inner + mlp) + 2 * n * h * t * t
         decoder = n * a * ((9 - 3 * stored) * d + (6 - 2 * stored) * inner + mlp) + 2 * n * h * a * (a + t)
         return self.num_layers * encoder + self.num_decoder_layers * (decoder + 2 * n * t * inner)

@@ -4,8 +4,8 @@
     all see all of this side          │  sees the prefix and earlier answer tokens
 
 A token has two positions. The first counts along the prefix; every answer token has that of [gMASK], the gap that it
-fills. The second is 0 in the prefix and counts from 1 in the answer. The prefix never sees the answer, so `encode`
-computes its keys and values once, and every answer uses them.
+fills (in the first edition, it counts on). The second is 0 in the prefix and counts from 1 in the answer. The prefix
+never sees the answer, so `encode` computes its keys and values once, and every answer uses them.
 
 i images, n pairs, q visual tokens, t question tokens, a answer tokens, p = q + t + 1 prefix tokens, s answer tokens so
 far, r rows (answers that are being decoded), h heads, c channels of a head, w width, v vocabulary.
@@ -13,6 +13,7 @@ far, r rows (answers that are being decoded), h heads, c channels of a head, w w
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import paddle
@@ -62,8 +63,12 @@ class GLM(Language):
     def __init__(self, config: GLMConfig) -> None:
         super().__init__()
         self.width, self.vocabulary, self.start = config.hidden_size, config.vocab_size, config.bos_token_id
-        self._gap = config.gmask_token_id
+        self._gap, self._counts_on = config.gmask_token_id, config.answer_positions == "next"
         self.model = ChatGLMModel(ChatGLMConfig(**vars(config), num_hidden_layers=config.num_layers))
+        for block in self.model.transformer.layers:
+            # Residuals are scaled for as many layers as ChatGLM-6B has, whatever their number (`GLMBlock`).
+            block.config = copy(block.config)
+            block.config.num_hidden_layers = GLMConfig.num_layers
         for layer in self.model.sublayers():
             for name, norm in layer.named_children():
                 if isinstance(norm, nn.LayerNorm):
@@ -125,10 +130,11 @@ class GLM(Language):
         s = memory.answer_kv[0][0].shape[0] if memory.answer_kv else 0
         in_answer = paddle.arange(s + 1, s + a + 1).expand([r, a])
         gap = memory.of_row(memory.gap).unsqueeze(-1).expand([r, a])
+        first = gap + in_answer if self._counts_on else gap
         prefix = memory.of_row(memory.visible).unsqueeze(1)  # [r, 1, p]
         earlier = paddle.ones([a, s + a], dtype="int32").tril(s).astype("bool")
         visible = paddle.concat([prefix.expand([r, a, -1]), earlier.expand([r, a, s + a])], axis=-1)
-        states, all_kv = self._run(self.embed(tokens), paddle.stack([gap, in_answer], axis=1), visible, memory)
+        states, all_kv = self._run(self.embed(tokens), paddle.stack([first, in_answer], axis=1), visible, memory)
         p = prefix.shape[-1]
         return states, [(keys[p:], values[p:]) for keys, values in all_kv]
 

@@ -12,7 +12,6 @@ with library_import():  # it takes seconds
     from paddlenlp.transformers.model_utils import no_init_weights
     from paddlenlp.transformers.t5.modeling import (
         T5Attention,
-        T5DenseGatedSiluDense,
         T5DenseReluDense,
         T5LayerFF,
         T5LayerNorm,
@@ -25,7 +24,6 @@ __all__ = [
     "ChatGLMModel",
     "T5Attention",
     "T5Config",
-    "T5DenseGatedSiluDense",
     "T5DenseReluDense",
     "T5ForConditionalGeneration",
     "T5LayerFF",

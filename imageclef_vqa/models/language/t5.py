@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import MASKED
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.dropout import drop
@@ -30,6 +31,8 @@ from imageclef_vqa.models.language.t5_layers import (
     mlp,
     relative_bias,
 )
+
+_KINDS = ("relu", "gated-gelu", "gated-silu")  # PaddleNLP's
 
 
 class T5Memory(NamedTuple):
@@ -64,8 +67,12 @@ class T5(Language):
         super().__init__()
         self.width, self.vocabulary = config.d_model, config.vocab_size
         self._scale = config.d_model**-0.5 if config.scales else None
+        self._activate = ACTIVATIONS[config.activation]
+        # PaddleNLP knows three kinds of MLP, of which only the weights are used.
+        kind = config.feed_forward_proj if config.feed_forward_proj in _KINDS else _KINDS[config.gated]
+        sizes = {**vars(config), "feed_forward_proj": kind}
         self.model = T5ForConditionalGeneration(
-            PaddleNLPConfig(**vars(config), pad_token_id=0, eos_token_id=1, bos_token_id=0)
+            PaddleNLPConfig(**sizes, pad_token_id=0, eos_token_id=1, bos_token_id=0)
         )
         for layer in self.model.sublayers():
             for name, norm in layer.named_children():
@@ -97,7 +104,7 @@ class T5(Language):
             attention, normed = self_attention.SelfAttention, self_attention.layer_norm(states)
             attended = attend(attention, normed, keys_and_values(attention, normed), bias)
             states = add(states, self._drop(attended))
-            states = add(states, self._drop(mlp(feed_forward, states)))
+            states = add(states, self._drop(mlp(feed_forward, states, self._activate)))
         return self._memory(encoder.final_layer_norm(states), mask)
 
     def encode_shared(self, visual: Tensor, image_of_pair: Tensor, question: Tensor, question_mask: Tensor) -> T5Memory:
@@ -118,9 +125,9 @@ class T5(Language):
                 for of_image, of_question in zip(x_kv, y_kv, strict=True)
             )
             x = add(x, attend(attention, x_normed, x_kv, visual_bias))
-            x = add(x, mlp(feed_forward, x))
+            x = add(x, mlp(feed_forward, x, self._activate))
             y = add(y, self._drop(attend(attention, y_normed, (keys, values), question_bias)))
-            y = add(y, self._drop(mlp(feed_forward, y)))
+            y = add(y, self._drop(mlp(feed_forward, y, self._activate)))
         both = paddle.concat([x.index_select(image_of_pair), y], axis=1)
         return self._memory(encoder.final_layer_norm(both), mask)
 
@@ -162,7 +169,7 @@ class T5(Language):
             normed, cross_kv = cross_attention.layer_norm(states), memory.cross_kv[index]
             attended = attend(cross_attention.EncDecAttention, normed, cross_kv, cross_bias, slots)
             states = add(states, self._drop(attended))
-            states = add(states, self._drop(mlp(feed_forward, states)))
+            states = add(states, self._drop(mlp(feed_forward, states, self._activate)))
         return decoder.final_layer_norm(states), answer_kv
 
     def _drop(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,12 +11,10 @@ import paddle
 from paddle import Tensor, nn
 from paddle.amp.auto_cast import amp_state
 
-from imageclef_vqa.models.activations import tanh_gelu
 from imageclef_vqa.models.attention import MASKED
 from imageclef_vqa.models.language.frozen import FrozenLinear
 from imageclef_vqa.models.language.paddlenlp import (
     T5Attention,
-    T5DenseGatedSiluDense,
     T5DenseReluDense,
     T5LayerFF,
     T5LayerNorm,
@@ -101,13 +100,12 @@ def attend(
     return _product(read.reshape([r, a, -1]), attention.o)
 
 
-def mlp(layer: T5LayerFF, x: Tensor) -> Tensor:
+def mlp(layer: T5LayerFF, x: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
     """What the MLP adds to x [n, t, w]."""
     dense, normed = layer.DenseReluDense, layer.layer_norm(x)
     if isinstance(dense, T5DenseReluDense):
-        wide = nn.functional.relu(_product(normed, dense.wi))
+        wide = activate(_product(normed, dense.wi))
     else:
-        activate = nn.functional.silu if isinstance(dense, T5DenseGatedSiluDense) else tanh_gelu
         wide = activate(_product(normed, dense.wi_0)) * _product(normed, dense.wi_1)
     return _product(wide, dense.wo)
 
