@@ -2,7 +2,7 @@
 
 ROWS is a JSON file: a list of `{img_id, question, answer, image}`, where `image` is a path. `datasets.load_dataset`
 gives these rows, `evaluate.load` metrics of this package, and modules that the script imports but does not need here
-(`torch`, `transformers`) are empty if they are not installed.
+(`torch`, `transformers`) are empty if they are not installed. Other libraries do not see these stand-ins.
 """
 
 from __future__ import annotations
@@ -93,21 +93,32 @@ def _no_network(*arguments: Any, **options: Any) -> Any:
     raise OSError("a rehearsal has no network")
 
 
+def _stand_in(module: types.ModuleType) -> None:
+    """Put `module` in the place of one that other libraries must not take for installed."""
+    sys.modules[module.__name__] = module
+    find_spec = importlib.util.find_spec
+
+    def found(name: str, package: str | None = None) -> Any:
+        return None if name == module.__name__ else find_spec(name, package)
+
+    importlib.util.find_spec = found
+
+
 def main() -> None:
     script, rows = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     socket.socket.connect = _no_network  # type: ignore[method-assign]
-    for name in ("torch", "transformers"):
-        if importlib.util.find_spec(name) is None:
-            sys.modules[name] = Nothing(name)
     if not hasattr(itertools, "batched"):
         itertools.batched = batched  # type: ignore[attr-defined]
-    standin = types.ModuleType("datasets")
-    standin.load_dataset = lambda *arguments, **options: {"test": Rows(rows)}  # type: ignore[attr-defined]
-    standin.Image = type("Image", (), {})  # type: ignore[attr-defined]
-    sys.modules["datasets"] = standin
+    for name in ("torch", "transformers"):
+        if importlib.util.find_spec(name) is None:
+            _stand_in(Nothing(name))
+    if importlib.util.find_spec("datasets") is None:
+        _stand_in(Nothing("datasets"))
+    datasets = importlib.import_module("datasets")
+    datasets.load_dataset = lambda *arguments, **options: {"test": Rows(rows)}  # type: ignore[attr-defined]
     metrics = types.ModuleType("evaluate")
     metrics.load = Metric  # type: ignore[attr-defined]
-    sys.modules["evaluate"] = metrics
+    _stand_in(metrics)
     runpy.run_path(str(script), run_name="__main__")
 
 
