@@ -14,7 +14,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from imageclef_vqa import __version__, cli, devices
-from imageclef_vqa.cli import app, main
+from imageclef_vqa.__main__ import main as start
+from imageclef_vqa.cli import app
 from imageclef_vqa.cli.command import PANELS
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import PROGRAMS, UsageError
@@ -334,7 +335,7 @@ def test_a_second_run_while_one_is_writing_is_told_who_writes(tmp_path):
 
 def test_the_program_has_two_names():
     scripts = {each.name: each.load() for each in distribution("imageclef-vqa").entry_points}
-    assert scripts == dict.fromkeys(PROGRAMS, main)
+    assert scripts == dict.fromkeys(PROGRAMS, start)
 
 
 def test_python_m_runs_the_program_under_the_name_that_is_always_its_own(tmp_path):

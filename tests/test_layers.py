@@ -88,6 +88,8 @@ SUBMISSION_MAY_IMPORT = {
     "run": set(),
     "manifest": {"run"},
     "sentences": {"run"},
+    "template": set(),
+    "wheel": set(),
     "formats": {"run"},
     "checks": {"run", "manifest", "sentences"},
 }

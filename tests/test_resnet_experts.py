@@ -182,7 +182,7 @@ def test_a_network_that_was_changed_never_answers_and_is_trained_again_only_by_t
         with pytest.raises(ChangedError) as refused:
             use(workspace)
         assert "question16/model.safetensors is not the file that was finished" in str(refused.value)
-        assert "`medvqa route --expert resnet34` trains it again" in str(refused.value)
+        assert f"route --expert resnet34 --workspace {workspace.root}` trains it again" in str(refused.value)
     experts.fit(workspace, [16], epochs=1, notify=told.append)
     assert "its content has changed; it is trained again" in told[0]
     assert model.read_bytes() == whole

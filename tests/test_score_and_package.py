@@ -190,7 +190,7 @@ def test_a_test_image_that_was_replaced_stops_package_and_is_named_by_score(work
     refused = medvqa("package", "--answers", "plain")
     assert refused.exit_code == 1
     assert "work/main/predictions/test.jsonl is stale: the test set has changed" in refused.output
-    assert "predictions/test is stale" in medvqa("package").output
+    assert "work/main/routed/test.jsonl is stale: the test set has changed" in medvqa("package").output
     assert medvqa("package", "--force").exit_code == 0
     assert "warning: work/main/routed/test.jsonl is stale" in medvqa("score").output
 
@@ -666,7 +666,7 @@ def test_package_refuses_answers_of_another_model_than_there_is_now(workspace):
     train(content="other weights")
     refused = medvqa("package")
     assert refused.exit_code == 1
-    assert "work/main/routed/test.jsonl is stale: predictions/test is stale" in refused.output
+    assert "work/main/routed/test.jsonl is stale: stage2 was made again" in refused.output
     assert "→ `medvqa predict`, or --force" in refused.output, "what has to be made first"
     assert not Path("run.csv").exists()
     assert medvqa("package", "--force").exit_code == 0

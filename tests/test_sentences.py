@@ -1,7 +1,7 @@
 """Open questions are answered with sentences: generation, the choice among sentences, and the chain."""
 
 import json
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import paddle
@@ -18,6 +18,7 @@ from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.inference.choice import Chooser
 from imageclef_vqa.inference.generation import beam_search, sample
+from imageclef_vqa.inference.sentences import SentenceAnswerer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language import Tokenizer, learn_tokenizer
@@ -25,6 +26,7 @@ from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Shard
 from imageclef_vqa.training.stage2 import answer_loss
+from imageclef_vqa.workspace import Workspace
 
 END, WORDS = 1, 5
 SIZES = T5Config(vocab_size=WORDS, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_decoder_layers=2, num_heads=2)
@@ -222,3 +224,16 @@ def test_a_run_is_asked_any_question(workspace):
     assert (reply.answers, reply.probability) == (given.answers, pytest.approx(given.probability, rel=1e-3))
     with pytest.raises(UsageError, match="which one"):
         model.ask(image)
+
+
+def test_sixty_questions_about_an_image_are_answered_as_a_few_at_a_time(workspace):
+    answerer = SentenceAnswerer.of_run(Workspace.at(workspace))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype="uint8")
+    asked = [[f"How many polyps are in the image {number}?" for number in range(60)], ["Is there text?"]]
+    whole = answerer.rank(pixels, asked, beam=2)
+    answerer._images = 1  # at most 18 pairs at once
+    parts = answerer.rank(pixels, asked, beam=2)
+    assert [len(lists) for lists in parts] == [60, 1]
+    for one, other in zip(chain(*whole), chain(*parts), strict=True):
+        assert one[0][0] == other[0][0]
+        assert one[0][1] == pytest.approx(other[0][1], rel=1e-3)

@@ -10,7 +10,7 @@ import typer
 from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
 from imageclef_vqa.cli.findings import expected, expected_table, print_findings
 from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, UsageError
 
 if TYPE_CHECKING:
     from imageclef_vqa.pipeline.package import OpenPackage, Package
@@ -32,6 +32,20 @@ def package(
     verify: Annotated[
         Path | None, typer.Option(help="Only compare this run, and the files it was made of, with its manifest.")
     ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(help="New folder for a repository that the organisers run; needs --repo-id.", show_default=False),
+    ] = None,
+    repo_id: Annotated[
+        str | None, typer.Option(help="Repository on the Hugging Face hub: ORG/NAME.", show_default=False)
+    ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            help="The organisers' submission_task1.py.",
+            show_default="that of their installed package",
+        ),
+    ] = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,
@@ -40,6 +54,11 @@ def package(
     import imageclef_vqa as vqa
     from imageclef_vqa.workspace import Workspace
 
+    if submission is not None or repo_id is not None or template is not None:
+        if submission is None or repo_id is None:
+            raise UsageError("a repository needs both: --submission FOLDER --repo-id ORG/NAME")
+        _submit(submission, repo_id, template, edition, Workspace.at(workspace, run), as_json)
+        return
     if verify is not None:
         _verify(verify, predictions, Workspace.at(workspace, run), as_json)
         return
@@ -102,6 +121,28 @@ def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
         return
     commands = {name: typed(f"medvqa {name}") for name in ("predict", "package")}
     echo(wrapped(_NEXT[prepared.fold].format(zip=zip_, **commands)))
+
+
+def _submit(
+    folder: Path, repo_id: str, template: Path | None, edition: str | None, workspace: Workspace, as_json: bool
+) -> None:
+    from imageclef_vqa.pipeline.submission import make_submission
+
+    done = make_submission(
+        folder, repo_id, template=template, edition=edition, workspace=workspace.root, run=workspace.run
+    )
+    rehearsed = {"rows": done.rehearsed.rows, "public_scores": dict(done.rehearsed.scores)}
+    if as_json:
+        print_json({"folder": str(folder), "files": done.files, "rehearsal": rehearsed, "commands": done.commands})
+        return
+    print_findings(done.package.findings)
+    echo(f"{folder}: {len(done.files)} files of the repository {repo_id}")
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in done.rehearsed.scores.items())
+    what = f"Rehearsal without network: the script answers {done.rehearsed.rows:,} rows as the run does ({scores})."
+    echo(wrapped(what))
+    echo("Next, with a token of the hub (`hf auth login`):")
+    for command in done.commands:
+        echo(f"  {command}")
 
 
 def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: bool) -> None:

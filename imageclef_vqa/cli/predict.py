@@ -160,5 +160,7 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     from imageclef_vqa.pipeline.lineage import Lineage
 
     command = "medvqa route" if done.name is None else f"medvqa score --answers {done.name}"
+    if done.calibration is not None and done.calibration.rule is not None and done.name is None:
+        command = "medvqa score"  # open questions are not routed
     hint = f"; next: `{Lineage(workspace).with_options(command)}`" if into_workspace else ""
     echo(f"{done.seconds:.0f} s{hint}")

@@ -52,6 +52,8 @@ class Edition:
         suffixes: what the edition appends to the text of a question, by what the question asks.
         renamed: question id → answer of 2023 → answer of this edition.
         sample: the rows of the public test set that the organisers' script answers.
+        private_set: regular expressions of the lines that the organisers replace to put in the private set; a script
+            without one of them is refused. None for editions that take no script with open questions.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Edition:
     suffixes: Mapping[Asks, str] = field(default_factory=dict)
     renamed: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     sample: Sample | None = None
+    private_set: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -177,9 +180,19 @@ MEDICO_2026 = Edition(
     run_formats={".json": "sentences"},
     run_file="predictions_1.json",
     sample=Sample(rows=1500, seed=42),
+    private_set=(
+        r"ds\s*=\s*load_dataset\(\s*[\"']SimulaMet/Kvasir-VQA-x1[\"']\)\[\"test\"\]",
+        r"ds\.shuffle\s*\(\s*seed\s*=\s*42\s*\)",
+        r"ds_shuffled\.select\s*\(\s*range\s*\(\s*1500\s*\)\s*\)",
+    ),
 )
 MEDICO_2025 = replace(MEDICO_2026, name="medico-2025", title=MEDICO_2026.title.replace("2026", "2025"))
-GI_2026 = replace(MEDICO_2026, name="gi-2026", title="ImageCLEFmedical MEDVQA-GI 2026, task 1, as its README says")
+GI_2026 = replace(
+    MEDICO_2026,
+    name="gi-2026",
+    title="ImageCLEFmedical MEDVQA-GI 2026, task 1, as its README says",
+    private_set=(),  # its template asks the closed questions of Kvasir-VQA
+)
 EDITIONS: Mapping[str, Edition] = {
     edition.name: edition for edition in (GI_2023, GI_2025, GI_2026, MEDICO_2025, MEDICO_2026)
 }

@@ -59,24 +59,29 @@ class Replies:
     calibration: Calibration | None
 
 
-def ask_open(ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: Path, question: str) -> Replies:
-    """The answer to an open `question` about the image in the file `image`, as `medvqa predict` would choose it.
+def ask_open(
+    ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: Path, questions: Sequence[str]
+) -> Replies:
+    """The answers to open `questions` about the image in the file `image`, as `medvqa predict` would choose them.
 
     Raises:
         DataError: the file cannot be read, or is not an image.
     """
     sizes = [run.preset.vision.image_size for run in ensemble.runs]
     found = [
-        answerer.rank(read_pixels(image, size)[None], [[question]])[0][0]
+        answerer.rank(read_pixels(image, size)[None], [list(questions)])[0]
         for size, answerer in zip(sizes, answerers, strict=True)
     ]
     calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)
     temperature, rule = (calibration.temperature, calibration.rule) if calibration else (1.0, None)
-    ranked = apply_temperature(mean(found) if len(found) > 1 else found[0], temperature)
-    chosen = Chooser().choose(ranked, rule or "likeliest")
-    first = ((chosen.text,), chosen.probability)
-    ranked = (first, *(each for each in ranked if each[0] != first[0]))
-    return Replies(ensemble.name, (Reply(AskedQuestion(question), ranked, {}, True, ensemble.name),), calibration)
+    replies, chooser = [], Chooser()
+    for question, *lists in zip(questions, *found, strict=True):
+        ranked = apply_temperature(mean(lists) if len(lists) > 1 else lists[0], temperature)
+        chosen = chooser.choose(ranked, rule or "likeliest")
+        first = ((chosen.text,), chosen.probability)
+        ranked = (first, *(each for each in ranked if each[0] != first[0]))
+        replies.append(Reply(AskedQuestion(question), ranked, {}, True, ensemble.name))
+    return Replies(ensemble.name, tuple(replies), calibration)
 
 
 def ask_ensemble(

@@ -45,12 +45,26 @@ class Model:
         """
         return self.replies(image, question).replies
 
+    def ask_open(self, image: str | Path, questions: Sequence[str]) -> list[str]:
+        """The answers of a run with open questions to several of them; the picture is encoded once.
+
+        Raises:
+            UsageError: the run answers closed questions.
+            DataError: the file is no picture.
+        """
+        from imageclef_vqa.inference.ask import ask_open
+
+        if not self._ensemble.open:
+            raise UsageError("this run answers closed questions")
+        found = ask_open(self._ensemble, self._speakers, Path(image), questions)
+        return [reply.answers[0] for reply in found.replies]
+
     def replies(self, image: str | Path, question: int | str | None = None) -> Replies:
         """As `ask`, with the name of the model and its calibration."""
         from imageclef_vqa.inference.ask import ask_ensemble, ask_open
 
         if self._ensemble.open:
-            return ask_open(self._ensemble, self._speakers, Path(image), _required(question))
+            return ask_open(self._ensemble, self._speakers, Path(image), [_required(question)])
         questions = QUESTIONS if question is None else (choose_question(str(question)),)
         plain = ask_ensemble(self._ensemble, self._answerers, Path(image), questions, self._mode.options, self._rules)
         if self._mode.router is None:

@@ -20,6 +20,7 @@ from imageclef_vqa.experts.classical import answer_images
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.answers import answers_of, read_gold
 from imageclef_vqa.pipeline.development import Development, read_development
+from imageclef_vqa.pipeline.edition import refuse_open
 from imageclef_vqa.workspace import Workspace
 
 BASELINE = "baseline"  # name of the run
@@ -38,6 +39,7 @@ def baseline(
         DataError: the data cannot be used.
     """
     at = Workspace.at(workspace, BASELINE)
+    refuse_open(at, "baseline", "`medvqa score` shows the commonest training answers beside each run")
     answer_images(at, fold=fold, notify=notify)
     development = read_development(at, fold)
     vocabulary = learn_vocabulary(development.training.labels())

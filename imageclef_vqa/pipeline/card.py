@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from imageclef_vqa.data.split import Split
+from imageclef_vqa.editions import find_edition
 from imageclef_vqa.errors import MissingStepError
 from imageclef_vqa.inputs import read_json, read_model
 from imageclef_vqa.models.presets import PRESETS, TINY_WEIGHTS
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.submission.sentences import PUBLIC_SCORES
 from imageclef_vqa.training.config import CONFIG, StageConfig
 from imageclef_vqa.workspace import Workspace
 
@@ -57,9 +59,11 @@ def model_card(workspace: str | Path = ".", run: str = "main") -> str:
 
 def _model(config: StageConfig) -> str:
     recipe = json.dumps(config.recipe.model_dump(mode="json", exclude_none=True))
+    preset = PRESETS.get(config.preset)
+    language = "learnt from the training texts" if preset is not None and preset.learns_language else "frozen"
     return (
         f"BLIP-2, preset `{config.preset}`, trained with imageclef-vqa {config.version}, seed {config.seed}, fold "
-        f"{config.fold}. The language model was frozen.\n\n```json\n{recipe}\n```"
+        f"{config.fold}. The language model was {language}.\n\n```json\n{recipe}\n```"
     )
 
 
@@ -81,15 +85,36 @@ def _scores(workspace: Workspace, lineage: Lineage) -> str:
         command = lineage.command("scores")
         return f"## Scores\n\nNone: scores are {state.status}; `{command}` computes them."
     folds: dict[str, Any] = read_json(workspace.scores)["folds"]
-    rows = ["| images | exact sets | 95% interval | most frequent answers |", "|---|---|---|---|"]
-    for name, fold in folds.items():
-        overall = fold["global"]
-        interval = "–" if overall["interval"] is None else "{:.3f} to {:.3f}".format(*overall["interval"])
-        majority = "–" if overall["majority"] is None else f"{overall['majority']:.3f}"
-        rows.append(f"| {_FOLDS[name]}, {fold['images']:,} | {overall['exact_set']:.3f} | {interval} | {majority} |")
+    rows = _sentence_rows(folds) if find_edition(workspace.edition).open else _closed_rows(folds)
     return (
         "## Scores\n\n" + "\n".join(rows) + "\n\nThe validation images chose the epoch, so their score is optimistic."
     )
+
+
+def _closed_rows(folds: dict[str, Any]) -> list[str]:
+    rows = ["| images | exact sets | 95% interval | most frequent answers |", "|---|---|---|---|"]
+    for name, fold in folds.items():
+        overall = fold["global"]
+        majority = "–" if overall["majority"] is None else f"{overall['majority']:.3f}"
+        interval = _interval(overall["interval"])
+        rows.append(f"| {_FOLDS[name]}, {fold['images']:,} | {overall['exact_set']:.3f} | {interval} | {majority} |")
+    return rows
+
+
+def _sentence_rows(folds: dict[str, Any]) -> list[str]:
+    """The metrics of open questions, each with its interval and that of the commonest training answers."""
+    rows = ["| images | metric | score | 95% interval | commonest answers |", "|---|---|---|---|---|"]
+    for name, fold in folds.items():
+        overall, common = fold["global"], fold["commonest"]
+        for metric in (*PUBLIC_SCORES, "exact"):
+            other = "–" if common is None else f"{common[metric]:.4f}"
+            interval, where = _interval(overall["intervals"].get(metric)), f"{_FOLDS[name]}, {fold['images']:,}"
+            rows.append(f"| {where} | {metric} | {overall[metric]:.4f} | {interval} | {other} |")
+    return rows
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "–" if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
 
 def _licence(config: StageConfig) -> str:

@@ -143,5 +143,5 @@ def _check_answers_from(workspace: Workspace, file: Path) -> list[Finding]:
     state = lineage.artefact(answers["artefact"])
     if state.status in ("fresh", "missing"):
         return []
-    message = f"{workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+    message = f"{workspace.shown(state.path)} is {state.state}"
     return [warning("stale", [file.name], message, f"begin with `{lineage.remedy(state.name)}`")]

@@ -47,7 +47,7 @@ class Gold:
 def workspace_golds(lineage: Lineage) -> list[Gold]:
     """The validation fold and, where their gold answers are there, the test images."""
     workspace = lineage.workspace
-    development = read_development(workspace, dataset=lineage.dataset)
+    development = read_development(workspace, dataset=lineage.sources.dataset)
     majority = None
     if not development.dataset.open:
         vocabulary = training_vocabulary(workspace, development)
@@ -76,8 +76,10 @@ def _test_gold(
     open_ = _open(questions, development)
     if not lineage.workspace.has_test:
         return Gold("test", answers, majority=majority, records=records, **open_)
-    test = lineage.pictures.readable
-    unreadable = {image_id: -number for number, image_id in enumerate(lineage.pictures.faults, start=1)}  # alone
+    test = lineage.sources.pictures.readable
+    unreadable = {
+        image_id: -number for number, image_id in enumerate(lineage.sources.pictures.faults, start=1)
+    }  # alone
     duplicates = cross_split_duplicates(test, development.dataset, lineage.workspace.cache)
     learnt = set(development.split.train(development.fold))
     return Gold(

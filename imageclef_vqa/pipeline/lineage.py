@@ -9,6 +9,7 @@ and fresh itself. Content hashes decide; dates of files are never looked at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa.artefacts import ChangedError, Record, check_artefact, read_record
-from imageclef_vqa.checkpoints.packaged import weights_file
-from imageclef_vqa.data import Dataset, Pictures, Split, read_dataset, read_pictures
-from imageclef_vqa.data.reading import list_file
+from imageclef_vqa.data import Split
 from imageclef_vqa.errors import DamagedFileError, MedvqaError
 from imageclef_vqa.inference.calibration import Calibration
-from imageclef_vqa.inputs import read_model, sha256
-from imageclef_vqa.models.presets import Preset
+from imageclef_vqa.inputs import read_model
+from imageclef_vqa.pipeline.sources import TITLES, Sources
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.workspace import Workspace
 
@@ -41,23 +40,23 @@ _COMMANDS = {
     "scores": "score",
 }
 KINDS = tuple(_COMMANDS)  # of artefacts, in the order in which they are made
-_TITLES = {
-    "development": "the development set",
-    "test": "the test set",
-    "split": "the split",
-    "weights": "a file of weights",
-}
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """An artefact of a run and its state; `reasons` say why it is not fresh."""
+    """An artefact of a run and its state; `reasons` say why it is not fresh, and `causes` what began it."""
 
     name: str
     path: Path
     status: Status
     reasons: tuple[str, ...] = ()
     record: Record | None = None
+    causes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The status, and what began it, as in `stale: the test set has changed`."""
+        return f"{self.status}: {'; '.join(self.causes or self.reasons)}"
 
 
 class Lineage:
@@ -68,11 +67,11 @@ class Lineage:
     begin with `work/<run>/`. A name with the suffix `.jsonl` is a file of answers anywhere.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, hashes: dict[Path, str | None] | None = None) -> None:
         self.workspace = workspace
+        self.sources = Sources(workspace, hashes)
         self._artefacts: dict[str, Artefact] = {}
         self._others: dict[str, Lineage] = {}
-        self._hashes: dict[Path, str | None] = {}
 
     def artefact(self, name: str) -> Artefact:
         """The state of an artefact; everything that it depends on is read and hashed, once."""
@@ -178,15 +177,27 @@ class Lineage:
             record = check_artefact(path, self.workspace.shown(path), f"`{self.command(name)}` makes it again")
         except ChangedError as error:
             return Artefact(name, path, "damaged", (error.what,))
-        reasons = [why for each, digest in record.inputs.items() if (why := self.difference(each, digest))]
-        return Artefact(name, path, "stale" if reasons else "fresh", tuple(reasons), record)
+        reasons = {each: why for each, digest in record.inputs.items() if (why := self.difference(each, digest))}
+        causes = dict.fromkeys(cause for each, why in reasons.items() for cause in self._causes(each, why))
+        status: Status = "stale" if reasons else "fresh"
+        return Artefact(name, path, status, tuple(reasons.values()), record, tuple(causes))
+
+    def _causes(self, name: str, why: str) -> Sequence[str]:
+        """What began that an input is not fresh; itself, `why`, if nothing did."""
+        if name.startswith("work/"):
+            _, run, rest = name.split("/", 2)
+            return [f"run {run}: {each}" for each in self._other(run)._causes(rest, why.removeprefix(f"run {run}: "))]
+        artefact = self.artefact(name) if name.split("/")[0] in KINDS and name != "split" else None
+        if artefact is None or artefact.status not in ("stale", "damaged"):
+            return [why]
+        return artefact.causes or artefact.reasons
 
     def _examine_split(self, path: Path) -> Artefact:
         try:
             split = read_model(path, Split)
         except DamagedFileError:
             return Artefact("split", path, "damaged", (f"{self.workspace.shown(path)} is damaged",))
-        if split.fingerprint != self._digest("development", "development"):
+        if split.fingerprint != self.sources.digest("development"):
             return Artefact("split", path, "stale", ("the development set has changed",))
         return Artefact("split", path, "fresh")
 
@@ -197,11 +208,11 @@ class Lineage:
             _, run, rest = name.split("/", 2)
             why = self._other(run).difference(rest, digest)
             return why and f"run {run}: {why}"
-        if kind in _TITLES:
-            now = self._digest(kind, name)
-            return None if now == digest else f"{_TITLES[kind]} {'is missing' if now is None else 'has changed'}"
+        if kind in TITLES:
+            now = self.sources.digest(name)
+            return None if now == digest else f"{TITLES[kind]} {'is missing' if now is None else 'has changed'}"
         if kind == "images":
-            return None if self._digest("test", name) == digest else "it answers other images than the test set has"
+            return None if self.sources.digest("test") == digest else "it answers other images than the test set has"
         artefact = self.artefact(name)
         if kind.startswith("calibration") and artefact.status in ("fresh", "stale", "missing"):
             # A stale calibration is not applied; answers without one have an empty digest.
@@ -212,59 +223,11 @@ class Lineage:
             return f"{name} is {artefact.status}"
         return None if artefact.record and artefact.record.digest == digest else f"{name} was made again"
 
-    def _digest(self, kind: str, name: str) -> str | None:
-        """The content hash of what no command of ours makes, or of the split; None if it is missing or unusable."""
-        if kind in ("development", "test"):
-            try:
-                return (self.dataset if kind == "development" else self.pictures.readable).fingerprint
-            except MedvqaError:
-                return None
-        path = self.workspace.split_file if kind == "split" else self._weights(name.partition("/")[2])
-        if path not in self._hashes:  # both stages name the same files of several gigabytes
-            self._hashes[path] = sha256(path) if path.is_file() else None
-        return self._hashes[path]
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The development set, read and hashed once.
-
-        Raises:
-            DataError: it cannot be used.
-        """
-        return read_dataset(self.workspace.development, cache=self.workspace.cache)
-
-    @cached_property
-    def pictures(self) -> Pictures:
-        """The test images, read and hashed once.
-
-        Raises:
-            DataError: there are none, or their list cannot be used.
-        """
-        test = self.workspace.test
-        return read_pictures(test / "images", list_file(test), cache=self.workspace.cache)
-
-    def _weights(self, name: str) -> Path:
-        return Path("missing") if self._preset is None else weights_file(self._preset, name)
-
-    @cached_property
-    def _preset(self) -> Preset | None:
-        """The preset of the run's newest stage."""
-        from imageclef_vqa.training.config import CONFIG, StageConfig
-
-        for number in (2, 1):
-            try:
-                path = self.workspace.stage(number) / CONFIG
-                return read_model(path, StageConfig).starting_point()
-            except MedvqaError:
-                continue
-        return None
-
     def _other(self, run: str) -> Lineage:
         if run == self.workspace.run:
             return self
         if run not in self._others:
-            self._others[run] = Lineage(Workspace.at(self.workspace.root, run))
-            self._others[run]._hashes = self._hashes
+            self._others[run] = Lineage(Workspace.at(self.workspace.root, run), self.sources.hashes)
         return self._others[run]
 
 

@@ -145,12 +145,12 @@ def package_closed(
     selection = named_answers(lineage, fold, given) if given else select_answers(lineage, fold, options["answers"])
     with nullcontext() if selection is None else selection.staleness_explained():
         source = given or lineage.path(f"predictions/{fold}") if selection is None else selection.path
-        development = read_development(workspace, dataset=lineage.dataset)
+        development = read_development(workspace, dataset=lineage.sources.dataset)
         fingerprints = {"development": development.dataset.fingerprint}
         image_ids = development.split.val(development.fold)
         if workspace.has_test:
-            image_ids = lineage.pictures.image_ids
-            fingerprints |= {"test": lineage.pictures.readable.fingerprint, "test list": list_hash(image_ids)}
+            image_ids = lineage.sources.pictures.image_ids
+            fingerprints |= {"test": lineage.sources.pictures.readable.fingerprint, "test list": list_hash(image_ids)}
         found = read_predictions(source) if selection is None else selection.predictions
         ordered = in_order(spell(answers_of(found), edition), image_ids)
         checked = _check_files(lineage, target, selection, source, edition)
@@ -206,7 +206,7 @@ def _check_files(
         if (other := workspace.misspelt_test()) is not None:
             remedy += f"; is {workspace.shown(other)} a misspelling of {workspace.shown(workspace.test)}?"
         findings.append(warning("no-test", ["the test images"], message, remedy))
-    elif faults := lineage.pictures.faults:
+    elif faults := lineage.sources.pictures.faults:
         message = f"{len(faults)} test images cannot be read: their answers are the most frequent training answers"
         findings.append(warning("unreadable", list(faults), message, "repair these files and predict again"))
     findings += check_name(target, edition)

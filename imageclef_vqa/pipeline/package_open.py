@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +21,7 @@ from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import read_open_reference
 from imageclef_vqa.pipeline.selection import Selection, select_answers
+from imageclef_vqa.pipeline.timing import read_timing
 from imageclef_vqa.submission import Finding, errors_in, hashes, make_manifest, manifest_path, warning
 from imageclef_vqa.submission.checks.header import check_header
 from imageclef_vqa.submission.checks.sentences import Asked, check_sentences
@@ -30,7 +29,6 @@ from imageclef_vqa.submission.manifest import versions
 from imageclef_vqa.submission.sentences import MEASURES, PUBLIC_SCORES, SUBMISSION_INFO, read_sentences, write_sentences
 from imageclef_vqa.workspace import SETTINGS_FILE, Workspace, read_settings
 
-TIMING = "timing.json"  # beside the predictions: what `predict` measured, by fold
 _DECIMALS = 4  # of public scores, as the organisers round them
 
 
@@ -149,7 +147,7 @@ def _check_files(workspace: Workspace, selection: Selection, fold: str) -> list[
 
 def _header(workspace: Workspace, fold: str, data: Dataset, given: Answers) -> dict[str, Any]:
     """The fields around the rows. Public scores are unknown where the test rows have no gold answers."""
-    timing = _timing(workspace, fold)
+    timing = read_timing(workspace, fold)
     scores: dict[str, float | None] = dict.fromkeys(PUBLIC_SCORES)
     gold: Answers = data.gold()
     if fold == "test" and has_gold(workspace.test):
@@ -166,7 +164,7 @@ def _header(workspace: Workspace, fold: str, data: Dataset, given: Answers) -> d
     }
 
 
-def team_info(workspace: Workspace) -> dict[str, str]:
+def team_info(workspace: Workspace) -> dict[str, Any]:
     """`submission_info` from `[team]` in medvqa.toml, whose keys may be in lower case; missing ones are left out.
 
     Raises:
@@ -176,23 +174,14 @@ def team_info(workspace: Workspace) -> dict[str, str]:
     if unknown := sorted(set(table) - {name.casefold() for name in SUBMISSION_INFO}):
         known = ", ".join(name.lower() for name in SUBMISSION_INFO)
         raise UsageError(f"{workspace.root / SETTINGS_FILE}: [team] has {known}, not {', '.join(unknown)}")
-    found = {}
+    found: dict[str, Any] = {}
     for name in SUBMISSION_INFO:
         value = table.get(name.casefold())
-        if value is not None:
+        if value is not None and name == "Contact_emails":  # a list in the organisers' files
+            found[name] = [str(each).strip() for each in (value if isinstance(value, list) else str(value).split(","))]
+        elif value is not None:
             found[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return found
-
-
-def _timing(workspace: Workspace, fold: str) -> Mapping[str, Any]:
-    """What `predict` measured for a fold; empty where it did not."""
-    path = workspace.predictions(fold).parent / TIMING
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    own = content.get(fold) if isinstance(content, dict) else None
-    return own if isinstance(own, dict) else {}
 
 
 def _command(workspace: Workspace, target: Path, answers: str | None, edition: Edition) -> str:

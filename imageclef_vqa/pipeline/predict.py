@@ -15,6 +15,7 @@ from imageclef_vqa.errors import DataError, UsageError
 from imageclef_vqa.files import check_output
 from imageclef_vqa.locks import run_writer
 from imageclef_vqa.pipeline.selection import answer_mode
+from imageclef_vqa.pipeline.timing import write_timing
 from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 
 if TYPE_CHECKING:
@@ -114,7 +115,11 @@ def predict_folds(
         dataset, split = ensemble.read_development()
         jobs = fold_jobs(ensemble, dataset, split, folds, options, name)
         rules = learn_rules(ensemble) if options.consistent else ()
-        return predict_jobs(ensemble, jobs, rules, options, devices, notify, name)
+        done = predict_jobs(ensemble, jobs, rules, options, devices, notify, name)
+        if ensemble.open and name is None:
+            rows = {job.name: sum(len(each.questions) for each in job.pictures.readable.examples) for job in jobs}
+            write_timing(ensemble.workspace, rows, done.seconds, devices)
+        return done
 
 
 def predict_images(

@@ -33,6 +33,7 @@ from imageclef_vqa.experts.answers import (
 )
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.locks import run_writer
+from imageclef_vqa.pipeline.edition import refuse_open
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.routing import HeldOut, Policy, Routed, StoredDecisions
 from imageclef_vqa.workspace import Workspace
@@ -69,6 +70,7 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     at = Workspace.at(workspace, run)
+    refuse_open(at, "route", "its experts choose among fixed answers; no expert writes sentences: use the plain ones")
     at.check_development()
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)
@@ -232,7 +234,7 @@ def _check_predictions(workspace: Workspace, notify: Callable[[str], None]) -> N
             check_artefact(path, workspace.shown(path), f"`{lineage.command(name)}` makes it again")
             found = lineage.artefact(name)
             if found.status != "fresh":
-                notify(f"warning: {workspace.shown(path)} is {found.status}: {', '.join(found.reasons)}")
+                notify(f"warning: {workspace.shown(path)} is {found.state}")
 
 
 def _answer_resnet34(

@@ -72,7 +72,7 @@ def load_router(
     found = lineage.artefact(_DECISIONS)
     if found.status != "fresh":
         raise ChangedError(
-            f"{workspace.shown(path)} is {found.status}" + "".join(f": {reason}" for reason in found.reasons[:1]),
+            f"{workspace.shown(path)} is {found.state}",
             remedy=f"`{command}` decides again; --answers {_PLAIN} asks BLIP-2 only",
         )
     digest = found.record.digest if found.record else ""

@@ -40,7 +40,7 @@ def _summary(workspace: Workspace) -> RunSummary:
             faults.append(f"{error.what}: `{lineage.command(f'stage{number}')}` trains the stage again")
     states = [lineage.artefact(name) for name in lineage.names() if name.startswith("stage") or name == "scores"]
     faults += [
-        f"{workspace.shown(each.path)} is {each.status}: {'; '.join(each.reasons)}: `{lineage.remedy(each.name)}`"
+        f"{workspace.shown(each.path)} is {each.state}: `{lineage.remedy(each.name)}`"
         for each in states
         if each.status not in ("fresh", "unfinished")
     ]

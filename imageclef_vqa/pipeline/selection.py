@@ -90,7 +90,7 @@ class Selection:
         state = self.artefact
         if state.status == "fresh":
             return None
-        return f"{self.lineage.workspace.shown(state.path)} is {state.status}: {'; '.join(state.reasons)}"
+        return f"{self.lineage.workspace.shown(state.path)} is {state.state}"
 
     @property
     def line(self) -> str:

@@ -28,47 +28,29 @@ _FOLDER = Path(__file__).parent / "recipes"
 DEFAULT: Stages = {1: Recipe(epochs=100, freeze_vision=True, label_smoothing=0.1), 2: Recipe(epochs=50)}
 # "We set the maximum output length of our model to 10" (paper, section 3.1).
 PAPER: Stages = {stage: recipe.model_copy(update={"answer_tokens": 10}) for stage, recipe in DEFAULT.items()}
+_REPRESENTATION = Recipe(
+    epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
+)
+_SENTENCES = Recipe(
+    epochs=24,
+    learning_rate=1.5e-3,
+    warmup_steps=60,
+    decay=True,
+    weight_decay=0.05,
+    clip=1.0,
+    ema=0.99,
+    share_prefix=True,
+)
 RECIPES: Mapping[str, Stages] = {
     # Few epochs are enough, because `tiny` was pretrained on rendered scenes.
     "tiny": {
-        1: Recipe(
-            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
-        ),
+        1: _REPRESENTATION,
         2: Recipe(
             epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, word_weight=1.0
         ),
     },
-    "tiny-open": {
-        1: Recipe(
-            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
-        ),
-        2: Recipe(
-            epochs=24,
-            learning_rate=1.5e-3,
-            warmup_steps=60,
-            decay=True,
-            weight_decay=0.05,
-            clip=1.0,
-            ema=0.99,
-            share_prefix=True,
-        ),
-    },
-    "lite-open": {
-        1: Recipe(
-            epochs=6, learning_rate=3e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, freeze_vision=True
-        ),
-        2: Recipe(
-            epochs=24,
-            learning_rate=1.5e-3,
-            warmup_steps=60,
-            decay=True,
-            weight_decay=0.05,
-            clip=1.0,
-            ema=0.99,
-            share_prefix=True,
-            freeze_vision=True,
-        ),
-    },
+    "tiny-open": {1: _REPRESENTATION, 2: _SENTENCES},
+    "lite-open": {1: _REPRESENTATION, 2: _SENTENCES.model_copy(update={"freeze_vision": True})},
 }
 
 

@@ -46,6 +46,9 @@ def _check_info(info: Any) -> Iterator[Finding]:
     if not isinstance(info, dict):
         yield error("team", ["submission_info"], "it is no object", _TEAM)
         return
+    mails = info.get("Contact_emails")
+    if isinstance(mails, list) and all(isinstance(each, str) for each in mails):
+        info = info | {"Contact_emails": ", ".join(mails)}
     lacking = [name for name in SUBMISSION_INFO if not isinstance(info.get(name), str) or not info[name].strip()]
     lacking = [name for name in lacking if name != "Notes_to_organizers" or name not in info]  # notes may be empty
     if lacking:

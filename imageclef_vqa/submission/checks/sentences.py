@@ -25,6 +25,7 @@ _TOKEN = re.compile(
 _MOJIBAKE = re.compile(r"Ã[\x80-\xbf]|â€|Â[\xa0-\xbf]|\ufffd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOOP = re.compile(r"\b(\w+(?:\W+\w+){0,5})(?:\W+\1\b){3}", re.IGNORECASE)
 _CONSTANT = 0.3
+_NO_ANSWERS = {"(no answer)", "no answer", "nan", "null", "n/a", "undefined", "error"}
 _CLOSED = {" ".join(text.split()).casefold() for question in QUESTIONS for text in question.spellings}
 _CLOSED_WORDS = ("none", "not relevant", "< 5mm", "<5mm", "paris ip", "paris is", "paris iia")
 
@@ -114,6 +115,7 @@ def _check_indices(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
 def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
     """What no sentence holds."""
     rules = (
+        ("no-answer", _is_no_answer, "say that there is no answer", "train longer, or check what the model sees"),
         ("special-token", _TOKEN.search, "hold special tokens or a prompt", "decode with skip_special_tokens=True"),
         ("characters", _MOJIBAKE.search, "hold damaged or control characters", "write and read UTF-8 throughout"),
         ("html", lambda text: html.unescape(text) != text, "hold HTML's escapes", "unescape them: & is not &amp;"),
@@ -167,6 +169,10 @@ def _check_shift(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Find
             f"answers fit the questions {abs(best)} row{'s' * (abs(best) > 1)} {'before' if best > 0 else 'behind'}"
         )
         yield error("shifted", ["all rows"], message, "keep each answer with its question")
+
+
+def _is_no_answer(text: str) -> bool:
+    return text.strip().casefold() in _NO_ANSWERS
 
 
 def _plain(text: str) -> str:
