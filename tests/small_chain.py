@@ -20,7 +20,7 @@ from small_dataset import picture, record, write_labels
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.experts import classical
+from imageclef_vqa.experts.classical import COLOURS_AND_EDGES
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
 from imageclef_vqa.models.presets import FOLDER, TINY_WEIGHTS, Preset
@@ -102,7 +102,7 @@ def stubbed_training() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("learn_representation", "learn_to_answer"):
             patch.setattr(f"imageclef_vqa.training.finetune.{name}", _trained)
-        patch.setitem(classical._FOREST, "n_estimators", 2)
+        patch.setitem(COLOURS_AND_EDGES.models.forest, "n_estimators", 2)
         yield
 
 
