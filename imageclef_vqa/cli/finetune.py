@@ -47,7 +47,12 @@ RecipeOption = Annotated[
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")]
 FromScratchOption = Annotated[
-    bool, typer.Option("--from-scratch-parts", help="Train although a whole branch starts at random.")
+    bool,
+    typer.Option(
+        "--from-scratch-parts",
+        help="Train although a whole branch starts at random.",
+        rich_help_panel="Starting weights",  # a panel of its own has room for the name
+    ),
 ]
 DevicesOption = Annotated[
     str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")
@@ -160,6 +165,8 @@ def _kept(stage: int, done: Finetuned) -> str:
         return "no number" if score is None else f"{score:.3f}" if stage == 2 else f"{-score:.3f}"
 
     kind, kept, last = "exact sets" if stage == 2 else "sum of losses", done.kept, done.last
+    if stage == 2 and kept.get("score") == -kept.get("val_answers", 0.0):
+        kind = "log-probability of a sentence"  # open questions
     if chance := [value for name, value in kept.items() if name.startswith("chance_")]:
         kind += f" (by chance {sum(chance):.3f})"
     others = "" if kept is last else f"; the last one, {last['epoch']}, has {figure(last)}"
