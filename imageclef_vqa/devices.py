@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -106,7 +108,10 @@ def prepare(device: str = "auto", *, seed: int) -> str:
         raise _missing(wanted, there)
     import paddle
 
+    handler = signal.getsignal(signal.SIGTERM)
     paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Paddle has put the system's default in its place
     paddle.set_device(wanted)
     paddle.seed(seed)
     return wanted

@@ -16,7 +16,13 @@ from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.packaged import load_encoder, packaged_weights
 from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
+from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.planning import Workload
+from imageclef_vqa.planning.plan import make_plan
+from imageclef_vqa.training.loop import set_trainable
+from imageclef_vqa.training.stage2 import trainable
 
 EXPECTED = read_weights(Path(__file__).parent / "parity" / "efficientnet" / "expected.safetensors")
 
@@ -124,3 +130,20 @@ def test_the_config_of_an_encoder_survives_its_file(tmp_path):
 def test_it_has_the_counted_parameters():
     for sizes in list(EFFICIENTNET_LITE.values())[:3]:
         assert sizes.parameters() == sum(parameter.size for parameter in sizes.build().parameters())
+
+
+def test_a_blip2_reads_images_with_it_and_its_plan_counts_what_it_holds():
+    vision = replace(EFFICIENTNET_LITE["efficientnet-lite0"], image_size=64)
+    preset = replace(PRESETS["tiny"], vision=vision)
+    preset = replace(preset, qformer=replace(preset.qformer, vision_width=vision.width))
+    model = Blip2(preset)
+    model.eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), "uint8")
+    visual = model.visual_tokens(model.vision.normalise(pixels))
+    assert visual.shape == [2, preset.qformer.queries, preset.language.width]
+    np.testing.assert_allclose(visual.numpy(), model.encode_features(model.vision.read(pixels)).numpy(), atol=1e-4)
+    plan = make_plan(Workload(preset=preset, stage="2", questions=18, freeze_vision=True))
+    assert plan.counts.total == sum(parameter.size for parameter in model.parameters())
+    assert plan.host == 4.0 * 1800 * vision.tokens * vision.width
+    trained = set_trainable(model, trainable(vision=False))
+    assert {name for name in trained if name.startswith("vision.")} == {"vision.norm.weight", "vision.norm.bias"}

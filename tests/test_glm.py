@@ -166,6 +166,32 @@ def test_text_becomes_the_tokens_of_paddlenlps_tokenizer(ice_text, text, images)
     assert ours.encode_answer(("Pink", "Red"))[-1] == ours.end
 
 
+def test_the_first_edition_s_file_gets_the_pieces_that_its_code_appends(tmp_path):
+    """The ids are those of `SPTokenizer`: 20,000 images, the file's pieces, 8 special ones, a tab, blanks, bytes."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["What color is the abnormality? Pink; Red<n>"] * 5),
+        model_prefix=str(tmp_path / "ice_text"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        user_defined_symbols=["<n>"],
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    file = tmp_path / "ice_text.model"
+    plain = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    size = len(plain)
+    tokenizer = GLMTokenizer(file, 20000 + size + 5)
+    assert tokenizer.encode("Pink") == [20000 + piece for piece in plain.encode("Pink")]
+    text = "Pink\tRed   \nÜ"
+    ids = tokenizer.encode(text)
+    assert {20000 + size + 8, 20000 + size + 9 + 1} <= set(ids), "the tab and three blanks"
+    assert ids[-2:] == [20000 + size + 9 + 79 + byte for byte in "Ü".encode()]
+    assert tokenizer.decode([*ids, tokenizer.end]) == text
+    with pytest.raises(MedvqaError, match="not a tokenizer of ChatGLM"):
+        GLMTokenizer(file, size + 5)
+
+
 def test_a_tokenizer_of_another_model_is_refused():
     from imageclef_vqa.models.presets import TINY_WEIGHTS
 

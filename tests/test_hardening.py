@@ -23,7 +23,7 @@ from trained import write_run
 from typer.testing import CliRunner
 
 import imageclef_vqa
-from imageclef_vqa import files, inputs
+from imageclef_vqa import devices, files, inputs
 from imageclef_vqa.checkpoints.layers import save_weights
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import make_split, read_dataset, reading
@@ -459,6 +459,17 @@ def test_a_chain_connects_nowhere_and_writes_beneath_workspace_and_cache_only(tm
     )
     assert done.stdout.endswith("SEEN []\n"), done.stdout[-2000:] + done.stderr[-3000:]
     assert not list(home.iterdir())
+
+
+def test_paddle_takes_no_signal_from_the_program(monkeypatch):
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        devices.prepare("cpu", seed=0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
 
 
 def test_files_from_outside_are_opened_in_one_place():

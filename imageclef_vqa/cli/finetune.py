@@ -160,6 +160,8 @@ def _kept(stage: int, done: Finetuned) -> str:
         return "no number" if score is None else f"{score:.3f}" if stage == 2 else f"{-score:.3f}"
 
     kind, kept, last = "exact sets" if stage == 2 else "sum of losses", done.kept, done.last
+    if stage == 2 and kept.get("score") == -kept.get("val_answers", 0.0):
+        kind = "log-probability of a sentence"  # open questions
     if chance := [value for name, value in kept.items() if name.startswith("chance_")]:
         kind += f" (by chance {sum(chance):.3f})"
     others = "" if kept is last else f"; the last one, {last['epoch']}, has {figure(last)}"

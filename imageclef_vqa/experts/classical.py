@@ -29,6 +29,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from imageclef_vqa.data import Dataset, load_pixels
 from imageclef_vqa.editions import Candidate, QuestionVocabulary, Vocabulary, learn_vocabulary
@@ -133,10 +134,11 @@ def fit(
     with warnings.catch_warnings():
         # Many sets occur once. scikit-learn takes them for a continuous target.
         warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
-        regressions = {
-            question: _fit_regression(components, own, models)
-            for question, own in track(classes.items(), "fitting the classical expert", total=len(classes))
-        }
+        with threadpool_limits(1):  # two threads took 23 times the CPU time of one for such small products
+            regressions = {
+                question: _fit_regression(components, own, models)
+                for question, own in track(classes.items(), "fitting the expert", total=len(classes))
+            }
         forest = models.forest and ExtraTreesClassifier(**models.forest, n_jobs=-1).fit(features, outputs)
     return ClassicalExpert(vocabulary, pipeline, regressions, forest)
 

@@ -80,12 +80,14 @@ class GLMTokenizer(Tokenizer):
     """ChatGLM-6B's conventions (`ice_text.model`): <eop> ends an answer; runs of blanks and line ends are pieces.
 
     The first edition of ChatGLM-6B has 20,000 image tokens before the pieces. The offset is the difference between its
-    id of <eop> and the piece's own.
+    id of <eop> and the piece's own. Its file has no special pieces: its code appends them.
     """
 
     def __init__(self, model: Path, end: int) -> None:
         """Raises MedvqaError if the file is missing or not ChatGLM's."""
         super().__init__(model)
+        if end == len(self) + _EOP + _IMAGE_TOKENS:
+            super().__init__(_with_special_pieces(read_bytes(model)))
         piece = self._pieces.piece_to_id("<eop>")
         if piece == self._pieces.unk_id():
             raise MedvqaError(f"{model} is not a tokenizer of ChatGLM: it has no <eop>")
@@ -100,3 +102,25 @@ class GLMTokenizer(Tokenizer):
         text = str(self._pieces.decode([i - self._offset for i in ids if i not in (self.pad, self.end)]))
         text = re.sub(r"<\|blank_(\d+)\|>", lambda blanks: " " * int(blanks[1]), text)
         return text.replace("<n>", "\n").replace("<|tab|>", "\t")
+
+
+# `SPTokenizer` of the first edition (`tokenization_chatglm.py`): what follows the pieces of its file, in this order.
+_IMAGE_TOKENS = 20000
+_SPECIAL = ("[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>")
+_EOP = _SPECIAL.index("<eop>")
+
+
+def _with_special_pieces(content: bytes) -> bytes:
+    """A SentencePiece model with the first edition's special pieces, blanks and bytes."""
+    from sentencepiece import sentencepiece_model_pb2 as proto
+
+    model, kinds = proto.ModelProto.FromString(content), proto.ModelProto.SentencePiece
+    blanks = ("<|tab|>", *(f"<|blank_{length}|>" for length in range(2, 81)))
+    for pieces, kind in (
+        (_SPECIAL, kinds.CONTROL),
+        (blanks, kinds.USER_DEFINED),
+        ([f"<0x{byte:02X}>" for byte in range(256)], kinds.BYTE),
+    ):
+        model.pieces.extend(kinds(piece=piece, score=0.0, type=kind) for piece in pieces)
+    model.trainer_spec.byte_fallback = True
+    return bytes(model.SerializeToString())
