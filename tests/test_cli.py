@@ -316,6 +316,7 @@ def test_ctrl_c_while_paddle_is_imported_waits_until_it_is():
 
 
 def test_a_place_that_cannot_be_written_is_named_even_to_root(tmp_path):
+    (tmp_path / "data/development/images").mkdir(parents=True)
     (tmp_path / "work").write_text("a file where a folder should be")
     done = medvqa("split", cwd=tmp_path)
     assert done.returncode == 1
@@ -323,6 +324,7 @@ def test_a_place_that_cannot_be_written_is_named_even_to_root(tmp_path):
 
 
 def test_a_second_run_while_one_is_writing_is_told_who_writes(tmp_path):
+    (tmp_path / "data/development/images").mkdir(parents=True)
     (tmp_path / "work").mkdir()
     with (tmp_path / "work" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

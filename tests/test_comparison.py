@@ -199,6 +199,12 @@ def test_any_other_file_holds_no_published_accuracies(tmp_path, content):
         assert read_published(tmp_path / name) is None
 
 
+def test_a_run_of_all_images_is_not_taken_for_published_figures_whatever_its_size(tmp_path):
+    for name in ("run.csv", "run.json"):
+        (tmp_path / name).write_bytes(b"ImageID,QuestionID,Question,Answer\n" + b"x" * (2 << 20))
+        assert read_published(tmp_path / name) is None
+
+
 def test_csv_and_markdown_hold_the_scores():
     gold = answers([1, 1, 0, 1])
     score = score_answers(answers([1, 0, 0, 1]), gold)

@@ -50,7 +50,7 @@ MISTAKES = [
     ("finetune --stage 2 --run b --preset vit-g", 2, "vit-g-t5-base"),
     ("finetune --stage 2 --run b --recipe mine.toml", 2, "there is no such file"),
     ("finetune --stage 2 --run b --recipe vit-g-frozen-t5-bass", 2, "vit-g-frozen-t5-base"),
-    ("finetune --stage 2 --run b --recipe vit-g-frozen-t5-base", 1, "weights"),
+    ("finetune --stage 2 --run b --recipe vit-g-frozen-t5-base", 2, "weights"),
     ("finetune --stage 2 --run b --batch 0", 2, "batch"),
     ("finetune --stage 2 --run b --device tpu", 2, "tpu"),
     ("finetune --stage 2 --run ../b", 2, "a name of letters"),

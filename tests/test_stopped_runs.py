@@ -113,7 +113,7 @@ def test_a_run_killed_while_it_saved_ends_with_the_weights_of_one_that_was_not(w
     read_weights(killed.stage(number) / "state.safetensors")
     said: list[str] = []
     assert train(killed, number, notify=said.append).resumed
-    assert "after step 2 (epoch 1)" in said[0]
+    assert any("after step 2 (epoch 1)" in each for each in said)
     assert model(killed, number) == model(whole, number)
     assert not list(killed.stage(number).glob(".*.part"))
 

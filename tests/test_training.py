@@ -327,7 +327,8 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
-    begun, optional, *skipped = said
+    random, begun, optional, *skipped = said
+    assert random.startswith("start at random: heads of stage 1")
     assert begun == "stage 1 of tiny on cpu, fp32: 18 training images, 6 validation images"
     assert "optional for tiny" in optional
     assert len(skipped) == 2

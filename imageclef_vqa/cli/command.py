@@ -15,7 +15,7 @@ RENAMED = {"--profile": "--edition", "--expert linear": "--expert classical"}
 # Command: panel of its help: names of options. The others stand under "Options"; a recipe's fields name their own.
 PANELS: dict[str, dict[str, str]] = {
     "finetune": {
-        "Model": "preset weights recipe",
+        "Model": "preset weights recipe from_scratch_parts",
         "Data": "fold",
         "Devices": "device devices seed",
         "Output": "track run workspace as_json",

@@ -47,7 +47,12 @@ RecipeOption = Annotated[
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh/--resume", help="Train again; what is finished stays until then.")]
 FromScratchOption = Annotated[
-    bool, typer.Option("--from-scratch-parts", help="Train although a whole branch starts at random.")
+    bool,
+    typer.Option(
+        "--from-scratch-parts",
+        help="Train although a whole branch starts at random.",
+        rich_help_panel="Starting weights",  # a panel of its own has room for the name
+    ),
 ]
 DevicesOption = Annotated[
     str | None, typer.Option(help="Several devices, one process each, as in 0,1; on the CPU they share its cores.")

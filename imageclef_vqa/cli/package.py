@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from imageclef_vqa.pipeline.package import OpenPackage, Package
     from imageclef_vqa.workspace import Workspace
 
+SubmissionOption = Annotated[
+    Path | None,
+    typer.Option(help="New folder for a repository that the organisers run; needs --repo-id.", show_default=False),
+]
+RepoOption = Annotated[
+    str | None, typer.Option(help="Repository on the Hugging Face hub: ORG/NAME.", show_default=False)
+]
+TemplateOption = Annotated[
+    Path | None,
+    typer.Option(help="The organisers' submission_task1.py.", show_default="that of their installed package"),
+]
+
 
 def package(
     out: Annotated[Path | None, typer.Option(help="The run file: .csv, .json or .zip.", show_default="run.csv")] = None,
@@ -32,20 +44,9 @@ def package(
     verify: Annotated[
         Path | None, typer.Option(help="Only compare this run, and the files it was made of, with its manifest.")
     ] = None,
-    submission: Annotated[
-        Path | None,
-        typer.Option(help="New folder for a repository that the organisers run; needs --repo-id.", show_default=False),
-    ] = None,
-    repo_id: Annotated[
-        str | None, typer.Option(help="Repository on the Hugging Face hub: ORG/NAME.", show_default=False)
-    ] = None,
-    template: Annotated[
-        Path | None,
-        typer.Option(
-            help="The organisers' submission_task1.py.",
-            show_default="that of their installed package",
-        ),
-    ] = None,
+    submission: SubmissionOption = None,
+    repo_id: RepoOption = None,
+    template: TemplateOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
     as_json: JsonOption = False,

@@ -100,6 +100,8 @@ def read_published(path: Path) -> Published | None:
 
 def _rows(path: Path) -> list[dict[str, Any]] | None:
     """The entries, with lower-case keys; None if the file has another format."""
+    if path.is_file() and path.stat().st_size > _LARGEST:  # a run
+        return None
     try:
         text = read_text(path, _LARGEST)
     except DamagedFileError:

@@ -89,8 +89,8 @@ def finetune(
         MedvqaError: the data, an earlier stage or an unfinished run do not fit; a loss is not finite.
     """
     at = Workspace.at(workspace, run)
-    at.check_development()
     model, chosen = choose_model(at, stage, preset, weights, recipe, overrides)
+    at.check_development()
     if track is not None:
         check_service(track)
     prepare(device, seed=seed)

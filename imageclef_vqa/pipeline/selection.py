@@ -17,12 +17,12 @@ from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.inputs import read_json
 from imageclef_vqa.pipeline.answers import FOLDS, Answers, answers_of
 from imageclef_vqa.pipeline.lineage import Artefact, Lineage
-from imageclef_vqa.pipeline.router import ImageRouter, load_router
 from imageclef_vqa.submission import Finding, error, read_run
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
     from imageclef_vqa.inference.jobs import PredictOptions
+    from imageclef_vqa.pipeline.router import ImageRouter
 
 _KINDS = {"routed": "routed", "predictions": "plain"}
 
@@ -175,6 +175,8 @@ def answer_mode(workspace: Workspace, answers: str | None, notify: Callable[[str
     from imageclef_vqa.inference.jobs import PredictOptions
 
     if answers in (None, "routed", "plain"):
+        from imageclef_vqa.pipeline.router import load_router  # with scikit-learn, which `score` does not need
+
         router = load_router(workspace, answers, notify)
         return AnswerMode("plain" if router is None else "routed", PredictOptions(), router)
     lineage = Lineage(workspace)

@@ -121,7 +121,7 @@ def _check_random_parts(job: StageJob) -> None:
         published = f", {job.preset.published}" if job.preset.sources else ""
         raise MedvqaError(
             f"{job.preset.folder} has no weights for {' and '.join(branches)}, which would start at random",
-            remedy=f"convert a checkpoint that has them into it{published}; --from-scratch-parts trains all the same",
+            remedy=f"`medvqa weights convert SRC DST` adds them{published}; --from-scratch-parts trains all the same",
         )
     if random := branches + small:
         job.notify(f"start at random: {', '.join(random)}; all other parts start from weights")
