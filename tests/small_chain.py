@@ -66,12 +66,13 @@ def write_small_weights(folder: Path) -> Preset:
     )
     preset = Preset(name=FOLDER, vision=vision, qformer=qformer, language=language, weights=folder)
     folder.mkdir()
-    rng, model = np.random.default_rng(0), Blip2(preset, language.build())
+    rng, model = np.random.default_rng(1), Blip2(preset, language.build())
     parts = {"vision": model.vision, "qformer": model.qformer, "projection": model.projection}
     for part, layer in (parts | {"language": model.language.model}).items():
-        scale = 3 if part == "projection" else 1  # answers depend on the image
         tensors = {
-            name: scale * rng.standard_normal(tensor.shape).astype("float32")
+            name: _scale(part, name) * rng.standard_normal(tensor.shape).astype("float32")
+            if "layer_norm" not in name
+            else np.ones(tensor.shape, "float32")
             for name, tensor in own_tensors(layer).items()
         }
         save_weights(folder / f"{part}.safetensors", tensors, {"format": "medvqa"})
@@ -79,6 +80,15 @@ def write_small_weights(folder: Path) -> Preset:
     sources = dict.fromkeys(("vision", "qformer", "projection", "language"), "medvqa")
     FolderConfig(vision=vision, qformer=qformer, language=language, projection=16, sources=sources).write(folder)
     return preset
+
+
+def _scale(part: str, name: str) -> float:
+    """Of the random weights of a layer: what visual tokens say has to weigh more than what the decoder says anyway."""
+    if part == "vision":
+        return 0.3
+    if part != "language" or "EncDecAttention.v" in name or "EncDecAttention.o" in name:
+        return 1.0
+    return 0.1 if "EncDecAttention" in name else 0.05 if "Attention" in name or "DenseReluDense" in name else 1.0
 
 
 def _trained(context: Any, *heads: Any) -> dict[str, np.ndarray]:
