@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from imageclef_vqa import ascend
-from imageclef_vqa.environment import library_import, set_environment
+from imageclef_vqa.environment import library_import, set_environment, sigterm_kept
 from imageclef_vqa.errors import MedvqaError, UsageError
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -108,10 +106,8 @@ def prepare(device: str = "auto", *, seed: int) -> str:
         raise _missing(wanted, there)
     import paddle
 
-    handler = signal.getsignal(signal.SIGTERM)
-    paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Paddle has put the system's default in its place
+    with sigterm_kept():
+        paddle.disable_signal_handler()  # so that Ctrl-C reaches Python
     paddle.set_device(wanted)
     paddle.seed(seed)
     return wanted

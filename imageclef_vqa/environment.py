@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,10 +67,22 @@ def library_import() -> Iterator[None]:
     os.environ.setdefault("MPLCONFIGDIR", str(user_cache() / "matplotlib"))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        yield
+        with sigterm_kept():
+            yield
     finally:
         os.environ.pop("HOME") if home is None else os.environ.update(HOME=home)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """After the block, SIGTERM is handled as before: Paddle and PaddleNLP put the system's default in its place."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @functools.cache
