@@ -19,7 +19,7 @@ _SOON = 0.02  # seconds
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the block, Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt; after it, they end the process at once.
+    """Within the block, Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt; after it, they wait for the end.
 
     A signal that the caller ignores, as nohup does, stays ignored.
     """
@@ -29,8 +29,8 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, _interrupt)
         yield
     finally:
-        for each in (*used, signal.SIGALRM):
-            signal.signal(each, lambda *_: os._exit(INTERRUPTED))
+        # While Python ends, it gives signals the system's handlers back; the result is known and printed by then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [*used, signal.SIGALRM])
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
