@@ -19,7 +19,7 @@ _SOON = 0.02  # seconds
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the block, Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt; after it, they wait for the end.
+    """Within the block, Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt; after it, they are ignored.
 
     A signal that the caller ignores, as nohup does, stays ignored.
     """
@@ -29,8 +29,9 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, _interrupt)
         yield
     finally:
-        # While Python ends, it gives signals the system's handlers back; the result is known and printed by then.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [*used, signal.SIGALRM])
+        # The result is printed. Other handlers than this one are taken away while Python ends.
+        for each in (*used, signal.SIGALRM):
+            signal.signal(each, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:
