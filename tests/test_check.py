@@ -205,7 +205,7 @@ def test_control_characters_do_not_reach_the_terminal_with_the_organisers_verdic
     first, *others = layout().items()
     (tmp_path / "run.json").write_text(json.dumps({"\x1b[2J\u202e": first[1][:17], **dict(others)}))
     code, content = check(tmp_path / "run.json")
-    assert (code, content["organisers"]["says"]) == (1, "question IDs [17] are missing from \\x1b[2J\\u202e")
+    assert (code, content["organisers"]["says"]) == (1, "question IDs [17] are missing from \\u001b[2J\\u202e")
 
 
 def test_the_verdict_names_what_the_organisers_checker_would_miss(tmp_path, knowledge):
