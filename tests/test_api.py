@@ -17,7 +17,8 @@ from imageclef_vqa.errors import MedvqaError
 SURFACE = {
     "MedvqaError": None,
     "check": "file ids development edition workspace run",
-    "finetune": "workspace stage preset weights recipe overrides fold fresh device seed run notify",
+    "finetune": "workspace stage preset weights recipe overrides fold fresh from_scratch_parts device seed run track "
+    "notify",
     "load_dataset": "path",
     "load_model": "workspace run answers device notify",
     "package": "out team answers predictions answer_form edition force write workspace run",

@@ -378,7 +378,7 @@ def test_new_interpreters_import_nothing_from_the_current_folder(tmp_path):
 
 def test_every_new_interpreter_is_started_that_way():
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "environment.py":
+        if path.name not in ("environment.py", "rehearsal.py"):  # the rehearsal runs a file, whose folder comes first
             assert "sys.executable" not in path.read_text(encoding="utf-8"), path
 
 

@@ -201,5 +201,5 @@ def test_every_faulty_line_of_a_prediction_file_is_reported(tmp_path: Path) -> N
     told = caught.value.problems
     assert [line.split(":")[0] for line in told] == [f"{path}, line {n}" for n in (2, 3, 4)]
     assert "is already in line 1" in told[1]
-    with pytest.raises(MedvqaError, match="medvqa predict"):
+    with pytest.raises(MedvqaError, match="there is no such file"):
         read_predictions(tmp_path / "missing.jsonl")

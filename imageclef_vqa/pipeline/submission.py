@@ -16,6 +16,7 @@ from imageclef_vqa.data.reading import has_gold
 from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.files import new_folder
+from imageclef_vqa.inputs import read_text
 from imageclef_vqa.pipeline.answers import answers_of, questions_of, read_gold
 from imageclef_vqa.pipeline.card import model_card
 from imageclef_vqa.pipeline.edition import edition_of
@@ -65,7 +66,7 @@ def make_submission(
     spoken = edition_of(at, edition)
     _check(at, spoken, repo_id)
     source = find_template(spoken.name, None if template is None else Path(template))
-    parts = read_template(source.read_text(encoding="utf-8"), str(source))
+    parts = read_template(read_text(source), str(source))
     checked = package_open(at, spoken, at.root / spoken.run_file, "plain")
     if errors := [str(each) for each in checked.findings if each.severity == "error"]:
         raise MedvqaError("\n".join(["no submission was written: the answers have errors:", *errors]))

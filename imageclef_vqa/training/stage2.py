@@ -145,7 +145,9 @@ def _by_length(
             rows = np.append(indices, np.repeat(indices[:1], more))
             question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
             answers = [batch.pairs[index].tokens for index in indices] + [[]] * more
-            with part_rows(rows, len(batch.pairs)):
+            # A frozen language model drops nothing, and the rows of a step's parts are then images, not pairs.
+            learns = model.preset.learns_language
+            with part_rows(rows, len(batch.pairs)) if learns else nullcontext():
                 memory = model.read(
                     visual,
                     paddle.to_tensor(batch.image_of_pair[rows]),
