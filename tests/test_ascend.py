@@ -252,11 +252,11 @@ def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     lines = [
         f"finetune --stage 2 --epochs 1 --batch 4 --questions 6 --device {device} --fresh" for device in ("cpu", "npu")
     ]
-    told = SHAPES + PROGRAM + "    print('shapes', len(shapes)); shapes.clear()"
+    told = SHAPES + PROGRAM + "    print('shapes', len(shapes), flush=True); shapes.clear()"
     done = medvqa(lines, folder, told, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
     for_cpu, for_npu = map(int, re.findall(r"^shapes (\d+)$", done.stdout, re.MULTILINE))
-    assert for_npu <= 8 < for_cpu
+    assert for_npu <= 8 < for_cpu, (for_npu, for_cpu)
 
 
 def test_a_plug_in_that_cannot_be_loaded_is_named_with_the_reason(tmp_path):

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from imageclef_vqa.errors import MedvqaError, shortened
+from imageclef_vqa.errors import MedvqaError, MissingFileError, shortened
+from imageclef_vqa.inputs import read_bytes, read_text
 from imageclef_vqa.pipeline import rehearsal_runner
 from imageclef_vqa.submission.checks.header import check_header
 from imageclef_vqa.submission.sentences import PUBLIC_SCORES, read_sentences
@@ -48,7 +49,7 @@ def rehearse(
     Raises:
         MedvqaError: lines of the template changed, a pattern is missing, the script fails, or its answers differ.
     """
-    script = (folder / SCRIPT).read_text(encoding="utf-8")
+    script = read_text(folder / SCRIPT)
     if read_template(script, SCRIPT).fixed != template.fixed:
         raise MedvqaError(f"{SCRIPT}: lines outside the two sections differ from the template")
     if missing := missing_patterns(script, patterns):
@@ -74,8 +75,8 @@ def _run(folder: Path, rows: Path) -> bytes:
         lines = (done.stdout + done.stderr).splitlines()[-_LAST_LINES:]
         raise MedvqaError("\n".join(["the rehearsal failed; the script's last lines:", *lines]))
     try:
-        return (folder / "predictions_1.json").read_bytes()
-    except FileNotFoundError as error:
+        return read_bytes(folder / "predictions_1.json")
+    except MissingFileError as error:
         raise MedvqaError("the rehearsal failed: the script wrote no predictions_1.json") from error
 
 
