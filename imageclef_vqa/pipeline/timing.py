@@ -5,12 +5,13 @@ The file is no artefact: it says nothing about the answers, and another machine 
 
 from __future__ import annotations
 
-import json
 import resource
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imageclef_vqa.errors import FileError
 from imageclef_vqa.files import write_json
+from imageclef_vqa.inputs import read_json
 from imageclef_vqa.workspace import Workspace
 
 TIMING = "timing.json"
@@ -41,7 +42,7 @@ def read_timing(workspace: Workspace, fold: str) -> dict[str, Any]:
 
 def _read(workspace: Workspace) -> dict[str, Any]:
     try:
-        content = json.loads((workspace.run_folder / "predictions" / TIMING).read_bytes())
-    except (OSError, ValueError):
+        content = read_json(workspace.run_folder / "predictions" / TIMING)
+    except FileError:
         return {}
     return content if isinstance(content, dict) else {}
