@@ -478,14 +478,6 @@ def test_paddle_takes_no_signal_from_the_program(monkeypatch):
 def test_files_from_outside_are_opened_in_one_place():
     own = {"inputs.py", "files.py", "environment.py", "machine.py", "devices.py", "ascend_software.py"}  # of the system
     own |= {"rehearsal_runner.py", "wheel.py"}  # of this package
-        "inputs.py",
-        "files.py",
-        "environment.py",
-        "machine.py",
-        "devices.py",
-        "ascend_software.py",
-        "rehearsal_runner.py",
-    }  # of the system
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         if path.name not in own and "importlib.resources" not in text and "from importlib import resources" not in text:
