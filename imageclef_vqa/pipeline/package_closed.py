@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imageclef_vqa.editions import GI_2023, Edition, learn_implications, read_predictions
-from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.files import json_text, write_together
 from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.prepared_run import PreparedRun
 from imageclef_vqa.pipeline.selection import Selection, named_answers, select_answers
 from imageclef_vqa.submission import (
     Finding,
@@ -25,13 +25,11 @@ from imageclef_vqa.submission import (
     arrange,
     check_name,
     check_run,
-    errors_in,
     hashes,
     images_of,
     in_order,
     list_hash,
     make_manifest,
-    manifest_path,
     organisers_verdict,
     render_run,
     warning,
@@ -40,7 +38,7 @@ from imageclef_vqa.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Package:
+class Package(PreparedRun):
     """A run, ready to be written: its answers, what checks found in them, and where they come from.
 
     Attributes:
@@ -64,14 +62,6 @@ class Package:
     scores: Any
     form: Form
     options: Mapping[str, str | None]
-
-    @property
-    def errors(self) -> int:
-        return errors_in(self.findings)
-
-    @property
-    def manifest(self) -> Path:
-        return manifest_path(self.target)
 
     @property
     def _command(self) -> str:
@@ -99,11 +89,7 @@ class Package:
         Raises:
             MedvqaError: checks found errors, and `force` is false; a file cannot be written.
         """
-        if self.errors and not force:
-            raise MedvqaError(
-                f"{self.workspace.shown(self.target)} was not written: {self.errors} error{'s' * (self.errors > 1)}",
-                remedy="mend them, or write the run all the same with --force",
-            )
+        self.check_errors(force=force)
         content = render_run(self.target, self.answers, self.image_ids, edition=self.edition, form=self.form)
         manifest = make_manifest(
             self.target.name,

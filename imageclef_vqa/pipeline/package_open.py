@@ -20,9 +20,10 @@ from imageclef_vqa.pipeline.answers import Answers, answers_of, questions_of, re
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import read_open_reference
+from imageclef_vqa.pipeline.prepared_run import PreparedRun
 from imageclef_vqa.pipeline.selection import Selection, select_answers
 from imageclef_vqa.pipeline.timing import read_timing
-from imageclef_vqa.submission import Finding, errors_in, hashes, make_manifest, manifest_path, warning
+from imageclef_vqa.submission import Finding, hashes, make_manifest, warning
 from imageclef_vqa.submission.checks.header import check_header
 from imageclef_vqa.submission.checks.sentences import Asked, check_sentences
 from imageclef_vqa.submission.manifest import versions
@@ -33,7 +34,7 @@ _DECIMALS = 4  # of public scores, as the organisers round them
 
 
 @dataclass(frozen=True)
-class OpenPackage:
+class OpenPackage(PreparedRun):
     """A `predictions_1.json`, ready to be written; the fields are those of `Package`."""
 
     workspace: Workspace
@@ -51,25 +52,13 @@ class OpenPackage:
     command: str
     verdict: None = None  # the organisers have no checker of rows
 
-    @property
-    def errors(self) -> int:
-        return errors_in(self.findings)
-
-    @property
-    def manifest(self) -> Path:
-        return manifest_path(self.target)
-
     def write(self, *, force: bool = False) -> None:
         """Write the run and its manifest, both or neither.
 
         Raises:
             MedvqaError: checks found errors, and `force` is false; a file cannot be written.
         """
-        if self.errors and not force:
-            raise MedvqaError(
-                f"{self.workspace.shown(self.target)} was not written: {self.errors} error{'s' * (self.errors > 1)}",
-                remedy="mend them, or write the run all the same with --force",
-            )
+        self.check_errors(force=force)
         record, lineage = self.selection.artefact.record, self.selection.lineage
         manifest = make_manifest(
             self.target.name,
