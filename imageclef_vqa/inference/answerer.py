@@ -49,15 +49,9 @@ class Answerer:
             MedvqaError: the device has no memory for it.
         """
         stage = Stage(workspace, 2)
-        tensors = stage.trained()
-        config = stage.config()
-        preset = config.starting_point()
-        with shortage_explained(partial(workload, preset), KEPT):
-            model, tokenizer = load_pretrained(preset)
-            load_trained(model, tensors, str(stage.folder / MODEL))
+        model, tokenizer, longest = load_stage(stage)
         assert tokenizer is not None, "only open questions are answered by a language model that learnt"
-        model.share_prefix = config.recipe.share_prefix
-        return cls(model, tokenizer, stage.vocabulary(), config.recipe.answer_tokens)
+        return cls(model, tokenizer, stage.vocabulary(), longest)
 
     def answer(
         self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
@@ -102,6 +96,22 @@ class Answerer:
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
         return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
+
+
+def load_stage(stage: Stage) -> tuple[Blip2, Tokenizer | None, int]:
+    """The model of a finished stage 2, the tokenizer that comes with its weights, and the recipe's limit of tokens.
+
+    Raises:
+        MissingStepError: the stage is not finished.
+        MedvqaError: the device has no memory for it.
+    """
+    tensors, config = stage.trained(), stage.config()
+    preset = config.starting_point()
+    with shortage_explained(partial(workload, preset), KEPT):
+        model, tokenizer = load_pretrained(preset)
+        load_trained(model, tensors, str(stage.folder / MODEL))
+    model.share_prefix = config.recipe.share_prefix
+    return model, tokenizer, config.recipe.answer_tokens
 
 
 def workload(preset: Preset) -> Workload:

@@ -13,11 +13,10 @@ from functools import partial
 import numpy as np
 import paddle
 
-from imageclef_vqa.checkpoints.pretrained import load_pretrained, load_trained
 from imageclef_vqa.data import Example
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.inference.answerer import KEPT, workload
+from imageclef_vqa.inference.answerer import KEPT, load_stage, workload
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.generation import Sentence, beam_search
 from imageclef_vqa.inference.ranked import Ranked
@@ -25,7 +24,6 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
-from imageclef_vqa.training.config import MODEL
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
@@ -51,13 +49,8 @@ class SentenceAnswerer:
             MedvqaError: the device has no memory for it.
         """
         stage = Stage(workspace, 2)
-        tensors, config = stage.trained(), stage.config()
-        preset = config.starting_point()
-        with shortage_explained(partial(workload, preset), KEPT):
-            model, tokenizer = load_pretrained(preset)
-            load_trained(model, tensors, str(stage.folder / MODEL))
-        model.share_prefix = config.recipe.share_prefix
-        return cls(model, tokenizer or stage.tokenizer(), config.recipe.answer_tokens)
+        model, tokenizer, longest = load_stage(stage)
+        return cls(model, tokenizer or stage.tokenizer(), longest)
 
     def answer(
         self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
