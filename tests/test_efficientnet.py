@@ -1,5 +1,6 @@
 """EfficientNet-Lite computes what `efficientnet_lite_pytorch` computes; its weights are found without importing it."""
 
+import ctypes
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from imageclef_vqa.checkpoints.folder import FolderConfig, read_folder_config
 from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.packaged import load_encoder, packaged_weights
 from imageclef_vqa.checkpoints.source import open_source
+from imageclef_vqa.environment import cores
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
+from imageclef_vqa.models.engine import Engine
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.planning import Workload
 from imageclef_vqa.planning.plan import make_plan
@@ -100,6 +103,13 @@ def test_the_engine_reads_what_the_layers_read_and_leaves_them_trainable(tmp_pat
         np.testing.assert_allclose(vision.read(images).numpy(), expected.numpy()[: len(images)], rtol=1e-4, atol=1e-4)
     vision.features(vision.normalise(pixels)).sum().backward()
     assert vision.layers[0].depthwise.weight.grad is not None
+
+
+def test_the_engine_leaves_the_products_of_the_process_their_threads():
+    mkl = ctypes.CDLL(str(Path(paddle.__file__).with_name("libs") / "libmklml_intel.so"))
+    convolution = paddle.nn.Conv2D(3, 4, 3)
+    Engine(convolution, convolution.forward, 16)(paddle.zeros([1, 3, 16, 16]))
+    assert mkl.MKL_Get_Max_Threads() == cores()
 
 
 def test_an_encoder_normalises_pixels_with_its_own_statistics():

@@ -45,4 +45,5 @@ class Engine:
         names = self._predictor.get_input_names(), self._predictor.get_output_names()
         self._predictor.get_input_handle(names[0][0]).copy_from_cpu(pixels.numpy())
         self._predictor.run()
+        paddle.base.core.set_num_threads(cores())  # `run` leaves MKL with one thread in the whole process
         return paddle.to_tensor(self._predictor.get_output_handle(names[1][0]).copy_to_cpu())
