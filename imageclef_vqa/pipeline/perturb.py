@@ -80,7 +80,7 @@ def perturb(
     from imageclef_vqa.inference.runs import read_ensemble
     from imageclef_vqa.inference.sharding import device_names
 
-    named = [(ORIGINAL, answers_of(selected.predictions))]
+    named: list[tuple[str, Answers]] = [(ORIGINAL, answers_of(selected.predictions))]
     at.cache.mkdir(parents=True, exist_ok=True)
     with run_writer(at.run_folder):
         for kind in PERTURBATIONS:
