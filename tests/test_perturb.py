@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_dataset import picture, write_dataset
+from small_dataset import picture, record, write_dataset, write_labels
 from trained import write_run
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import perturbation, read_dataset
 from imageclef_vqa.data.perturbation import PERTURBATIONS, perturbed
+from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.pipeline import perturb as pipeline
 from imageclef_vqa.workspace import Workspace
 
@@ -90,11 +91,13 @@ def test_a_change_follows_from_seed_kind_and_picture_only(tmp_path):
 def made(tmp_path_factory):
     """A workspace with answers to three test images."""
     root = tmp_path_factory.mktemp("perturb")
-    write_dataset(root / "data/development", 12)
-    write_dataset(root / "data/test", 3)
+    for fold, images in (("development", 12), ("test", 3)):
+        write_dataset(root / "data" / fold, images)
+        answers = [{f"q{q.id}": [q.known[(n + q.id) % min(3, len(q.known))]] for q in QUESTIONS} for n in range(images)]
+        write_labels(root / "data" / fold, [record(f"image{n}", **given) for n, given in enumerate(answers)])
     for number in range(3):
         picture(50 + number).save(root / f"data/test/images/image{number}.jpg", quality=95)
-    write_run(Workspace.at(root), seed=1)
+    write_run(Workspace.at(root), seed=1, noise=0.1)
     assert run(root, "predict").exit_code == 0
     return root
 
@@ -107,9 +110,15 @@ def test_each_kind_is_compared_with_the_run_s_own_answers_and_nothing_is_kept(ma
     kinds = {"nothing": lambda image, rng: image, "black": lambda image, rng: Image.new("RGB", image.size)}
     monkeypatch.setattr(perturbation, "PERTURBATIONS", kinds)
     monkeypatch.setattr(pipeline, "PERTURBATIONS", kinds)
-    before = {path: path.read_bytes() for path in (made / "work").rglob("*") if path.is_file()}
+
+    def kept():
+        return {path: path.read_bytes() for path in (made / "work/main").rglob("*") if path.is_file()}
+
+    before, pixels = kept(), sorted((made / "work/cache").glob("pixels*"))
     found = json.loads(run(made, "score", "--perturb", "--json").stdout)
-    assert {path: path.read_bytes() for path in (made / "work").rglob("*") if path.is_file()} == before
+    assert kept() == before
+    assert sorted((made / "work/cache").glob("pixels*")) == pixels
+    assert not list((made / "work/cache").glob("perturbed*"))
     assert (found["fold"], found["seed"], found["baseline"], found["images"]) == ("test", 0, "original", 3)
     nothing, black = found["comparisons"]
     assert (nothing["name"], nothing["global"]["difference"], nothing["missing"]) == ("nothing", 0, 0)
