@@ -4,6 +4,7 @@ model.safetensors   the trained weights; of the frozen parts, vision if it was t
 config.json         preset, stage, recipe, seed, and the hashes of data, split and starting weights
 vocabulary.json     the allowed answers to closed questions, from the labels of the training fold
 spiece.model        the tokenizer of a language model that learns, from the texts of the training fold
+neighbours.*        the training pictures and sentences of open questions (`neighbours.py`)
 record.json         the hashes of these files and of what they were made from; without it the stage is unfinished
 
 While a stage is unfinished, it also has the files that `state.py` lists.
@@ -24,7 +25,7 @@ from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
 from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, TOKENIZER, VOCABULARY, StageConfig
+from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, NEIGHBOURS, TOKENIZER, VOCABULARY, StageConfig
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
@@ -104,7 +105,7 @@ class Stage(TrainingFolder):
         self.clear_state()
         for path in (
             record_path(self.folder),
-            *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER)),
+            *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER, *NEIGHBOURS)),
         ):
             path.unlink(missing_ok=True)
         self.log.start()
@@ -136,7 +137,8 @@ class Stage(TrainingFolder):
                 remedy="restore it, and the same command finishes the stage; --fresh trains it on the new split",
             )
         self.save_model(tensors)
-        names = [MODEL, CONFIG, *(name for name in (VOCABULARY, TOKENIZER) if (self.folder / name).exists())]
+        others = (VOCABULARY, TOKENIZER, *NEIGHBOURS)
+        names = [MODEL, CONFIG, *(name for name in others if (self.folder / name).exists())]
         record_folder(self.folder, names, command=f"finetune --stage {self.number}", inputs=config.inputs)
         self.clear_state()
 
