@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -115,7 +116,7 @@ def measure(side: str, name: str, found: Any) -> None:
     """Pairs per second of each way of answering, and the first sentence of each pair."""
     answers = {"ours": ours, "transformers": transformers}[side](SIZES[name])
     took = seconds(*answers.values(), times=TIMES)
-    said = {way: answer() for way, answer in answers.items()}
+    said = {way: answer() for way, answer in answers.items() if not way.endswith("True")}
     found.put(({way: PAIRS / each for way, each in zip(answers, took, strict=True)}, said))
 
 
@@ -124,9 +125,8 @@ def in_a_process(side: str, name: str) -> Any:
     found = context.SimpleQueue()
     process = context.Process(target=measure, args=(side, name, found))
     process.start()
-    result = found.get()
     process.join()
-    return result
+    return found.get() if process.exitcode == 0 else sys.exit(process.exitcode)
 
 
 def main() -> None:
