@@ -201,7 +201,7 @@ def _test_predictions(workspace: Workspace) -> list[Prediction]:
     """
     predictions = read_predictions(workspace.predictions("test"))
     test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    predicted, present = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
+    predicted, present = {each.image_id for each in predictions}, set(test.image_ids)
     if differing := sorted(predicted ^ present):
         raise MedvqaError(
             f"{workspace.predictions('test')} and {workspace.test} hold different images: "
