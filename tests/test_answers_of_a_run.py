@@ -279,7 +279,8 @@ def test_the_commands_in_findings_and_about_another_split_keep_run_and_workspace
     for command in ("route", "score", "package"):
         message = refused(workspace, command)
         assert "work/other/predictions/val.jsonl does not answer the validation images of work/split.json" in message
-        assert f"`medvqa predict {options}` does" in message
+        following = "finetune --stage 1 --fresh" if command == "package" else "predict"
+        assert f"`medvqa {following} {options}`" in message
 
 
 def test_a_warning_stands_out_and_a_note_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_hints_name_the_program_as_it_was_called(tmp_path, monkeypatch, program)
     monkeypatch.setattr(sys, "argv", [f"/usr/bin/{program}"])
     monkeypatch.chdir(tmp_path)
     assert f"`{program} finetune --stage 1`" in CliRunner().invoke(app, ["runs"]).output
-    assert f"`{program} package` makes one" in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
+    assert f"`{program} package --out run.csv` makes one" in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
     (tmp_path / "medvqa.toml").write_text("[split]\nvall = 0.1")
     refused = CliRunner().invoke(app, ["split"]).output
     assert f"`{program} split --help`" in refused
@@ -283,11 +283,12 @@ from imageclef_vqa.workspace import Workspace
 at = Workspace.at.__func__
 def interrupted(*words, **options):
     os.kill(os.getpid(), signal.SIGINT)
-    return at(*words, **options)
+    return at(*words)
 Workspace.at = classmethod(interrupted)
 synthetic.write_synthetic_dataset = interrupted
 for line in sys.argv[1:]:
     sys.argv = ["medvqa", *line.split()]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends takes no second signal
     try:
         main()
     except SystemExit as done:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sentencepiece
-from small_chain import small_preset
 from typer.testing import CliRunner
 
 from imageclef_vqa.checkpoints.safetensors import write_safetensors
@@ -47,9 +46,10 @@ def write_tokenizer(folder):
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
-    """A small random BLIP-2 with a GLM in half precision, and a tokenizer with GLM's pieces."""
+    """Vision and Q-Former of `tiny`, a small random GLM in half precision, and a tokenizer with GLM's pieces."""
     folder = tmp_path_factory.mktemp("glm")
     ids = write_tokenizer(folder)
+    tiny = find_preset("tiny")
     sizes = GLMConfig(
         vocab_size=PIECES,
         hidden_size=96,
@@ -68,8 +68,8 @@ def preset(tmp_path_factory):
         array = np.ones(tensor.shape) if name.endswith("norm.weight") else rng.standard_normal(tensor.shape) * scale
         tensors[name] = InMemory(array.astype("float16"))
     write_safetensors(folder / "language.safetensors", tensors)
-    qformer = replace(small_preset().qformer, vocabulary=PIECES + 2)
-    return replace(small_preset(), name="glm-test", language=sizes, qformer=qformer, weights=folder)
+    qformer = replace(tiny.qformer, vocabulary=PIECES + 2)
+    return replace(tiny, name="glm-test", language=sizes, qformer=qformer, weights=folder)
 
 
 @pytest.fixture

@@ -433,7 +433,7 @@ def test_the_papers_recipe_is_the_default_of_a_preset_without_its_own():
 
 
 def test_learning_makes_the_answers_of_the_training_images_likelier(workspace):
-    recipe = SHORT[2].model_copy(update={"epochs": 4, "questions": 18})
+    recipe = SHORT[2].model_copy(update={"epochs": 3})
     finetune(workspace, TINY, recipe, 2, seed=0, notify=ignore)
     losses = [each["answers"] for each in epochs(workspace, 2)]
     assert losses[-1] < losses[0]

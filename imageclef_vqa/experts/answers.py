@@ -77,7 +77,7 @@ def fold_of_run(workspace: Workspace, split: Split) -> int:
     if (fold := split.fold_of({prediction.image_id for prediction in read_predictions(path)})) is None:
         raise MedvqaError(
             f"{workspace.shown(path)} does not answer the validation images of {workspace.shown(workspace.split_file)}",
-            remedy=f"`{workspace.typed('medvqa predict')}` does",
+            remedy=f"`{workspace.typed('medvqa predict')}` does, once both stages are trained on this split",
         )
     return fold
 
