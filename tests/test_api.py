@@ -17,6 +17,7 @@ from imageclef_vqa.errors import MedvqaError
 SURFACE = {
     "MedvqaError": None,
     "check": "file ids development edition workspace run",
+    "explain": "image question method out workspace run answers device notify",
     "finetune": "workspace stage preset weights recipe overrides fold fresh from_scratch_parts device seed run track "
     "notify",
     "load_dataset": "path",
