@@ -83,7 +83,7 @@ def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]
     if drawn := sum(len(fold.heat_maps) for fold in folds):
         toggle = '<label class="check"><input id="f-maps" type="checkbox"> Heat maps</label>\n'
         about = (
-            f" The filters can show heat maps of {drawn:,} wrong answers, the most probable ones. Bright places carried "
+            f" The filters can show heat maps of the {drawn:,} most probable wrong answers. Bright places carried "
             "the given answer in BLIP-2; they are not where the right answer is."
         )
     return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Images and answers</h2>
