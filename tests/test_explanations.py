@@ -190,7 +190,7 @@ def test_the_map_is_drawn_in_the_shape_of_the_picture(size):
         min(size[0], 2048) / max(1, round(size[1] * min(1, 2048 / max(size))))
     )
     assert drawn.getpixel((0, drawn.height - 1)) == (0, 120, 0) or min(size) < 8
-    assert drawn.getpixel((drawn.width - 1, 0))[0] > 100
+    assert drawn.getpixel((drawn.width - 1, 0))[0] > 100 or min(size) < 8
     assert png(drawn).startswith(b"\x89PNG")
 
 

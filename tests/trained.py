@@ -37,7 +37,7 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
     config = StageConfig(
         preset=preset.name,
         stage=2,
-        recipe=choose_recipe(2, preset=preset.name)[1],
+        recipe=choose_recipe(2, preset=preset.name, changes={"answer_tokens": 6 if dataset.open else None})[1],
         seed=seed,
         fold=0,
         data=dataset.fingerprint,

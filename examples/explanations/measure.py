@@ -39,8 +39,8 @@ THINGS = ("abnormality", "instrument", "landmark")
 ASKED = [question_that("presence", thing).id for thing in THINGS]
 WHERE = {question_that("presence", thing).id: question_that("location", thing).id for thing in THINGS}
 HIDDEN = 0.2  # share of the cells
-DRAWS = 5  # random choices of cells
-STEPS = np.linspace(0, 1, 11)  # shares of cells in the curves
+DRAWS = 3  # random choices of cells
+STEPS = np.linspace(0, 1, 6)  # shares of cells in the curves
 MOST_CELLS = 5
 CENTRE, RANDOM, SHUFFLED = "centre", "random", "shuffled weights"
 
@@ -70,12 +70,12 @@ def main() -> None:
     image_ids = sorted(gold.image_ids)[: options.images]
     rng = np.random.default_rng(0)
     pairs = [pair for image_id in image_ids for pair in measure(answerer, gold.images[image_id], makers, rng)]
-    clusters = clusters_of(image_ids, gold.groups)
+    bootstrap = Bootstrap(clusters_of(image_ids, gold.groups), resamples=4000)
     figures: dict[str, Any] = {"fold": options.fold, "images": len(image_ids), "pairs": len(pairs)}
     names = [*makers, CENTRE]
-    figures["faithfulness"] = {name: faithfulness(pairs, name, image_ids, clusters) for name in names}
+    figures["faithfulness"] = {name: faithfulness(pairs, name, image_ids, bootstrap) for name in names}
     figures["pointing"] = {
-        thing: pointing(pairs, asked, gold.answers, names, image_ids, clusters)
+        thing: pointing(pairs, asked, gold.answers, names, image_ids, bootstrap)
         for thing, asked in zip(THINGS, ASKED, strict=True)
     }
     text = json.dumps(figures, indent=2)
@@ -160,20 +160,20 @@ def views(order: np.ndarray, side: int) -> list[np.ndarray]:
     return [*(rank < count for count in shares), *(rank >= count for count in shares), rank < round(HIDDEN * side**2)]
 
 
-def faithfulness(pairs: Sequence[Pair], name: str, image_ids: Sequence[str], clusters: np.ndarray) -> dict[str, Any]:
+def faithfulness(pairs: Sequence[Pair], name: str, image_ids: Sequence[str], bootstrap: Bootstrap) -> dict[str, Any]:
     """Drop of the log-probability against random cells, and areas under the curves of probabilities."""
-    more = estimate(pairs, lambda pair: pair.drop[name] - pair.drop[RANDOM], image_ids, clusters)
+    more = estimate(pairs, lambda pair: pair.drop[name] - pair.drop[RANDOM], image_ids, bootstrap)
     return {
-        "drop": estimate(pairs, lambda pair: pair.drop[name], image_ids, clusters)["mean"],
-        "drop at random": estimate(pairs, lambda pair: pair.drop[RANDOM], image_ids, clusters)["mean"],
+        "drop": estimate(pairs, lambda pair: pair.drop[name], image_ids, bootstrap)["mean"],
+        "drop at random": estimate(pairs, lambda pair: pair.drop[RANDOM], image_ids, bootstrap)["mean"],
         "more than at random": more,
-        "deletion, area": estimate(pairs, lambda pair: area(pair.deletion, name), image_ids, clusters)["mean"],
-        "insertion, area": estimate(pairs, lambda pair: area(pair.insertion, name), image_ids, clusters)["mean"],
+        "deletion, area": estimate(pairs, lambda pair: area(pair.deletion, name), image_ids, bootstrap)["mean"],
+        "insertion, area": estimate(pairs, lambda pair: area(pair.insertion, name), image_ids, bootstrap)["mean"],
         "deletion below random": estimate(
-            pairs, lambda pair: random_area(pair.deletion) - area(pair.deletion, name), image_ids, clusters
+            pairs, lambda pair: random_area(pair.deletion) - area(pair.deletion, name), image_ids, bootstrap
         ),
         "insertion above random": estimate(
-            pairs, lambda pair: area(pair.insertion, name) - random_area(pair.insertion), image_ids, clusters
+            pairs, lambda pair: area(pair.insertion, name) - random_area(pair.insertion), image_ids, bootstrap
         ),
     }
 
@@ -193,7 +193,7 @@ def pointing(
     gold: Any,
     names: Sequence[str],
     image_ids: Sequence[str],
-    clusters: np.ndarray,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """How often the peak is in a gold cell, and how much more often than the share of gold cells."""
     cells = {pair.image: places(gold.get((pair.image, WHERE[asked]), ())) for pair in pairs}
@@ -207,7 +207,7 @@ def pointing(
         def hit(pair: Pair, name: str = name) -> float:
             return float(pair.peak[name] in cells[pair.image])
 
-        above = estimate(own, lambda pair: hit(pair) - len(cells[pair.image]) / 9, image_ids, clusters)
+        above = estimate(own, lambda pair: hit(pair) - len(cells[pair.image]) / 9, image_ids, bootstrap)
         figures[name] = {"hits": float(np.mean([hit(pair) for pair in own])), "above chance": above}
     return figures
 
@@ -217,14 +217,14 @@ def places(answers: Sequence[str]) -> set[str]:
 
 
 def estimate(
-    pairs: Sequence[Pair], value: Callable[[Pair], float], image_ids: Sequence[str], clusters: np.ndarray
+    pairs: Sequence[Pair], value: Callable[[Pair], float], image_ids: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """The mean over pairs with its 95% interval by groups of images."""
     table = np.full((len(image_ids), len(QUESTIONS)), np.nan)
     number = {image_id: index for index, image_id in enumerate(image_ids)}
     for pair in pairs:
         table[number[pair.image], pair.question] = value(pair)
-    known, bootstrap = ~np.isnan(table), Bootstrap(clusters, resamples=4000)
+    known = ~np.isnan(table)
     sums = bootstrap.sums(np.where(known, table, 0.0)).sum(axis=1)
     return {
         "mean": round(float(np.nanmean(table)), 4),

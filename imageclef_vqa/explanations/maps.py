@@ -60,7 +60,8 @@ def occlusion(model: Blip2, pixels: np.ndarray, question: Tensor, answer: Tensor
     for image, asked, said in zip(pixels, question, answer, strict=True):
         scores = hidden_log_probs(model, image, hidden, asked, said)
         drops.append(scores[0] - scores[1:])
-    return _scaled(np.stack(drops).reshape(-1, side, side).clip(min=0))
+    above = np.stack(drops) - np.median(drops, axis=1, keepdims=True)  # hiding any part may cost or help a little
+    return _scaled(above.reshape(-1, side, side).clip(min=0))
 
 
 METHODS: Mapping[str, Method] = {"gradient": gradient, "rollout": rollout, "occlusion": occlusion}

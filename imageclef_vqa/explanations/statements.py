@@ -59,14 +59,15 @@ def _implied(question: Question, values: Values) -> set[Fact]:
 
 def values_of(question: Question, sentence: str) -> Values:
     """The closed answers to a question of the bank that a sentence amounts to; none if it names none."""
-    named, found, seen = facts_in(sentence), [], set()
+    named, found = facts_in(sentence), []
+    covered: set[Fact] = set()
     positive = {fact for fact in named if fact.kind == _KINDS.get(question.asks, "finding")}
     if question.asks == "yes_no":
         return _yes_or_no(question, sentence, named)
     for answer in question.known:
         own = facts_in(answer) - {Fact("finding", "no")}
-        if own and own <= positive and own not in seen:
-            seen.add(own)
+        if own and own <= positive and not own <= covered:  # "Pink/Red" says no more than "Pink" and "Red"
+            covered |= own
             found.append(answer)
     if question.asks == "count":
         found = found[:1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imageclef_vqa.data.images import as_rgb, open_image
+from imageclef_vqa.data.pixels import read_picture
 from imageclef_vqa.editions import Implication
 from imageclef_vqa.editions.rankings import Ranked
 from imageclef_vqa.errors import UsageError
@@ -17,7 +17,6 @@ from imageclef_vqa.explanations.picture import draw_over, png
 from imageclef_vqa.explanations.statements import Statement, contradicted
 from imageclef_vqa.explanations.text import explain_in_words
 from imageclef_vqa.files import atomic_write, check_output
-from imageclef_vqa.inputs import read_bytes
 
 if TYPE_CHECKING:
     from imageclef_vqa.inference.ask import Replies, Reply
@@ -71,8 +70,7 @@ class Explanation(Mapping[str, Any]):
 
     def save(self, out: str | Path) -> None:
         """Write the picture with the heat map over it as a PNG."""
-        picture = as_rgb(open_image(read_bytes(Path(self.image))))
-        content = png(draw_over(picture, self.heatmap))
+        content = png(draw_over(read_picture(Path(self.image)), self.heatmap))
         with atomic_write(Path(out), "wb") as file:
             file.write(content)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imageclef_vqa.data import Example
-from imageclef_vqa.data.images import as_rgb, open_image
+from imageclef_vqa.data.pixels import read_picture
 from imageclef_vqa.data.reading import read_pictures
 from imageclef_vqa.editions import Edition, find_edition
 from imageclef_vqa.errors import (
@@ -191,7 +191,7 @@ def _kept(file: Path, rows: Sequence[Row], folder: Path) -> list[dict[str, Any]]
 def _line(row: Row, found: Explanation, folder: Path) -> dict[str, Any]:
     """The line of one row; its picture is written."""
     name = f"{_VISUALS}/{row.val_id:04}_heatmap.png"
-    picture = as_rgb(open_image(read_bytes(row.example.image)))
+    picture = read_picture(row.example.image)
     picture.thumbnail((_SIDE, _SIDE))
     drawn: Image.Image = draw_over(picture, found.heatmap).quantize(_COLOURS)
     with atomic_write(folder / name, "wb") as file:
