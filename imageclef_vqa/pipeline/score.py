@@ -211,7 +211,15 @@ def _score_sentences(
     )
     score = score.model_copy(update={"extra": score.extra + strangers})
     return TextFold(
-        gold.name, score, given, gold.answers, gold.questions, probabilities, images=gold.images, records=gold.records
+        gold.name,
+        score,
+        given,
+        gold.answers,
+        gold.questions,
+        probabilities,
+        groups=gold.groups,
+        images=gold.images,
+        records=gold.records,
     )
 
 
