@@ -269,14 +269,14 @@ def test_a_text_says_the_answer_what_belongs_to_it_and_what_contradicts_it():
     agreeing = explain_in_words(answer, others, [], checked=True)
     assert agreeing == (
         "The model answers: polyp; it is fairly sure of this. It also reports: the abnormality is in the upper-left "
-        "and center; no polyps; no instrument. Its answers agree with each other."
+        "and center; no polyp; no instrument. Its answers agree with each other."
     )
     (rule,) = contradicted(
         [answer, *others], learn_implications([{12: ("Polyp",), 8: ("1",)}] * 30 + [{8: ("0",)}] * 90)
     )
     text = explain_in_words(answer, others, [rule], checked=True)
     assert "Some of its answers contradict each other: polyp, against: no polyps." in text
-    assert "no polyps;" not in text  # what is in doubt is not reported as if it were not
+    assert "no polyp;" not in text  # what is in doubt is not reported as if it were not
 
 
 @pytest.mark.parametrize(

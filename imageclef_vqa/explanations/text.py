@@ -38,7 +38,8 @@ def explain_in_words(
     told = [
         phrase(each) for each in _worth_telling(answer, others) if each.question and each.question.id not in in_doubt
     ]
-    told = [each for each in told if each and each != said][:_MOST]
+    told = list(dict.fromkeys(each.removesuffix("s") if each.startswith("no ") else each for each in told if each))
+    told = [each for each in told if each not in (said, said.removesuffix("s"))][:_MOST]
     sentences.append(f"It also reports: {'; '.join(told)}." if told else "It reports little else about the picture.")
     by_id = {each.question.id: each for each in (*others, answer) if each.question is not None}
     if broken:
@@ -77,7 +78,8 @@ def _phrase(statement: Statement) -> str:
     question, values = statement.question, [_clean(value) for value in statement.values]
     if question is None or not values:
         return ""
-    thing, joined = question.about, " and ".join(value.lower().replace("rigth", "right") for value in values)
+    *most, last = [value.lower().replace("rigth", "right") for value in values]
+    thing, joined = question.about, f"{', '.join(most)} and {last}" if most else last
     if values == [NOT_RELEVANT]:
         return f"the {_NOUNS[question.asks]}{f' of the {thing}' if thing in _NAMED else ''} does not apply"
     if question.asks == "presence":
