@@ -47,13 +47,37 @@ _NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    if preset.encoder is not None:
-        return [require_packaged_weights(preset.encoder)]
+    encoder = _packaged_encoder(preset)
+    packaged = [] if encoder is None else [require_packaged_weights(encoder)]
     if preset.learns_language:
-        return [path for name in _SEEING if (path := preset.folder / name).exists()]
-    needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
+        return packaged + _existing(preset, _SEEING)
+    needed = [_language_file(preset, name) for name in (LANGUAGE, preset.language.tokenizer_file)]
     words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
-    return needed + [path for name in (CONFIG, *START, HEADS, *words) if (path := preset.folder / name).exists()]
+    return packaged + needed + _existing(preset, (CONFIG, *START, HEADS, *words))
+
+
+def _existing(preset: Preset, names: Sequence[str]) -> list[Path]:
+    """The files of these names that the preset's weights have."""
+    return [path for name in names if (path := preset.file(name)) is not None]
+
+
+def _language_file(preset: Preset, name: str) -> Path:
+    """A file of the language model, which is needed: its path even where it is missing."""
+    return preset.file(name) or preset.folder / name
+
+
+def _packaged_encoder(preset: Preset) -> str | None:
+    """The encoder whose weights a Python package has; None if vision's weights are in a folder."""
+    return None if preset.file("vision.safetensors") else preset.encoder
+
+
+def _folder_config(preset: Preset) -> FolderConfig:
+    """What the folder's `config.json` says; nothing without one."""
+    return (preset.weights and read_folder_config(preset.weights)) or FolderConfig()
+
+
+def _read_tokenizer(preset: Preset) -> Tokenizer:
+    return preset.language.read_tokenizer(_language_file(preset, preset.language.tokenizer_file).parent)
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
@@ -64,10 +88,12 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
     """
     if preset.learns_language:
         return _load_seeing(preset), None
-    config = read_folder_config(preset.folder) or FolderConfig()
+    config = _folder_config(preset)
     preset = adapted(preset, config)
-    model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
-    for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
+    model = Blip2(preset, load_language(preset.language, _language_file(preset, LANGUAGE)))
+    if (encoder := _packaged_encoder(preset)) is not None:
+        model.vision = load_encoder(encoder)
+    for path in _existing(preset, START):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
         resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
@@ -78,7 +104,7 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
                 align_corners=preset.vision.align_corners,
             )
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
-    tokenizer = preset.language.read_tokenizer(preset.folder)
+    tokenizer = _read_tokenizer(preset)
     model.before_image = Prompt(preset.language, tokenizer).before
     return model, tokenizer
 
@@ -91,20 +117,19 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     Raises:
         MedvqaError: the folder's `config.json` is damaged, or the weights have sizes other than the preset's.
     """
-    config = read_folder_config(preset.folder) or FolderConfig()
+    config = _folder_config(preset)
     learns = preset.learns_language
     if not learns:
         adapted(preset, config)
-    held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
+    held = {path.stem for path in _existing(preset, (*START, HEADS))}
     small = ["vision's last norm"] if _absent(config, "vision") else []
-    if preset.encoder is not None:  # a package has vision's weights; nothing is published for what reads it
-        branches, small = [], [] if from_stage1 else ["Q-Former"]
-    else:
-        branches = [] if "vision" in held else ["vision"]
-        if "qformer" not in held and not from_stage1:
-            branches.append("Q-Former")
-        elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
-            branches.append("the Q-Former's branch for text")
+    packaged = _packaged_encoder(preset) is not None
+    branches = [] if "vision" in held or packaged else ["vision"]
+    if "qformer" not in held and not from_stage1:
+        # Nothing is published for what reads the encoder of a package.
+        (small if packaged else branches).append("Q-Former")
+    elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
+        branches.append("the Q-Former's branch for text")
     if learns:
         small.append("the language model and its tokenizer")
     if stage == 2 and (learns or "projection" not in held):
@@ -119,10 +144,9 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
 def _load_seeing(preset: Preset) -> Blip2:
     """The model with a package's encoder, or the folder's vision and its Q-Former without the words that it knew."""
     model = Blip2(preset)
-    if preset.encoder is not None:
-        model.vision = load_encoder(preset.encoder)
-        return model
-    for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
+    if (encoder := _packaged_encoder(preset)) is not None:
+        model.vision = load_encoder(encoder)
+    for path in _existing(preset, _SEEING):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))
     return model
@@ -138,14 +162,13 @@ def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer | None]:
     """
     if preset.learns_language:
         return PretrainingHeads(preset.qformer), None
-    config = read_folder_config(preset.folder) or FolderConfig()
-    sizes, path = adapted(preset, config).qformer, preset.folder / HEADS
-    tokenizer, begin = preset.language.read_tokenizer(preset.folder), None
+    sizes, path = adapted(preset, config := _folder_config(preset)).qformer, preset.file(HEADS)
+    tokenizer, begin = _read_tokenizer(preset), None
     if sizes.text == "wordpiece":
         tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
         begin = tokenizer.reading, tokenizer.writing
     heads = PretrainingHeads(sizes, begin)
-    if path.exists():
+    if path is not None:
         load_weights(heads, open_safetensors(path)[0], str(path), absent=_absent(config, "heads"))
     return heads, tokenizer
 

@@ -115,7 +115,7 @@ def load_stage(stage: Stage) -> tuple[Blip2, Tokenizer | None, int]:
 
 
 def workload(preset: Preset) -> Workload:
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation.paper import PARAMETERS
-from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.planning import BatchUnit, Stage, Workload, summarise
 from imageclef_vqa.training.recipe import choose_recipe
 
@@ -46,7 +46,7 @@ def plan(
         changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
     summaries = []
     for name in presets:
-        preset = find_preset(name)
+        preset = choose_preset(name)
         size, patch = image_size or preset.vision.image_size, preset.vision.stride
         if image_size and size % patch:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {patch} pixels")

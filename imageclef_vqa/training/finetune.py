@@ -73,6 +73,8 @@ def check_options(preset: Preset, recipe: Recipe) -> Precision:
         raise UsageError(
             f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision has no effect there"
         )
+    if recipe.unfreeze > preset.vision.layers:
+        raise UsageError(f"--unfreeze {recipe.unfreeze}: {preset.name}'s vision has {preset.vision.layers} blocks")
     if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
         raise UsageError(
             f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs its own query, and "
@@ -155,7 +157,7 @@ def _unfinished(job: StageJob, config: StageConfig) -> tuple[Stage | None, bool]
 def _workload(job: StageJob, precision: Precision) -> Workload:
     """What `medvqa plan` would plan for this stage; it is shown when memory runs out."""
     preset = replace(job.preset, vision=replace(job.preset.vision, recompute=job.recipe.recompute))
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
 
 
@@ -198,7 +200,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
-    cached = recipe.freeze_vision and recipe.cache_features
+    cached = recipe.cache_features and not recipe.trains_vision
     return StageContext(
         stage,
         start.model,

@@ -9,7 +9,7 @@ i images, n pairs, q queries, w width of the language model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 
 import numpy as np
@@ -33,10 +33,15 @@ from imageclef_vqa.training.parallel import Shard
 SHORT, SHORT_SENTENCE = 2, 16
 
 
-def trainable(*, vision: bool, language: bool = False) -> dict[str, bool]:
-    """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
+def trainable(*, vision: bool, language: bool = False, blocks: Iterable[int] = ()) -> dict[str, bool]:
+    """Pattern of parameter names → whether they are trained; each parameter matches exactly one line.
+
+    `vision` stands for all of vision, and `blocks` are trained in any case.
+    """
+    chosen = rf"layers\.({'|'.join(map(str, blocks)) or 'none'})\."
     return {
-        r"vision\.(?!norm\.).*": vision,
+        rf"vision\.(?!norm\.|{chosen}).*": vision,
+        rf"vision\.{chosen}.*": True,
         r"vision\.norm\..*": True,  # LAVIS trains `ln_vision` beside a frozen encoder, too
         # The Q-Former reads text only in stage 1.
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
@@ -70,14 +75,24 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     train(
         context,
         model,
-        trainable(vision=not recipe.freeze_vision, language=learns_language),
+        trainable(
+            vision=not recipe.freeze_vision,
+            language=learns_language,
+            blocks=_last_blocks(model, recipe.unfreeze),
+        ),
         losses,
         questions=recipe.questions,
         validate=lambda: _validate(context, val_features),
         # Of sentences, few are exactly right, and the loss is less noisy.
         score=lambda found: -found["val_answers"] if pairs.open else found["val_exact"],
     )
-    return trained_tensors(model, vision=not recipe.freeze_vision)
+    return trained_tensors(model, vision=recipe.trains_vision)
+
+
+def _last_blocks(model: Blip2, count: int) -> range:
+    """The indices of vision's last blocks."""
+    blocks = model.preset.vision.layers
+    return range(max(0, blocks - count), blocks)
 
 
 def _validate(context: StageContext, features: VisionFeatures) -> dict[str, float]:
