@@ -47,8 +47,7 @@ _NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    encoder = _packaged_encoder(preset)
-    packaged = [] if encoder is None else [require_packaged_weights(encoder)]
+    packaged = [] if preset.encoder is None else [require_packaged_weights(preset.encoder)]
     if preset.learns_language:
         return packaged + _existing(preset, _SEEING)
     needed = [_language_file(preset, name) for name in (LANGUAGE, preset.language.tokenizer_file)]
@@ -64,11 +63,6 @@ def _existing(preset: Preset, names: Sequence[str]) -> list[Path]:
 def _language_file(preset: Preset, name: str) -> Path:
     """A file of the language model, which is needed: its path even where it is missing."""
     return preset.file(name) or preset.folder / name
-
-
-def _packaged_encoder(preset: Preset) -> str | None:
-    """The encoder whose weights a Python package has; None if vision's weights are in a folder."""
-    return None if preset.file("vision.safetensors") else preset.encoder
 
 
 def _folder_config(preset: Preset) -> FolderConfig:
@@ -91,8 +85,8 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
     config = _folder_config(preset)
     preset = adapted(preset, config)
     model = Blip2(preset, load_language(preset.language, _language_file(preset, LANGUAGE)))
-    if (encoder := _packaged_encoder(preset)) is not None:
-        model.vision = load_encoder(encoder)
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
     for path in _existing(preset, START):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
@@ -122,8 +116,8 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     if not learns:
         adapted(preset, config)
     held = {path.stem for path in _existing(preset, (*START, HEADS))}
-    small = ["vision's last norm"] if _absent(config, "vision") else []
-    packaged = _packaged_encoder(preset) is not None
+    small = ["vision's last norm"] if preset.in_folder("vision") and _absent(config, "vision") else []
+    packaged = preset.encoder is not None
     branches = [] if "vision" in held or packaged else ["vision"]
     if "qformer" not in held and not from_stage1:
         # Nothing is published for what reads the encoder of a package.
@@ -144,8 +138,8 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
 def _load_seeing(preset: Preset) -> Blip2:
     """The model with a package's encoder, or the folder's vision and its Q-Former without the words that it knew."""
     model = Blip2(preset)
-    if (encoder := _packaged_encoder(preset)) is not None:
-        model.vision = load_encoder(encoder)
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
     for path in _existing(preset, _SEEING):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))
@@ -183,7 +177,7 @@ def adapted(preset: Preset, config: FolderConfig) -> Preset:
     complaints, changes = [], {}
     for part in ("vision", "qformer", "language"):
         ours, theirs = getattr(preset, part), getattr(config, part)
-        if theirs is None:
+        if theirs is None or not preset.in_folder(part):
             continue
         if type(theirs) is not type(ours):
             complaints.append(f"{part}: {type(theirs).__name__} in the folder, {type(ours).__name__} in the preset")

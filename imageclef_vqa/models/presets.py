@@ -35,7 +35,7 @@ class Preset:
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
-    # Files of the package for parts that the folder `weights` does not have, by name.
+    # Files of parts that are elsewhere in the package, by name; those of the same name in the folder are not read.
     packaged: Mapping[str, Path] = field(default_factory=dict)
     encoder: str | None = None  # the name of a vision encoder whose weights come as a Python package
     # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
@@ -56,17 +56,21 @@ class Preset:
             )
         return self.weights
 
+    def in_folder(self, part: str) -> bool:
+        """Whether the weights of a part, such as "vision", do not come with a package: the folder may have them."""
+        return f"{part}.safetensors" not in self.packaged and (part != "vision" or self.encoder is None)
+
     def file(self, name: str) -> Path | None:
-        """The file `name` of the weights, if there is one: in the folder, or of a part that comes with the package."""
-        paths = [self.weights / name] if self.weights is not None else []
-        paths += [self.packaged[name]] if name in self.packaged else []
-        return next((path for path in paths if path.exists()), None)
+        """The file `name` of the weights, if there is one: of a part in the package, or in the folder."""
+        if name == "vision.safetensors" and self.encoder is not None:
+            return None
+        path = self.packaged.get(name) or (self.weights and self.weights / name)
+        return path if path and path.exists() else None
 
     @property
     def needs_folder(self) -> bool:
         """Whether vision or a frozen language model does not come with a package."""
-        vision = self.encoder is not None or self.file("vision.safetensors") is not None
-        return not vision or not (self.learns_language or self.file("language.safetensors") is not None)
+        return self.in_folder("vision") or (not self.learns_language and self.in_folder("language"))
 
     @property
     def own_weights(self) -> Path | None:
@@ -218,4 +222,8 @@ def find_preset(name: str, weights: Path | None = None) -> Preset:
     """
     if name not in PRESETS:
         raise UsageError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
-    return replace(PRESETS[name], weights=weights or PRESETS[name].weights)
+    preset = PRESETS[name]
+    if weights is None:
+        return preset
+    encoder = None if (weights / "vision.safetensors").exists() else preset.encoder
+    return replace(preset, weights=weights, packaged={}, encoder=encoder)
