@@ -110,7 +110,7 @@ def test_the_settings_name_a_combination_by_its_parts(tmp_path, monkeypatch):
         assert message in text
 
 
-def test_a_finished_stage_finds_its_combination_again(tmp_path):
+def test_a_finished_stage_finds_its_combination_again():
     _, recipe = choose_recipe(2)
     config = StageConfig(
         preset="efficientnet-lite0+t5-tiny",
