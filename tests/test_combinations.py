@@ -48,7 +48,7 @@ def test_a_combination_that_needs_weights_asks_for_their_folder():
         assert choose_preset(name).needs_folder
         with pytest.raises(UsageError, match="comes without weights: name their folder with --weights"):
             _ = choose_preset(name).folder
-    for name in ("vit-tiny+t5-tiny", "efficientnet-lite0+t5-tiny", "efficientnet-lite0+t5-open", "tiny"):
+    for name in ("vit-tiny+t5-tiny", "efficientnet-lite0+t5-tiny", "efficientnet-lite0+t5-open"):
         assert not choose_preset(name).needs_folder
 
 

@@ -130,23 +130,33 @@ def choose_preset(name: str, weights: Path | None = None) -> Preset:
         MedvqaError: the folder does not hold these parts, or no whole BLIP-2.
     """
     parts = name.split(SIGN, 1)
-    if FOLDER not in parts:
-        return replace(combine(name), weights=weights) if len(parts) == 2 else find_preset(name, weights)
-    if weights is None:
+    if weights is None and FOLDER in parts:
         raise UsageError(f"--preset {name} takes the sizes from a folder of weights: name it with --weights")
-    config = read_folder_config(weights) or FolderConfig()
-    needed = ["vision", "qformer", "language"]
-    if len(parts) == 2:
-        needed = [kind for kind, part in zip(("vision", "language"), parts, strict=True) if part == FOLDER]
+    config = (weights and read_folder_config(weights)) or FolderConfig()
+    whole = ("vision", "qformer", "language")
+    needed = (
+        whole if name == FOLDER else [kind for kind, part in zip(whole[::2], parts, strict=False) if part == FOLDER]
+    )
     if missing := [part for part in needed if getattr(config, part) is None]:
         raise MedvqaError(
             f"{weights} is not a BLIP-2: it has no {', '.join(missing)}",
             remedy="`medvqa weights convert` makes such a folder, also from several sources",
         )
-    own = {part: sizes for part in ("vision", "qformer", "language") if (sizes := getattr(config, part)) is not None}
     if len(parts) == 2:
-        return replace(combine(name, own), weights=weights)
+        return _combination(name, weights, config)
+    if name != FOLDER:
+        return find_preset(name, weights)
+    own: dict[str, Any] = {part: getattr(config, part) for part in needed}
     return Preset(name=FOLDER, weights=weights, **own)
+
+
+def _combination(name: str, weights: Path | None, config: FolderConfig) -> Preset:
+    """ENCODER+LANGUAGE with the folder's parts; a Q-Former in the folder that reads another encoder is left out."""
+    preset = replace(combine(name, config.vision, config.qformer, config.language), weights=weights)
+    if config.qformer is None or config.qformer.vision_width == preset.vision.width:
+        return preset
+    left_out = dict.fromkeys(f"{part}.safetensors" for part in ("qformer", "projection", "heads"))
+    return replace(preset, packaged={**preset.packaged, **left_out})
 
 
 def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:

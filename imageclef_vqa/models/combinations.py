@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.models.configs import EFFICIENTNET_LITE, EncoderConfig, QFormerConfig
+from imageclef_vqa.models.configs import EFFICIENTNET_LITE, EncoderConfig, LanguageConfig, QFormerConfig
 from imageclef_vqa.models.configs.published import VIT_G, VIT_L
 from imageclef_vqa.models.presets import FOLDER, PRESETS, TINY_LANGUAGE, TINY_WEIGHTS, Preset
 
@@ -45,8 +44,13 @@ class ModelParts(BaseModel):
         return f"{self.vision}{SIGN}{self.language}"
 
 
-def combine(name: str, own: Mapping[str, Any] | None = None) -> Preset:
-    """The combination called `name`, ENCODER+LANGUAGE; "folder" stands for a part of `own`, a folder's configs by part.
+def combine(
+    name: str,
+    vision: EncoderConfig | None = None,
+    qformer: QFormerConfig | None = None,
+    language: LanguageConfig | None = None,
+) -> Preset:
+    """The combination called `name`, ENCODER+LANGUAGE; "folder" stands for a part whose config is given.
 
     Its Q-Former has the sizes of the language model's, and starts at random where no weights have it.
 
@@ -54,24 +58,26 @@ def combine(name: str, own: Mapping[str, Any] | None = None) -> Preset:
         UsageError: there is no such encoder or language model; the message lists them.
     """
     encoders, languages = dict(ENCODERS), dict(LANGUAGES)
-    vision, _, language = name.partition(SIGN)
-    if own and vision == FOLDER:
-        encoders[FOLDER] = own["vision"]
-    if own and language == FOLDER:
-        languages[FOLDER] = Preset(name=FOLDER, **{"vision": VIT_G, "qformer": QFormerConfig()} | dict(own))
-    for kind, part, known in (("encoder", vision, encoders), ("language model", language, languages)):
+    if vision is not None:
+        encoders[FOLDER] = vision
+    if language is not None:
+        languages[FOLDER] = Preset(name=FOLDER, vision=VIT_G, qformer=qformer or QFormerConfig(), language=language)
+    seeing, _, speaking = name.partition(SIGN)
+    for kind, part, known in (("encoder", seeing, encoders), ("language model", speaking, languages)):
         if part not in known:
             raise UsageError(f"no {kind} is called {part!r}; there are: {', '.join(dict.fromkeys([*known, FOLDER]))}")
-    base, encoder = languages[language], encoders[vision]
-    packaged = {"vision.safetensors": TINY_WEIGHTS / "vision.safetensors"} if vision == "vit-tiny" else {}
+    base, encoder = languages[speaking], encoders[seeing]
+    packaged: dict[str, Path | None] = dict(TINY_LANGUAGE) if speaking == "t5-tiny" else {}
+    if seeing == "vit-tiny":
+        packaged["vision.safetensors"] = TINY_WEIGHTS / "vision.safetensors"
     return replace(
         base,
         name=name,
         vision=encoder,
         qformer=replace(base.qformer, vision_width=encoder.width),
         weights=None,
-        packaged=packaged | (TINY_LANGUAGE if language == "t5-tiny" else {}),
-        encoder=vision if vision in _PACKAGED else None,
+        packaged=packaged,
+        encoder=seeing if seeing in _PACKAGED else None,
         sources={},
         stage1_optional=base.learns_language,
     )

@@ -35,8 +35,8 @@ class Preset:
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
-    # Files of parts that are elsewhere in the package, by name; those of the same name in the folder are not read.
-    packaged: Mapping[str, Path] = field(default_factory=dict)
+    # Files of parts that are elsewhere in the package, by name, instead of those in the folder; None: at random.
+    packaged: Mapping[str, Path | None] = field(default_factory=dict)
     encoder: str | None = None  # the name of a vision encoder whose weights come as a Python package
     # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
     sources: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Preset:
         """The file `name` of the weights, if there is one: of a part in the package, or in the folder."""
         if name == "vision.safetensors" and self.encoder is not None:
             return None
-        path = self.packaged.get(name) or (self.weights and self.weights / name)
+        path = self.packaged[name] if name in self.packaged else self.weights and self.weights / name
         return path if path and path.exists() else None
 
     @property
