@@ -27,7 +27,7 @@ def test_both_scripts_write_the_files_of_the_preset(tmp_path, monkeypatch):
 
 def test_a_norm_that_is_folded_into_the_q_former_changes_nothing():
     vision = replace(EFFICIENTNET_LITE["efficientnet-lite0"], image_size=64)
-    preset = replace(PRESETS["lite"], vision=vision)
+    preset = replace(PRESETS["tiny"], vision=vision)
     model = Blip2(replace(preset, qformer=replace(preset.qformer, vision_width=vision.width)))
     model.eval()
     rng = np.random.default_rng(0)
