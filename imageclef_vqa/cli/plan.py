@@ -36,6 +36,12 @@ def plan(
     memory: Annotated[str, typer.Option(help="Memory of one device: 32GB, 24GiB.")] = "32GB",
     flops: Annotated[str, typer.Option(help="Sustained operations per second of one device: 100T.")] = "100T",
     freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="Do not train vision in stage 2.")] = False,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=0, help="Rank of adapters of the language model.", show_default=_RECIPE)
+    ] = None,
+    lora_targets: Annotated[
+        Literal["attention", "all-linear"] | None, typer.Option(help="Layers with adapters.", show_default=_RECIPE)
+    ] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Do not keep vision's activations.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,6 +62,8 @@ def plan(
         accumulate=accumulate,
         epochs=epochs,
         freeze_vision=freeze_vision,
+        lora_rank=lora_rank,
+        lora_targets=lora_targets,
         images=images,
         precision=precision,
         language_bits=int(language_bits),
@@ -87,7 +95,7 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_column(justify="right")
     paper = f" (the paper: {_count(numbers['paper'])})" if numbers["paper"] else ""
     table.add_row("parameters", _count(numbers["total"]) + paper)
-    for part in ("vision", "qformer", "qformer_text", "projection", "language", "stage_1_heads"):
+    for part in ("vision", "qformer", "qformer_text", "projection", "language", "adapters", "stage_1_heads"):
         if numbers[part]:
             table.add_row(f"  {_LABELS.get(part, part)}", _count(numbers[part]))
     table.add_row("  trained", _count(numbers["trained"]), end_section=True)

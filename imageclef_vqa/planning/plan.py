@@ -43,7 +43,7 @@ def make_plan(workload: Workload) -> Plan:
     (`examples/benchmarks/plan_memory.py`). Sizes in half precision (weights in both, activations in half) and on
     several devices (the optimiser's state is sharded) are arithmetic.
     """
-    preset, counts = workload.preset, count_parameters(workload.preset)
+    preset, counts = workload.preset, count_parameters(workload.preset, workload.adapters)
     heads = preset.qformer.head_parameters() if workload.stage == "1" else 0
     trained = (
         0
@@ -105,7 +105,11 @@ def _activations(workload: Workload) -> float:
         return preset.qformer.pretraining_activations(i, workload.text_tokens, patches)
     vision = preset.vision.activations(i) if workload.trains_vision else i * patches * preset.vision.width
     language = preset.language.activations(
-        workload.pairs, workload.prefix_tokens, workload.answer_tokens, stored=workload.language_bits < 32
+        workload.pairs,
+        workload.prefix_tokens,
+        workload.answer_tokens,
+        stored=workload.language_bits < 32,
+        adapters=workload.adapters,
     )
     return vision + preset.qformer.activations(i, patches) + language
 
@@ -121,15 +125,24 @@ def _inference_numbers(workload: Workload) -> float:
 def _flops(workload: Workload) -> float:
     """Operations of a step on one device. A backward pass costs two forward passes, or one through frozen weights."""
     preset, i = workload.preset, workload.images_per_device
-    patches, answer = preset.vision.tokens, workload.answer_tokens
+    patches = preset.vision.tokens
     if workload.stage == "1":
         return 3 * preset.qformer.pretraining_flops(i, workload.text_tokens, patches)
     vision, qformer = preset.vision.flops(i), preset.qformer.flops(i, patches)
-    language = preset.language.flops(workload.pairs, workload.prefix_tokens, answer)
+    language, adapters = _language_flops(workload, workload.prefix_tokens)
     if workload.predicts:
-        return vision + qformer + language + (BEAM - 1) * preset.language.flops(workload.pairs, 0, answer)
+        return vision + qformer + language + adapters + (BEAM - 1) * sum(_language_flops(workload, 0))
     return (
         (3 + preset.vision.recompute) * vision * workload.trains_vision
         + 3 * qformer
         + (2 + preset.learns_language) * language
+        + 3 * adapters
     )
+
+
+def _language_flops(workload: Workload, t: int) -> tuple[float, float]:
+    """Operations of a forward pass over t tokens and an answer: of the language model, and of its adapters."""
+    sizes, n, a = workload.preset.language, workload.pairs, workload.answer_tokens
+    adapters = workload.adapters
+    own = 0.0 if adapters is None else adapters.flops(sizes.linear_layers(mlp=adapters.on_mlp), n, t, a)
+    return sizes.flops(n, t, a), own

@@ -28,6 +28,7 @@ def summarise(workload: Workload, memory: float, rate: float, paper: float | Non
             "qformer_text": plan.counts.text,
             "projection": plan.counts.projection,
             "language": plan.counts.language,
+            "adapters": plan.counts.adapters,
             "stage_1_heads": plan.heads,
             "paper": paper,
         },

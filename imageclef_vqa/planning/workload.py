@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imageclef_vqa.devices import Precision
+from imageclef_vqa.models.configs import AdapterConfig
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning.parameters import images_at_once
 
@@ -29,6 +30,7 @@ class Workload:
     precision: Precision = "fp32"
     devices: int = 1
     language_bits: int = 16
+    adapters: AdapterConfig | None = None  # of the language model, in stage 2
     images: int = 1800  # of the training fold: nine tenths of the development set
     # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1). A text of
     # stage 1 consists of both.
