@@ -39,6 +39,8 @@ def summarise(workload: Workload, memory: float, rate: float, paper: float | Non
         "rate": rate,
         "images_per_device": workload.images_per_device,
         "flops_per_step": plan.flops * workload.devices,
+        "flops_per_pair": plan.flops_per_pair,
+        "flops_pair_by_pair": plan.flops_pair_by_pair,
         "steps": plan.steps,
         "seconds": plan.seconds(rate),
         "fits": plan.peak <= memory,

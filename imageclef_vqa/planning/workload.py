@@ -46,6 +46,11 @@ class Workload:
         return self.stage == "2" and not self.freeze_vision
 
     @property
+    def caches_features(self) -> bool:
+        """Whether vision is frozen, and its features are computed once and kept."""
+        return not self.predicts and not self.trains_vision
+
+    @property
     def half(self) -> bool:
         """Whether products are computed in half precision."""
         return self.precision != "fp32"
@@ -65,7 +70,13 @@ class Workload:
     @property
     def pairs(self) -> int:
         """Pairs of image and question that a device computes at once."""
-        return self.images_per_device * (self.questions if self.batch_unit == "images" else 1)
+        together = self.batch_unit == "images" and self.stage != "1"  # in stage 1, an image has one statement
+        return self.images_per_device * (self.questions if together else 1)
+
+    @property
+    def questions_per_image(self) -> int:
+        """Pairs of an image in an epoch; in stage 1, statements."""
+        return 1 if self.stage == "1" and self.batch_unit == "images" else self.questions
 
     @property
     def prefix_tokens(self) -> int:
