@@ -9,7 +9,7 @@ import paddle
 import pytest
 from reference_models import OF_LOGITS, near, reference, source
 from reference_weights import numbers, sketch, weight
-from small_chain import RECIPE, write_small_data, write_small_weights
+from small_chain import RECIPE, stubbed_training, train, write_small_data, write_small_weights
 from small_models import GLM
 from test_frozen_language import ANSWER, MODELS, QUESTION, VISUAL, nearness, random_language, store
 from typer.testing import CliRunner
@@ -112,8 +112,7 @@ def full_model(sizes, path):
     return language
 
 
-@pytest.mark.parametrize("precision", ["F16", "BF16", "I8"])
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(("kind", "precision"), [("t5", "F16"), ("flan-t5", "I8"), ("glm", "BF16"), ("glm", "I8")])
 def test_adapters_of_stored_weights_learn_as_on_a_full_model_with_the_stored_values(
     kind, precision, tmp_path, monkeypatch
 ):
@@ -136,8 +135,10 @@ def test_adapters_of_stored_weights_learn_as_on_a_full_model_with_the_stored_val
 def test_merged_weights_are_the_model_with_its_adapters_within_the_storage(precision, tmp_path, monkeypatch):
     """8 bits are merged into half precision, whose rounding is then all that is lost."""
     monkeypatch.setattr(loading, "_SMALL", 100)
-    sizes = MODELS["flan-t5"]
-    path = store(random_language(sizes), sizes, precision, tmp_path)
+    sizes, stored = MODELS["flan-t5"], "I8" if precision == "F32" else precision
+    path = store(random_language(sizes), sizes, stored, tmp_path)
+    if precision == "F32":
+        path = tmp_path / "full.safetensors"  # what was shrunk
     language = with_random_adapters(load_language(sizes, path), sizes)
     tensors = {name: tensor.numpy() for name, tensor in adapter_tensors(language).items()}
     of_layer = {
@@ -204,7 +205,8 @@ def trained(tmp_path_factory):
     recipe = RECIPE.model_copy(update={"lora_rank": 2, "lora_dropout": 0.1, "epochs": 2, "learning_rate": 0.03})
     recipe = recipe.model_copy(update={"warmup_steps": 0, "lora_targets": "all-linear"})
     before = (root / "weights/language.safetensors").read_bytes()
-    finetune_stage(workspace, preset, RECIPE, 1, seed=0, notify=lambda _: None)
+    with stubbed_training():
+        train(workspace, preset, 1, seed=0)
     finetune_stage(workspace, preset, recipe, 2, seed=0, notify=lambda _: None)
     vqa.predict(root, device="cpu")
     return SimpleNamespace(root=root, workspace=workspace, preset=preset, recipe=recipe, before=before)
@@ -253,7 +255,7 @@ def test_adapters_are_part_of_the_lineage(trained, damage):
         assert state_of_stage2(trained.root) == "damaged"
         with pytest.raises(MedvqaError, match=r"adapters\.safetensors"):
             vqa.predict(trained.root, device="cpu")
-        with pytest.raises(MedvqaError, match=r"adapters\.safetensors"):
+        with pytest.raises(MedvqaError, match=r"x\.csv was not written"):
             vqa.package(trained.root / "x.csv", workspace=trained.root)
     finally:
         file.write_bytes(whole)
@@ -287,8 +289,9 @@ def test_a_merged_folder_answers_as_the_run_does(trained, tmp_path):
 
 def test_a_run_without_adapters_has_nothing_to_merge(tmp_path, trained):
     other = replace(trained.workspace, run="plain")
-    finetune_stage(other, trained.preset, RECIPE, 1, seed=0, notify=lambda _: None)
-    finetune_stage(other, trained.preset, RECIPE, 2, seed=0, notify=lambda _: None)
+    with stubbed_training():
+        train(other, trained.preset, 1, seed=0)
+        train(other, trained.preset, 2, seed=0)
     assert not (other.stage(2) / "adapters.safetensors").exists()
     with pytest.raises(UsageError, match="run plain has no adapters"):
         merge(tmp_path / "merged", workspace=trained.root, run="plain")
