@@ -207,9 +207,13 @@ def trained(tmp_path_factory):
     before = (root / "weights/language.safetensors").read_bytes()
     with stubbed_training():
         train(workspace, preset, 1, seed=0)
-    finetune_stage(workspace, preset, recipe, 2, seed=0, notify=lambda _: None)
+    modes = set()
+    with pytest.MonkeyPatch.context() as patch:
+        drop = LoRALinear._dropped
+        patch.setattr(LoRALinear, "_dropped", lambda layer, x: modes.add(layer.training) or drop(layer, x))
+        finetune_stage(workspace, preset, recipe, 2, seed=0, notify=lambda _: None)
     vqa.predict(root, device="cpu")
-    return SimpleNamespace(root=root, workspace=workspace, preset=preset, recipe=recipe, before=before)
+    return SimpleNamespace(root=root, workspace=workspace, preset=preset, before=before, modes=modes)
 
 
 def test_a_stage_keeps_its_adapters_in_a_file_of_their_own_and_the_language_model_as_it_was(trained):
@@ -219,6 +223,7 @@ def test_a_stage_keeps_its_adapters_in_a_file_of_their_own_and_the_language_mode
     assert all(name.startswith("language.model.t5.") and adapted_layer(name) for name in kept)
     assert not [name for name in model if name.startswith("language")]
     assert all(array.any() for name, array in kept.items()), "A and B are trained"
+    assert trained.modes == {True, False}, "channels are dropped in training, and not in validation"
     assert (trained.root / "weights/language.safetensors").read_bytes() == trained.before
     blip2, *_ = load_stage(stage)
     frozen = read_weights(trained.root / "weights/language.safetensors")
