@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -153,3 +154,15 @@ def machine_memory() -> int:
 def size_of(number: float) -> str:
     """Bytes in MB or GB, as in `1.5 GB`."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that no process listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

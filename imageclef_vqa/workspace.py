@@ -72,6 +72,7 @@ class Workspace:
     test: Path
     run: str = "main"
     edition: str = CLOSED_EDITION
+    cache_folder: Path | None = None  # instead of work/cache, for pictures that are answered only once
 
     @classmethod
     def at(cls, root: str | Path, run: str = "main") -> Workspace:
@@ -132,7 +133,7 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        return self.work / "cache"
+        return self.cache_folder or self.work / "cache"
 
     @property
     def split_file(self) -> Path:

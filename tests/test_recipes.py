@@ -60,7 +60,7 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
         "warmup: unknown; a recipe has preset or [model], [stage1] and [stage2]",
         "preset: must be a string",
         "stage1.epochs: input should be greater than or equal to 1, not 0",
-        "stage2.epoch: unknown; there are freeze_vision, unfreeze, answer_weight",
+        "stage2.epoch: unknown; there are lora_rank, lora_alpha",
         "stage2.learning_rate: ",
         "stage2.precision: input should be 'auto', 'fp32', 'bf16' or 'fp16', not 'int8'",
         "stage2.batch: ",

@@ -26,9 +26,11 @@ from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2, statements
+from imageclef_vqa.training.display import TrainingDisplay
 from imageclef_vqa.training.finetune import Finetuned
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.training.state import TrainerState
 from imageclef_vqa.workspace import Workspace
 
 TINY = find_preset("tiny")
@@ -163,6 +165,14 @@ def test_losses_are_printed_beside_chance_and_the_kept_epoch_beside_the_last_one
     assert _kept(1, done) == f"{kept}: sum of losses (by chance 9.361) 5.500; the last one, 2, has 5.876"
     answers = Finetuned(Path(), [{"epoch": 1, "score": 0.87, "best": True}], False, 3.0)
     assert _kept(2, answers) == f"{kept}: exact sets 0.870"
+
+
+def test_a_steps_losses_are_shown_beside_chance(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to Rich, standard error is a terminal
+    batch = PairTable.batch(np.array([0]), [[]])
+    with TrainingDisplay("stage1", 2, 3, lambda _batch: {"chance_itc": 2.773}, shown=True) as display:
+        display.show(TrainerState(), {"itc": 2.5, "itm": 0.5}, batch)
+        assert "loss 3.000 = itc 2.500 (chance 2.773) + itm 0.500\n" in display._status.plain
 
 
 def test_losses_are_compared_with_those_of_a_model_that_knows_nothing_and_with_the_least_possible():

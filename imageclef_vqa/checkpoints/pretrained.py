@@ -24,6 +24,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.language import Prompt, Tokenizer, WordPieceTokenizer
+from imageclef_vqa.models.language.adapters import adapted_layer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import resize_positions
@@ -206,12 +207,13 @@ def _absent(config: FolderConfig, part: str) -> list[str]:
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
-    """What stage 2 trains, by name: vision's norm, Q-Former, projection, and a language model that learns.
+    """What stage 2 trains, by name: vision's norm, Q-Former, projection, and a language model that learns or adapters.
 
     With `vision`, the rest of vision too.
     """
     parts = tuple(f"{part}." for part in _trained_parts(model, vision=vision))
-    return {name: tensor for name, tensor in own_tensors(model).items() if name.startswith(parts)}
+    own = own_tensors(model).items()
+    return {name: tensor for name, tensor in own if name.startswith(parts) or adapted_layer(name)}
 
 
 def load_trained(
@@ -224,7 +226,9 @@ def load_trained(
     """
     vision = any(name.startswith("vision.") and not name.startswith("vision.norm.") for name in tensors)
     prefixes = tuple(f"{part}." for part in parts or _trained_parts(model, vision=vision))
-    load_weights(model, tensors, source, absent=[name for name in model.state_dict() if not name.startswith(prefixes)])
+    own = model.state_dict().keys()
+    given = [name for name in own if name.startswith(prefixes) or (parts is None and adapted_layer(name))]
+    load_weights(model, tensors, source, absent=own - given)
 
 
 def _trained_parts(model: Blip2, *, vision: bool) -> tuple[str, ...]:

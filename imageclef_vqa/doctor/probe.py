@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 
 from imageclef_vqa import ascend
 from imageclef_vqa.devices import available_devices, best_precision, prepare
-from imageclef_vqa.environment import interpreter
+from imageclef_vqa.environment import free_ports, interpreter
 from imageclef_vqa.errors import MedvqaError
 
 _SIDE = 2048  # rows of the square matrices
@@ -107,10 +106,7 @@ def _memory(device: str) -> float:
 
 def collective(kind: str, processes: int) -> dict[str, Any]:
     """Run `sum_with_others` in `processes` processes, and return what the first one measured."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoints = [f"127.0.0.1:{port + rank}" for rank in range(processes)]
+    endpoints = [f"127.0.0.1:{port}" for port in free_ports(processes)]
     children = [
         subprocess.Popen(
             interpreter("imageclef_vqa.doctor.probe", "sum", kind if kind == "cpu" else f"{kind}:{rank}"),

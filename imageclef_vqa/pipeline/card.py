@@ -61,7 +61,11 @@ def model_card(workspace: str | Path = ".", run: str = "main") -> str:
 def _model(config: StageConfig) -> str:
     recipe = json.dumps(config.recipe.model_dump(mode="json", exclude_none=True))
     preset = PRESETS.get(config.preset)
-    language = "learnt from the training texts" if preset is not None and preset.learns_language else "frozen"
+    language = "frozen"
+    if preset is not None and preset.learns_language:
+        language = "learnt from the training texts"
+    elif config.recipe.lora_rank:
+        language = f"frozen, with trained low-rank adapters of rank {config.recipe.lora_rank}"
     return (
         f"BLIP-2, preset `{config.preset}`, trained with imageclef-vqa {config.version}, seed {config.seed}, fold "
         f"{config.fold}. The language model was {language}.\n\n```json\n{recipe}\n```"

@@ -144,9 +144,8 @@ def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> Repo
     """
     if gold_file.suffix == ".jsonl" if gold_file is not None else edition_of(workspace).open:
         return _score_rows(workspace, file, gold_file)
-    given, probabilities = read_answers(workspace, str(file)), {}
-    if file.suffix == ".jsonl":
-        probabilities = probabilities_of(read_predictions(file))
+    predictions = read_predictions(file) if file.suffix == ".jsonl" else []
+    given, probabilities = answers_of(predictions) or read_answers(workspace, str(file)), probabilities_of(predictions)
     if gold_file is not None:
         gold = gold_of_file(workspace, gold_file)
     elif workspace.development.is_dir():
@@ -208,7 +207,15 @@ def _score_sentences(
     )
     score = score.model_copy(update={"extra": score.extra + strangers})
     return TextFold(
-        gold.name, score, given, gold.answers, gold.questions, probabilities, images=gold.images, records=gold.records
+        gold.name,
+        score,
+        given,
+        gold.answers,
+        gold.questions,
+        probabilities,
+        groups=gold.groups,
+        images=gold.images,
+        records=gold.records,
     )
 
 

@@ -19,6 +19,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
+from imageclef_vqa.training.adapter_keys import check_adapters
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
@@ -75,6 +76,7 @@ def check_options(preset: Preset, recipe: Recipe) -> Precision:
         )
     if recipe.unfreeze > preset.vision.layers:
         raise UsageError(f"--unfreeze {recipe.unfreeze}: {preset.name}'s vision has {preset.vision.layers} blocks")
+    check_adapters(preset, recipe.lora_rank)
     if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
         raise UsageError(
             f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs its own query, and "

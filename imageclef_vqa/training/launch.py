@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from imageclef_vqa.environment import interpreter
+from imageclef_vqa.environment import free_ports, interpreter
 from imageclef_vqa.errors import CALLED_AS, MedvqaError, program
 
 _POLL = 0.1  # seconds
@@ -56,7 +55,7 @@ def launch(arguments: Sequence[str], devices: Sequence[str]) -> int:
     """
     processes: list[subprocess.Popen] = []
     outputs: list[IO[str]] = []
-    ports = _free_ports(len(devices))
+    ports = free_ports(len(devices))
     try:
         for rank in range(len(devices)):
             outputs.append(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115 (closed below)
@@ -130,14 +129,3 @@ def _environment(rank: int, devices: Sequence[str], ports: Sequence[int]) -> dic
         "FLAGS_selected_gpus": devices[rank],
         "FLAGS_selected_npus": devices[rank],
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.training.adapter_keys import AdapterKeys
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.presets import Preset
@@ -23,7 +24,7 @@ MODEL, DATA, OPTIMISATION, MEMORY, DEVICES = map(
 )
 
 
-class Recipe(BaseModel):
+class Recipe(AdapterKeys):
     """One stage of fine-tuning. The defaults are the paper's (section 3.1), except that answers have any length and no
     target is smoothed.
 
@@ -203,11 +204,12 @@ class Recipe(BaseModel):
 
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
         fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
-        return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
+        own = fields | {"adapters": self.adapters} | conditions
+        return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
     def contradictions(self, stage: int) -> list[str]:
         """Keys that contradict each other, or that this stage does not have; each with the reason."""
-        found = []
+        found = self.adapter_contradictions(stage, share_prefix=self.share_prefix)
         if stage == 1:
             found += [
                 f"{name}: only stage 2 has it"

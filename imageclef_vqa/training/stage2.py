@@ -1,7 +1,8 @@
 """Stage 2, generative fine-tuning: the language model answers from visual tokens (paper, section 2.3).
 
 Trained are projection, Q-Former and vision's last norm, the rest of vision if the recipe says so, and a language model
-that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen.
+that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen,
+but may have low-rank adapters, which are trained.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
 
 i images, n pairs, q queries, w width of the language model.
@@ -10,7 +11,6 @@ i images, n pairs, q queries, w width of the language model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 
 import numpy as np
 import paddle
@@ -22,6 +22,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import part_rows
 from imageclef_vqa.models.language import Memory
+from imageclef_vqa.models.language.adapters import adapters
 from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
@@ -47,7 +48,8 @@ def trainable(*, vision: bool, language: bool = False, blocks: Iterable[int] = (
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
         r"projection\..*": True,
-        r"language\..*": language,
+        r"language\.(?!.*\.lora_[AB]$).*": language,
+        r"language\..*\.lora_[AB]": True,
     }
 
 
@@ -62,10 +64,12 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
         model.train()
         if not learns_language:
             model.language.eval()  # without its dropout
+            for layer in adapters(model.language):
+                layer.train()
         visual = model.encode_features(train_features(shard.own))
         parts = {}
         if recipe.answer_weight:
-            with shard.dropout_pairs() if learns_language else nullcontext():
+            with shard.dropout_pairs():
                 loss = answer_loss(model, visual, shard.own, pairs)
             parts["answers"] = shard.pair_weight * recipe.answer_weight * loss
         if recipe.word_weight:
@@ -160,9 +164,7 @@ def _by_length(
             rows = np.append(indices, np.repeat(indices[:1], more))
             question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
             answers = [batch.pairs[index].tokens for index in indices] + [[]] * more
-            # A frozen language model drops nothing, and the rows of a step's parts are then images, not pairs.
-            learns = model.preset.learns_language
-            with part_rows(rows, len(batch.pairs)) if learns else nullcontext():
+            with part_rows(rows, len(batch.pairs)):
                 memory = model.read(
                     visual,
                     paddle.to_tensor(batch.image_of_pair[rows]),

@@ -19,6 +19,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Prompt, Tokenizer, learn_tokenizer
+from imageclef_vqa.models.language.adapters import add_adapters
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
@@ -109,6 +110,8 @@ def load_start(job: StageJob) -> StartingPoint:
     if job.number == 2:
         prompt = Prompt(model.preset.language, tokenizer)
         config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
+        if recipe.adapters is not None:
+            add_adapters(model.language, model.preset.language, recipe.adapters)
     vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
     return StartingPoint(model, heads, tokenizer, vocabulary, config, prompt, learnt)
 

@@ -21,6 +21,7 @@ class TextFold:
     gold: PairAnswers
     questions: Questions
     probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    groups: Mapping[str, int] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     records: Mapping[str, int] = field(default_factory=dict)
 

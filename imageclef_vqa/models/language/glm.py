@@ -60,6 +60,8 @@ class GLMMemory(NamedTuple):
 class GLM(Language):
     """`model` has the tensor names of ChatGLM-6B's checkpoint; its head is the token embedding."""
 
+    pairs_axis = 1
+
     def __init__(self, config: GLMConfig) -> None:
         super().__init__()
         self.width, self.vocabulary, self.start = config.hidden_size, config.vocab_size, config.bos_token_id

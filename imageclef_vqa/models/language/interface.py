@@ -22,9 +22,12 @@ class Memory(Protocol):
 class Language(nn.Layer):
     """A language model that reads visual tokens, then a question, and decodes an answer.
 
-    `start` is the token before an answer's first; `width` is w, `vocabulary` is v.
+    `start` is the token before an answer's first; `width` is w, `vocabulary` is v. `model` has the names of the
+    checkpoint, and `pairs_axis` is that of pairs in what its linear layers read.
     """
 
+    model: nn.Layer
+    pairs_axis = 0
     start: int
     width: int
     vocabulary: int
