@@ -70,6 +70,7 @@ WITHOUT_PADDLE = (
 MODELS_MAY_IMPORT = {
     "configs": set(),
     "presets": {"configs"},
+    "combinations": {"configs", "presets"},
     "resnet34": {"configs"},
     "activations": set(),
     "dropout": set(),

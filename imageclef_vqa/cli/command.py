@@ -34,7 +34,7 @@ PANELS: dict[str, dict[str, str]] = {
     "score": {"Output": "report plots heat_maps as_json as_csv as_markdown"},
     "package": {"Output": "out team answer_form edition force as_json"},
     "plan": {
-        "Model": "preset image_size language_bits freeze_vision",
+        "Model": "preset image_size language_bits freeze_vision lora_rank lora_targets",
         "Work": "stage images batch accumulate questions epochs precision recompute",
         "Devices": "devices memory flops",
     },

@@ -19,6 +19,7 @@ from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Prompt, Tokenizer
+from imageclef_vqa.models.language.adapters import add_adapters
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
@@ -117,13 +118,15 @@ def load_stage(stage: Stage) -> tuple[Blip2, Tokenizer | None, int]:
     preset = config.starting_point()
     with shortage_explained(partial(workload, preset), KEPT):
         model, tokenizer = load_pretrained(preset)
+        if config.recipe.adapters is not None:
+            add_adapters(model.language, model.preset.language, config.recipe.adapters)
         load_trained(model, tensors, str(stage.folder / MODEL))
     model.share_prefix = config.recipe.share_prefix
     return model, tokenizer, config.recipe.answer_tokens
 
 
 def workload(preset: Preset) -> Workload:
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 
 

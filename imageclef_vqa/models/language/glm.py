@@ -62,6 +62,7 @@ class GLM(Language):
     """`model` has the tensor names of ChatGLM-6B's checkpoint; its head is the token embedding."""
 
     answer_reads = ("both",)
+    pairs_axis = 1
 
     def __init__(self, config: GLMConfig) -> None:
         super().__init__()

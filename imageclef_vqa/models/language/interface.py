@@ -22,11 +22,14 @@ class Memory(Protocol):
 class Language(nn.Layer):
     """A language model that reads visual tokens, then a question, and decodes an answer.
 
-    `start` is the token before an answer's first; `width` is w, `vocabulary` is v. `answer_reads` says what the
+    `start` is the token before an answer's first; `width` is w, `vocabulary` is v. `model` has the names of the
+    checkpoint, and `pairs_axis` is that of pairs in what its linear layers read. `answer_reads` says what the
     attentions of a layer read in `answer_logits`, in their order: the answer so far, the prefix (visual tokens and
     question), or both.
     """
 
+    model: nn.Layer
+    pairs_axis = 0
     start: int
     width: int
     vocabulary: int

@@ -12,7 +12,6 @@ from paddle import Tensor, nn
 from paddle.amp.auto_cast import amp_state
 
 from imageclef_vqa.models.attention import MASKED, trace
-from imageclef_vqa.models.language.frozen import FrozenLinear
 from imageclef_vqa.models.language.paddlenlp import (
     T5Attention,
     T5DenseReluDense,
@@ -110,9 +109,9 @@ def mlp(layer: T5LayerFF, x: Tensor, activate: Callable[[Tensor], Tensor]) -> Te
     return _product(wide, dense.wo)
 
 
-def _product(x: Tensor, layer: nn.Linear | FrozenLinear) -> Tensor:
+def _product(x: Tensor, layer: nn.Layer) -> Tensor:
     """A linear layer without bias; for small models, `nn.Linear` takes noticeably longer to choose its kernel."""
-    return layer(x) if isinstance(layer, FrozenLinear) else paddle.matmul(x, layer.weight)
+    return paddle.matmul(x, layer.weight) if isinstance(layer, nn.Linear) else layer(x)
 
 
 def add(x: Tensor, more: Tensor) -> Tensor:
