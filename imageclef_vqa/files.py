@@ -1,4 +1,4 @@
-"""Writing without accidents: a file is there whole or not at all, and one run has one writer.
+"""Writing without accidents: a file is there whole or not at all.
 
 Only regular files and new ones are written, never what a link points to, a pipe or a device. A partial file is locked
 by its writer: what a killed process left is not, and the next writer removes it.

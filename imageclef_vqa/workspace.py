@@ -76,6 +76,7 @@ class Workspace:
     test: Path
     run: str = "main"
     edition: str = CLOSED_EDITION
+    cache_folder: Path | None = None  # instead of work/cache, for pictures that are answered only once
 
     @classmethod
     def at(cls, root: str | Path, run: str = "main") -> Workspace:
@@ -136,7 +137,7 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        return self.work / "cache"
+        return self.cache_folder or self.work / "cache"
 
     @property
     def split_file(self) -> Path:

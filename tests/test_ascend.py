@@ -190,7 +190,7 @@ def test_an_unknown_card_computes_in_fp32(tmp_path, monkeypatch):
 def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, begun_on_cpu, plugin):
     folder = shutil.copytree(begun_on_cpu, tmp_path / "workspace")
     state = (folder / "work/main/stage2/state.safetensors").read_bytes()
-    small = {"CUSTOM_DEVICE_ROOT": plugin, "MEDVQA_STANDIN_MEGABYTES": 100}
+    small = {"CUSTOM_DEVICE_ROOT": plugin, "MEDVQA_STANDIN_MEGABYTES": 45}
     failed = medvqa([TRAIN[1].format("npu")], folder, **small)
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
@@ -198,10 +198,10 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
         r"npu:0 has no memory left, in (vision|the Q-Former|the language model): ([\d.]+) MB", failed.stderr
     )
     assert told, failed.stderr
-    assert 60 < float(told[2]) <= 105  # not all: blocks are as long as they are
+    assert 25 < float(told[2]) <= 47  # not all: blocks are as long as they are
     fitting = re.search(r"`medvqa (plan --preset tiny --stage 2 .*(--accumulate \d+))`", failed.stderr)
     planned = json.loads(CliRunner().invoke(app, [*fitting[1].split(), "--json"]).stdout)["memory"]
-    assert planned["peak"] - planned["program"] < 105e6
+    assert planned["peak"] - planned["program"] < 47e6
     assert (folder / "work/main/stage2/state.safetensors").read_bytes() == state
     # A step and a validation are enough to fill the memory.
     line = f"finetune --stage 2 --epochs 1 --max-minutes 0.0001 --device npu --fresh {fitting[2]}"

@@ -98,7 +98,10 @@ def test_hints_name_the_program_as_it_was_called(tmp_path, monkeypatch, program)
     monkeypatch.setattr(sys, "argv", [f"/usr/bin/{program}"])
     monkeypatch.chdir(tmp_path)
     assert f"`{program} finetune --stage 1`" in CliRunner().invoke(app, ["runs"]).output
-    assert f"`{program} package --out run.csv` makes one" in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
+    assert (
+        f"`{program} package --out run.csv` makes one"
+        in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
+    )
     (tmp_path / "medvqa.toml").write_text("[split]\nvall = 0.1")
     refused = CliRunner().invoke(app, ["split"]).output
     assert f"`{program} split --help`" in refused

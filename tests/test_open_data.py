@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_dataset import write_dataset
+from small_dataset import picture, write_dataset
 from small_open import rows, write_open_dataset, write_rows
 from typer.testing import CliRunner
 
@@ -135,6 +135,27 @@ def test_split_divides_images_of_open_questions_and_shows_their_classes(workspac
     assert len(answers) == 3  # stratified by the colours that the answers name
     result = CliRunner().invoke(app, ["split", "--val", "0.25", "--json"])
     assert json.loads(result.output)["statistics"]["classes"]["text_presence"] == {"rows": 12, "answers": 1}
+
+
+def test_split_names_pictures_of_other_data_sets_in_training_and_test(workspace):
+    """The closed set of 2023 holds a training and a test picture, one under another name and one in other bytes."""
+    write_open_dataset(workspace / "data/development", 8)
+    write_open_dataset(workspace / "data/test", 2, first=20)
+    old = workspace / "data/gi-2023/development/images"
+    old.mkdir(parents=True)
+    picture(7).save(old / "image7.jpg", quality=90)
+    picture(1).save(old / "renamed.png")
+    picture(21).save(old / "image21.jpg", quality=60)
+    shutil.copy(workspace / "data/development/images/image2.jpg", workspace / "data/test/images/image20.jpg")
+    done = CliRunner().invoke(app, ["split", "--val", "0.25"])
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.output.split())
+    assert "data/development shares 2 of its images with data/gi-2023/development: image1 (renamed), image7" in shown
+    assert "data/test shares 1 of its images with data/gi-2023/development: image21" in shown
+    assert "data/test shares 1 of its images with data/development: image20 (image2)" in shown
+    shared = json.loads(CliRunner().invoke(app, ["split", "--val", "0.25", "--json"]).stdout)["shared"]
+    assert shared["data/test"]["data/development"] == {"image20": {"image": "image2", "similarity": 1.0}}
+    assert 0.6 < shared["data/test"]["data/gi-2023/development"]["image21"]["similarity"] < 1
 
 
 @given(

@@ -115,7 +115,13 @@ def test_an_adopted_run_is_scored_compared_and_shown(workspace):
     assert gold["global"]["meteor"] == scored["global"]["meteor"]
     assert "metric | A | B" in run("score", "--compare", "other", "run.json", "--markdown")[1]
     assert run("score", "--run", "other", "--csv")[1].startswith("fold,system,by,name,n,bleu")
-    assert run("score", "--run", "other", "--plots", "plots")[0] == 2
+    assert run("score", "--run", "other", "--plots", "plots")[0] == 0
+    assert run("score", "--compare", "other", "run.json", "--plots", "plots")[0] == 0
+    names = [f"{kind}-{fold}" for kind in ("calibration", "classes") for fold in ("test", "val")]
+    assert sorted(path.name for path in Path("plots").glob("*.svg")) == [
+        *(f"{name}.svg" for name in [*names, "comparison-test-1"])
+    ]
+    assert "polyp_count (8)" in Path("plots/classes-test.svg").read_text()
 
 
 def test_a_package_has_every_field_and_checks_find_nothing_in_it(workspace):

@@ -15,6 +15,7 @@ from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.data import read_dataset
 from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.evaluation.perturbation import perturbation_table
 from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.inference.choice import Chooser
 from imageclef_vqa.inference.generation import beam_search, sample
@@ -23,6 +24,7 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language import Tokenizer, learn_tokenizer
 from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.pipeline.perturb import perturb
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.parallel import Shard
 from imageclef_vqa.training.stage2 import answer_loss
@@ -224,6 +226,16 @@ def test_a_run_is_asked_any_question(workspace):
     assert (reply.answers, reply.probability) == (given.answers, pytest.approx(given.probability, rel=1e-3))
     with pytest.raises(UsageError, match="which one"):
         model.ask(image)
+
+
+def test_perturbed_pictures_are_asked_the_same_questions(workspace, monkeypatch):
+    kinds = {"nothing": lambda image, rng: image}
+    monkeypatch.setattr("imageclef_vqa.data.perturbation.PERTURBATIONS", kinds)
+    monkeypatch.setattr("imageclef_vqa.pipeline.perturb.PERTURBATIONS", kinds)
+    done = perturb(workspace)
+    (comparison,) = done.compared.comparisons
+    assert (done.fold, comparison.missing, comparison.overall["meteor"].difference) == ("test", 0, 0)
+    assert "METEOR" in [column.header for column in perturbation_table("", done.compared).columns]
 
 
 def test_many_questions_about_an_image_are_answered_as_a_few_at_a_time(workspace):

@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from imageclef_vqa.data import read_dataset
 from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, SEGMENTATION_TYPE, find_question
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.synthetic import Scene, render_scene, sample_scene, write_synthetic_dataset
 from imageclef_vqa.synthetic.scene import BATCHES, COLITIS, INSTRUMENTS, OESOPHAGITIS, POLYPS
+from imageclef_vqa.synthetic.sentences import _WORDINGS, sentence_rows
 
 ROWS, COLUMNS = ("Upper", "Center", "Lower"), ("left", "center", "right")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -311,3 +313,45 @@ def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MedvqaError, match=r"the disk at .* is full"):
         write_synthetic_dataset(tmp_path / "data", images=4, test=2, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def sentences_about(scene: Scene, seed: int = 0) -> list[dict[str, Any]]:
+    return sentence_rows("image", scene, np.random.default_rng(seed))
+
+
+def test_sentences_say_what_the_closed_answers_say():
+    number_of = {wording.question_class: number for number, wording in _WORDINGS.items()}
+    asked = Counter()
+    for seed, scene in enumerate(scenes(60)):
+        answers, rows = scene.answers(), sentences_about(scene, seed)
+        assert len({about for row in rows for about in row["question_class"]}) == sum(
+            row["complexity"] for row in rows
+        ), "no question twice about an image"
+        for row in rows:
+            if row["complexity"] > 1:
+                continue
+            (about,) = row["question_class"]
+            said, known = row["answer"].lower(), answers[number_of[about]]
+            denied = said.startswith("no ")
+            asked[about, denied] += 1
+            assert denied == (known == ("No",)), row
+            for each in known:
+                shown = each.lower().replace("rigth", "right").replace("< ", "<")
+                assert shown in ("yes", "no") or shown in said, (row, known)
+    assert {about for about, _ in asked} == set(number_of)
+    assert {about for about, denied in asked if denied} >= {"text_presence", "box_artifact_presence"}
+
+
+def test_an_open_set_is_read_and_the_same_arguments_give_the_same_bytes(tmp_path):
+    for name in ("one", "other"):
+        write_synthetic_dataset(tmp_path / name, images=8, test=2, seed=3, sentences=True)
+    files = [
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.*"))
+        for name in ("one", "other")
+    ]
+    assert files[0] == files[1]
+    assert all((tmp_path / "one" / path).read_bytes() == (tmp_path / "other" / path).read_bytes() for path in files[0])
+    development, test = (read_dataset(tmp_path / "one" / name) for name in ("development", "test"))
+    assert (len(development), len(test), development.warnings) == (8, 2, ())
+    assert all(5 <= len(each.questions) <= 6 for each in development.examples)
+    assert not {each.image_id for each in development.examples} & {each.image_id for each in test.examples}

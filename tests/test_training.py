@@ -27,9 +27,11 @@ from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.pipeline.predict import predict_folds
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop, stage1, stage2, statements
+from imageclef_vqa.training.display import TrainingDisplay
 from imageclef_vqa.training.finetune import Finetuned
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe, choose_recipe
+from imageclef_vqa.training.state import TrainerState
 from imageclef_vqa.workspace import Workspace
 
 TINY = find_preset("tiny")
@@ -166,6 +168,14 @@ def test_losses_are_printed_beside_chance_and_the_kept_epoch_beside_the_last_one
     assert _kept(2, answers) == f"{kept}: exact sets 0.870"
 
 
+def test_a_steps_losses_are_shown_beside_chance(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to Rich, standard error is a terminal
+    batch = PairTable.batch(np.array([0]), [[]])
+    with TrainingDisplay("stage1", 2, 3, lambda _batch: {"chance_itc": 2.773}, shown=True) as display:
+        display.show(TrainerState(), {"itc": 2.5, "itm": 0.5}, batch)
+        assert "loss 3.000 = itc 2.500 (chance 2.773) + itm 0.500\n" in display._status.plain
+
+
 def test_losses_are_compared_with_those_of_a_model_that_knows_nothing_and_with_the_least_possible():
     positive = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")
     found = statements.reference_losses(positive, 7)
@@ -285,6 +295,22 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(finished):
     for name in norm:
         assert not np.array_equal(first[name], start[name])
         assert not np.array_equal(trained[name], first[name])
+
+
+def test_only_the_last_blocks_of_a_frozen_encoder_are_trained_if_the_recipe_says_so(begun):
+    start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
+    recipe = SHORT[2].model_copy(update={"freeze_vision": True, "unfreeze": 2, "epochs": 1})
+    run(begun, 2, recipe)
+    trained = weights(begun, 2)
+    assert {name for name in start if name.startswith("vision.")} <= set(trained)
+    moved = {name for name in trained if name.startswith("vision.") and not np.array_equal(trained[name], start[name])}
+    assert {name.split(".")[2] for name in moved if name.startswith("vision.layers.")} == {"1", "2"}
+    assert {name for name in moved if not name.startswith("vision.layers.")} <= {
+        "vision.norm.weight",
+        "vision.norm.bias",
+    }
+    with pytest.raises(UsageError, match="--unfreeze 4: tiny's vision has 3 blocks"):
+        run(begun, 2, recipe.model_copy(update={"unfreeze": 4}), fresh=True)
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from imageclef_vqa.cli.console import echo
 from imageclef_vqa.cli.options import DeviceOption, SeedOption
 from imageclef_vqa.errors import program
+from imageclef_vqa.workspace import SETTINGS_FILE
 
 TEST_SHARE = 6  # development images per test image
 
-CHAIN = (
+CHAIN = (  # of closed questions
     "split --val 0.2",
     # Few epochs: `tiny` was pre-trained on such images.
     "finetune --stage 1 --epochs 2",
@@ -25,10 +26,36 @@ CHAIN = (
     "package --team demo",
     "status",
 )
+OPEN_CHAIN = (
+    "split --val 0.2",
+    # `tiny`'s vision knows such images, so it is frozen; the language model starts at random.
+    "finetune --stage 2 --preset tiny-open --freeze-vision",
+    "predict",
+    "score",
+    "package --out predictions_1.json",
+    "check predictions_1.json",
+    "status",
+)
+TEAM = """\
+[team]
+participant_names = ["A. Nobody"]
+affiliations = "Nowhere"
+contact_emails = ["nobody@example.org"]
+team_name = "demo"
+country = "Nowhere"
+notes_to_organizers = "drawn images"
+"""
+
+
+EditionOption = Annotated[
+    Literal["gi-2023", "medico-2026"],
+    typer.Option(help="gi-2023: 18 closed questions, in minutes; medico-2026: open questions and sentences."),
+]
 
 
 def demo(
     context: typer.Context,
+    edition: EditionOption = "gi-2023",
     images: Annotated[int, typer.Option(min=40, help="Development images to draw.")] = 300,
     keep: Annotated[
         Path | None,
@@ -42,19 +69,21 @@ def demo(
     import tempfile
     import time
 
-    from imageclef_vqa.editions import GI_2023
+    from imageclef_vqa.editions import find_edition
     from imageclef_vqa.submission import team_zip
     from imageclef_vqa.synthetic import write_synthetic_dataset
 
-    started, root = time.monotonic(), context.find_root()
+    started, root, asked = time.monotonic(), context.find_root(), find_edition(edition)
     folder = keep or Path(tempfile.mkdtemp(prefix="medvqa-demo-"))
-    write_synthetic_dataset(folder / "data", images=images, test=images // TEST_SHARE, seed=seed)
-    echo(f"drew {images} development and {images // TEST_SHARE} test images in {folder / 'data'}")
-    for line in CHAIN:
+    test = images // TEST_SHARE
+    write_synthetic_dataset(folder / "data", images=images, test=test, seed=seed, sentences=asked.open)
+    echo(f"drew {images} development and {test} test images in {folder / 'data'}")
+    if asked.open:
+        (folder / SETTINGS_FILE).write_text(TEAM, encoding="utf-8")
+    for line in OPEN_CHAIN if asked.open else CHAIN:
         command, *options = shlex.split(line)
         echo(f"\n$ {program()} {shlex.join([command, *options])}", bold=True)
-        if options[:1] == ["--out"]:
-            options[-1] = str(folder / options[-1])
+        options = [str(folder / each) if each == asked.run_file else each for each in options]
         options += ["--workspace", str(folder)]
         if command in ("finetune", "predict"):
             options += ["--device", device]
@@ -64,8 +93,9 @@ def demo(
             raise typer.Exit(code)
     echo(f"\nthe whole chain took {time.monotonic() - started:.0f} s", bold=True)
     for name, path in (
-        ("run file", folder / "run.csv"),
-        ("team zip", folder / team_zip("demo", GI_2023)),
+        ("run file", folder / asked.run_file),
+        ("team zip", None if asked.open else folder / team_zip("demo", asked)),
         ("report", folder / "work/main/report.html"),
     ):
-        echo(f"{name:<10}{path}")
+        if path is not None:
+            echo(f"{name:<10}{path}")

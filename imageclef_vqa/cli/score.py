@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
-from imageclef_vqa.cli.options import AnswersOption, JsonOption, RunOption, WorkspaceOption
+from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
+from imageclef_vqa.cli.options import (
+    AnswersOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SeedOption,
+    WorkspaceOption,
+)
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
@@ -40,9 +47,19 @@ CompareOption = Annotated[
         "Without FILE: the run before and after routing.",
     ),
 ]
+PerturbOption = Annotated[
+    bool,
+    typer.Option(
+        "--perturb",
+        help="Answer again with cropped, turned, shifted, brighter and duller pictures, and print what that costs.",
+    ),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
+]
+HeatMapsOption = Annotated[
+    bool, typer.Option("--heat-maps", help="Show in the report what carried each wrong answer; loads the model.")
 ]
 AsMarkdownOption = Annotated[
     bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
@@ -53,11 +70,15 @@ def score(
     files: FilesArgument = None,
     gold: GoldOption = None,
     compare: CompareOption = False,
+    perturb: PerturbOption = False,
     report: ReportOption = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
+    heat_maps: HeatMapsOption = False,
     answers: AnswersOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV and nothing else.")] = False,
     as_markdown: AsMarkdownOption = False,
@@ -76,7 +97,14 @@ def score(
     given = files or []
     formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]
     _check(given, compare, report, formats)
+    if compare and heat_maps:
+        raise UsageError("--heat-maps is for the report of a run; --compare writes none")
     at = Workspace.at(workspace, run)
+    if perturb:
+        if given or compare or gold or report or plots:
+            raise UsageError("--perturb answers again with a run of the workspace: it goes with --run and --answers")
+        _perturb(at, answers, device, seed, formats)
+        return
     if compare:
         compared = compare_sources(given, gold=gold, workspace=workspace, run=run)
         if plots is not None:
@@ -84,7 +112,16 @@ def score(
         _print(compared, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
     file = given[0] if given else None
-    done = vqa.score(file, answers=answers, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
+    done = vqa.score(
+        file,
+        answers=answers,
+        gold=gold,
+        workspace=workspace,
+        run=run,
+        report=report,
+        plots=plots,
+        heat_maps=heat_maps,
+    )
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
     if not formats:
         for selection in done.selected:
@@ -98,6 +135,22 @@ def score(
         title, result = HEADINGS[last.name], last.score
         echo(wrapped(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result)))
         echo(f"{at.shown(report or at.report)} shows this with every mistake; next: `{following}`")
+
+
+def _perturb(workspace: Workspace, answers: str | None, device: str, seed: int, formats: list[str]) -> None:
+    from imageclef_vqa.evaluation.folds import HEADINGS
+    from imageclef_vqa.evaluation.perturbation import perturbation_line, perturbation_table
+    from imageclef_vqa.pipeline.perturb import perturb
+
+    done = perturb(workspace.root, answers=answers, device=device, run=workspace.run, seed=seed, notify=note)
+    if formats == ["json"]:
+        print_json({"fold": done.fold, "seed": done.seed, **done.compared.model_dump(mode="json", by_alias=True)})
+    elif formats:
+        _print({done.fold: done.compared}, formats, flat=True)
+    else:
+        echo(wrapped(done.selected.line))
+        print_table(perturbation_table(f"{HEADINGS[done.fold]}, perturbed", done.compared))
+        echo(wrapped(perturbation_line(done.compared)))
 
 
 def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:

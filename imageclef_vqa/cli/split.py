@@ -28,13 +28,13 @@ def split(
     from rich.table import Table
 
     import imageclef_vqa as vqa
-    from imageclef_vqa.cli.split_tables import split_sections
+    from imageclef_vqa.cli.split_tables import shared_lines, split_sections
     from imageclef_vqa.data.statistics import split_summary
     from imageclef_vqa.workspace import Workspace
 
     done = vqa.split(workspace, val=val, folds=folds, by=by, seed=seed)
     if as_json:
-        print_json(split_summary(done.dataset, done.split))
+        print_json({**split_summary(done.dataset, done.split), "shared": done.shared})
         return
     for warning in done.dataset.warnings:
         echo(wrapped(f"warning: {warning}"), fg="yellow")
@@ -44,5 +44,7 @@ def split(
             print_table(section)
         else:
             echo("\n".join(map(wrapped, section)))
+    for line in shared_lines(done.shared):
+        echo(wrapped(f"warning: {line}"), fg="yellow")
     at = Workspace.at(workspace)
     echo(f"\n{at.shown(done.file)}; next: `{at.typed('medvqa finetune --stage 1')}`")

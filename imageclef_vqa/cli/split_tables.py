@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.table import Table
 
 from imageclef_vqa.data import Dataset, Split
 from imageclef_vqa.data.split import answers_only_in_validation
 from imageclef_vqa.data.statistics import answer_counts, height_counts, sentence_counts
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import shortened
 from imageclef_vqa.evaluation.display import answers_text
 
 _ANSWERS_SHOWN, _MEMBERS_SHOWN = 3, 3
 _LONGEST = 60  # characters of a sentence
+_SHARED_SHOWN = 10  # images that are also in another data set
 
 
 def split_sections(dataset: Dataset, split: Split) -> list[Table | list[str]]:
@@ -94,3 +99,17 @@ def _certificate(split: Split) -> list[str]:
         f"a plain random split {certificate.leaked_by_plain_split}",
         closest,
     ]
+
+
+def shared_lines(shared: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> list[str]:
+    """Which images of one data set are also in another, by their names there, for those that share any."""
+    lines = []
+    for own, others in shared.items():
+        for other, images in others.items():
+            if images:
+                named = [f"{one} ({each['image']})" if one != each["image"] else one for one, each in images.items()]
+                which = ", ".join(shortened(named, _SHARED_SHOWN))
+                lines.append(f"{own} shares {len(images):,} of its images with {other}: {which}")
+    if lines:
+        lines.append("a model that learns from an image cannot be scored on it: `--json` lists all of them")
+    return lines

@@ -54,8 +54,7 @@ def _compare(test: Sequence[Example], development: Sequence[Example], cache: Pat
     if any(faults for _, faults in parts):
         raise MedvqaError("images changed while they were read", remedy="run the command again")
     rows, count = np.concatenate([rows for rows, _ in parts]), len(test)
-    pairs = hash_candidates(rows)
-    pairs = pairs[pairs[:, 0] < count]  # pairs of two development images are not needed
+    pairs = hash_candidates(rows, count)  # pairs of two development images are not needed
     links = picture_links(pairs, picture_similarity(rows, pairs)) + text_links(rows)
     ids = [example.image_id for example in (*test, *development)]
     groups = group_images([link for link in links if link.other < count], count)

@@ -47,14 +47,17 @@ class Link:
     by: Literal["picture", "text"]
 
 
-def hash_candidates(rows: np.ndarray) -> np.ndarray:
-    """Pairs [n, 2] of rows, the lower first, with close perceptual hashes or identical bytes."""
-    bits = rows["hash"].astype(np.float32)
+def hash_candidates(rows: np.ndarray, first: int | None = None) -> np.ndarray:
+    """Pairs [n, 2] of rows, the lower first, with close perceptual hashes or identical bytes.
+
+    With `first`, only pairs whose lower row is one of the first ones.
+    """
+    bits, end = rows["hash"].astype(np.float32), len(rows) if first is None else first
     pairs = []
-    for start in range(0, len(rows), _BLOCK):
-        block = bits[start : start + _BLOCK]
-        distance = block @ (1 - bits).T + (1 - block) @ bits.T
-        same = rows["sha256"][start : start + _BLOCK, None] == rows["sha256"][None]
+    for start in range(0, end, _BLOCK):
+        own = slice(start, min(start + _BLOCK, end))
+        distance = bits[own] @ (1 - bits).T + (1 - bits[own]) @ bits.T
+        same = rows["sha256"][own, None] == rows["sha256"][None]
         close = np.argwhere((distance <= _HASH_DISTANCE) | same) + np.array([start, 0])
         pairs.append(close[close[:, 0] < close[:, 1]])
     return np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)

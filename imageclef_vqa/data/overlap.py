@@ -16,12 +16,15 @@ def shared_pictures(ours: Sequence[Path], theirs: Sequence[Path], cache: Path | 
 
     Images without a match are left out, and so are files that are no images.
     """
-    rows = np.concatenate([index_images(ours, cache)[0], index_images(theirs, cache)[0]])
-    pairs = hash_candidates(rows)
-    pairs = pairs[(pairs[:, 0] < len(ours)) & (pairs[:, 1] >= len(ours))]
+    own, other = (index_images(paths, cache)[0] for paths in (ours, theirs))
+    first = {digest: at for at, digest in reversed([*enumerate(other["sha256"])]) if other["width"][at] > 0}
+    found = {at: (first[digest], 1.0) for at, digest in enumerate(own["sha256"]) if digest in first}
+    rows = np.concatenate([own, other])
+    pairs = hash_candidates(rows, len(own))
+    # Editions share most of their files as they are: only the others are compared, which takes longest.
+    pairs = pairs[(pairs[:, 1] >= len(own)) & ~np.isin(pairs[:, 0], list(found))]
     pairs = pairs[(rows["width"][pairs] > 0).all(1)]
-    found: dict[int, tuple[int, float]] = {}
-    for (one, other), similarity in zip(pairs.tolist(), picture_similarity(rows, pairs).tolist(), strict=True):
+    for (one, another), similarity in zip(pairs.tolist(), picture_similarity(rows, pairs).tolist(), strict=True):
         if similarity >= SAME_PICTURE and similarity > found.get(one, (0, 0.0))[1]:
-            found[one] = (other - len(ours), similarity)
-    return found
+            found[one] = (another - len(own), similarity)
+    return dict(sorted(found.items()))

@@ -51,7 +51,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
         raise DataError(shortened(problems), remedy=_REMEDY)
     _note_files_without_record(files, examples, labels.oddities)
     _note_conflicts(examples, labels.oddities)
-    return Dataset(folder, examples, tuple(labels.oddities.lines()), _fingerprint(examples))
+    return Dataset(folder, examples, tuple(labels.oddities.lines()), dataset_fingerprint(examples))
 
 
 def label_file(folder: Path) -> Path:
@@ -141,7 +141,7 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
     if labels.problems:
         raise DataError(shortened(labels.problems), remedy=_NAMES if not ids.exists() else None)
     examples, faults = _read_images(images, labels, cache)
-    return Pictures(tuple(labels.records), Dataset(images, examples, (), _fingerprint(examples)), faults)
+    return Pictures(tuple(labels.records), Dataset(images, examples, (), dataset_fingerprint(examples)), faults)
 
 
 def _read_images(images: Path, labels: Labels, cache: Path | None) -> tuple[tuple[Example, ...], dict[str, str]]:
@@ -223,7 +223,9 @@ def _note_conflicts(examples: Sequence[Example], oddities: Oddities) -> None:
                 oddities.add(kind, f"{one.image_id} and {other.image_id}")
 
 
-def _fingerprint(examples: Sequence[Example]) -> str:
+def dataset_fingerprint(examples: Sequence[Example]) -> str:
+    """A hash of ids, answers, questions and image bytes, for `Dataset.fingerprint`."""
+
     def line(example: Example) -> str:
         answers: Mapping[int, list[str]] = {q: sorted(as_set(example.answers[q])) for q in sorted(example.answers)}
         asked = [{row: [each.text, each.complexity, each.classes] for row, each in sorted(example.questions.items())}]

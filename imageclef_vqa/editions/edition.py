@@ -40,8 +40,6 @@ class Edition:
         title: for people.
         questions: the bank; every image answers each of them. Empty for an edition with open questions, which a data
             set brings along and whose answers are sentences.
-        answers_compare: as sets of exact strings, or as text.
-        metrics: the official ones.
         run_formats: suffix of a run file → format. "csv", "json" and "zip" hold images with their answers to all
             questions; "predictions" is one list of rows that name image and question, and "sentences" the same list
             for open questions.
@@ -59,8 +57,6 @@ class Edition:
     name: str
     title: str
     questions: tuple[Question, ...] = QUESTIONS
-    answers_compare: Literal["as sets", "as text"]
-    metrics: tuple[str, ...]
     run_formats: Mapping[str, RunFormat]
     run_file: str
     team_zip: str | None = None
@@ -152,8 +148,6 @@ _ALL = " Check all that are present."
 GI_2023 = Edition(
     name="gi-2023",
     title="ImageCLEFmedical MEDVQA-GI 2023, task 1",
-    answers_compare="as sets",
-    metrics=("exact sets, mean over the questions",),
     run_formats={".csv": "csv", ".json": "json", ".zip": "zip"},
     run_file="run.csv",
     team_zip="{team}_clef2023_medvqa.zip",
@@ -162,8 +156,6 @@ GI_2023 = Edition(
 GI_2025 = Edition(
     name="gi-2025",
     title="ImageCLEFmedical MEDVQA-GI 2025, task 1",
-    answers_compare="as text",
-    metrics=("BLEU", "ROUGE", "METEOR"),
     run_formats={".json": "predictions"},
     run_file="predictions_1.json",
     lower_case=True,
@@ -175,8 +167,6 @@ MEDICO_2026 = Edition(
     name="medico-2026",
     title="MediaEval Medico 2026, task 1: open questions of Kvasir-VQA-x1",
     questions=(),
-    answers_compare="as text",
-    metrics=("BLEU", "ROUGE-1", "ROUGE-2", "ROUGE-L", "METEOR"),
     run_formats={".json": "sentences"},
     run_file="predictions_1.json",
     sample=Sample(rows=1500, seed=42),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.checkpoints.packaged import weights_file
@@ -141,4 +141,5 @@ def read_ensemble(workspaces: Sequence[Workspace]) -> Ensemble:
         )
     if len(runs) == 1:
         return Ensemble(runs, workspaces[0])
-    return Ensemble(runs, Workspace.at(workspaces[0].root, "-".join(["ensemble", *names])))
+    joint = Workspace.at(workspaces[0].root, "-".join(["ensemble", *names]))
+    return Ensemble(runs, replace(joint, cache_folder=workspaces[0].cache_folder))

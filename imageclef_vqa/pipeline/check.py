@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from imageclef_vqa.data.qa import QA_FILE
 from imageclef_vqa.editions import Edition, find_edition
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import read_bytes as read_input
+from imageclef_vqa.pipeline.explain_rows import check_rows, read_asked
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import check_altered, read_open_reference
 from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference, with_commands
@@ -91,6 +93,8 @@ def _check_open(
     workspace: Workspace, file: Path, edition: Edition, labels: Path | None, listed: Path | None
 ) -> Checked:
     """Check a `predictions_1.json` against the rows that are asked and the answers of training."""
+    if file.suffix == ".jsonl":
+        return _check_task2(workspace, file, edition, listed)
     if file.suffix != ".json":
         remedy = f"`{workspace.typed('medvqa package')}` writes it"
         raise UsageError(f"{file}: a run of {edition.name} is a .json file", remedy=remedy)
@@ -106,6 +110,17 @@ def _check_open(
     images = {row.image_id for row in parsed.rows}
     ordered = tuple(sorted(with_commands(workspace, found), key=lambda each: each.severity))
     return Checked(ordered, len(images), len(parsed.rows), reference.learnt_from, reference.listed_in, None)
+
+
+def _check_task2(workspace: Workspace, file: Path, edition: Edition, listed: Path | None) -> Checked:
+    """Check the lines of task 2 against the rows in `listed`, or in the workspace."""
+    content = read_input(file, LARGEST)
+    rows = listed or (workspace.test / QA_FILE)
+    asked = read_asked(rows, edition, workspace.cache) if rows.is_file() else None
+    found = tuple(check_rows(content, file.parent, asked, edition))
+    lines = sum(1 for line in content.split(b"\n") if line.strip())
+    images = len({row.example.image_id for row in asked or ()})
+    return Checked(found, images, lines, None, None if asked is None else workspace.shown(rows), None)
 
 
 def _check_answers(

@@ -44,9 +44,7 @@ def compare(
     else:
         by_fold = [(each, _plain_and_routed(at, each.name)) for each in golds]
     results = {
-        each.name: compare_sentences(given, each.answers, each.questions, groups=each.groups)
-        if each.questions
-        else compare_answers(given, each.answers, groups=each.groups)
+        each.name: compare_fold(given, each)
         for each, given in by_fold
         if given and all(not each.image_ids.isdisjoint(image_id for image_id, _ in answers) for _, answers in given)
     }
@@ -56,6 +54,13 @@ def compare(
         what = "they answer no image in common that has gold answers"
         raise UsageError(what, remedy="name their gold answers with --gold")
     return results
+
+
+def compare_fold(named: Sequence[tuple[str, Answers]], gold: Gold) -> Comparisons | TextComparisons:
+    """Several sets of answers to the questions of a fold, by name, each paired with the first."""
+    if gold.questions:
+        return compare_sentences(named, gold.answers, gold.questions, groups=gold.groups)
+    return compare_answers(named, gold.answers, groups=gold.groups)
 
 
 def _of_rows(workspace: Workspace, source: str, gold: Gold, read: Mapping[str, list[AnswerRow]]) -> Answers:

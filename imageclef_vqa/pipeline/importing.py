@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from imageclef_vqa.data.kvasir import read_kvasir, write_dataset
 from imageclef_vqa.data.open_import import import_rows
-from imageclef_vqa.data.overlap import shared_pictures
-from imageclef_vqa.data.reading import image_files
 from imageclef_vqa.data.tables import table_files
 from imageclef_vqa.files import write_json
+from imageclef_vqa.pipeline.overlap import Shared, other_sets, shared_with
 from imageclef_vqa.workspace import Workspace
 
 
@@ -25,7 +24,7 @@ class ImportedDataset:
     images: int
     answers: int
     oddities: list[str]
-    overlaps: dict[str, dict[str, Any]]
+    overlaps: dict[str, Shared]
 
 
 def import_kvasir(
@@ -77,15 +76,10 @@ def import_open(
     return ImportedDataset(target, len(done.images), done.rows, done.oddities.lines(), overlaps)
 
 
-def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    ids = list(images)
-    found: dict[str, dict[str, Any]] = {}
-    for folder in (workspace.development, workspace.test):
-        if not (folder / "images").is_dir() or folder == target:
-            continue
-        theirs = image_files(folder / "images")
-        shared = shared_pictures(list(images.values()), theirs, workspace.cache if workspace.work.is_dir() else None)
-        found[workspace.shown(folder)] = {
-            ids[one]: {"image": theirs[other].stem, "similarity": value} for one, (other, value) in shared.items()
-        }
-    return found
+def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, Shared]:
+    sets = [folder for folder in (workspace.development, workspace.test) if (folder / "images").is_dir()]
+    return {
+        workspace.shown(folder): shared_with(workspace, images, folder)
+        for folder in (*sets, *other_sets(workspace))
+        if folder != target
+    }

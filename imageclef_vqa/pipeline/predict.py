@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from imageclef_vqa.data import read_pictures, skipped_files
+from imageclef_vqa.data import Pictures, read_pictures, skipped_files
 from imageclef_vqa.data.reading import IDS_FILE
 from imageclef_vqa.devices import parse_devices, prepare
 from imageclef_vqa.errors import DataError, UsageError
@@ -21,6 +21,7 @@ from imageclef_vqa.workspace import NAME, NAME_RULE, Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.inference.jobs import PredictOptions
     from imageclef_vqa.inference.predict import Predicted
+    from imageclef_vqa.inference.runs import Ensemble
 
 FOLDS = ("val", "test", "train")
 _RESERVED = ("plain", "routed", *FOLDS)  # names that mean other answers, or no variant
@@ -138,30 +139,53 @@ def predict_images(
     Raises:
         MedvqaError: there is no finished stage 2, or the images cannot be used.
     """
-    from imageclef_vqa.inference.jobs import Job
-    from imageclef_vqa.inference.predict import learn_rules, predict_jobs
     from imageclef_vqa.inference.runs import read_ensemble
 
     if answers is not None and options.variant is not None:
         raise UsageError(f"--answers {answers} has its own options: leave it out, or the options of {options.variant}")
     ensemble = read_ensemble(workspaces)
-    mode = answer_mode(ensemble.workspace, "plain" if options.variant else answers, notify)
-    if options.variant is None:
-        options = replace(mode.options, on_bad_image=options.on_bad_image)
     if ids is not None and not ids.is_file():
         raise DataError([f"{ids}: there is no such file"], remedy="a text file with one image id per line")
+    mode = "plain" if options.variant else answers
     with run_writer(ensemble.workspace.run_folder):
         pictures = read_pictures(images, ids or images / IDS_FILE, cache=ensemble.workspace.cache)
-        rules = learn_rules(ensemble) if options.consistent else ()
-        inputs = {"images": pictures.readable.fingerprint}
-        route = None
-        if (router := mode.router) is not None:
-            inputs |= {ensemble.outside("routed/decisions"): router.digest}
-            route = partial(router.route, images=pictures.readable, pixels=ensemble.workspace.cache)
-        job = Job("images", pictures, out, inputs, own=False, route=route)
-        done = predict_jobs(ensemble, [job], rules, options, devices, notify)
+        done = answer_pictures(ensemble, pictures, out, mode, options=options, devices=devices, notify=notify)
     rest = [name for name in skipped_files(images) if images / name != out] if ids is None else []
-    return replace(done, answers=mode.name, passed_over=tuple(rest))
+    return replace(done, passed_over=tuple(rest))
+
+
+def answer_pictures(
+    ensemble: Ensemble,
+    pictures: Pictures,
+    out: Path,
+    answers: str | None,
+    *,
+    options: PredictOptions,
+    devices: Sequence[str],
+    notify: Callable[[str], None],
+) -> Predicted:
+    """Answer pictures that are no fold of the workspace into the file `out`, as the run answers further images.
+
+    Args:
+        answers: "routed", "plain" or the name of a variant, whose options take the place of `options`.
+
+    Raises:
+        MedvqaError: there are no such answers, or a picture cannot be used.
+    """
+    from imageclef_vqa.inference.jobs import Job
+    from imageclef_vqa.inference.predict import learn_rules, predict_jobs
+
+    mode = answer_mode(ensemble.workspace, answers, notify)
+    if options.variant is None:
+        options = replace(mode.options, on_bad_image=options.on_bad_image)
+    rules = learn_rules(ensemble) if options.consistent else ()
+    inputs = {"images": pictures.readable.fingerprint}
+    route = None
+    if (router := mode.router) is not None:
+        inputs |= {ensemble.outside("routed/decisions"): router.digest}
+        route = partial(router.route, images=pictures.readable, pixels=ensemble.workspace.cache)
+    job = Job("images", pictures, out, inputs, own=False, route=route)
+    return replace(predict_jobs(ensemble, [job], rules, options, devices, notify), answers=mode.name)
 
 
 def _check_images(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
 from imageclef_vqa.editions import read_predictions
-from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError, UsageError
+from imageclef_vqa.errors import DamagedFileError, MedvqaError, MissingFileError
 from imageclef_vqa.evaluation import (
     Comparisons,
     EpochChoice,
@@ -17,8 +17,10 @@ from imageclef_vqa.evaluation import (
     render_report,
     score_answers,
 )
+from imageclef_vqa.evaluation.plots import rendered
 from imageclef_vqa.evaluation.text.compare import TextComparisons
 from imageclef_vqa.evaluation.text.folds import TextFold
+from imageclef_vqa.evaluation.text.plots import text_drawings
 from imageclef_vqa.evaluation.text.report import render_text_report
 from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model
@@ -30,8 +32,14 @@ _THUMBNAIL_BYTES = 8_500_000  # 11.4 MB as text in the page, which stays under 1
 _RESAMPLES = 2000
 
 
-def write_report(path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold]) -> None:
-    """The report, with thumbnails of the images that were scored."""
+def write_report(
+    path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold], *, heat_maps: bool = False
+) -> None:
+    """The report, with thumbnails of the images that were scored, and heat maps of wrong answers if asked for."""
+    if heat_maps:
+        from imageclef_vqa.pipeline.heat_maps import with_heat_maps
+
+        folds = with_heat_maps(workspace, folds)
     scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
     thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
     if sentences := [fold for fold in folds if isinstance(fold, TextFold)]:
@@ -47,16 +55,13 @@ def write_plots(
     folds: Sequence[ReportFold | TextFold] = (),
     compared: Mapping[str, Comparisons | TextComparisons] | None = None,
 ) -> None:
-    """Every plot as PNG and SVG in `folder`.
-
-    Raises:
-        UsageError: the questions are open, which have no plots.
-    """
+    """Every plot as PNG and SVG in `folder`."""
     closed = [fold for fold in folds if isinstance(fold, ReportFold)]
-    comparisons = {n: each.comparisons for n, each in (compared or {}).items() if isinstance(each, Comparisons)}
-    if len(closed) < len(folds) or len(comparisons) < len(compared or {}):
-        raise UsageError("open questions: --plots is not supported", remedy="the report has their tables and answers")
-    for name, content in draw_plots(closed, _models(workspace, closed), comparisons).items():
+    sentences = [fold for fold in folds if isinstance(fold, TextFold)]
+    of_sets = {n: each.comparisons for n, each in (compared or {}).items() if isinstance(each, Comparisons)}
+    of_text = {n: each.comparisons for n, each in (compared or {}).items() if isinstance(each, TextComparisons)}
+    plots = draw_plots(closed, _models(workspace, closed), of_sets) | rendered(text_drawings(sentences, of_text))
+    for name, content in plots.items():
         with atomic_write(folder / name, "wb") as file:
             file.write(content)
 

@@ -70,7 +70,7 @@ def route(
         MedvqaError: data or files are damaged or do not belong together.
     """
     at = Workspace.at(workspace, run)
-    refuse_open(at, "route", "its experts choose among fixed answers; no expert writes sentences: use the plain ones")
+    refuse_open(at, "route", "the organisers run one repository, which holds one model: package its own answers")
     at.check_development()
     asked = questions_of(policy) if questions is None else questions
     start = None if weights is None else Path(weights)

@@ -64,11 +64,13 @@ def score(
     run: str = "main",
     report: str | Path | None = None,
     plots: str | Path | None = None,
+    heat_maps: bool = False,
 ) -> Scores:
     """Score a run of the workspace, which writes scores.json and the report, or a `file` of answers.
 
     Args:
         answers: of the run: "routed", "plain" or the name of a variant; by default, those that `package` takes.
+        heat_maps: whether the report of a run shows what carried its wrong answers; that loads the model.
 
     Raises:
         UsageError: options contradict each other.
@@ -85,8 +87,10 @@ def score(
             raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
         folds, selected = score_run(Lineage(at), answers)
         _write_scores(at, folds, selected)
-        write_report(target or at.report, at, run, folds)
+        write_report(target or at.report, at, run, folds, heat_maps=heat_maps)
     else:
+        if heat_maps:
+            raise UsageError("--heat-maps needs the model of a run of the workspace, without FILE")
         if answers is not None:
             raise UsageError("--answers chooses among the answers of a run, without FILE")
         path = published_file(str(file))
@@ -144,9 +148,8 @@ def score_file(workspace: Workspace, file: Path, gold_file: Path | None) -> Repo
     """
     if gold_file.suffix == ".jsonl" if gold_file is not None else edition_of(workspace).open:
         return _score_rows(workspace, file, gold_file)
-    given, probabilities = read_answers(workspace, str(file)), {}
-    if file.suffix == ".jsonl":
-        probabilities = probabilities_of(read_predictions(file))
+    predictions = read_predictions(file) if file.suffix == ".jsonl" else []
+    given, probabilities = answers_of(predictions) or read_answers(workspace, str(file)), probabilities_of(predictions)
     if gold_file is not None:
         gold = gold_of_file(workspace, gold_file)
     elif workspace.development.is_dir():
@@ -208,7 +211,15 @@ def _score_sentences(
     )
     score = score.model_copy(update={"extra": score.extra + strangers})
     return TextFold(
-        gold.name, score, given, gold.answers, gold.questions, probabilities, images=gold.images, records=gold.records
+        gold.name,
+        score,
+        given,
+        gold.answers,
+        gold.questions,
+        probabilities,
+        groups=gold.groups,
+        images=gold.images,
+        records=gold.records,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from imageclef_vqa.data.split import By
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.locks import sole_writer
 from imageclef_vqa.pipeline.edition import edition_of
+from imageclef_vqa.pipeline.overlap import Shared, overlaps_across_sets
 from imageclef_vqa.workspace import Workspace
 
 VAL = 0.1
@@ -17,11 +19,12 @@ VAL = 0.1
 
 @dataclass(frozen=True)
 class SplitResult:
-    """The data set, how it was split, and the file that says so."""
+    """The data set, how it was split, the file that says so, and the images that data sets of the workspace share."""
 
     dataset: Dataset
     split: Split
     file: Path
+    shared: Mapping[str, Mapping[str, Shared]]
 
 
 def split(
@@ -52,4 +55,5 @@ def split(
         share = VAL if val is None and folds is None else val
         made = make_split(dataset, val=share, folds=folds, by=by, seed=seed, cache=at.cache)
         made.write(at.split_file)
-    return SplitResult(dataset, made, at.split_file)
+        shared = overlaps_across_sets(at, {each.image_id: each.image for each in dataset.examples})
+    return SplitResult(dataset, made, at.split_file, shared)

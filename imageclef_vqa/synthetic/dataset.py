@@ -16,6 +16,7 @@ from imageclef_vqa.synthetic.quirks import add_quirks
 from imageclef_vqa.synthetic.render import render_scene
 from imageclef_vqa.synthetic.sampling import sample_scene
 from imageclef_vqa.synthetic.scene import BATCHES, POLYPS, Scene
+from imageclef_vqa.synthetic.sentences import sentence_rows
 
 _LETTERS = np.array(list("0123456789abcdefghijklmnopqrstuvwxyz"))
 _FRAMES = (1, 2, 3, 4)
@@ -37,38 +38,50 @@ class _Frame:
         return gt_record(self.image_id, {q.id: answers[q.id] for q in sorted(QUESTIONS, key=lambda q: q.text)})
 
 
-def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int) -> None:
+def write_synthetic_dataset(folder: Path, *, images: int, test: int, seed: int, sentences: bool = False) -> None:
     """Write `images` development and `test` test images to `folder`; the same arguments give the same bytes.
 
-    Writes ``development/{gt.json,images/}`` and ``test/{gt.json,test_image_ids.txt,images/}``. No examination has
-    frames in both sets. Only the development set has the oddities of the real labels.
+    Writes ``development/{gt.json,images/}`` and ``test/{gt.json,test_image_ids.txt,images/}``, or, with `sentences`, a
+    ``qa.jsonl`` of open questions in each. No examination has frames in both sets. Only a development set of closed
+    questions has the oddities of the real labels.
 
     Raises:
         MedvqaError: `folder` is not empty, or cannot be written; it is then unchanged.
     """
     with new_folder(folder, "choose an empty or a new folder for the synthetic set") as part:
-        _write(part, images, test, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        if sentences:
+            for name, number in (("development", images), ("test", test)):
+                _write_rows(part / name, _write_images(part / name / "images", number, rng), rng)
+        else:
+            _write_closed(part, images, test, rng)
 
 
-def _write(folder: Path, images: int, test: int, rng: np.random.Generator) -> None:
+def _write_rows(folder: Path, frames: list[_Frame], rng: np.random.Generator) -> None:
+    rows = [row for frame in frames for row in sentence_rows(frame.image_id, frame.scene, rng)]
+    (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_closed(folder: Path, images: int, test: int, rng: np.random.Generator) -> None:
     development, held_out = folder / "development", folder / "test"
-    records = _write_images(development / "images", images, rng)
+    records = [frame.record() for frame in _write_images(development / "images", images, rng)]
     add_quirks(records, development / "images", rng)
     _write_json(development / "gt.json", records)
-    records = _write_images(held_out / "images", test, rng)
-    _write_json(held_out / "gt.json", records)
-    ids = "".join(f"{record['ImageID']}\n" for record in records)
+    frames = _write_images(held_out / "images", test, rng)
+    _write_json(held_out / "gt.json", [frame.record() for frame in frames])
+    ids = "".join(f"{frame.image_id}\n" for frame in frames)
     (held_out / "test_image_ids.txt").write_text(ids, encoding="utf-8")
 
 
-def _write_images(folder: Path, number: int, rng: np.random.Generator) -> list[GtRecord]:
+def _write_images(folder: Path, number: int, rng: np.random.Generator) -> list[_Frame]:
+    """Draw frames and write their pictures; returns the frames by id."""
     folder.mkdir(parents=True)
-    records = []
+    frames = []
     for frame in track(_frames(number, rng), f"rendering {folder.parent.name}", total=number):
         image = render_scene(frame.scene, frame.height)
         image.save(folder / f"{frame.image_id}.jpg", quality=_JPEG_QUALITY)
-        records.append(frame.record())
-    return sorted(records, key=lambda record: record["ImageID"])
+        frames.append(frame)
+    return sorted(frames, key=lambda frame: frame.image_id)
 
 
 def _frames(number: int, rng: np.random.Generator) -> Iterator[_Frame]:

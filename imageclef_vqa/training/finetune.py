@@ -19,6 +19,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
+from imageclef_vqa.training.adapter_keys import check_adapters
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
@@ -73,6 +74,9 @@ def check_options(preset: Preset, recipe: Recipe) -> Precision:
         raise UsageError(
             f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision has no effect there"
         )
+    if recipe.unfreeze > preset.vision.layers:
+        raise UsageError(f"--unfreeze {recipe.unfreeze}: {preset.name}'s vision has {preset.vision.layers} blocks")
+    check_adapters(preset, recipe.lora_rank)
     if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
         raise UsageError(
             f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs its own query, and "
@@ -155,7 +159,7 @@ def _unfinished(job: StageJob, config: StageConfig) -> tuple[Stage | None, bool]
 def _workload(job: StageJob, precision: Precision) -> Workload:
     """What `medvqa plan` would plan for this stage; it is shown when memory runs out."""
     preset = replace(job.preset, vision=replace(job.preset.vision, recompute=job.recipe.recompute))
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
 
 
@@ -198,7 +202,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
-    cached = recipe.freeze_vision and recipe.cache_features
+    cached = recipe.cache_features and not recipe.trains_vision
     return StageContext(
         stage,
         start.model,

@@ -64,11 +64,13 @@ def train(
     questions: int,
     validate: Callable[[], Record],
     score: Callable[[Record], float],
+    references: Callable[[Batch], Mapping[str, float]] = lambda _batch: {},
 ) -> None:
     """Minimise the sum of `losses` over the recipe's epochs, resuming from the stage's state if there is one.
 
     `losses` returns what a shard contributes to each loss of its batch. At the end the model has the weights of the
-    epoch with the best `score` of what `validate` returned; without validation, those of the last epoch.
+    epoch with the best `score` of what `validate` returned; without validation, those of the last epoch. While it runs,
+    a batch's losses are shown beside its `references`.
 
     The random numbers of a step follow from seed, epoch and step, so a resumed run ends with the weights of a run that
     was never stopped.
@@ -85,14 +87,14 @@ def train(
         optimiser.load(tensors, state)
     per_epoch = context.train.pairs.batches(recipe.batch, recipe.batch_unit)
     clock = Clock(state.seconds, recipe.max_minutes, enabled=context.processes.first)
-    with TrainingDisplay(stage.shown, recipe.epochs, per_epoch, shown=context.processes.first) as display:
+    with TrainingDisplay(stage.shown, recipe.epochs, per_epoch, references, shown=context.processes.first) as display:
         while state.epoch < recipe.epochs and not state.ended:
             for batch, rng in _remaining_batches(context, state, questions):
                 parts, due = _add_gradients(context, batch, losses, rng, optimiser.scale, clock.due())
                 norm = optimiser.step(recipe.rate(state.total, recipe.epochs * per_epoch))
                 state.step, state.total = state.step + 1, state.total + 1
                 _log_step(context, state, batch, parts, norm, optimiser)
-                display.show(state, parts, images=len(batch.images), pairs=len(batch.pairs))
+                display.show(state, parts, batch)
                 if due["stop"]:
                     state.ended = True
                     break

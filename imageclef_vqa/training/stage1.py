@@ -78,6 +78,7 @@ def learn_representation(context: StageContext, heads: PretrainingHeads) -> dict
         questions=1,
         validate=validate,
         score=lambda found: -sum(found[f"val_{name}"] for name in LOSSES),
+        references=lambda batch: reference_losses(positives(batch, context.train.pairs), len(heads.word_bias)),
     )
     tensors = context.model.state_dict()
     return {name: tensor for name, tensor in tensors.items() if name.startswith(("qformer.", "vision.norm."))}

@@ -12,7 +12,8 @@
     if (className) node.className = className;
     return node;
   };
-  // A row is [question, gold, given, probability in thousandths, wrong]; answers are indices, -1 is none.
+  // A row is [question, gold, given, probability in thousandths, wrong, map]; answers are indices, -1 is none, and
+  // not every row has a map.
   const probability = (row) => row[3] < 0 ? "" : ` (${(row[3] / 1000).toFixed(2)})`;
   let found = [], shown = 0;
 
@@ -51,22 +52,38 @@
     return node;
   }
 
-  function answerItem(row) {
+  function answerItem(row, thumbnail) {
     const item = make("li", undefined, row[4] ? "wrong" : "right"), [, gold, given, , wrong] = row;
     const less = (one, other) => members(one).filter((member) => !members(other).includes(member)).length;
     item.append(make("span", data.questions[row[0]], "q"), make("span", "given ", "soft"));
     item.append(wrong ? answerNode(given, gold, "given") : make("span", members(given).join("; "), "given"));
     item.append(make("span", probability(row) + (wrong ? "" : ", right"), "soft"));
-    if (!wrong) return item;
-    item.append(make("br"), make("span", "gold ", "soft"), answerNode(gold, given, "gold"));
-    if (members(gold).length + members(given).length > 4)
+    if (wrong) item.append(make("br"), make("span", "gold ", "soft"), answerNode(gold, given, "gold"));
+    if (wrong && members(gold).length + members(given).length > 4)
       item.append(make("span", ` (${less(gold, given)} missing, ${less(given, gold)} too many)`, "soft"));
+    if (row.length > 5 && thumbnail) item.append(heatMap(data.maps[row[5]], thumbnail));
     return item;
+  }
+
+  // The map is a picture with a pixel for each cell; stretched over the thumbnail, the browser smooths it.
+  function heatMap([map, place], thumbnail) {
+    const figure = make("figure", undefined, "heat"), stack = make("span", undefined, "stack");
+    const pictures = [["data:image/jpeg;base64,", thumbnail], ["data:image/png;base64,", map]].map(([type, content]) => {
+      const picture = make("img");
+      picture.alt = "";
+      picture.src = type + content;
+      return picture;
+    });
+    stack.append(...pictures);
+    stack.setAttribute("role", "img");
+    stack.setAttribute("aria-label", "Heat map of the given answer over the image, highest at " + place);
+    figure.append(stack, make("figcaption", "highest at " + place));
+    return figure;
   }
 
   function allAnswers(image) {
     const list = make("ul");
-    image[3].forEach((row) => list.append(answerItem(row)));
+    image[3].forEach((row) => list.append(answerItem(row, image[2])));
     return list;
   }
 
@@ -84,7 +101,7 @@
     if (data.folds.length > 1) caption.append(make("span", data.folds[image[0]], "soft"));
     figure.append(caption);
     const list = make("ul");
-    rows.forEach((row) => list.append(answerItem(row)));
+    rows.forEach((row) => list.append(answerItem(row, image[2])));
     const details = make("details");
     details.append(make("summary", "All " + image[3].length + " answers"));
     details.addEventListener("toggle", () => {
@@ -128,10 +145,12 @@
     }));
   }
 
+  const showMaps = () => element("cards").classList.toggle("maps", Boolean(element("f-maps")?.checked));
   const form = element("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { suggestAnswers(); update(); }));
+  form.addEventListener("reset", () => setTimeout(() => { showMaps(); suggestAnswers(); update(); }));
   form.addEventListener("input", (event) => {
+    if (event.target.id === "f-maps") return showMaps();
     if (event.target.id === "f-question") suggestAnswers();
     update();
   });
@@ -140,6 +159,7 @@
     if (first) first.querySelector("summary").focus();
   });
   form.hidden = false;
+  showMaps();
   suggestAnswers();
   update();
 })();

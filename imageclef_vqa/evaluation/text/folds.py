@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imageclef_vqa.evaluation.folds import HEADINGS
+from imageclef_vqa.evaluation.folds import HEADINGS, SmallMap
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.text.scores import Questions, TextScore
 
@@ -21,8 +21,10 @@ class TextFold:
     gold: PairAnswers
     questions: Questions
     probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    groups: Mapping[str, int] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     records: Mapping[str, int] = field(default_factory=dict)
+    heat_maps: Mapping[tuple[str, int], SmallMap] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:
