@@ -155,7 +155,7 @@ def test_heat_maps_show_at_a_key_press_with_words_for_those_who_do_not_see_them(
     )
     assert sizes == [[1, 1, 1], [8, 1, 1]]  # the map is stretched over the thumbnail, which is a pixel here
     filters.find_element("css selector", "#filters button").click()
-    assert count(filters) == "40 wrong answers to 40 images"
+    assert count(filters) == "41 wrong answers to 41 images"
     assert not any(each.is_displayed() for each in filters.find_elements("class name", "heat"))
 
 
