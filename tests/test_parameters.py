@@ -46,6 +46,7 @@ def test_a_language_model_has_the_counted_parameters(sizes):
         {},
         {"qkv_bias": False, "patch_bias": False, "patch_norm": True},
         {"stem": "convolutional", "patch_size": 16, "width": 96},
+        {"class_token": False},
     ],
 )
 def test_a_vision_part_has_the_counted_parameters(changes):

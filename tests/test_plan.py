@@ -118,3 +118,29 @@ def test_the_example_for_ascend_fits_the_cards_that_it_is_for():
         workload = recipe.workload(find_preset(name), stage, precision=recipe.precision, devices=8)
         assert make_plan(workload).peak < 32e9
         assert make_plan(replace(workload, accumulate=1)).peak == pytest.approx(whole, rel=0.01)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_operations_of_a_pair_are_those_of_a_step_and_by_itself_those_of_an_image_with_one_question(name):
+    together = planned("--preset", name, "--batch", "2", "--epochs", "1", "--images", "10")
+    single = planned("--preset", name, "--batch-unit", "pairs", "--batch", "1", "--questions", "18")
+    if together["memory"]["host_features"]:  # frozen vision: once per image, or for every pair
+        vision = find_preset(name).vision.flops(1)
+        assert together["flops_per_pair"] == pytest.approx((together["flops_per_step"] / 2 + vision) / 18)
+        assert together["flops_pair_by_pair"] == pytest.approx(single["flops_per_step"] + vision)
+    else:
+        assert together["flops_per_pair"] == pytest.approx(together["flops_per_step"] / 36)
+        assert together["flops_pair_by_pair"] == pytest.approx(single["flops_per_step"])
+    answered = planned("--preset", name, "--stage", "predict", "--questions", "1")
+    assert answered["flops_per_pair"] == pytest.approx(answered["flops_pair_by_pair"])
+
+
+def test_the_ratio_of_operations_falls_with_the_size_of_the_language_model():
+    ratios = [
+        each["flops_pair_by_pair"] / each["flops_per_pair"]
+        for each in (planned("--preset", f"vit-g-{language}") for language in ("t5-base", "t5-3b", "glm-6b"))
+    ]
+    assert ratios == pytest.approx([14.5, 4.8, 2.1], abs=0.1)
+    said = CliRunner().invoke(app, ["plan"]).output
+    assert "pair by pair" in said
+    assert "14.5" in next(line for line in said.splitlines() if "vit-g-t5-base" in line and "TFLOP" in line)

@@ -57,10 +57,10 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
     with pytest.raises(UsageError) as raised:
         choose_recipe(2, recipe=str(path))
     for complaint in (
-        "warmup: unknown; a recipe has preset, [stage1] and [stage2]",
+        "warmup: unknown; a recipe has preset or [model], [stage1] and [stage2]",
         "preset: must be a string",
         "stage1.epochs: input should be greater than or equal to 1, not 0",
-        "stage2.epoch: unknown; there are freeze_vision, answer_weight",
+        "stage2.epoch: unknown; there are lora_rank, lora_alpha",
         "stage2.learning_rate: ",
         "stage2.precision: input should be 'auto', 'fp32', 'bf16' or 'fp16', not 'int8'",
         "stage2.batch: ",
@@ -73,6 +73,8 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
     [
         (1, {"freeze_vision": False, "questions": 3}, ["freeze_vision: stage 1", "questions: only stage 2"]),
         (1, {"share_prefix": True, "accumulate": 17}, ["share_prefix: only stage 2", "accumulate: a batch of 16"]),
+        (1, {"unfreeze": 1}, ["unfreeze: only stage 2"]),
+        (2, {"unfreeze": 1}, ["unfreeze: without freeze_vision, all of vision is trained"]),
         (2, {"answer_weight": 0.0, "word_weight": 0.0}, ["answer_weight: there is no loss"]),
         (2, {"train_on": "all", "patience": 2}, ["patience: with train_on = all there are no"]),
         (2, {"epochs": 0, "ema": 1.0, "clip": -1.0}, ["epochs: ", "ema: ", "clip: "]),
@@ -101,6 +103,7 @@ def test_faults_of_options_are_reported_together_with_those_of_the_file(tmp_path
 
 def test_augmented_images_are_allowed_if_their_features_are_not_cached():
     assert choose_recipe(1, changes={"augment": True, "cache_features": False})[1].augment
+    assert choose_recipe(2, changes={"augment": True, "freeze_vision": True, "unfreeze": 1})[1].augment
 
 
 def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):

@@ -21,13 +21,13 @@ from imageclef_vqa.models.vision import resize_positions
 PIXELS = paddle.to_tensor(numbers("pixels", (2, 3, 28, 28)))
 
 
-@pytest.mark.parametrize("kind", ["clip", "vit", "dinov2"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "vit", "dinov2"])
 def test_encoders_of_transformers_give_what_enters_their_last_layer(kind, tmp_path):
     expected, about = reference(f"hf_{kind}")
     conversion = plan_conversion(source(tmp_path / kind, about["shapes"], about["config"]))
     vision = part(conversion, "vision")
     near(vision.features(PIXELS), expected["features"])
-    assert conversion.config.vision.statistics == {"clip": "clip", "vit": "inception", "dinov2": "imagenet"}[kind]
+    assert conversion.config.vision.statistics == {"clip": "clip", "dinov2": "imagenet"}.get(kind, "inception")
     assert vision.norm._epsilon == 1e-5, "LAVIS's ln_vision"
 
 

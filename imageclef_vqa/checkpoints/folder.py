@@ -16,13 +16,14 @@ Tensors have the names and shapes of our layers and the types of their source; a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.files import write_json
 from imageclef_vqa.inputs import read_json
+from imageclef_vqa.models.combinations import SIGN, combine
 from imageclef_vqa.models.configs import (
     LANGUAGE_FAMILIES,
     VISION_FAMILIES,
@@ -121,24 +122,41 @@ def read_folder_config(folder: Path) -> FolderConfig | None:
 def choose_preset(name: str, weights: Path | None = None) -> Preset:
     """The preset called `name`, which starts from the folder `weights` where one is given.
 
-    The name "folder" stands for the BLIP-2 in the folder.
+    The name "folder" stands for the BLIP-2 in the folder, and ENCODER+LANGUAGE for a combination, whose parts may be
+    the folder's too.
 
     Raises:
         UsageError: there is no such preset, or no folder.
-        MedvqaError: the folder does not hold a whole BLIP-2.
+        MedvqaError: the folder does not hold these parts, or no whole BLIP-2.
     """
-    if name != FOLDER:
-        return find_preset(name, weights)
-    if weights is None:
-        raise UsageError(f"--preset {FOLDER} takes the sizes from a folder of weights: name it with --weights")
-    config = read_folder_config(weights) or FolderConfig()
-    if config.vision is None or config.qformer is None or config.language is None:
-        missing = [part for part in ("vision", "qformer", "language") if getattr(config, part) is None]
+    parts = name.split(SIGN, 1)
+    if weights is None and FOLDER in parts:
+        raise UsageError(f"--preset {name} takes the sizes from a folder of weights: name it with --weights")
+    config = (weights and read_folder_config(weights)) or FolderConfig()
+    whole = ("vision", "qformer", "language")
+    needed = (
+        whole if name == FOLDER else [kind for kind, part in zip(whole[::2], parts, strict=False) if part == FOLDER]
+    )
+    if missing := [part for part in needed if getattr(config, part) is None]:
         raise MedvqaError(
             f"{weights} is not a BLIP-2: it has no {', '.join(missing)}",
             remedy="`medvqa weights convert` makes such a folder, also from several sources",
         )
-    return Preset(name=FOLDER, vision=config.vision, qformer=config.qformer, language=config.language, weights=weights)
+    if len(parts) == 2:
+        return _combination(name, weights, config)
+    if name != FOLDER:
+        return find_preset(name, weights)
+    own: dict[str, Any] = {part: getattr(config, part) for part in needed}
+    return Preset(name=FOLDER, weights=weights, **own)
+
+
+def _combination(name: str, weights: Path | None, config: FolderConfig) -> Preset:
+    """ENCODER+LANGUAGE with the folder's parts; a Q-Former in the folder that reads another encoder is left out."""
+    preset = replace(combine(name, config.vision, config.qformer, config.language), weights=weights)
+    if config.qformer is None or config.qformer.vision_width == preset.vision.width:
+        return preset
+    left_out = dict.fromkeys(f"{part}.safetensors" for part in ("qformer", "projection", "heads"))
+    return replace(preset, packaged={**preset.packaged, **left_out})
 
 
 def _read_sizes(kind: type, sizes: Mapping[str, Any]) -> Any:

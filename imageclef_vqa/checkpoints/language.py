@@ -23,8 +23,14 @@ SCALE = ".scale"  # added to the name of a matrix in 8 bits: the name of its sca
 _SMALL = 2**14
 
 
-def stored_bits(file: Path) -> Literal[8, 16, 32]:
-    """The bits per number of the matrices in a safetensors file."""
+def stored_bits(file: Path | None) -> Literal[8, 16, 32]:
+    """The bits per number of the matrices in a safetensors file; 32 without one, as of a model that starts at random.
+
+    Raises:
+        MedvqaError: the file is damaged.
+    """
+    if file is None:
+        return 32
     types = {tensor.dtype for tensor in open_safetensors(file)[0].values()}
     return 8 if "I8" in types else 32 if types == {"F32"} else 16
 

@@ -41,7 +41,9 @@ def require_packaged_weights(encoder: str) -> Path:
 def weights_file(preset: Preset, name: str) -> Path:
     """A file that a preset starts from, by its name; it may be missing."""
     packaged = packaged_weights(preset.encoder) if preset.encoder else None
-    return packaged if packaged is not None and packaged.name == name else preset.folder / name
+    if packaged is not None and packaged.name == name:
+        return packaged
+    return preset.file(name) or Path(name)
 
 
 def load_encoder(encoder: str) -> Encoder:

@@ -24,6 +24,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.language import Prompt, Tokenizer, WordPieceTokenizer
+from imageclef_vqa.models.language.adapters import adapted_layer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import resize_positions
@@ -47,13 +48,31 @@ _NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
 
 def pretrained_files(preset: Preset) -> list[Path]:
     """The files that a preset starts from."""
-    if preset.encoder is not None:
-        return [require_packaged_weights(preset.encoder)]
+    packaged = [] if preset.encoder is None else [require_packaged_weights(preset.encoder)]
     if preset.learns_language:
-        return [path for name in _SEEING if (path := preset.folder / name).exists()]
-    needed = [preset.folder / name for name in (LANGUAGE, preset.language.tokenizer_file)]
+        return packaged + _existing(preset, _SEEING)
+    needed = [_language_file(preset, name) for name in (LANGUAGE, preset.language.tokenizer_file)]
     words = (WORDS,) if preset.qformer.text == "wordpiece" else ()
-    return needed + [path for name in (CONFIG, *START, HEADS, *words) if (path := preset.folder / name).exists()]
+    return packaged + needed + _existing(preset, (CONFIG, *START, HEADS, *words))
+
+
+def _existing(preset: Preset, names: Sequence[str]) -> list[Path]:
+    """The files of these names that the preset's weights have."""
+    return [path for name in names if (path := preset.file(name)) is not None]
+
+
+def _language_file(preset: Preset, name: str) -> Path:
+    """A file of the language model, which is needed: its path even where it is missing."""
+    return preset.file(name) or preset.folder / name
+
+
+def _folder_config(preset: Preset) -> FolderConfig:
+    """What the folder's `config.json` says; nothing without one."""
+    return (preset.weights and read_folder_config(preset.weights)) or FolderConfig()
+
+
+def _read_tokenizer(preset: Preset) -> Tokenizer:
+    return preset.language.read_tokenizer(_language_file(preset, preset.language.tokenizer_file).parent)
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
@@ -64,10 +83,12 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
     """
     if preset.learns_language:
         return _load_seeing(preset), None
-    config = read_folder_config(preset.folder) or FolderConfig()
+    config = _folder_config(preset)
     preset = adapted(preset, config)
-    model = Blip2(preset, load_language(preset.language, preset.folder / LANGUAGE))
-    for path in (preset.folder / name for name in START if (preset.folder / name).exists()):
+    model = Blip2(preset, load_language(preset.language, _language_file(preset, LANGUAGE)))
+    if preset.encoder is not None:
+        model.vision = load_encoder(preset.encoder)
+    for path in _existing(preset, START):
         part = getattr(model, path.stem)
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
         resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
@@ -78,7 +99,7 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
                 align_corners=preset.vision.align_corners,
             )
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
-    tokenizer = preset.language.read_tokenizer(preset.folder)
+    tokenizer = _read_tokenizer(preset)
     model.before_image = Prompt(preset.language, tokenizer).before
     return model, tokenizer
 
@@ -91,20 +112,19 @@ def random_parts(preset: Preset, stage: int, *, from_stage1: bool = False) -> tu
     Raises:
         MedvqaError: the folder's `config.json` is damaged, or the weights have sizes other than the preset's.
     """
-    config = read_folder_config(preset.folder) or FolderConfig()
+    config = _folder_config(preset)
     learns = preset.learns_language
     if not learns:
         adapted(preset, config)
-    held = {name.removesuffix(".safetensors") for name in (*START, HEADS) if (preset.folder / name).exists()}
-    small = ["vision's last norm"] if _absent(config, "vision") else []
-    if preset.encoder is not None:  # a package has vision's weights; nothing is published for what reads it
-        branches, small = [], [] if from_stage1 else ["Q-Former"]
-    else:
-        branches = [] if "vision" in held else ["vision"]
-        if "qformer" not in held and not from_stage1:
-            branches.append("Q-Former")
-        elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
-            branches.append("the Q-Former's branch for text")
+    held = {path.stem for path in _existing(preset, (*START, HEADS))}
+    small = ["vision's last norm"] if preset.in_folder("vision") and _absent(config, "vision") else []
+    packaged = preset.encoder is not None
+    branches = [] if "vision" in held or packaged else ["vision"]
+    if "qformer" not in held and not from_stage1:
+        # Nothing is published for what reads the encoder of a package.
+        (small if packaged else branches).append("Q-Former")
+    elif stage == 1 and any(name.startswith("qformer.words") for name in config.absent):
+        branches.append("the Q-Former's branch for text")
     if learns:
         small.append("the language model and its tokenizer")
     if stage == 2 and (learns or "projection" not in held):
@@ -121,8 +141,7 @@ def _load_seeing(preset: Preset) -> Blip2:
     model = Blip2(preset)
     if preset.encoder is not None:
         model.vision = load_encoder(preset.encoder)
-        return model
-    for path in (preset.folder / name for name in _SEEING if (preset.folder / name).exists()):
+    for path in _existing(preset, _SEEING):
         start = {name: tensor for name, tensor in open_safetensors(path)[0].items() if name != _WORDS}
         load_weights(getattr(model, path.stem), start, str(path), absent=(_WORDS,))
     return model
@@ -138,14 +157,13 @@ def load_heads(preset: Preset) -> tuple[PretrainingHeads, Tokenizer | None]:
     """
     if preset.learns_language:
         return PretrainingHeads(preset.qformer), None
-    config = read_folder_config(preset.folder) or FolderConfig()
-    sizes, path = adapted(preset, config).qformer, preset.folder / HEADS
-    tokenizer, begin = preset.language.read_tokenizer(preset.folder), None
+    sizes, path = adapted(preset, config := _folder_config(preset)).qformer, preset.file(HEADS)
+    tokenizer, begin = _read_tokenizer(preset), None
     if sizes.text == "wordpiece":
         tokenizer = WordPieceTokenizer(preset.folder / WORDS, sizes.vocabulary)
         begin = tokenizer.reading, tokenizer.writing
     heads = PretrainingHeads(sizes, begin)
-    if path.exists():
+    if path is not None:
         load_weights(heads, open_safetensors(path)[0], str(path), absent=_absent(config, "heads"))
     return heads, tokenizer
 
@@ -160,7 +178,7 @@ def adapted(preset: Preset, config: FolderConfig) -> Preset:
     complaints, changes = [], {}
     for part in ("vision", "qformer", "language"):
         ours, theirs = getattr(preset, part), getattr(config, part)
-        if theirs is None:
+        if theirs is None or not preset.in_folder(part):
             continue
         if type(theirs) is not type(ours):
             complaints.append(f"{part}: {type(theirs).__name__} in the folder, {type(ours).__name__} in the preset")
@@ -189,12 +207,13 @@ def _absent(config: FolderConfig, part: str) -> list[str]:
 
 
 def trained_tensors(model: Blip2, *, vision: bool) -> dict[str, np.ndarray]:
-    """What stage 2 trains, by name: vision's norm, Q-Former, projection, and a language model that learns.
+    """What stage 2 trains, by name: vision's norm, Q-Former, projection, and a language model that learns or adapters.
 
     With `vision`, the rest of vision too.
     """
     parts = tuple(f"{part}." for part in _trained_parts(model, vision=vision))
-    return {name: tensor for name, tensor in own_tensors(model).items() if name.startswith(parts)}
+    own = own_tensors(model).items()
+    return {name: tensor for name, tensor in own if name.startswith(parts) or adapted_layer(name)}
 
 
 def load_trained(
@@ -207,7 +226,9 @@ def load_trained(
     """
     vision = any(name.startswith("vision.") and not name.startswith("vision.norm.") for name in tensors)
     prefixes = tuple(f"{part}." for part in parts or _trained_parts(model, vision=vision))
-    load_weights(model, tensors, source, absent=[name for name in model.state_dict() if not name.startswith(prefixes)])
+    own = model.state_dict().keys()
+    given = [name for name in own if name.startswith(prefixes) or (parts is None and adapted_layer(name))]
+    load_weights(model, tensors, source, absent=own - given)
 
 
 def _trained_parts(model: Blip2, *, vision: bool) -> tuple[str, ...]:

@@ -112,6 +112,14 @@ def widened(bits: np.ndarray, dtype: str) -> np.ndarray:
     return (bits.astype("<u4") << 16).view("<f4") if dtype == "BF16" else bits
 
 
+def narrowed(numbers: np.ndarray, dtype: str) -> np.ndarray:
+    """float32 as bits of `dtype`; bfloat16 (as uint16) is rounded to the nearest even number."""
+    if dtype != "BF16":
+        return numbers.astype(DTYPES[dtype])
+    bits = numbers.view("<u4")
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+
+
 def all_finite(bits: np.ndarray, dtype: str) -> bool:
     """Whether no number is infinite or NaN, checked in blocks: a mask of a large tensor may not fit into memory."""
     flat = bits.reshape(-1)

@@ -31,10 +31,10 @@ PANELS: dict[str, dict[str, str]] = {
         "Experts": "expert weights shared epochs train_only apply_only",
         "Devices": "device seed",
     },
-    "score": {"Output": "report plots as_json as_csv as_markdown"},
+    "score": {"Output": "report plots heat_maps as_json as_csv as_markdown"},
     "package": {"Output": "out team answer_form edition force as_json"},
     "plan": {
-        "Model": "preset image_size language_bits freeze_vision",
+        "Model": "preset image_size language_bits freeze_vision lora_rank lora_targets",
         "Work": "stage images batch accumulate questions epochs precision recompute",
         "Devices": "devices memory flops",
     },

@@ -31,7 +31,7 @@ _REFERENCES = ("chance_", "bound_")
 PresetOption = Annotated[
     str | None,
     typer.Option(
-        help="Model, as in the table of `plan`; folder: the one in --weights.",
+        help="Model, as in the table of `plan`, or ENCODER+LANGUAGE, as vit-g+t5-base; folder: the one in --weights.",
         show_default="that of the recipe, or tiny",
     ),
 ]

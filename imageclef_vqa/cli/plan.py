@@ -36,6 +36,12 @@ def plan(
     memory: Annotated[str, typer.Option(help="Memory of one device: 32GB, 24GiB.")] = "32GB",
     flops: Annotated[str, typer.Option(help="Sustained operations per second of one device: 100T.")] = "100T",
     freeze_vision: Annotated[bool, typer.Option("--freeze-vision", help="Do not train vision in stage 2.")] = False,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=0, help="Rank of adapters of the language model.", show_default=_RECIPE)
+    ] = None,
+    lora_targets: Annotated[
+        Literal["attention", "all-linear"] | None, typer.Option(help="Layers with adapters.", show_default=_RECIPE)
+    ] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Do not keep vision's activations.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,6 +62,8 @@ def plan(
         accumulate=accumulate,
         epochs=epochs,
         freeze_vision=freeze_vision,
+        lora_rank=lora_rank,
+        lora_targets=lora_targets,
         images=images,
         precision=precision,
         language_bits=int(language_bits),
@@ -87,7 +95,7 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_column(justify="right")
     paper = f" (the paper: {_count(numbers['paper'])})" if numbers["paper"] else ""
     table.add_row("parameters", _count(numbers["total"]) + paper)
-    for part in ("vision", "qformer", "qformer_text", "projection", "language", "stage_1_heads"):
+    for part in ("vision", "qformer", "qformer_text", "projection", "language", "adapters", "stage_1_heads"):
         if numbers[part]:
             table.add_row(f"  {_LABELS.get(part, part)}", _count(numbers[part]))
     table.add_row("  trained", _count(numbers["trained"]), end_section=True)
@@ -96,10 +104,14 @@ def _show_one(result: dict[str, Any]) -> None:
         table.add_row(f"  {part}", size_of(memory[part]))
     table.add_row("host memory for frozen features", size_of(memory["host_features"]), end_section=True)
     table.add_row("operations of a step", f"{result['flops_per_step'] / 1e12:.3g} TFLOP")
+    table.add_row("operations of a pair", _operations(result["flops_per_pair"]))
+    table.add_row("  pair by pair", _operations(result["flops_pair_by_pair"]))
+    table.add_row("  ratio", f"{result['flops_pair_by_pair'] / result['flops_per_pair']:.1f}")
     table.add_row("steps", f"{result['steps']:,}")
     table.add_row("time", _time(result["seconds"]))
     print_table(table)
     echo(_assumptions(result))
+    echo(wrapped(_PAIRS))
     echo(_verdict(result))
 
 
@@ -122,10 +134,16 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
             "yes" if result["fits"] else "no",
         )
     print_table(table)
+    print_table(_operations_of_a_pair(results))
     echo(_assumptions(results[0]))
+    echo(wrapped(_PAIRS))
     echo("--preset NAME shows one preset in detail, with the options that make it fit")
 
 
+_PAIRS = (
+    "pair by pair: vision and Q-Former run for every pair of image and question, frozen vision at every step; the "
+    "ratio of times is smaller than that of operations where a device waits for memory"
+)
 _LABELS = {"qformer": "Q-Former", "qformer_text": "Q-Former, text", "stage_1_heads": "stage 1's heads"}
 
 
@@ -153,6 +171,24 @@ def _assumptions(result: dict[str, Any]) -> str:
         f"for devices with {room} of memory (--memory) that sustain {rate:g} TFLOP per second (--flops), "
         f"{result['devices']} of them (--devices), and {result['images']:,} images (--images)"
     )
+
+
+def _operations_of_a_pair(results: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="operations of a pair", title_justify="left")
+    table.add_column("preset", no_wrap=True)
+    for title in ("an image's questions together", "pair by pair", "ratio"):
+        table.add_column(title, justify="right")
+    for result in results:
+        together, single = result["flops_per_pair"], result["flops_pair_by_pair"]
+        table.add_row(result["preset"], _operations(together), _operations(single), f"{single / together:.1f}")
+    return table
+
+
+def _operations(number: float) -> str:
+    size, unit = next(each for each in ((1e12, "T"), (1e9, "G"), (1e6, "M")) if number >= each[0] or each[1] == "M")
+    return f"{number / size:.3g} {unit}FLOP"
 
 
 def _count(number: float) -> str:

@@ -15,6 +15,7 @@ from imageclef_vqa.cli.command import refuse_renamed
 from imageclef_vqa.editions import find_edition
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.inputs import FileName, faults_of
+from imageclef_vqa.models.combinations import ModelParts
 from imageclef_vqa.workspace import SETTINGS_FILE, read_settings
 
 
@@ -29,6 +30,12 @@ def check_settings(workspace: Path, commands: Mapping[str, Any]) -> dict[str, di
     tables.pop("team", None)  # for `package`, which checks it
     if data.edition is not None:
         find_edition(data.edition)
+    if (model := tables.pop("model", None)) is not None:
+        if faults := faults_of(ModelParts, model):
+            raise UsageError("\n".join(f"{path}: [model] {fault}" for fault in faults))
+        if "preset" in (training := tables.setdefault("finetune", {})):
+            raise UsageError(f"{path}: [finetune] preset: not beside [model], which is one")
+        training["preset"] = ModelParts(**model).preset
     if unknown := sorted(set(tables) - set(commands)):
         raise UsageError(f"{path}: no command is called {', '.join(unknown)}")
     settings: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""`medvqa weights convert|shrink|show|verify`."""
+"""`medvqa weights convert|shrink|merge|show|verify`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imageclef_vqa.cli.console import echo, print_json, print_table
-from imageclef_vqa.cli.options import JsonOption
+from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
 
 weights = typer.Typer(no_args_is_help=True, help="Convert, show and verify published checkpoints.")
 
@@ -64,6 +64,23 @@ def shrink(
 
     shrink_folder(source, target)
     echo(f"language model in 8 bits → {target}")
+
+
+@weights.command()
+def merge(
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
+    run: RunOption = "main",
+    workspace: WorkspaceOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's model as a folder of weights, its adapters (--lora-rank) merged into the language model."""
+    from imageclef_vqa.pipeline.merge import merge as merge_run
+
+    done = merge_run(target, workspace=workspace, run=run)
+    if as_json:
+        print_json(done)
+    else:
+        echo(f"adapters of rank {done['rank']} merged into {done['layers']} layers → {done['folder']}")
 
 
 @weights.command()

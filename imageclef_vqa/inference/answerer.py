@@ -19,6 +19,7 @@ from imageclef_vqa.inference.ranked import Ranked, mean
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Memory, Prompt, Tokenizer
+from imageclef_vqa.models.language.adapters import add_adapters
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
@@ -39,6 +40,14 @@ class Answerer:
         self._questions = pad([prompt.encode(question.text) for question in QUESTIONS])
         self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
+
+    @property
+    def model(self) -> Blip2:
+        return self._model
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
 
     @classmethod
     def of_run(cls, workspace: Workspace) -> Answerer:
@@ -109,13 +118,15 @@ def load_stage(stage: Stage) -> tuple[Blip2, Tokenizer | None, int]:
     preset = config.starting_point()
     with shortage_explained(partial(workload, preset), KEPT):
         model, tokenizer = load_pretrained(preset)
+        if config.recipe.adapters is not None:
+            add_adapters(model.language, model.preset.language, config.recipe.adapters)
         load_trained(model, tensors, str(stage.folder / MODEL))
     model.share_prefix = config.recipe.share_prefix
     return model, tokenizer, config.recipe.answer_tokens
 
 
 def workload(preset: Preset) -> Workload:
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return Workload(preset=preset, stage="predict", questions=len(QUESTIONS), language_bits=bits)
 
 

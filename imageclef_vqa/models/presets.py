@@ -17,6 +17,7 @@ from imageclef_vqa.models.configs import (
     T5Config,
     VisionConfig,
 )
+from imageclef_vqa.models.configs.published import T5_3B, T5_BASE, VIT_G, VIT_L
 
 FOLDER = "folder"  # instead of a preset's name: the sizes are those of a folder of weights
 
@@ -34,8 +35,9 @@ class Preset:
     qformer: QFormerConfig
     language: LanguageConfig
     weights: Path | None = None
-    # The name of a vision encoder whose weights come as a Python package; the Q-Former then starts at random.
-    encoder: str | None = None
+    # Files of parts that are elsewhere in the package, by name, instead of those in the folder; None: at random.
+    packaged: Mapping[str, Path | None] = field(default_factory=dict)
+    encoder: str | None = None  # the name of a vision encoder whose weights come as a Python package
     # Published checkpoints that start each stage: names on the Hugging Face hub, or LAVIS's files.
     sources: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     stage1_optional: bool = False  # the weights are those of a Q-Former that stage 2 has trained
@@ -50,9 +52,30 @@ class Preset:
         if self.weights is None:
             raise UsageError(
                 f"preset {self.name} comes without weights: name their folder with --weights",
-                remedy=f"`medvqa weights convert` makes it, {self.published}",
+                remedy=f"`medvqa weights convert` makes it{self.published and ', '}{self.published}",
             )
         return self.weights
+
+    def in_folder(self, part: str) -> bool:
+        """Whether the weights of a part, such as "vision", do not come with a package: the folder may have them."""
+        return f"{part}.safetensors" not in self.packaged and (part != "vision" or self.encoder is None)
+
+    def file(self, name: str) -> Path | None:
+        """The file `name` of the weights, if there is one: of a part in the package, or in the folder."""
+        if name == "vision.safetensors" and self.encoder is not None:
+            return None
+        path = self.packaged[name] if name in self.packaged else self.weights and self.weights / name
+        return path if path and path.exists() else None
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether vision or a frozen language model does not come with a package."""
+        return self.in_folder("vision") or (not self.learns_language and self.in_folder("language"))
+
+    @property
+    def own_weights(self) -> Path | None:
+        """The folder of weights if it is not one of the package's."""
+        return self.weights if self.weights not in (TINY_WEIGHTS, LITE_WEIGHTS) else None
 
     @property
     def published(self) -> str:
@@ -62,44 +85,10 @@ class Preset:
 
 # With BERT's branch for text, which stage 1 trains; checkpoints of stage 2, such as blip2-flan-t5-xl, lack it.
 _STAGE1_G = "Salesforce/blip2-itm-vit-g (or LAVIS's blip2_pretrained.pth with eva_vit_g.pth)"
-TINY_WEIGHTS = Path(__file__).parent / "tiny"
-
-# CLIP's ViT-L/14 (Radford et al. 2021, table 20) and EVA-CLIP's ViT-g/14, both without their last layer: BLIP-2 reads
-# the input of that layer (section 3.4).
-VIT_L = VisionConfig(
-    image_size=224,
-    patch_size=14,
-    width=1024,
-    layers=23,
-    heads=16,
-    mlp_width=4096,
-    norm_epsilon=1e-5,
-    final_norm_epsilon=1e-5,
-    activation="quick_gelu",
-    patch_bias=False,
-    patch_norm=True,
-    align_corners=True,
-)
-VIT_G = VisionConfig(
-    image_size=224, patch_size=14, width=1408, layers=39, heads=16, mlp_width=6144, final_norm_epsilon=1e-5
-)
-
-# Raffel et al. 2020, section 3.1.2; Flan-T5-XL, which the paper's section 3.3 calls FlanT5-3B (Chung et al. 2022).
-T5_BASE = T5Config(
-    vocab_size=32128, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_decoder_layers=12, num_heads=12
-)
-T5_3B = T5Config(
-    vocab_size=32128,
-    d_model=2048,
-    d_kv=64,
-    d_ff=5120,
-    num_layers=24,
-    num_decoder_layers=24,
-    num_heads=32,
-    feed_forward_proj="gated-gelu",
-    dense_act_fn="gelu",  # LAVIS, `Blip2T5`
-    tie_word_embeddings=False,
-)
+_HERE = Path(__file__).parent
+TINY_WEIGHTS, LITE_WEIGHTS = _HERE / "tiny", _HERE / "lite"
+# Made by `pretraining.tiny_language`; other presets have it too.
+TINY_LANGUAGE = {name: TINY_WEIGHTS / name for name in ("language.safetensors", T5Config.tokenizer_file)}
 
 # For open questions: small enough to learn to speak from a few thousand sentences.
 SPEAKER = T5Config(
@@ -209,6 +198,7 @@ _LITE = EFFICIENTNET_LITE["efficientnet-lite2"]
 PRESETS["lite-open"] = replace(
     PRESETS["tiny-open"],
     name="lite-open",
+    weights=None,
     encoder="efficientnet-lite2",
     vision=_LITE,
     qformer=replace(PRESETS["tiny-open"].qformer, vision_width=_LITE.width),
@@ -223,4 +213,8 @@ def find_preset(name: str, weights: Path | None = None) -> Preset:
     """
     if name not in PRESETS:
         raise UsageError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
-    return replace(PRESETS[name], weights=weights or PRESETS[name].weights)
+    preset = PRESETS[name]
+    if weights is None:
+        return preset
+    encoder = None if (weights / "vision.safetensors").exists() else preset.encoder
+    return replace(preset, weights=weights, packaged={}, encoder=encoder)

@@ -1,13 +1,14 @@
-"""The image encoder: a Vision Transformer with a class token, norms before each part, and a norm at the end.
+"""The image encoder: a Vision Transformer with norms before each part, and a norm at the end.
 
-`VisionConfig` holds what differs between EVA-CLIP's ViT-g/14 and CLIP's ViT-L/14. BLIP-2 takes the input of their last
-layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
+`VisionConfig` holds what differs between EVA-CLIP's ViT-g/14, CLIP's ViT-L/14 and others. BLIP-2 takes the input of
+their last layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
 i images, p patches, d width; pixels are [i, 3, h, w].
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -23,14 +24,17 @@ from imageclef_vqa.models.encoder import Encoder
 
 
 class VisionTransformer(Encoder):
-    """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first."""
+    """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first, or [i, p, d] without one."""
+
+    attends = True
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__(config)
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
-        self.class_token = self.create_parameter([1, 1, config.width], default_initializer=initial)
-        self.positions = self.create_parameter([1, 1 + config.patches, config.width], default_initializer=initial)
+        shape = [1, 1, config.width]
+        self.class_token = self.create_parameter(shape, default_initializer=initial) if config.class_token else None
+        self.positions = self.create_parameter([1, config.tokens, config.width], default_initializer=initial)
         self.patch_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon) if config.patch_norm else None
         last = max(config.layers - 1, 1)
         self.layers = nn.LayerList(
@@ -40,7 +44,8 @@ class VisionTransformer(Encoder):
 
     def features(self, pixels: Tensor) -> Tensor:
         x = self.stem(pixels).flatten(2).transpose([0, 2, 1])  # [i, p, d]
-        x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1)
+        if self.class_token is not None:
+            x = paddle.concat([self.class_token.expand([x.shape[0], -1, -1]), x], axis=1)
         x = x + self.positions.squeeze(0)
         if self.patch_norm is not None:
             x = self.patch_norm(x)
@@ -76,17 +81,18 @@ class VisionLayer(nn.Layer):
 
 
 def resize_positions(positions: np.ndarray, patches: int, *, align_corners: bool = False) -> np.ndarray:
-    """Position embeddings [1, 1 + p, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
+    """Position embeddings [1, t, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
 
-    The class token's stays as it is. With `align_corners`, the outermost positions keep their values (LAVIS,
-    `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
+    The class token's, if there is one, stays as it is. With `align_corners`, the outermost positions keep their values
+    (LAVIS, `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
-    old, new = round((positions.shape[1] - 1) ** 0.5), round(patches**0.5)
-    grid = positions[:, 1:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
+    old, new = math.isqrt(positions.shape[1]), math.isqrt(patches)
+    first = positions.shape[1] - old**2  # 1 with a class token
+    grid = positions[:, first:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
     on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
     resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=align_corners)
     flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
-    return np.concatenate([positions[:, :1].astype("float32"), flat], axis=1)
+    return np.concatenate([positions[:, :first].astype("float32"), flat], axis=1)
 
 
 def _linear_stem(config: VisionConfig) -> nn.Layer:

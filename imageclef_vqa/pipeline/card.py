@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from imageclef_vqa.checkpoints.packaged import PACKAGES
 from imageclef_vqa.data.split import Split
 from imageclef_vqa.editions import find_edition
 from imageclef_vqa.errors import MissingStepError
 from imageclef_vqa.inputs import read_json, read_model
-from imageclef_vqa.models.presets import PRESETS, TINY_WEIGHTS
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.submission.sentences import PUBLIC_SCORES
 from imageclef_vqa.training.config import CONFIG, StageConfig
 from imageclef_vqa.workspace import Workspace
 
-_TRAINS_AGAIN = "`medvqa finetune --fresh` trains the stage again"
 _FOLDS = {"val": "validation", "test": "test"}
 # Licences of the published weights, as their pages on the hub state them.
 _LICENCES = {
@@ -45,7 +45,8 @@ def model_card(workspace: str | Path = ".", run: str = "main") -> str:
     lineage = Lineage(at)
     if not (at.stage(2) / CONFIG).exists():
         raise MissingStepError(f"no stage 2 in {at.shown(at.run_folder)}", at.typed("medvqa finetune --stage 2"))
-    config = read_model(at.stage(2) / CONFIG, StageConfig, _TRAINS_AGAIN)
+    remedy = f"`{at.typed('medvqa finetune --stage 2 --fresh')}` trains the stage again"
+    config = read_model(at.stage(2) / CONFIG, StageConfig, remedy)
     parts = [
         f"# {run}: {config.preset} for {at.edition}",
         _model(config),
@@ -60,7 +61,11 @@ def model_card(workspace: str | Path = ".", run: str = "main") -> str:
 def _model(config: StageConfig) -> str:
     recipe = json.dumps(config.recipe.model_dump(mode="json", exclude_none=True))
     preset = PRESETS.get(config.preset)
-    language = "learnt from the training texts" if preset is not None and preset.learns_language else "frozen"
+    language = "frozen"
+    if preset is not None and preset.learns_language:
+        language = "learnt from the training texts"
+    elif config.recipe.lora_rank:
+        language = f"frozen, with trained low-rank adapters of rank {config.recipe.lora_rank}"
     return (
         f"BLIP-2, preset `{config.preset}`, trained with imageclef-vqa {config.version}, seed {config.seed}, fold "
         f"{config.fold}. The language model was {language}.\n\n```json\n{recipe}\n```"
@@ -68,7 +73,7 @@ def _model(config: StageConfig) -> str:
 
 
 def _data(workspace: Workspace, config: StageConfig) -> str:
-    split = read_model(workspace.split_file, Split, "`medvqa split` makes it again")
+    split = read_model(workspace.split_file, Split, f"`{workspace.typed('medvqa split', run=False)}` makes it again")
     certificate = split.certificate
     return (
         f"## Data\n\n{len(split.train(config.fold)):,} training and {len(split.val(config.fold)):,} validation images "
@@ -119,8 +124,11 @@ def _interval(interval: list[float] | None) -> str:
 
 def _licence(config: StageConfig) -> str:
     preset = PRESETS.get(config.preset)
-    if preset is not None and preset.weights == TINY_WEIGHTS:
-        return "## Licence of the weights\n\nThe starting weights are part of imageclef-vqa, under its licence."
+    if preset is not None and not preset.sources:
+        encoder = f" {preset.encoder} comes from {PACKAGES[preset.encoder]}, Apache-2.0." if preset.encoder else ""
+        return (
+            f"## Licence of the weights\n\nThe starting weights are part of imageclef-vqa, under its licence.{encoder}"
+        )
     sources = dict.fromkeys(name for names in preset.sources.values() for name in names) if preset is not None else {}
     lines = [f"- {source}: {_LICENCES.get(source.split(' ')[0], 'see its page')}" for source in sources]
     head = "## Licence of the weights\n\nThe starting weights have licences of their own"

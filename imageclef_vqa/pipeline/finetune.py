@@ -58,7 +58,8 @@ def choose_model(
         )
     if kind == "sentences" and chosen.augment:
         raise UsageError("--augment: a changed picture would make sentences about places and colours wrong")
-    _ = model.folder  # complains if the weights are missing
+    if model.needs_folder:
+        _ = model.folder  # complains if it was not named
     return model, chosen
 
 

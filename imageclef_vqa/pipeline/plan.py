@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.evaluation.paper import PARAMETERS
-from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.models.configs.adapters import Targets
 from imageclef_vqa.planning import BatchUnit, Stage, Workload, summarise
+from imageclef_vqa.training.adapter_keys import check_adapters
 from imageclef_vqa.training.recipe import choose_recipe
 
 
@@ -29,6 +31,8 @@ def plan(
     accumulate: int | None = None,
     epochs: int | None = None,
     freeze_vision: bool = False,
+    lora_rank: int | None = None,
+    lora_targets: Targets | None = None,
     images: int = 1800,
     precision: Precision = "fp32",
     language_bits: int = 16,
@@ -42,21 +46,30 @@ def plan(
         UsageError: an option does not fit the preset, the recipe or the stage.
     """
     changes = {"batch": batch, "batch_unit": batch_unit, "accumulate": accumulate, "epochs": epochs}
+    lora: dict[str, Any] = {"lora_rank": lora_rank, "lora_targets": lora_targets}
     if stage == "2":
         changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
     summaries = []
     for name in presets:
-        preset = find_preset(name)
+        preset = choose_preset(name)
+        adapters = {} if preset.learns_language and len(presets) > 1 else lora  # in a table, a line without
+        check_adapters(preset, adapters.get("lora_rank") or 0)
         size, patch = image_size or preset.vision.image_size, preset.vision.stride
         if image_size and size % patch:
             raise UsageError(f"--image-size {size}: not a multiple of {name}'s patches of {patch} pixels")
         preset = replace(preset, vision=replace(preset.vision, image_size=size, recompute=recompute))
-        conditions = {"images": images, "precision": precision, "language_bits": language_bits, "devices": devices}
+        conditions: dict[str, Any] = {
+            "images": images,
+            "precision": precision,
+            "language_bits": language_bits,
+            "devices": devices,
+        }
         if stage == "predict":
-            asked = questions or len(QUESTIONS)
-            workload = Workload(preset=preset, stage=stage, questions=asked, **conditions)  # type: ignore[arg-type]
+            _, recipe = choose_recipe(2, preset=name, changes=adapters)
+            conditions |= {"questions": questions or len(QUESTIONS), "adapters": recipe.adapters}
+            workload = Workload(preset=preset, stage=stage, **conditions)
         else:
-            _, recipe = choose_recipe(int(stage), preset=name, changes=changes)
+            _, recipe = choose_recipe(int(stage), preset=name, changes=changes | adapters)
             workload = recipe.workload(preset, int(stage), **conditions)
         summaries.append(summarise(workload, memory, rate, PARAMETERS.get(name)))
     return summaries

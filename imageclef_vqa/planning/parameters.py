@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from imageclef_vqa.models.configs import AdapterConfig
 from imageclef_vqa.models.configs.arithmetic import norm
 from imageclef_vqa.models.presets import Preset
 
@@ -20,14 +21,15 @@ class Counts(NamedTuple):
     text: int
     projection: int
     language: int
+    adapters: int = 0
 
     @property
     def total(self) -> int:
         return sum(self) - self.vision_norm
 
 
-def count_parameters(preset: Preset) -> Counts:
-    """The parameters of a preset; a tensor that several layers share counts once."""
+def count_parameters(preset: Preset, adapters: AdapterConfig | None = None) -> Counts:
+    """The parameters of a preset, and of the adapters of its language model; a shared tensor counts once."""
     return Counts(
         vision=preset.vision.parameters(),
         vision_norm=norm(preset.vision.width),
@@ -35,18 +37,19 @@ def count_parameters(preset: Preset) -> Counts:
         text=preset.qformer.text_parameters(),
         projection=(preset.qformer.width + 1) * preset.language.width,
         language=preset.language.parameters(),
+        adapters=0 if adapters is None else adapters.parameters(preset.language.linear_layers(mlp=adapters.on_mlp)),
     )
 
 
 def trained_parameters(counts: Counts, stage: int, heads: int, *, vision: bool, language: bool = False) -> int:
     """How many of them a stage trains; `heads` are the parameters of stage 1's heads.
 
-    Stage 2 also trains vision and the language model, if these are true.
+    Stage 2 also trains adapters, and vision and the language model, if these are true.
     """
     if stage == 1:
         return counts.vision_norm + counts.qformer + counts.text + heads
     parts = (counts.vision if vision else counts.vision_norm) + counts.qformer + counts.projection
-    return parts + counts.language * language
+    return parts + counts.adapters + counts.language * language
 
 
 def images_at_once(preset: Preset, questions: int, tokens: int) -> int:

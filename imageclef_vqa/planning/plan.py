@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imageclef_vqa.models.configs.language import BEAM
+from imageclef_vqa.planning.operations import flops, flops_pair_by_pair, flops_per_pair
 from imageclef_vqa.planning.parameters import Counts, count_parameters, trained_parameters
 from imageclef_vqa.planning.workload import Workload
 
@@ -28,6 +29,8 @@ class Plan:
     host: float  # bytes of frozen vision's features, which are computed once and kept outside the device
     flops: float  # of one step on one device, all its parts; in prediction, of one batch
     feature_flops: float  # on each device before the first step, for the frozen features
+    flops_per_pair: float  # of a pair of image and question (stage 1: image and statement), in the whole stage
+    flops_pair_by_pair: float  # the same in a loop that runs vision and Q-Former for every pair and keeps nothing
     steps: int
 
     def seconds(self, rate: float) -> float:
@@ -43,7 +46,7 @@ def make_plan(workload: Workload) -> Plan:
     (`examples/benchmarks/plan_memory.py`). Sizes in half precision (weights in both, activations in half) and on
     several devices (the optimiser's state is sharded) are arithmetic.
     """
-    preset, counts = workload.preset, count_parameters(workload.preset)
+    preset, counts = workload.preset, count_parameters(workload.preset, workload.adapters)
     heads = preset.qformer.head_parameters() if workload.stage == "1" else 0
     trained = (
         0
@@ -59,7 +62,7 @@ def make_plan(workload: Workload) -> Plan:
     parts = _bytes(workload, counts, heads, trained)
     allocated = parts["weights"] + parts["optimiser"] + parts["cache"] + max(parts["activations"], parts["gradients"])
     parts["slack"] = SLACK * allocated
-    caches_features, vision = not workload.predicts and not workload.trains_vision, preset.vision
+    caches_features, vision = workload.caches_features, preset.vision
     return Plan(
         counts=counts,
         heads=heads,
@@ -67,8 +70,10 @@ def make_plan(workload: Workload) -> Plan:
         parts=parts,
         peak=allocated + parts["slack"] + PROGRAM,
         host=4.0 * workload.images * vision.tokens * vision.width if caches_features else 0.0,
-        flops=_flops(workload) * workload.parts,
+        flops=flops(workload, workload.images_per_device, workload.pairs) * workload.parts,
         feature_flops=vision.flops(workload.images) / workload.devices if caches_features else 0.0,
+        flops_per_pair=flops_per_pair(workload),
+        flops_pair_by_pair=flops_pair_by_pair(workload),
         steps=workload.steps,
     )
 
@@ -105,7 +110,11 @@ def _activations(workload: Workload) -> float:
         return preset.qformer.pretraining_activations(i, workload.text_tokens, patches)
     vision = preset.vision.activations(i) if workload.trains_vision else i * patches * preset.vision.width
     language = preset.language.activations(
-        workload.pairs, workload.prefix_tokens, workload.answer_tokens, stored=workload.language_bits < 32
+        workload.pairs,
+        workload.prefix_tokens,
+        workload.answer_tokens,
+        stored=workload.language_bits < 32,
+        adapters=workload.adapters,
     )
     return vision + preset.qformer.activations(i, patches) + language
 
@@ -116,20 +125,3 @@ def _inference_numbers(workload: Workload) -> float:
     vision = preset.vision.largest_layer(workload.images_per_device)
     one_layer = preset.language.with_one_layer()
     return max(vision, one_layer.activations(workload.pairs, workload.prefix_tokens, BEAM, stored=True))
-
-
-def _flops(workload: Workload) -> float:
-    """Operations of a step on one device. A backward pass costs two forward passes, or one through frozen weights."""
-    preset, i = workload.preset, workload.images_per_device
-    patches, answer = preset.vision.tokens, workload.answer_tokens
-    if workload.stage == "1":
-        return 3 * preset.qformer.pretraining_flops(i, workload.text_tokens, patches)
-    vision, qformer = preset.vision.flops(i), preset.qformer.flops(i, patches)
-    language = preset.language.flops(workload.pairs, workload.prefix_tokens, answer)
-    if workload.predicts:
-        return vision + qformer + language + (BEAM - 1) * preset.language.flops(workload.pairs, 0, answer)
-    return (
-        (3 + preset.vision.recompute) * vision * workload.trains_vision
-        + 3 * qformer
-        + (2 + preset.learns_language) * language
-    )

@@ -113,6 +113,8 @@ def _remedy(workload: Workload, memory: float) -> str:
     plan += f" --precision {workload.precision}" if workload.half else ""
     plan += f" --devices {workload.devices}" if workload.devices > 1 else ""
     plan += f" --language-bits {workload.language_bits}"
+    if workload.adapters is not None:
+        plan += f" --lora-rank {workload.adapters.rank} --lora-targets {workload.adapters.targets}"
     if (found := smallest_change(workload, memory)) is None:
         return f"no option makes it fit: use a smaller preset (`medvqa plan`) or a larger device (`{plan}`)"
     texts, fitting = found

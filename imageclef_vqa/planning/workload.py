@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imageclef_vqa.devices import Precision
+from imageclef_vqa.models.configs import AdapterConfig
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning.parameters import images_at_once
 
@@ -29,6 +30,7 @@ class Workload:
     precision: Precision = "fp32"
     devices: int = 1
     language_bits: int = 16
+    adapters: AdapterConfig | None = None  # of the language model, in stage 2
     images: int = 1800  # of the training fold: nine tenths of the development set
     # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1). A text of
     # stage 1 consists of both.
@@ -42,6 +44,11 @@ class Workload:
     @property
     def trains_vision(self) -> bool:
         return self.stage == "2" and not self.freeze_vision
+
+    @property
+    def caches_features(self) -> bool:
+        """Whether vision is frozen, and its features are computed once and kept."""
+        return not self.predicts and not self.trains_vision
 
     @property
     def half(self) -> bool:
@@ -63,7 +70,13 @@ class Workload:
     @property
     def pairs(self) -> int:
         """Pairs of image and question that a device computes at once."""
-        return self.images_per_device * (self.questions if self.batch_unit == "images" else 1)
+        together = self.batch_unit == "images" and self.stage != "1"  # in stage 1, an image has one statement
+        return self.images_per_device * (self.questions if together else 1)
+
+    @property
+    def questions_per_image(self) -> int:
+        """Pairs of an image in an epoch; in stage 1, statements."""
+        return 1 if self.stage == "1" and self.batch_unit == "images" else self.questions
 
     @property
     def prefix_tokens(self) -> int:

@@ -1,1 +1,1 @@
-"""Scripts that train the weights of the `tiny` preset: first `tiny_language`, then `tiny_vision`."""
+"""Scripts that train the weights of the presets `tiny` and `lite`: first `tiny_language`, then `drawn_scenes`."""

@@ -1,11 +1,12 @@
 """The folder of a stage: everything to predict with it, or to resume it where it stopped.
 
-model.safetensors   the trained weights; of the frozen parts, vision if it was trained, never the language model
-config.json         preset, stage, recipe, seed, and the hashes of data, split and starting weights
-vocabulary.json     the allowed answers to closed questions, from the labels of the training fold
-spiece.model        the tokenizer of a language model that learns, from the texts of the training fold
-neighbours.*        the training pictures and sentences of open questions (`neighbours.py`)
-record.json         the hashes of these files and of what they were made from; without it the stage is unfinished
+model.safetensors     the trained weights; of the frozen parts, vision if it was trained, never the language model
+adapters.safetensors  the low-rank adapters of a frozen language model, if it has any
+config.json           preset, stage, recipe, seed, and the hashes of data, split and starting weights
+vocabulary.json       the allowed answers to closed questions, from the labels of the training fold
+spiece.model          the tokenizer of a language model that learns, from the texts of the training fold
+neighbours.*          the training pictures and sentences of open questions (`neighbours.py`)
+record.json           the hashes of these files and of what they were made from; without it the stage is unfinished
 
 While a stage is unfinished, it also has the files that `state.py` lists.
 """
@@ -19,13 +20,23 @@ import numpy as np
 import paddle
 
 from imageclef_vqa.artefacts import Record, check_artefact, record_folder, record_path
-from imageclef_vqa.checkpoints.layers import read_weights
+from imageclef_vqa.checkpoints.layers import read_weights, save_weights
 from imageclef_vqa.editions import Vocabulary
 from imageclef_vqa.errors import MedvqaError, MissingFileError, MissingStepError
 from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.models.language import Tokenizer
-from imageclef_vqa.training.config import CONFIG, CURVES, MODEL, NEIGHBOURS, TOKENIZER, VOCABULARY, StageConfig
+from imageclef_vqa.models.language.adapters import adapted_layer
+from imageclef_vqa.training.config import (
+    ADAPTERS,
+    CONFIG,
+    CURVES,
+    MODEL,
+    NEIGHBOURS,
+    TOKENIZER,
+    VOCABULARY,
+    StageConfig,
+)
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
@@ -81,9 +92,9 @@ class Stage(TrainingFolder):
         return Tokenizer(self.folder / TOKENIZER)
 
     def trained(self) -> dict[str, np.ndarray]:
-        """The trained tensors by name. Raises what `check` raises."""
-        self.check()
-        return read_weights(self.folder / MODEL)
+        """The trained tensors by name, those of adapters too. Raises what `check` raises."""
+        files = [name for name in (MODEL, ADAPTERS) if name in self.check().files]
+        return {name: array for file in files for name, array in read_weights(self.folder / file).items()}
 
     def can_resume(self, config: StageConfig) -> bool:
         """Whether there is an unfinished stage with the same config.
@@ -105,7 +116,7 @@ class Stage(TrainingFolder):
         self.clear_state()
         for path in (
             record_path(self.folder),
-            *(self.folder / name for name in (MODEL, CURVES, VOCABULARY, TOKENIZER, *NEIGHBOURS)),
+            *(self.folder / name for name in (MODEL, ADAPTERS, CURVES, VOCABULARY, TOKENIZER, *NEIGHBOURS)),
         ):
             path.unlink(missing_ok=True)
         self.log.start()
@@ -136,9 +147,12 @@ class Stage(TrainingFolder):
                 f"{self._shown_split}: the split changed while {self.shown} was trained",
                 remedy="restore it, and the same command finishes the stage; --fresh trains it on the new split",
             )
-        self.save_model(tensors)
-        others = (VOCABULARY, TOKENIZER, *NEIGHBOURS)
-        names = [MODEL, CONFIG, *(name for name in others if (self.folder / name).exists())]
+        adapters = {name: tensor for name, tensor in tensors.items() if adapted_layer(name)}
+        self.save_model({name: tensor for name, tensor in tensors.items() if name not in adapters})
+        if adapters:
+            save_weights(self.folder / ADAPTERS, adapters, {"format": "medvqa"})
+        optional = (ADAPTERS, VOCABULARY, TOKENIZER, *NEIGHBOURS)
+        names = [MODEL, CONFIG, *(name for name in optional if (self.folder / name).exists())]
         record_folder(self.folder, names, command=f"finetune --stage {self.number}", inputs=config.inputs)
         self.clear_state()
 

@@ -16,6 +16,7 @@ from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.training.recipe import Recipe
 
 MODEL = "model.safetensors"
+ADAPTERS = "adapters.safetensors"  # of a frozen language model
 STATE = "state.safetensors"
 BEST = "best.safetensors"
 CONFIG = "config.json"

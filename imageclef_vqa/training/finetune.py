@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
+from imageclef_vqa.training.adapter_keys import check_adapters
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
@@ -74,6 +76,9 @@ def check_options(preset: Preset, recipe: Recipe) -> Precision:
         raise UsageError(
             f"--precision {precision}: the CPU computes in fp32; Paddle's mixed precision has no effect there"
         )
+    if recipe.unfreeze > preset.vision.layers:
+        raise UsageError(f"--unfreeze {recipe.unfreeze}: {preset.name}'s vision has {preset.vision.layers} blocks")
+    check_adapters(preset, recipe.lora_rank)
     if recipe.word_weight and preset.qformer.queries < len(QUESTIONS):
         raise UsageError(
             f"--word-weight {recipe.word_weight:g}: each of {len(QUESTIONS)} questions needs its own query, and "
@@ -101,7 +106,11 @@ def train_stage(job: StageJob) -> Finetuned:
     processes = job.processes
     kept = f"the last state that was saved of {job.stage.shown} is intact; with other options, --fresh starts over"
     # Random numbers and the names of tensors must not depend on what the process did before.
-    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
+    with (
+        paddle.utils.unique_name.guard(),
+        shortage_explained(lambda: _workload(job, precision), kept),
+        ExitStack() as trackers,
+    ):
         paddle.seed(job.seed)
         start = load_start(job)
         stage, resumed = _unfinished(job, start.config)
@@ -110,7 +119,7 @@ def train_stage(job: StageJob) -> Finetuned:
             if processes.first:
                 if job.track is not None:
                     run = f"{job.workspace.run}-stage{job.number}"
-                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
+                    stage.log.tracker = trackers.enter_context(open_tracker(job.track, job.workspace.run_folder, run))
                 _open(stage, job, start, resumed)
                 _announce(job, precision, start.config)
             processes.barrier()
@@ -156,7 +165,7 @@ def _unfinished(job: StageJob, config: StageConfig) -> tuple[Stage | None, bool]
 def _workload(job: StageJob, precision: Precision) -> Workload:
     """What `medvqa plan` would plan for this stage; it is shown when memory runs out."""
     preset = replace(job.preset, vision=replace(job.preset.vision, recompute=job.recipe.recompute))
-    bits = stored_bits(preset.folder / LANGUAGE)
+    bits = stored_bits(preset.file(LANGUAGE))
     return job.recipe.workload(preset, job.number, precision=precision, devices=job.processes.count, language_bits=bits)
 
 
@@ -199,7 +208,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
         return FoldData(part, pixels, table)
 
-    cached = recipe.freeze_vision and recipe.cache_features
+    cached = recipe.cache_features and not recipe.trains_vision
     return StageContext(
         stage,
         start.model,

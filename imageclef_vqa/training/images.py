@@ -22,7 +22,7 @@ class VisionFeatures:
     """
 
     def __init__(self, context: StageContext, fold: FoldData) -> None:
-        self._vision, self._pixels, self._frozen = context.model.vision, fold.pixels, context.recipe.freeze_vision
+        self._vision, self._pixels, self._frozen = context.model.vision, fold.pixels, not context.recipe.trains_vision
         self._cached = context.features.of(fold.pixels) if context.features is not None else None
 
     def __call__(self, batch: Batch) -> Tensor:

@@ -1,6 +1,7 @@
 """Recipes: the paper's, the one of preset tiny, and TOML files.
 
-A file has the preset, and a table per stage; keys that it leaves out have the paper's values.
+A file has the preset, and a table per stage; keys that it leaves out have the paper's values. Instead of the preset,
+a table `[model]` may name an encoder and a language model, `vision = "efficientnet-lite2"` and `language = "t5-base"`.
 
     preset = "vit-g-glm-6b"
 
@@ -94,8 +95,6 @@ def _recipe_file(recipe: str) -> Path:
 
 def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
     """Preset and stages of a recipe file, and everything that is wrong with it."""
-    from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
-
     try:
         content = read_toml(path)
     except MissingFileError as error:
@@ -106,12 +105,11 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
         ) from error
     except DamagedFileError as error:
         raise UsageError(f"--recipe {error.what}") from error
-    complaints = [f"{key}: unknown; a recipe has preset, [stage1] and [stage2]" for key in content if key not in _TOP]
-    preset = content.get("preset")
-    if preset is not None and not isinstance(preset, str):
-        complaints.append("preset: must be a string")
-    elif preset is not None and preset not in (*PRESETS, FOLDER):
-        complaints.append(f"preset: unknown, {preset!r}; there are {', '.join((*PRESETS, FOLDER))}")
+    complaints = [
+        f"{key}: unknown; a recipe has preset or [model], [stage1] and [stage2]" for key in content if key not in _TOP
+    ]
+    preset, faults = _preset_of(content)
+    complaints += faults
     stages = {}
     for stage in (1, 2):
         table = content.get(f"stage{stage}", {})
@@ -122,10 +120,27 @@ def _read(path: Path) -> tuple[str | None, Stages | None, list[str]]:
         complaints += faults
         if recipe is not None:
             stages[stage] = recipe
-    return preset if isinstance(preset, str) else None, None if complaints else stages, complaints
+    return preset, None if complaints else stages, complaints
 
 
-_TOP = ("preset", "stage1", "stage2")
+def _preset_of(content: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """The preset that a recipe file names, by its own name or as `[model]`, and what is wrong with it."""
+    from imageclef_vqa.models.combinations import SIGN, ModelParts
+    from imageclef_vqa.models.presets import FOLDER, PRESETS  # help needs a recipe's fields only
+
+    preset, model = content.get("preset"), content.get("model")
+    if model is not None:
+        faults = [f"[model] {fault}" for fault in faults_of(ModelParts, model)]
+        faults += ["preset: not beside [model], which is one"] if preset is not None else []
+        return None if faults else ModelParts(**model).preset, faults
+    if preset is not None and not isinstance(preset, str):
+        return None, ["preset: must be a string"]
+    if preset is not None and SIGN not in preset and preset not in (*PRESETS, FOLDER):
+        return None, [f"preset: unknown, {preset!r}; there are {', '.join((*PRESETS, FOLDER))}"]
+    return preset, []
+
+
+_TOP = ("preset", "model", "stage1", "stage2")
 
 
 def _checked(

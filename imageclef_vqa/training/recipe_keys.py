@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.training.adapter_keys import AdapterKeys
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.presets import Preset
@@ -23,7 +24,7 @@ MODEL, DATA, OPTIMISATION, MEMORY, DEVICES = map(
 )
 
 
-class Recipe(BaseModel):
+class Recipe(AdapterKeys):
     """One stage of fine-tuning. The defaults are the paper's (section 3.1), except that answers have any length and no
     target is smoothed.
 
@@ -35,6 +36,13 @@ class Recipe(BaseModel):
     freeze_vision: bool = Field(
         default=False,
         description="Keep the vision encoder as it is (the asterisk in the paper's table 2). Stage 1 always does.",
+        json_schema_extra=MODEL,
+    )
+    unfreeze: int = Field(
+        default=0,
+        ge=0,
+        description="Train the last blocks of a frozen vision encoder, this many; no features are then cached. "
+        "Stage 2.",
         json_schema_extra=MODEL,
     )
     answer_weight: float = Field(
@@ -176,6 +184,11 @@ class Recipe(BaseModel):
         json_schema_extra=MEMORY,
     )
 
+    @property
+    def trains_vision(self) -> bool:
+        """Whether more of vision is trained than its last norm."""
+        return not self.freeze_vision or self.unfreeze > 0
+
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step` (from 0) of `steps`."""
         if step < self.warmup_steps:
@@ -189,16 +202,18 @@ class Recipe(BaseModel):
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
         from imageclef_vqa.planning import Workload  # help needs a recipe's fields only
 
-        fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs", "freeze_vision"})
-        return Workload(preset=preset, stage="1" if stage == 1 else "2", **(fields | conditions))
+        fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
+        fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
+        own = fields | {"adapters": self.adapters} | conditions
+        return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
     def contradictions(self, stage: int) -> list[str]:
         """Keys that contradict each other, or that this stage does not have; each with the reason."""
-        found = []
+        found = self.adapter_contradictions(stage, share_prefix=self.share_prefix)
         if stage == 1:
             found += [
                 f"{name}: only stage 2 has it"
-                for name in ("questions", "answer_weight", "word_weight", "layer_decay", "share_prefix")
+                for name in ("unfreeze", "questions", "answer_weight", "word_weight", "layer_decay", "share_prefix")
                 if getattr(self, name) != type(self).model_fields[name].default
             ]
             if not self.freeze_vision:
@@ -206,11 +221,13 @@ class Recipe(BaseModel):
         else:
             if self.label_smoothing:
                 found.append("label_smoothing: only stage 1 has it")
+            if self.unfreeze and not self.freeze_vision:
+                found.append("unfreeze: without freeze_vision, all of vision is trained")
             if not self.answer_weight and not self.word_weight:
                 found.append("answer_weight: there is no loss if word_weight is 0 too")
             if self.batch_unit == "pairs" and self.questions != type(self).model_fields["questions"].default:
                 found.append("questions: with batch_unit = pairs, a step takes single questions")
-        if self.augment and self.freeze_vision and self.cache_features:
+        if self.augment and not self.trains_vision and self.cache_features:
             found.append(
                 "cache_features: features of images that augment changes at random cannot be cached; "
                 "set it to false (vision then runs at every step), or leave out augment"

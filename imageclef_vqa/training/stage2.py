@@ -1,7 +1,8 @@
 """Stage 2, generative fine-tuning: the language model answers from visual tokens (paper, section 2.3).
 
 Trained are projection, Q-Former and vision's last norm, the rest of vision if the recipe says so, and a language model
-that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen.
+that has no weights to start from, by the log-probability of the answers' tokens. Any other language model is frozen,
+but may have low-rank adapters, which are trained.
 An image and its questions are one unit: vision and Q-Former run once per image, forward and backward.
 
 i images, n pairs, q queries, w width of the language model.
@@ -9,8 +10,7 @@ i images, n pairs, q queries, w width of the language model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import paddle
@@ -22,6 +22,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.dropout import part_rows
 from imageclef_vqa.models.language import Memory
+from imageclef_vqa.models.language.adapters import adapters
 from imageclef_vqa.training.context import StageContext
 from imageclef_vqa.training.images import VisionFeatures
 from imageclef_vqa.training.loop import train
@@ -33,16 +34,22 @@ from imageclef_vqa.training.parallel import Shard
 SHORT, SHORT_SENTENCE = 2, 16
 
 
-def trainable(*, vision: bool, language: bool = False) -> dict[str, bool]:
-    """Pattern of parameter names → whether they are trained; each parameter matches exactly one line."""
+def trainable(*, vision: bool, language: bool = False, blocks: Iterable[int] = ()) -> dict[str, bool]:
+    """Pattern of parameter names → whether they are trained; each parameter matches exactly one line.
+
+    `vision` stands for all of vision, and `blocks` are trained in any case.
+    """
+    chosen = rf"layers\.({'|'.join(map(str, blocks)) or 'none'})\."
     return {
-        r"vision\.(?!norm\.).*": vision,
+        rf"vision\.(?!norm\.|{chosen}).*": vision,
+        rf"vision\.{chosen}.*": True,
         r"vision\.norm\..*": True,  # LAVIS trains `ln_vision` beside a frozen encoder, too
         # The Q-Former reads text only in stage 1.
         r"qformer\.(words|positions)\..*|qformer\..*\.text_mlp\..*": False,
         r"qformer\.(?!words|positions)(?!.*text_mlp).*": True,
         r"projection\..*": True,
-        r"language\..*": language,
+        r"language\.(?!.*\.lora_[AB]$).*": language,
+        r"language\..*\.lora_[AB]": True,
     }
 
 
@@ -57,10 +64,12 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
         model.train()
         if not learns_language:
             model.language.eval()  # without its dropout
+            for layer in adapters(model.language):
+                layer.train()
         visual = model.encode_features(train_features(shard.own))
         parts = {}
         if recipe.answer_weight:
-            with shard.dropout_pairs() if learns_language else nullcontext():
+            with shard.dropout_pairs():
                 loss = answer_loss(model, visual, shard.own, pairs)
             parts["answers"] = shard.pair_weight * recipe.answer_weight * loss
         if recipe.word_weight:
@@ -70,14 +79,24 @@ def learn_to_answer(context: StageContext) -> dict[str, Tensor]:
     train(
         context,
         model,
-        trainable(vision=not recipe.freeze_vision, language=learns_language),
+        trainable(
+            vision=not recipe.freeze_vision,
+            language=learns_language,
+            blocks=_last_blocks(model, recipe.unfreeze),
+        ),
         losses,
         questions=recipe.questions,
         validate=lambda: _validate(context, val_features),
         # Of sentences, few are exactly right, and the loss is less noisy.
         score=lambda found: -found["val_answers"] if pairs.open else found["val_exact"],
     )
-    return trained_tensors(model, vision=not recipe.freeze_vision)
+    return trained_tensors(model, vision=recipe.trains_vision)
+
+
+def _last_blocks(model: Blip2, count: int) -> range:
+    """The indices of vision's last blocks."""
+    blocks = model.preset.vision.layers
+    return range(max(0, blocks - count), blocks)
 
 
 def _validate(context: StageContext, features: VisionFeatures) -> dict[str, float]:
@@ -145,9 +164,7 @@ def _by_length(
             rows = np.append(indices, np.repeat(indices[:1], more))
             question = pad([table.questions[batch.pairs[row].question_id] for row in rows], bucketed)
             answers = [batch.pairs[index].tokens for index in indices] + [[]] * more
-            # A frozen language model drops nothing, and the rows of a step's parts are then images, not pairs.
-            learns = model.preset.learns_language
-            with part_rows(rows, len(batch.pairs)) if learns else nullcontext():
+            with part_rows(rows, len(batch.pairs)):
                 memory = model.read(
                     visual,
                     paddle.to_tensor(batch.image_of_pair[rows]),

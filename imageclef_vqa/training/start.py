@@ -19,7 +19,8 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Prompt, Tokenizer, learn_tokenizer
-from imageclef_vqa.models.presets import TINY_WEIGHTS, Preset
+from imageclef_vqa.models.language.adapters import add_adapters
+from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import MODEL, StageConfig, fingerprint
@@ -84,7 +85,7 @@ def load_start(job: StageJob) -> StartingPoint:
     _check_random_parts(job)
     model, tokenizer = load_pretrained(preset)
     model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
-    images = fingerprint(*(example.image_id for example in job.train.examples))
+    images = fingerprint(*job.train.image_ids)
     config = StageConfig(
         preset=preset.name,
         stage=job.number,
@@ -93,7 +94,7 @@ def load_start(job: StageJob) -> StartingPoint:
         fold=job.fold,
         data=job.dataset.fingerprint,
         training_images=images,
-        weights_folder=None if preset.weights == TINY_WEIGHTS else str(preset.folder.resolve()),
+        weights_folder=str(preset.own_weights.resolve()) if preset.own_weights else None,
         weights={file.name: sha256(file) for file in pretrained_files(preset)},
         split=job.split,
         prompt=model.preset.language.prompt,
@@ -109,6 +110,8 @@ def load_start(job: StageJob) -> StartingPoint:
     if job.number == 2:
         prompt = Prompt(model.preset.language, tokenizer)
         config = config.model_copy(update={"stage1": _load_stage1(model, job, config)})
+        if recipe.adapters is not None:
+            add_adapters(model.language, model.preset.language, recipe.adapters)
     vocabulary = None if job.dataset.open else learn_vocabulary(job.train.labels())
     return StartingPoint(model, heads, tokenizer, vocabulary, config, prompt, learnt)
 
@@ -118,9 +121,10 @@ def _check_random_parts(job: StageJob) -> None:
     from_stage1 = job.number == 2 and not (job.preset.stage1_optional and not Stage(job.workspace, 1).has_model)
     branches, small = random_parts(job.preset, job.number, from_stage1=from_stage1)
     if branches and not job.from_scratch_parts:
+        where = job.preset.weights or f"preset {job.preset.name}"
         published = f", {job.preset.published}" if job.preset.sources else ""
         raise MedvqaError(
-            f"{job.preset.folder} has no weights for {' and '.join(branches)}, which would start at random",
+            f"{where} has no weights for {' and '.join(branches)}, which would start at random",
             remedy=f"`medvqa weights convert SRC DST` adds them{published}; --from-scratch-parts trains all the same",
         )
     if random := branches + small:

@@ -1,4 +1,4 @@
-"""Vision Transformers from timm, CLIP's and DINOv2's among them, without their last layer (see `vit.py`).
+"""Vision Transformers from timm, CLIP's, SigLIP's and DINOv2's among them, without their last layer (see `vit.py`).
 
 Sizes are read off the tensors. `config.json`, where there is one, names the architecture and the statistics of pixels.
 """
@@ -16,7 +16,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import VisionConfig
 
 # The configs name no heads: the widths whose heads are not of 64 channels (Zhai et al. 2022, table 2).
-_HEADS = {1280: 16, 1408: 16, 1664: 16, 1792: 16}
+_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16, 1792: 16}
 TIMM = Names(
     stem="patch_embed.proj",
     class_token="cls_token",
@@ -27,7 +27,7 @@ TIMM = Names(
     mlp=("mlp.fc1", "mlp.fc2"),
     norms=("norm1", "norm2"),
     first_norm="norm_pre",
-    dropped={"norm.*": AFTER, "fc_norm.*": AFTER, "head.*": AFTER},
+    dropped={"norm.*": AFTER, "fc_norm.*": AFTER, "attn_pool.*": AFTER, "head.*": AFTER},
 )
 
 
@@ -54,9 +54,9 @@ def read(source: Source) -> SourceLayout:
     (width, _, patch, _), positions = shapes["patch_embed.proj.weight"], shapes["pos_embed"][1]
     fields = Fields(source.config or {}, str(source.path / CONFIG))
     arguments, scaled = fields.table("model_args", {}), source.has("blocks.0.ls1.gamma")
-    pre_norm = source.has("norm_pre.weight")
+    pre_norm, class_token = source.has("norm_pre.weight"), source.has("cls_token")
     config = VisionConfig(
-        image_size=round((positions - 1) ** 0.5) * patch,
+        image_size=round((positions - class_token) ** 0.5) * patch,
         patch_size=patch,
         width=width,
         layers=layers - 1,
@@ -68,7 +68,12 @@ def read(source: Source) -> SourceLayout:
         qkv_bias=source.has("blocks.0.attn.qkv.bias"),
         patch_bias=source.has("patch_embed.proj.bias"),
         patch_norm=pre_norm,
+        class_token=class_token,
         statistics=statistics_of(source, "inception"),
     )
-    names = replace(TIMM, scales=("ls1.gamma", "ls2.gamma")) if scaled else TIMM
+    names = replace(
+        TIMM,
+        class_token=TIMM.class_token if class_token else None,
+        scales=("ls1.gamma", "ls2.gamma") if scaled else None,
+    )
     return SourceLayout(FolderConfig(vision=config), names.rules(layers), NEW_NORM)

@@ -1,4 +1,4 @@
-"""Vision Transformers by themselves from Hugging Face: `config.json` of `model_type` clip, vit or dinov2.
+"""Vision Transformers by themselves from Hugging Face: `config.json` of `model_type` clip, siglip, vit or dinov2.
 
 Their last layer is left out: BLIP-2 reads its input (section 3.4). What follows that layer is dropped, and the norm
 that BLIP-2 puts there (LAVIS: `ln_vision`) starts as the identity. LayerScale (Touvron et al. 2021) is multiplied into
@@ -27,7 +27,7 @@ from imageclef_vqa.checkpoints.formats.rules import (
     under,
 )
 from imageclef_vqa.checkpoints.source import Source
-from imageclef_vqa.checkpoints.stored import widened
+from imageclef_vqa.checkpoints.stored import narrowed, widened
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.configs import VisionConfig
@@ -47,7 +47,7 @@ class Names:
     """The names of a family's tensors, without the number of a layer; a source may lack some."""
 
     stem: str
-    class_token: str
+    class_token: str | None
     positions: str
     layer: str
     qkv: tuple[str, ...]  # one fused layer, or queries, keys and values
@@ -65,7 +65,11 @@ class Names:
         first, second = self.scales or (None, None)
         return (
             dropped(f"{self.layer}.{layers - 1}.*", _LAST),
-            Rule(self.class_token, "vision.class_token", self.hows.get("class_token", keep)),
+            *(
+                [Rule(self.class_token, "vision.class_token", self.hows.get("class_token", keep))]
+                if self.class_token
+                else []
+            ),
             Rule(self.positions, "vision.positions", self.hows.get("positions", keep)),
             *norm(self.stem, "vision.stem"),
             *(norm(self.first_norm, "vision.patch_norm") if self.first_norm else ()),
@@ -100,11 +104,10 @@ def _scaled(old: str, scale: str | None, new: str) -> tuple[Rule, ...]:
 
 
 def _product(x: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """x·factor in the type of x; bfloat16 (as uint16) is rounded to the nearest even number."""
+    """x·factor in the type of x."""
     if x.dtype != np.uint16:
         return x * factor.astype(x.dtype)
-    bits = (widened(x, "BF16") * widened(factor, "BF16")).view("<u4")
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return narrowed(widened(x, "BF16") * widened(factor, "BF16"), "BF16")
 
 
 _MASK = "only pretraining masks patches"
@@ -120,6 +123,13 @@ CLIP = Names(
     first_norm="pre_layrnorm",
     hows={"class_token": lead_twice, "positions": lead},
     dropped={"embeddings.position_ids": "0, 1, 2, …", "post_layernorm.*": AFTER},
+)
+SIGLIP = replace(
+    CLIP,
+    class_token=None,
+    first_norm=None,
+    hows={"positions": lead},
+    dropped={**CLIP.dropped, "head.*": AFTER},
 )
 VIT = Names(
     stem="embeddings.patch_embeddings.projection",
@@ -148,9 +158,12 @@ class _Family:
 
 
 _CLIP = {"patch_size": 32, "layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"}
+_SIGLIP = {"patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu_pytorch_tanh"}
 _FAMILIES = {
     "clip": _Family(CLIP, "vision_model.", _CLIP, "clip"),
     "clip_vision_model": _Family(CLIP, "vision_model.", _CLIP, "clip"),
+    "siglip": _Family(SIGLIP, "vision_model.", _SIGLIP, "inception"),
+    "siglip_vision_model": _Family(SIGLIP, "vision_model.", _SIGLIP, "inception"),
     "vit": _Family(VIT, "vit.", {"patch_size": 16, "layer_norm_eps": 1e-12}, "inception"),
     "dinov2": _Family(DINOV2, "dinov2.", {"patch_size": 14, "layer_norm_eps": 1e-6}, "imagenet"),
 }
@@ -183,13 +196,14 @@ def read(source: Source) -> SourceLayout:
         final_norm_epsilon=1e-5,
         activation=fields.one_of("hidden_act", ACTIVATIONS, "gelu"),
         qkv_bias=fields.flag("qkv_bias", True),
+        class_token=names.class_token is not None,
         patch_bias=names.first_norm is None,
         patch_norm=names.first_norm is not None,
         statistics=statistics_of(source, family.statistics),
     )
     beside = tuple(
         dropped(name, "not part of the image encoder")
-        for name in ("text_model.*", "*_projection.weight", "logit_scale", "classifier.*")
+        for name in ("text_model.*", "*_projection.weight", "logit_scale", "logit_bias", "classifier.*")
     )
     return SourceLayout(FolderConfig(vision=config), (*under(prefix, names.rules(layers)), *beside), NEW_NORM)
 

@@ -1,5 +1,6 @@
 """The sizes of each part, and what follows from them by arithmetic: parameters, operations, memory. No Paddle."""
 
+from imageclef_vqa.models.configs.adapters import AdapterConfig
 from imageclef_vqa.models.configs.efficientnet import EFFICIENTNET_LITE, EfficientNetConfig
 from imageclef_vqa.models.configs.encoder import EncoderConfig
 from imageclef_vqa.models.configs.glm import GLMConfig
@@ -16,6 +17,7 @@ __all__ = [
     "EFFICIENTNET_LITE",
     "LANGUAGE_FAMILIES",
     "VISION_FAMILIES",
+    "AdapterConfig",
     "EfficientNetConfig",
     "EncoderConfig",
     "GLMConfig",

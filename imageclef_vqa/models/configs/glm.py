@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from imageclef_vqa.models.configs.adapters import LinearLayers
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
 from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK, LanguageConfig
 
@@ -22,6 +23,8 @@ class GLMConfig(LanguageConfig):
     tokenizer_file: ClassVar[str] = "ice_text.model"
     encoder_decoder: ClassVar[bool] = False
     prefix_tokens: ClassVar[int] = 1  # [gMASK]
+    attention_layers: ClassVar[str] = r"attention\.(query_key_value|dense)"
+    mlp_layers: ClassVar[str] = r"mlp\.dense_(h_to_4h|4h_to_h)"
 
     vocab_size: int = 130528
     hidden_size: int = 4096
@@ -73,8 +76,14 @@ class GLMConfig(LanguageConfig):
         attention = attention_flops(t, t, d) + attention_flops(a, t + a, d)
         return self.num_layers * (layer_flops(t + a, d, self.inner_hidden_size) + attention)
 
-    def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float:
+    def linear_layers(self, *, mlp: bool) -> list[LinearLayers]:
+        d, m, count = self.hidden_size, self.inner_hidden_size, self.num_layers
+        shapes = [(d, 3 * d), (d, d), *([(d, m), (m, d)] if mlp else [])]
+        return [LinearLayers(count, *shape, prefix=True, answer=True) for shape in shapes]
+
+    def _layer_activations(self, n: int, t: int, a: int, attention: bool, mlp: bool) -> float:
         d, m, h = self.hidden_size, self.inner_hidden_size, self.num_attention_heads
-        prefix = n * t * ((17.3 - 3 * stored) * d + (2 - stored) * m)
-        answer = n * a * ((12.7 - 3 * stored) * d + (2 - stored) * m)
+        fewer = 2 * attention + mlp
+        prefix = n * t * ((17.3 - fewer) * d + (2 - mlp) * m)
+        answer = n * a * ((12.7 - fewer) * d + (2 - mlp) * m)
         return self.num_layers * (prefix + answer + n * h * (t * t + a * (t + a)))

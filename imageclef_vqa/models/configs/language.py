@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from imageclef_vqa.models.configs.adapters import AdapterConfig, LinearLayers
 from imageclef_vqa.models.configs.arithmetic import NUMBERS_PER_LOGIT
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class LanguageConfig(ABC):
     tokenizer_file: ClassVar[str]  # the name under which every publisher stores its tokenizer
     encoder_decoder: ClassVar[bool]
     prefix_tokens: ClassVar[int]  # tokens of a prefix beside visual tokens and question
+    attention_layers: ClassVar[str]  # pattern of the names of attention's linear layers
+    mlp_layers: ClassVar[str]  # of those of the MLPs
     vocab_size: int
     num_layers: int
     prompt: str = "{}"  # {} stands for the question; visual tokens come first, or where {image} stands
@@ -61,13 +64,20 @@ class LanguageConfig(ABC):
         """Operations of a forward pass over prefix and answer, all answer tokens at once."""
         return float(n * (self._layer_flops(t, a) + 2 * a * self.width * self.vocab_size))
 
-    def activations(self, n: int, t: int, a: int, *, stored: bool) -> float:
+    def activations(self, n: int, t: int, a: int, *, stored: bool, adapters: AdapterConfig | None = None) -> float:
         """Numbers that a forward pass keeps for the backward pass; the factors are measured (see `VisionConfig`).
 
-        A frozen model that is `stored` below float32 keeps fewer: a product with a widened matrix keeps no input.
+        A frozen model that is `stored` below float32 keeps fewer: a product with a widened matrix keeps no input. With
+        `adapters`, the layers that have one keep theirs.
         """
         logits = NUMBERS_PER_LOGIT * n * a * self.vocab_size
-        return self._layer_activations(n, t, a, stored) + logits + 2 * n * t * self.width
+        attention, mlp = stored and adapters is None, stored and not (adapters is not None and adapters.on_mlp)
+        low = 0 if adapters is None else adapters.activations(self.linear_layers(mlp=adapters.on_mlp), n, t, a)
+        return self._layer_activations(n, t, a, attention, mlp) + low + logits + 2 * n * t * self.width
+
+    @abstractmethod
+    def linear_layers(self, *, mlp: bool) -> list[LinearLayers]:
+        """The linear layers of attention, and those of the MLPs if `mlp` is true."""
 
     @abstractmethod
     def with_one_layer(self) -> LanguageConfig:
@@ -89,4 +99,5 @@ class LanguageConfig(ABC):
     def _layer_flops(self, t: int, a: int) -> int: ...
 
     @abstractmethod
-    def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float: ...
+    def _layer_activations(self, n: int, t: int, a: int, attention: bool, mlp: bool) -> float:
+        """`attention` and `mlp`: whether their products keep no input."""

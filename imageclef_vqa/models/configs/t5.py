@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from imageclef_vqa.models.configs.adapters import LinearLayers
 from imageclef_vqa.models.configs.arithmetic import attention_flops
 from imageclef_vqa.models.configs.language import BEAM, BEAM_TOKENS, VOCABULARY_BLOCK, LanguageConfig
 
@@ -22,6 +23,8 @@ class T5Config(LanguageConfig):
     tokenizer_file: ClassVar[str] = "spiece.model"
     encoder_decoder: ClassVar[bool] = True
     prefix_tokens: ClassVar[int] = 0
+    attention_layers: ClassVar[str] = r"(SelfAttention|EncDecAttention)\.[qkvo]"
+    mlp_layers: ClassVar[str] = r"DenseReluDense\.(wi|wi_0|wi_1|wo)"
 
     prompt: str = "Question: {} Short answer:"  # LAVIS's for questions (`vqav2_zeroshot_flant5xl_eval.yaml`)
     question_end: bool = True
@@ -110,9 +113,25 @@ class T5Config(LanguageConfig):
         decoder = 2 * a * (6 * d * inner + mlp) + 2 * t * 2 * d * inner + attention_flops(a, a + t, inner)
         return self.num_layers * encoder + self.num_decoder_layers * decoder
 
-    def _layer_activations(self, n: int, t: int, a: int, stored: bool) -> float:
-        d, inner, m, h = self.d_model, self._inner, self.d_ff, self.num_heads
-        mlp = ((7 if self.gated else 2) - stored) * m
-        encoder = n * t * ((6 - 2 * stored) * d + (4 - stored) * inner + mlp) + 2 * n * h * t * t
-        decoder = n * a * ((9 - 3 * stored) * d + (6 - 2 * stored) * inner + mlp) + 2 * n * h * a * (a + t)
+    def linear_layers(self, *, mlp: bool) -> list[LinearLayers]:
+        d, inner, encoder, decoder = self.d_model, self._inner, self.num_layers, self.num_decoder_layers
+        prefix, answer = {"prefix": True, "answer": False}, {"prefix": False, "answer": True}
+        layers = [
+            LinearLayers(3 * encoder, d, inner, **prefix),
+            LinearLayers(encoder, inner, d, **prefix),
+            LinearLayers(2 * decoder, d, inner, **prefix),  # keys and values of cross-attention
+            LinearLayers(4 * decoder, d, inner, **answer),
+            LinearLayers(2 * decoder, inner, d, **answer),
+        ]
+        for count, reads in ((encoder, prefix), (decoder, answer)) if mlp else ():
+            layers.append(LinearLayers((self._mlp_matrices - 1) * count, d, self.d_ff, **reads))
+            layers.append(LinearLayers(count, self.d_ff, d, **reads))
+        return layers
+
+    def _layer_activations(self, n: int, t: int, a: int, attention: bool, mlp: bool) -> float:
+        d, inner, h = self.d_model, self._inner, self.num_heads
+        wide = ((7 if self.gated else 2) - mlp) * self.d_ff
+        encoder = n * t * ((6 - attention - mlp) * d + (4 - attention) * inner + wide) + 2 * n * h * t * t
+        decoder = n * a * ((9 - 2 * attention - mlp) * d + (6 - 2 * attention) * inner + wide)
+        decoder += 2 * n * h * a * (a + t)
         return self.num_layers * encoder + self.num_decoder_layers * (decoder + 2 * n * t * inner)

@@ -1,4 +1,4 @@
-"""Sizes of the Vision Transformer.  i images, p patches, t = 1 + p tokens, d width, m width of the MLP."""
+"""Sizes of the Vision Transformer.  i images, p patches, t tokens, d width, m width of the MLP."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class VisionConfig:
     qkv_bias: bool = True
     patch_bias: bool = True  # CLIP has none
     patch_norm: bool = False  # CLIP norms the input of the first layer
+    class_token: bool = True  # SigLIP has none
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
     statistics: Statistics = "clip"
@@ -48,8 +49,8 @@ class VisionConfig:
 
     @property
     def tokens(self) -> int:
-        """The class token and the patches."""
-        return 1 + self.patches
+        """The patches, and the class token if there is one."""
+        return self.class_token + self.patches
 
     @property
     def stem_channels(self) -> list[int]:
@@ -61,7 +62,8 @@ class VisionConfig:
         d, m = self.width, self.mlp_width
         attention = 3 * d * d + (3 * d if self.qkv_bias else 0) + linear(d, d)
         layer = 2 * norm(d) + attention + linear(d, m) + linear(m, d)
-        ends = norm(d) * (2 if self.patch_norm else 1) + d + self.tokens * d  # norms, class token, positions
+        # Norms, class token, positions.
+        ends = norm(d) * (2 if self.patch_norm else 1) + self.class_token * d + self.tokens * d
         return self._stem_parameters() + ends + self.layers * layer
 
     def _stem_parameters(self) -> int:

@@ -35,6 +35,10 @@ class Matrix:
     def __len__(self) -> int:
         return len(self._array)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
     def widen(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Rows `start` to `stop` in float32, without their scale."""
         part = _view(self._array[start:stop]) if self._moved is None else self._moved[start:stop]
