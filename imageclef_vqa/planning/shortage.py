@@ -10,7 +10,6 @@ from traceback import walk_tb
 from types import TracebackType
 
 from imageclef_vqa import devices
-from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.planning.changes import smallest_change
