@@ -49,22 +49,19 @@ def merge(target: str | Path, *, workspace: str | Path = ".", run: str = "main")
     of_layer = {
         layer.removeprefix(_LANGUAGE): (tensors[f"{layer}.lora_A"], tensors[f"{layer}.lora_B"]) for layer in layers
     }
-    preset, source = model.preset, model.preset.folder
-    absent = {
-        name: reason
-        for name, reason in (read_folder_config(source) or FolderConfig()).absent.items()
-        if name.startswith("qformer.")
-    }
+    preset = model.preset
+    own_config = (preset.weights and read_folder_config(preset.weights)) or FolderConfig()
+    absent = {name: reason for name, reason in own_config.absent.items() if name.startswith("qformer.")}
     parts = ("vision", "qformer", "projection")
     with new_folder(Path(target), "name a new folder") as folder:
         for part in parts:
             own = own_tensors(getattr(model, part))
             kept = {name: tensor for name, tensor in own.items() if f"{part}.{name}" not in absent}
             save_weights(folder / f"{part}.safetensors", kept, {"format": "medvqa"})
-        merge_language(source / LANGUAGE, folder / LANGUAGE, of_layer, config.scale)
+        merge_language(preset.file(LANGUAGE) or preset.folder / LANGUAGE, folder / LANGUAGE, of_layer, config.scale)
         for name in (preset.language.tokenizer_file, WORDS):
-            if (source / name).exists():
-                shutil.copyfile(source / name, folder / name)
+            if (file := preset.file(name)) is not None:
+                shutil.copyfile(file, folder / name)
         FolderConfig(
             vision=preset.vision,
             qformer=preset.qformer,
