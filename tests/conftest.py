@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from imageclef_vqa import devices
 from imageclef_vqa.experts import features
+from imageclef_vqa.pipeline import finetune
 
 devices.prepare("cpu", seed=0)  # before any test imports Paddle
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
@@ -17,8 +18,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def _without_the_encoders_package(monkeypatch):
-    """Routing takes the experts that every installation has: an encoder's features of each data set take seconds."""
+    """Routing takes the experts, and `finetune` the preset, that every installation has: an encoder's features of each
+    data set take seconds."""
     monkeypatch.setattr(features, "available", lambda: False)
+    monkeypatch.setattr(finetune, "packaged_weights", lambda encoder: None)
 
 
 def pytest_addoption(parser):

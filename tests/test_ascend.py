@@ -17,7 +17,7 @@ from imageclef_vqa import ascend, devices
 from imageclef_vqa.cli import app
 from imageclef_vqa.synthetic import write_synthetic_dataset
 
-TRAIN = ("finetune --stage 1 --epochs 1 --device {0}", "finetune --stage 2 --epochs 2 --device {0}")
+TRAIN = tuple(f"finetune --stage {n} --preset tiny --epochs {n} --device {{0}}" for n in (1, 2))
 CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route", "score", "package --out {1}/run.csv")
 # One process for all: most of a command's time here is Paddle's import.
 PROGRAM = """
@@ -200,7 +200,7 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
     assert planned["peak"] - planned["program"] < 105e6
     fits = shutil.copytree(folder, tmp_path / "fits")
     # A step and a validation are enough to fill the memory.
-    line = f"finetune --stage 2 --epochs 1 --max-minutes 0.0001 --device npu --fresh {fitting[2]}"
+    line = f"finetune --stage 2 --preset tiny --epochs 1 --max-minutes 0.0001 --device npu --fresh {fitting[2]}"
     done = medvqa([line], fits, **small)
     assert done.returncode == 0, done.stderr
     assert "resuming" in here(TRAIN[1].format("cpu"), folder).stderr
@@ -250,7 +250,8 @@ Blip2.read = counting
 def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
     lines = [
-        f"finetune --stage 2 --epochs 1 --batch 4 --questions 6 --device {device} --fresh" for device in ("cpu", "npu")
+        f"finetune --stage 2 --preset tiny --epochs 1 --batch 4 --questions 6 --device {device} --fresh"
+        for device in ("cpu", "npu")
     ]
     told = SHAPES + PROGRAM + "    print('shapes', len(shapes), flush=True); shapes.clear()"
     done = medvqa(lines, folder, told, CUSTOM_DEVICE_ROOT=plugin)

@@ -137,7 +137,7 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(demo):
 def test_each_command_alone_goes_on_where_the_demo_ended(finished):
     """In processes of their own, as a user types them: a finished stage is kept, and the other steps run again."""
     kept = (finished / "run.csv").read_bytes()
-    assert "already" in medvqa("finetune --stage 2 --epochs 3 --learning-rate 3e-4", finished)
+    assert "already" in medvqa("finetune --stage 2 --preset tiny --epochs 3 --learning-rate 3e-4", finished)
     for line in ("route", "score", "package --out again.csv"):
         medvqa(line, finished)
     assert (finished / "again.csv").read_bytes() == kept
