@@ -47,8 +47,9 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
     make_split(read_dataset(workspace.development, cache=workspace.cache), val=0.25, cache=workspace.cache).write(
         workspace.split_file
     )
-    options = "finetune --stage 1 --preset tiny --epochs 1 --batch 5 --device cpu --seed 1".split()
-    options += ["--workspace", str(tmp_path)]
+    options = (
+        f"finetune --stage 1 --preset tiny --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
+    )
     alone = CliRunner().invoke(app, [*options, "--run", "one"])
     assert alone.exit_code == 0, alone.output
     command = [sys.executable, "-m", "imageclef_vqa", *options, "--run", "two", "--devices", "0,1"]
