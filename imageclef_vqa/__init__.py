@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imageclef_vqa.pipeline.ask import load_model
     from imageclef_vqa.pipeline.check import check
     from imageclef_vqa.pipeline.development import load_dataset
+    from imageclef_vqa.pipeline.explain import explain
     from imageclef_vqa.pipeline.finetune import finetune
     from imageclef_vqa.pipeline.package import package
     from imageclef_vqa.pipeline.predict import predict
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MedvqaError",
     "check",
+    "explain",
     "finetune",
     "load_dataset",
     "load_model",

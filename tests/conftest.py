@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from imageclef_vqa import devices
 from imageclef_vqa.experts import features
+from imageclef_vqa.experts.classical import COLOURS_AND_EDGES
 from imageclef_vqa.pipeline import finetune
 
 devices.prepare("cpu", seed=0)  # before any test imports Paddle
@@ -22,6 +23,14 @@ def _without_the_encoders_package(monkeypatch):
     data set take seconds."""
     monkeypatch.setattr(features, "available", lambda: False)
     monkeypatch.setattr(finetune, "packaged_weights", lambda encoder: None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_forest():
+    """A forest of few trees is fitted; commands in processes of their own have the whole one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COLOURS_AND_EDGES.models.forest, "n_estimators", 24)
+        yield
 
 
 def pytest_addoption(parser):

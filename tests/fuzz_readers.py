@@ -94,7 +94,7 @@ class CommandLine(Reader):
     def mutate(self, example: bytes, random: Random, mutated: Mutate) -> bytes:
         name = random.choice([each for each in COMMANDS if each not in ("demo", "doctor", "weights", "import")])
         words = [name]
-        if name in ("check", "ask"):
+        if name in ("check", "ask", "explain"):
             words.append(random.choice(("file", "gt.json", "data", "-", "x" * 5000, "a\x1b[2Jb")))
         for _ in range(random.randrange(4)):
             option = random.choice([each for each in COMMANDS[name].params if each.opts[0].startswith("-")])

@@ -17,6 +17,7 @@ from imageclef_vqa.errors import MedvqaError
 SURFACE = {
     "MedvqaError": None,
     "check": "file ids development edition workspace run",
+    "explain": "image question method out workspace run answers device notify",
     "finetune": "workspace stage preset weights recipe overrides fold fresh from_scratch_parts device seed run track "
     "notify",
     "load_dataset": "path",
@@ -25,7 +26,7 @@ SURFACE = {
     "predict": "workspace folds name images ids out decode optimise augment consistent on_bad_image answers device "
     "devices run notify",
     "route": "workspace policy questions experts weights shared epochs folds train device run seed notify",
-    "score": "file answers gold workspace run report plots",
+    "score": "file answers gold workspace run report plots heat_maps",
     "split": "workspace val folds by seed",
 }
 

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "planning": {"models"},
     "training": {"editions", "data", "models", "checkpoints", "planning"},
     "inference": {"editions", "data", "models", "checkpoints", "planning", "training", "evaluation"},
+    "explanations": {"editions", "data", "models", "training", "inference"},
     "experts": {"editions", "data", "models", "checkpoints", "planning", "training"},
     "evaluation": {"editions"},
     "routing": {"editions", "evaluation"},
@@ -44,11 +45,11 @@ MAY_IMPORT = {
     "doctor": {"data", "models", "checkpoints"},
     "pipeline": {
         *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference", "experts"),
-        *("evaluation", "routing", "submission"),
+        *("evaluation", "routing", "submission", "explanations"),
     },
     "cli": {
         *("editions", "data", "synthetic", "models", "checkpoints", "planning", "training", "inference"),
-        *("evaluation", "routing", "submission", "doctor", "pipeline"),
+        *("evaluation", "routing", "submission", "doctor", "pipeline", "explanations"),
     },
 }
 WITHOUT_PADDLE = (
@@ -89,6 +90,7 @@ SUBMISSION_MAY_IMPORT = {
     "run": set(),
     "manifest": {"run"},
     "sentences": {"run"},
+    "explanations": {"run"},
     "template": set(),
     "wheel": set(),
     "formats": {"run"},

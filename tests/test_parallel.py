@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_chain import small_preset
 from typer.testing import CliRunner
 
 from imageclef_vqa import environment
@@ -47,9 +48,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
     make_split(read_dataset(workspace.development, cache=workspace.cache), val=0.25, cache=workspace.cache).write(
         workspace.split_file
     )
-    options = (
-        f"finetune --stage 1 --preset tiny --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
-    )
+    options = f"finetune --stage 1 --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
+    options += ["--preset", "folder", "--weights", str(small_preset().folder)]
     alone = CliRunner().invoke(app, [*options, "--run", "one"])
     assert alone.exit_code == 0, alone.output
     command = [sys.executable, "-m", "imageclef_vqa", *options, "--run", "two", "--devices", "0,1"]

@@ -3,9 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from imageclef_vqa.evaluation import ReportFold, render_report, score_fold
+from imageclef_vqa.evaluation.folds import SmallMap
+from imageclef_vqa.explanations.picture import small_png
 
 DRIVER, CHROMIUM = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -28,7 +31,9 @@ JPEG = bytes.fromhex(  # one grey pixel
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The report of 60 images, opened; 40 wrong answers to question 4, one of them hostile, and 60 right ones to 8."""
+    """The report of 60 images, opened: 40 wrong answers to question 4, one of them hostile, 60 right ones to
+    question 8, and to question 10 one set of nine with a wrong member.
+    """
     if DRIVER is None or CHROMIUM is None:
         pytest.skip(
             "NO chromium AND chromedriver (apt-get install chromium-driver): THE REPORT IS NOT TESTED IN A BROWSER"
@@ -39,10 +44,13 @@ def page(tmp_path_factory):
     gold = {(image_id, 4): ("Yes",) for image_id in IMAGES} | {(image_id, 8): ("1",) for image_id in IMAGES}
     given = {pair: gold[pair] if pair[1] == 8 or pair[0] >= IMAGES[40] else ("No",) for pair in gold}
     given[IMAGES[0], 4] = (HOSTILE,)
+    gold[IMAGES[59], 10], given[IMAGES[59], 10] = tuple("abcdefghi"), tuple("zbcdefghi")
     sure = {pair: 0.99 if pair[0] == IMAGES[0] else 0.6 for pair in gold}
     score = score_fold("routed", given, given, gold, majority=[("Yes",)] * 18, groups=None)
     folder = tmp_path_factory.mktemp("report")
-    report = render_report("main", [ReportFold("val", score, given, gold, sure)], thumbnails={IMAGES[0]: JPEG})
+    heat = {(IMAGES[0], 4): SmallMap(small_png(np.eye(8, dtype="float32")), "upper-left")}
+    fold = ReportFold("val", score, given, gold, sure, heat_maps=heat)
+    report = render_report("main", [fold], thumbnails={IMAGES[0]: JPEG})
     (folder / "report.html").write_text(report, encoding="utf-8")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -82,7 +90,7 @@ def filters(page):
 
 
 def test_the_gallery_shows_every_mistake_and_the_surest_first(filters):
-    assert count(filters) == "40 wrong answers to 40 images"
+    assert count(filters) == "41 wrong answers to 41 images"
     assert HOSTILE in cards(filters)[0]
 
 
@@ -99,6 +107,16 @@ def test_filters_narrow_the_gallery_down(filters):
     choose(filters, "f-confidence", "")
     choose(filters, "f-answer", "ONERROR")
     assert count(filters) == "1 wrong answer to 1 image"
+
+
+def test_members_that_two_sets_of_nine_do_not_share_are_marked(filters):
+    choose(filters, "f-question", "10")
+    (card,) = cards(filters)
+    assert "given z; b; c; d; e; f; g; h; i (0.60)\ngold a; b; c; d; e; f; g; h; i (1 missing, 1 too many)" in card
+    marks = "return [...document.querySelectorAll('#cards mark')].map(mark => mark.textContent)"
+    assert filters.execute_script(marks) == ["z", "a"]
+    choose(filters, "f-question", "4")
+    assert filters.execute_script(marks) == [], "two single answers differ as a whole"
 
 
 def test_what_does_not_fit_comes_at_a_key_press(filters):
@@ -119,6 +137,28 @@ def test_an_image_opens_to_all_its_answers(filters):
     assert "How many polyps are in the image?" in opened.text
 
 
+def test_heat_maps_show_at_a_key_press_with_words_for_those_who_do_not_see_them(filters):
+    from selenium.webdriver.common.keys import Keys
+
+    (figure,) = filters.find_elements("class name", "heat")
+    assert not figure.is_displayed()
+    filters.find_element("id", "f-maps").send_keys(Keys.SPACE)
+    assert figure.is_displayed()
+    assert figure.text == "highest at upper-left"
+    (stack,) = figure.find_elements("class name", "stack")
+    assert (stack.aria_role, stack.accessible_name) == (
+        "image",
+        "Heat map of the given answer over the image, highest at upper-left",
+    )
+    sizes = filters.execute_script(
+        "return [...document.querySelectorAll('.stack img')].map((img) => [img.naturalWidth, img.width, img.height])"
+    )
+    assert sizes == [[1, 1, 1], [8, 1, 1]]  # the map is stretched over the thumbnail, which is a pixel here
+    filters.find_element("css selector", "#filters button").click()
+    assert count(filters) == "41 wrong answers to 41 images"
+    assert not any(each.is_displayed() for each in filters.find_elements("class name", "heat"))
+
+
 def test_what_was_quoted_is_text_and_thumbnails_are_pictures(page):
     assert page.title == "MEDVQA-GI: run main"
     assert page.execute_script("return document.querySelectorAll('img[src^=http], [onerror]').length") == 0
@@ -137,12 +177,12 @@ def test_every_field_has_a_name_and_tab_goes_from_the_skip_link_to_every_table_a
         page.switch_to.active_element.send_keys(Keys.TAB)
         element = page.switch_to.active_element
         reached.append(element.get_attribute("id") or element.get_attribute("class") or element.tag_name)
-        if reached[-1] == "f-order":
+        if reached[-1] == "f-maps":
             break
     assert reached[0] == "skip"
     assert "scroll" in reached
     fields = [each for each in reached if each.startswith("f-")]
-    assert fields == ["f-fold", "f-kind", "f-question", "f-answer", "f-confidence", "f-order"]
+    assert fields == ["f-fold", "f-kind", "f-question", "f-answer", "f-confidence", "f-order", "f-maps"]
 
 
 def test_without_scripts_the_figures_stand_and_the_filters_which_would_do_nothing_do_not(page):

@@ -19,6 +19,7 @@ from imageclef_vqa.cli.command import Command
 from imageclef_vqa.cli.console import echo, escaped_usage_errors
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.doctor import doctor
+from imageclef_vqa.cli.explain import explain
 from imageclef_vqa.cli.finetune import finetune
 from imageclef_vqa.cli.import_ import import_
 from imageclef_vqa.cli.package import package
@@ -36,7 +37,7 @@ from imageclef_vqa.progress import show_progress
 from imageclef_vqa.training.launch import QuickExit
 
 CHAIN = (split, finetune, predict, route, score, package)
-TOOLS = (status, check, ask, runs, adopt, card, baseline, plan, doctor, demo)
+TOOLS = (status, check, ask, explain, runs, adopt, card, baseline, plan, doctor, demo)
 GROUPS = {"weights": weights, "import": import_}
 
 

@@ -31,7 +31,7 @@ PANELS: dict[str, dict[str, str]] = {
         "Experts": "expert weights shared epochs train_only apply_only",
         "Devices": "device seed",
     },
-    "score": {"Output": "report plots as_json as_csv as_markdown"},
+    "score": {"Output": "report plots heat_maps as_json as_csv as_markdown"},
     "package": {"Output": "out team answer_form edition force as_json"},
     "plan": {
         "Model": "preset image_size language_bits freeze_vision lora_rank lora_targets",

@@ -58,6 +58,9 @@ ReportOption = Annotated[
     Path | None,
     typer.Option(help="File for the HTML report.", show_default="work/<run>/report.html; none for FILE"),
 ]
+HeatMapsOption = Annotated[
+    bool, typer.Option("--heat-maps", help="Show in the report what carried each wrong answer; loads the model.")
+]
 AsMarkdownOption = Annotated[
     bool, typer.Option("--markdown", help="Print the result as Markdown tables and nothing else.")
 ]
@@ -70,6 +73,7 @@ def score(
     perturb: PerturbOption = False,
     report: ReportOption = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots, as PNG and SVG.")] = None,
+    heat_maps: HeatMapsOption = False,
     answers: AnswersOption = None,
     workspace: WorkspaceOption = Path("."),
     run: RunOption = "main",
@@ -93,6 +97,8 @@ def score(
     given = files or []
     formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]
     _check(given, compare, report, formats)
+    if compare and heat_maps:
+        raise UsageError("--heat-maps is for the report of a run; --compare writes none")
     at = Workspace.at(workspace, run)
     if perturb:
         if given or compare or gold or report or plots:
@@ -106,7 +112,16 @@ def score(
         _print(compared, formats, flat=gold is not None or any(Path(each).is_file() for each in given))
         return
     file = given[0] if given else None
-    done = vqa.score(file, answers=answers, gold=gold, workspace=workspace, run=run, report=report, plots=plots)
+    done = vqa.score(
+        file,
+        answers=answers,
+        gold=gold,
+        workspace=workspace,
+        run=run,
+        report=report,
+        plots=plots,
+        heat_maps=heat_maps,
+    )
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
     if not formats:
         for selection in done.selected:

@@ -57,10 +57,15 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
     Raises:
         DataError: it cannot be read, or is no image.
     """
+    return _squeezed(read_picture(path), size)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """One image file with any name, as RGB in its own size. Raises as `read_pixels`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _square(read_bytes(path), size)
+            return as_rgb(open_image(read_bytes(path)))
     except ImageError as fault:
         raise DataError([f"{path}: {fault}"]) from fault
 
@@ -95,7 +100,9 @@ def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:
         else:
             yield image
     if problems:
-        raise DataError(problems, remedy="`medvqa split` checks the data set again and lists its problems")
+        raise DataError(
+            problems, remedy="restore these files, or run the command again, which reads the data set again"
+        )
 
 
 def _decode(example: Example, size: int) -> np.ndarray | ImageError:
@@ -103,12 +110,12 @@ def _decode(example: Example, size: int) -> np.ndarray | ImageError:
         content = read_bytes(example.image)
         if hashlib.sha256(content).hexdigest() != example.sha256:
             return ImageError("has changed since the data set was read")
-        return _square(content, size)
+        return _squeezed(as_rgb(open_image(content)), size)
     except FileError as error:
         return ImageError(error.what)
     except ImageError as fault:
         return fault
 
 
-def _square(content: bytes, size: int) -> np.ndarray:
-    return np.asarray(as_rgb(open_image(content)).resize((size, size), Image.Resampling.BICUBIC))
+def _squeezed(picture: Image.Image, size: int) -> np.ndarray:
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))

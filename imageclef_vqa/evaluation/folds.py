@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from imageclef_vqa.evaluation.display import SYSTEMS
 from imageclef_vqa.evaluation.metrics import PairAnswers
@@ -13,12 +14,19 @@ from imageclef_vqa.evaluation.scores import FoldScore
 HEADINGS = {"val": "Validation images", "test": "Test images", "gold": "Images of --gold"}
 
 
+class SmallMap(NamedTuple):
+    """A heat map for a report: a PNG of a pixel for each cell, and the name of the place where it is highest."""
+
+    png: bytes
+    place: str
+
+
 @dataclass(frozen=True)
 class ReportFold:
     """One fold: its score, the scored answers and, where known, their probabilities.
 
     `images` are the image files by id, for thumbnails. `records` are the indices of the images in their gt.json, which
-    identify images without an official id.
+    identify images without an official id. `heat_maps` are those of wrong answers.
     """
 
     name: str
@@ -29,6 +37,7 @@ class ReportFold:
     groups: Mapping[str, int] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     records: Mapping[str, int] = field(default_factory=dict)
+    heat_maps: Mapping[tuple[str, int], SmallMap] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:

@@ -41,6 +41,14 @@ class Answerer:
         self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
 
+    @property
+    def model(self) -> Blip2:
+        return self._model
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
     @classmethod
     def of_run(cls, workspace: Workspace) -> Answerer:
         """The answerer that `medvqa finetune --stage 2` left.

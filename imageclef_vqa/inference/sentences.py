@@ -40,6 +40,14 @@ class SentenceAnswerer:
         self._images = images_at_once(model.preset, len(QUESTIONS), _QUESTION_TOKENS)
         model.eval()
 
+    @property
+    def model(self) -> Blip2:
+        return self._model
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
     @classmethod
     def of_run(cls, workspace: Workspace) -> SentenceAnswerer:
         """The answerer that `medvqa finetune --stage 2` left.

@@ -45,6 +45,7 @@ class Encoder(nn.Layer):
 
     layers: nn.LayerList
     norm: nn.LayerNorm
+    attends = False  # whether the layers are attentions among the patches
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

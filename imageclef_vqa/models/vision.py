@@ -26,6 +26,8 @@ from imageclef_vqa.models.encoder import Encoder
 class VisionTransformer(Encoder):
     """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first, or [i, p, d] without one."""
 
+    attends = True
+
     def __init__(self, config: VisionConfig) -> None:
         super().__init__(config)
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imageclef_vqa.data import Dataset, Example, read_pixels
 from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, Implication, choose_question
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.edition import edition_of
+from imageclef_vqa.pipeline.explain import METHODS, Explanation, check_method, explanation
 from imageclef_vqa.pipeline.router import ImageRouter
 from imageclef_vqa.pipeline.selection import AnswerMode, answer_mode
 from imageclef_vqa.workspace import Workspace
@@ -71,6 +73,56 @@ class Model:
             return plain
         return replace(plain, replies=tuple(self._route(self._mode.router, Path(image), plain.replies)))
 
+    def explain(self, image: str | Path, question: int | str, method: str = METHODS[0]) -> Explanation:
+        """Why this is the answer to `question`: see `vqa.explain`.
+
+        Raises:
+            UsageError: no question, or more than one, is meant; there is no such method.
+            DataError: the file is no picture.
+        """
+        return self.explain_all(image, [question], method)[0]
+
+    def explain_all(
+        self, image: str | Path, questions: Sequence[int | str], method: str = METHODS[0]
+    ) -> list[Explanation]:
+        """As `explain`, for several questions about one picture, which is encoded once for all answers."""
+        from imageclef_vqa.explanations.explainer import bank_in_open_words, heat_maps, statement
+        from imageclef_vqa.inference.ask import ask_open
+
+        check_method(method)
+        if self._ensemble.open:
+            asked = [_required(question) for question in questions]
+            texts = dict.fromkeys([*asked, *bank_in_open_words()])
+            found = ask_open(self._ensemble, self._speakers, Path(image), list(texts))
+            replies = [found.replies[list(texts).index(text)] for text in asked]
+            stated = [statement(each) for each in found.replies[len(dict.fromkeys(asked)) :]]
+        else:
+            chosen = [choose_question(str(question)) for question in questions]
+            found = self.replies(image)
+            replies = [found.replies[question.id] for question in chosen]
+            stated = [statement(each) for each in found.replies]
+        pairs = [(reply.question.text, reply.answers) for reply in replies]
+        heats = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)
+        return [
+            explanation(str(image), found, reply, statement(reply), stated, heat, method, self._learnt_rules)
+            for reply, heat in zip(replies, heats, strict=True)
+        ]
+
+    @property
+    def digest(self) -> str:
+        """A hash of the trained models that answer."""
+        return self._ensemble.calibration_key(augment=False)
+
+    @cached_property
+    def _learnt_rules(self) -> tuple[Implication, ...] | None:
+        """The rules between answers; None if they cannot be learnt, as where the training labels are not there."""
+        from imageclef_vqa.explanations.explainer import learn_all_rules
+
+        try:
+            return learn_all_rules(self._ensemble)
+        except MedvqaError:
+            return None
+
     @property
     def answers(self) -> str:
         """Which answers these are: "routed", "plain" or the name of a variant."""
@@ -124,7 +176,9 @@ def load_model(
 
 def _required(question: int | str | None) -> str:
     if question is None or not str(question).strip():
-        raise UsageError("this run answers open questions: which one?", remedy='medvqa ask IMAGE "Is there a polyp?"')
+        raise UsageError(
+            "this run answers open questions: which one?", remedy='as in `medvqa ask IMAGE "Is there a polyp?"`'
+        )
     return str(question)
 
 

@@ -32,8 +32,14 @@ _THUMBNAIL_BYTES = 8_500_000  # 11.4 MB as text in the page, which stays under 1
 _RESAMPLES = 2000
 
 
-def write_report(path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold]) -> None:
-    """The report, with thumbnails of the images that were scored."""
+def write_report(
+    path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold], *, heat_maps: bool = False
+) -> None:
+    """The report, with thumbnails of the images that were scored, and heat maps of wrong answers if asked for."""
+    if heat_maps:
+        from imageclef_vqa.pipeline.heat_maps import with_heat_maps
+
+        folds = with_heat_maps(workspace, folds)
     scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
     thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
     if sentences := [fold for fold in folds if isinstance(fold, TextFold)]:

@@ -64,11 +64,13 @@ def score(
     run: str = "main",
     report: str | Path | None = None,
     plots: str | Path | None = None,
+    heat_maps: bool = False,
 ) -> Scores:
     """Score a run of the workspace, which writes scores.json and the report, or a `file` of answers.
 
     Args:
         answers: of the run: "routed", "plain" or the name of a variant; by default, those that `package` takes.
+        heat_maps: whether the report of a run shows what carried its wrong answers; that loads the model.
 
     Raises:
         UsageError: options contradict each other.
@@ -85,8 +87,10 @@ def score(
             raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
         folds, selected = score_run(Lineage(at), answers)
         _write_scores(at, folds, selected)
-        write_report(target or at.report, at, run, folds)
+        write_report(target or at.report, at, run, folds, heat_maps=heat_maps)
     else:
+        if heat_maps:
+            raise UsageError("--heat-maps needs the model of a run of the workspace, without FILE")
         if answers is not None:
             raise UsageError("--answers chooses among the answers of a run, without FILE")
         path = published_file(str(file))

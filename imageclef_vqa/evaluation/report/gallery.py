@@ -33,12 +33,16 @@ def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -
     """JSON for a script element.
 
     `images` are lists of fold index, name, thumbnail in base64, and rows. A row is question id, gold and given answers
-    as indices of `answers` (-1: no answer), probability in thousandths (-1: none), and 1 if the answer is wrong.
+    as indices of `answers`, which are lists of members (-1: no answer), probability in thousandths (-1: none), 1 if the
+    answer is wrong, and, if there is a heat map, its index in `maps`, which are PNGs in base64 with the places where
+    they are highest.
     """
-    index_of: dict[str, int] = {}
+    maps: list[list[str]] = []
+    index_of: dict[tuple[str, ...], int] = {}
 
     def index(answers: Answers) -> int:
-        return index_of.setdefault(answers_text(answers), len(index_of)) if answers else -1
+        shown = tuple(answers_text((member,)) for member in answers)
+        return index_of.setdefault(shown, len(index_of)) if answers else -1
 
     images = []
     for number, fold in enumerate(folds):
@@ -48,7 +52,11 @@ def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -
             given, probability = fold.given.get(pair, ()), fold.probabilities.get(pair)
             thousandths = -1 if probability is None else round(1000 * probability)
             wrong = int(members(tuple(given)) != members(tuple(gold)))
-            rows.setdefault(image_id, []).append([question_id, index(gold), index(given), thousandths, wrong])
+            row = [question_id, index(gold), index(given), thousandths, wrong]
+            if (heat := fold.heat_maps.get(pair)) is not None:
+                row.append(len(maps))
+                maps.append([base64.b64encode(heat.png).decode(), heat.place])
+            rows.setdefault(image_id, []).append(row)
         for image_id, found in rows.items():
             name = image_name(image_id, fold.records.get(image_id))
             thumbnail = base64.b64encode(thumbnails.get(image_id, b"")).decode()
@@ -58,6 +66,7 @@ def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -
         "questions": [question.text for question in QUESTIONS],
         "answers": list(index_of),
         "images": images,
+        "maps": maps,
     }
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     # HTML entities do not work in a script element; JSON escapes keep the text from ending it or starting a comment.
@@ -72,8 +81,15 @@ def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]
     questions = [("", "all"), *((str(each.id), f"{each.id}. {each.text}") for each in QUESTIONS)]
     images = [("", "all"), *((str(number), fold.heading) for number, fold in enumerate(folds))]
     orders = [("sure", "most probable first"), ("unsure", "least probable first"), ("many", "most answers first")]
+    toggle, about = "", ""
+    if drawn := sum(len(fold.heat_maps) for fold in folds):
+        toggle = '<label class="check"><input id="f-maps" type="checkbox"> Heat maps</label>\n'
+        about = (
+            f" The filters can show heat maps of the {drawn:,} most probable wrong answers. Bright places carried "
+            "the given answer in BLIP-2; they are not where the right answer is."
+        )
     return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Images and answers</h2>
-<p>Mistakes with the highest probability come first. Each image expands to all its answers.{note}</p>
+<p>Mistakes with the highest probability come first. Each image expands to all its answers.{about}{note}</p>
 <noscript><p>The gallery needs JavaScript, which this browser does not run.</p></noscript>
 <form id="filters" aria-label="Filters of the gallery" autocomplete="off" hidden>
 {_select("Images", "f-fold", images)}
@@ -82,7 +98,7 @@ def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]
 <label>Answer contains <input id="f-answer" type="search" list="known" placeholder="gold or given"></label>
 {_select("Probability", "f-confidence", _PROBABILITIES)}
 {_select("Order", "f-order", orders)}
-<button type="reset">Reset</button>
+{toggle}<button type="reset">Reset</button>
 <datalist id="known"></datalist>
 </form>
 <p id="count" role="status" aria-live="polite"></p>

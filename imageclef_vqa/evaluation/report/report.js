@@ -4,15 +4,16 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 48;
   const element = (id) => document.getElementById(id);
-  const answerText = (index) => index < 0 ? "no answer" : data.answers[index];
-  const folded = data.answers.map((answer) => answer.toLowerCase());
+  const members = (index) => index < 0 ? ["no answer"] : data.answers[index];
+  const folded = data.answers.map((answer) => answer.join("; ").toLowerCase());
   const make = (tag, text, className) => {
     const node = document.createElement(tag);
     if (text !== undefined) node.textContent = text;
     if (className) node.className = className;
     return node;
   };
-  // A row is [question, gold, given, probability in thousandths, wrong]; answers are indices, -1 is none.
+  // A row is [question, gold, given, probability in thousandths, wrong, map]; answers are indices, -1 is none, and
+  // not every row has a map.
   const probability = (row) => row[3] < 0 ? "" : ` (${(row[3] / 1000).toFixed(2)})`;
   let found = [], shown = 0;
 
@@ -40,18 +41,49 @@
       .sort(order);
   }
 
-  function answerItem(row) {
-    const item = make("li", undefined, row[4] ? "wrong" : "right");
-    item.append(make("span", data.questions[row[0]], "q"));
-    const given = make("span", answerText(row[2]), "given");
-    item.append(make("span", "given ", "soft"), given, make("span", probability(row) + (row[4] ? "" : ", right"), "soft"));
-    if (row[4]) item.append(make("br"), make("span", "gold ", "soft"), make("span", answerText(row[1]), "gold"));
+  // Members that the other set lacks are marked, unless no member is shared.
+  function answerNode(index, other, className) {
+    const node = make("span", undefined, className), shared = members(index).some((each) => members(other).includes(each));
+    members(index).forEach((member, at) => {
+      if (at) node.append("; ");
+      node.append(shared && !members(other).includes(member) ? make("mark", member) : member);
+    });
+    if (shared) node.classList.add("compared");
+    return node;
+  }
+
+  function answerItem(row, thumbnail) {
+    const item = make("li", undefined, row[4] ? "wrong" : "right"), [, gold, given, , wrong] = row;
+    const less = (one, other) => members(one).filter((member) => !members(other).includes(member)).length;
+    item.append(make("span", data.questions[row[0]], "q"), make("span", "given ", "soft"));
+    item.append(wrong ? answerNode(given, gold, "given") : make("span", members(given).join("; "), "given"));
+    item.append(make("span", probability(row) + (wrong ? "" : ", right"), "soft"));
+    if (wrong) item.append(make("br"), make("span", "gold ", "soft"), answerNode(gold, given, "gold"));
+    if (wrong && members(gold).length + members(given).length > 4)
+      item.append(make("span", ` (${less(gold, given)} missing, ${less(given, gold)} too many)`, "soft"));
+    if (row.length > 5 && thumbnail) item.append(heatMap(data.maps[row[5]], thumbnail));
     return item;
+  }
+
+  // The map is a picture with a pixel for each cell; stretched over the thumbnail, the browser smooths it.
+  function heatMap([map, place], thumbnail) {
+    const figure = make("figure", undefined, "heat"), stack = make("span", undefined, "stack");
+    const pictures = [["data:image/jpeg;base64,", thumbnail], ["data:image/png;base64,", map]].map(([type, content]) => {
+      const picture = make("img");
+      picture.alt = "";
+      picture.src = type + content;
+      return picture;
+    });
+    stack.append(...pictures);
+    stack.setAttribute("role", "img");
+    stack.setAttribute("aria-label", "Heat map of the given answer over the image, highest at " + place);
+    figure.append(stack, make("figcaption", "highest at " + place));
+    return figure;
   }
 
   function allAnswers(image) {
     const list = make("ul");
-    image[3].forEach((row) => list.append(answerItem(row)));
+    image[3].forEach((row) => list.append(answerItem(row, image[2])));
     return list;
   }
 
@@ -69,7 +101,7 @@
     if (data.folds.length > 1) caption.append(make("span", data.folds[image[0]], "soft"));
     figure.append(caption);
     const list = make("ul");
-    rows.forEach((row) => list.append(answerItem(row)));
+    rows.forEach((row) => list.append(answerItem(row, image[2])));
     const details = make("details");
     details.append(make("summary", "All " + image[3].length + " answers"));
     details.addEventListener("toggle", () => {
@@ -105,7 +137,7 @@
     const question = element("f-question").value, seen = new Set();
     for (const image of data.images) for (const row of image[3])
       if (question === "" || row[0] === Number(question)) for (const at of [row[1], row[2]])
-        if (at >= 0) for (const member of data.answers[at].split("; ")) seen.add(member);
+        if (at >= 0) for (const member of data.answers[at]) seen.add(member);
     element("known").replaceChildren(...[...seen].sort().slice(0, 100).map((member) => {
       const option = make("option");
       option.value = member;
@@ -113,10 +145,12 @@
     }));
   }
 
+  const showMaps = () => element("cards").classList.toggle("maps", Boolean(element("f-maps")?.checked));
   const form = element("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { suggestAnswers(); update(); }));
+  form.addEventListener("reset", () => setTimeout(() => { showMaps(); suggestAnswers(); update(); }));
   form.addEventListener("input", (event) => {
+    if (event.target.id === "f-maps") return showMaps();
     if (event.target.id === "f-question") suggestAnswers();
     update();
   });
@@ -125,6 +159,7 @@
     if (first) first.querySelector("summary").focus();
   });
   form.hidden = false;
+  showMaps();
   suggestAnswers();
   update();
 })();

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imageclef_vqa.evaluation.folds import HEADINGS
+from imageclef_vqa.evaluation.folds import HEADINGS, SmallMap
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.text.scores import Questions, TextScore
 
@@ -24,6 +24,7 @@ class TextFold:
     groups: Mapping[str, int] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     records: Mapping[str, int] = field(default_factory=dict)
+    heat_maps: Mapping[tuple[str, int], SmallMap] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from imageclef_vqa.evaluation.display import NONE, decimal, interval_text
+from imageclef_vqa.evaluation.folds import SmallMap
 from imageclef_vqa.evaluation.report.gallery import image_name
 from imageclef_vqa.evaluation.report.html import Column, details, paragraphs, row, table
 from imageclef_vqa.evaluation.report.page import frame
@@ -100,11 +101,8 @@ def _facts(score: TextScore) -> str:
 
 def _gallery(fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
     """Rows with question, gold and answer, the worst first by METEOR and then ROUGE-L."""
-    meter = TextMeter()
-    values = {
-        pair: meter.measure(sentence(fold.given.get(pair, ())), sentence(gold)) for pair, gold in fold.gold.items()
-    }
-    order = sorted(fold.gold, key=lambda pair: (values[pair][_METEOR], values[pair][_ROUGE_L], pair[1]))
+    values = _measured(fold)
+    order = _worst_first(values)
     columns: list[Column] = [("picture", "text"), ("question, gold and answer", "text"), ("METEOR", "number")]
     columns.append(("probability", "wide"))
     pictures: dict[str, str] = {}
@@ -115,6 +113,8 @@ def _gallery(fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
         texts = (question.text if question else "", sentence(fold.gold[pair]), sentence(fold.given.get(pair, ())))
         asked, gold, own = (escape(_printable(text)) for text in texts)
         text = f'<span class="soft">{asked}</span><br>gold: <b>{gold}</b><br>answer: {own or "<i>no answer</i>"}'
+        if pair in fold.heat_maps and image_id in thumbnails:
+            text += _heat_map(fold.heat_maps[pair], thumbnails[image_id])
         if image_id not in pictures:
             pictures[image_id] = _picture(image_id, fold, thumbnails)
         shown = NONE if probability is None else f"{probability:.2f}"
@@ -126,6 +126,34 @@ def _gallery(fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
     return (
         f'<section id="{name}" aria-labelledby="{name}-h"><h2 id="{name}-h">{escape(fold.heading)}: answers</h2>'
         f"{details('Question, gold and answer', f'{len(rows):,} rows', shown_table)}</section>"
+    )
+
+
+def shown_pairs(fold: TextFold) -> list[tuple[str, int]]:
+    """The rows that the gallery shows."""
+    return _worst_first(_measured(fold))[:_SHOWN]
+
+
+def _measured(fold: TextFold) -> dict[tuple[str, int], Sequence[float]]:
+    """The metrics of each row."""
+    meter = TextMeter()
+    return {pair: meter.measure(sentence(fold.given.get(pair, ())), sentence(gold)) for pair, gold in fold.gold.items()}
+
+
+def _worst_first(values: Mapping[tuple[str, int], Sequence[float]]) -> list[tuple[str, int]]:
+    return sorted(values, key=lambda pair: (values[pair][_METEOR], values[pair][_ROUGE_L], pair[1]))
+
+
+def _heat_map(heat: SmallMap, thumbnail: bytes) -> str:
+    """The map over the picture, which opens at a click or a key."""
+    pictures = "".join(
+        f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" alt="">'
+        for kind, content in (("jpeg", thumbnail), ("png", heat.png))
+    )
+    about = f"Heat map of the answer over the image, highest at {heat.place}"
+    return (
+        f'<details class="heat"><summary>heat map</summary><span class="stack" role="img" aria-label="{about}">'
+        f'{pictures}</span><span class="soft">highest at {heat.place}</span></details>'
     )
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import paddle
 from paddle import Tensor, nn
 
+from imageclef_vqa.models.attention import trace
 from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.language.frozen import token_logits
 from imageclef_vqa.models.language.interface import Language
@@ -60,6 +61,7 @@ class GLMMemory(NamedTuple):
 class GLM(Language):
     """`model` has the tensor names of ChatGLM-6B's checkpoint; its head is the token embedding."""
 
+    answer_reads = ("both",)
     pairs_axis = 1
 
     def __init__(self, config: GLMConfig) -> None:
@@ -71,6 +73,7 @@ class GLM(Language):
             # Residuals are scaled for as many layers as ChatGLM-6B has, whatever their number (`GLMBlock`).
             block.config = copy(block.config)
             block.config.num_hidden_layers = GLMConfig.num_layers
+            block.attention.register_forward_post_hook(lambda layer, inputs, outputs: _traced(outputs))
         for layer in self.model.sublayers():
             for name, norm in layer.named_children():
                 if isinstance(norm, nn.LayerNorm):
@@ -157,6 +160,11 @@ class GLM(Language):
             states, layer_kv = layer(states, mask, positions, use_cache=True, cache=past, rotary_embeds=rotations)
             all_kv.append(layer_kv)
         return stack.final_layernorm(states).transpose([1, 0, 2]), all_kv
+
+
+def _traced(outputs: tuple[Tensor, ...]) -> None:
+    """Keep what PaddleNLP's attention returns last: its weights [n·h, t, k]."""
+    trace(outputs[-1])
 
 
 def _prefix(queries: int, question_mask: Tensor) -> tuple[Tensor, Tensor]:

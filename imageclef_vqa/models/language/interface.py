@@ -7,7 +7,7 @@ tokens of a choice, w width, v vocabulary.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from paddle import Tensor, nn
 
@@ -23,7 +23,9 @@ class Language(nn.Layer):
     """A language model that reads visual tokens, then a question, and decodes an answer.
 
     `start` is the token before an answer's first; `width` is w, `vocabulary` is v. `model` has the names of the
-    checkpoint, and `pairs_axis` is that of pairs in what its linear layers read.
+    checkpoint, and `pairs_axis` is that of pairs in what its linear layers read. `answer_reads` says what the
+    attentions of a layer read in `answer_logits`, in their order: the answer so far, the prefix (visual tokens and
+    question), or both.
     """
 
     model: nn.Layer
@@ -31,6 +33,7 @@ class Language(nn.Layer):
     start: int
     width: int
     vocabulary: int
+    answer_reads: tuple[Literal["answer", "prefix", "both"], ...]
 
     @property
     @abstractmethod

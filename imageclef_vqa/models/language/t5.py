@@ -62,6 +62,7 @@ class T5(Language):
     """Encoder and decoder; the decoder starts with the pad token."""
 
     start = 0
+    answer_reads = ("answer", "prefix")
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.amp.auto_cast import amp_state
 
-from imageclef_vqa.models.attention import MASKED
+from imageclef_vqa.models.attention import MASKED, trace
 from imageclef_vqa.models.language.paddlenlp import (
     T5Attention,
     T5DenseReluDense,
@@ -91,7 +91,7 @@ def attend(
     if slots is not None:
         queries = queries.flatten(1).index_select(slots.row).reshape([len(keys), -1, queries.shape[-1]])
     scores = paddle.matmul(_heads(attention, queries), keys, transpose_y=True) + bias  # T5 does not scale them
-    read = paddle.matmul(nn.functional.softmax(scores, axis=-1), values)
+    read = paddle.matmul(trace(nn.functional.softmax(scores, axis=-1)), values)
     if read.shape[2] > 1:
         read = read.transpose([0, 2, 1, 3])
     if slots is not None:
