@@ -15,7 +15,6 @@ from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.combinations import ENCODERS, LANGUAGES
 from imageclef_vqa.models.presets import find_preset
-from imageclef_vqa.pipeline.finetune import default_preset
 from imageclef_vqa.pipeline.plan import plan
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.recipe import DEFAULT, choose_recipe
@@ -56,15 +55,6 @@ def test_lite_starts_from_weights_alone_and_has_the_language_model_of_tiny():
     model = Blip2(lite)
     for part, held in tensors.items():
         load_weights(getattr(model, part), held, part)
-
-
-@pytest.mark.parametrize(
-    ("kind", "installed", "without"), [("sets", "lite", "tiny"), ("sentences", "lite-open", "tiny-open")]
-)
-def test_without_a_preset_it_is_the_one_whose_encoder_is_installed(monkeypatch, kind, installed, without):
-    for path, expected in ((Path("lite2.pth"), installed), (None, without)):
-        monkeypatch.setattr("imageclef_vqa.pipeline.finetune.packaged_weights", lambda encoder, path=path: path)
-        assert default_preset(kind) == expected
 
 
 def test_a_combination_that_needs_weights_asks_for_their_folder():

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 
 def default_preset(kind: Literal["sentences", "sets"]) -> str:
-    """The preset where none is named: the one with an ImageNet-trained encoder, if that is installed."""
-    name, without = ("lite-open", "tiny-open") if kind == "sentences" else ("lite", "tiny")
-    encoder = PRESETS[name].encoder
-    return name if encoder is not None and packaged_weights(encoder) is not None else without
+    """The preset where none is named: for sentences, the one whose encoder is installed."""
+    if kind == "sets":
+        return "tiny"
+    encoder = PRESETS["lite-open"].encoder
+    return "lite-open" if encoder is not None and packaged_weights(encoder) is not None else "tiny-open"
 
 
 def choose_model(
