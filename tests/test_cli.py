@@ -10,12 +10,14 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from rich.table import Column, Table
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from imageclef_vqa import __version__, cli, devices
 from imageclef_vqa.__main__ import main as start
-from imageclef_vqa.cli import app
+from imageclef_vqa.cli import app, console
 from imageclef_vqa.cli.command import PANELS
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import PROGRAMS, UsageError
@@ -32,11 +34,12 @@ PAGES = [
 ]
 
 
-def medvqa(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    """The program under its name `medvqa`, in a process of its own."""
-    code = "import sys; sys.argv[0] = 'medvqa'; from imageclef_vqa.cli import main; main()"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, **options)
+def medvqa(*arguments: str, cwd: Path | None = None) -> Result:
+    """The program in this process, in the folder `cwd`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if cwd is not None:
+            patch.chdir(cwd)
+        return CliRunner().invoke(app, arguments)
 
 
 def test_help_needs_no_paddle_and_nothing_heavy():
@@ -68,6 +71,22 @@ def test_help_is_not_cut_off(page):
         assert "".join(parameter.help.split()) in unfolded, parameter.name
 
 
+@pytest.mark.parametrize("width", ["26", "60"])
+def test_a_table_that_a_narrow_terminal_would_cut_is_printed_row_by_row(monkeypatch, capsys, width):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    monkeypatch.setenv("COLUMNS", width)
+    table = Table("stage", Column("chosen on val", no_wrap=True), Column("test", no_wrap=True), title="run", box=None)
+    table.add_row("1", "2: loss 8.745")
+    table.add_row("2", "3: exact 0.903", "0.870")
+    console.print_table(table)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert "…" not in shown
+    assert shown.count("chosen on val") == (2 if width == "26" else 1)
+    for text in ("run", "2: loss 8.745", "3: exact 0.903", "0.870"):
+        assert text in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= int(width)
+
+
 def test_every_name_in_a_panel_is_an_option():
     for name, panels in PANELS.items():
         options = {parameter.name for parameter in COMMANDS[name].params}
@@ -96,7 +115,10 @@ def test_hints_name_the_program_as_it_was_called(tmp_path, monkeypatch, program)
     monkeypatch.setattr(sys, "argv", [f"/usr/bin/{program}"])
     monkeypatch.chdir(tmp_path)
     assert f"`{program} finetune --stage 1`" in CliRunner().invoke(app, ["runs"]).output
-    assert f"`{program} package` makes one" in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
+    assert (
+        f"`{program} package --out run.csv` makes one"
+        in CliRunner().invoke(app, ["package", "--verify", "run.csv"]).output
+    )
     (tmp_path / "medvqa.toml").write_text("[split]\nvall = 0.1")
     refused = CliRunner().invoke(app, ["split"]).output
     assert f"`{program} split --help`" in refused
@@ -145,7 +167,7 @@ def test_scoring_a_file_needs_no_paddle(tmp_path):
 @pytest.mark.parametrize(("typed", "meant"), [("scor", "'score'"), ("weights sho", "'show'")])
 def test_a_mistyped_command_is_corrected(typed, meant):
     done = medvqa(*typed.split())
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert meant in done.stderr
 
 
@@ -169,14 +191,14 @@ def test_the_chain_stands_first_in_the_order_of_use():
 )
 def test_a_mistake_is_told_in_words(tmp_path, arguments, code, message):
     done = medvqa(*arguments, cwd=tmp_path)
-    assert done.returncode == code, done.stderr
+    assert done.exit_code == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_device_that_is_not_there_is_named_with_what_to_install(tmp_path):
     done = medvqa("finetune", "--stage", "2", "--device", "npu", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "no device npu:0 here; Paddle" in done.stderr
     assert "paddle-custom-npu" in done.stderr
     assert "CANN" in done.stderr
@@ -269,33 +291,37 @@ def test_the_edition_of_the_data_is_that_of_the_commands(tmp_path, monkeypatch):
 def test_a_mistake_in_the_settings_is_told_in_words(tmp_path, settings, message):
     (tmp_path / "medvqa.toml").write_text(settings)
     done = medvqa("split", cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("name", LONG)
-def test_ctrl_c_ends_a_command_with_130_and_leaves_no_part_of_a_file(tmp_path, name):
-    """The signal arrives as soon as the command touches the workspace."""
-    arguments = {"finetune": ["--stage", "1"], "check": ["run.csv"], "demo": ["--keep", str(tmp_path / "demo")]}.get(
-        name, []
-    )
-    if name == "demo":
-        code = (
-            "import os, signal\n"
-            "from imageclef_vqa import synthetic\n"
-            "def interrupted(*a, **k): os.kill(os.getpid(), signal.SIGINT)\n"
-            "synthetic.write_synthetic_dataset = interrupted\n"
-        )
-    else:
-        code = (
-            "import os, signal, imageclef_vqa.workspace as w\n"
-            "at = w.Workspace.at.__func__\n"
-            "def interrupted(*a, **k): os.kill(os.getpid(), signal.SIGINT); return at(*a, **k)\n"
-            "w.Workspace.at = classmethod(interrupted)\n"
-        )
-    code += f"import sys; sys.argv = {['medvqa', name, *arguments]!r}\nfrom imageclef_vqa.cli import main\nmain()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 130, done.stderr
+INTERRUPTED = """
+import os, signal, sys
+from imageclef_vqa import synthetic
+from imageclef_vqa.cli import main
+from imageclef_vqa.workspace import Workspace
+at = Workspace.at.__func__
+def interrupted(*words, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    return at(*words)
+Workspace.at = classmethod(interrupted)
+synthetic.write_synthetic_dataset = interrupted
+for line in sys.argv[1:]:
+    sys.argv = ["medvqa", *line.split()]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ends takes no second signal
+    try:
+        main()
+    except SystemExit as done:
+        print(done.code)
+"""
+
+
+def test_ctrl_c_ends_a_command_with_130_and_leaves_no_part_of_a_file(tmp_path):
+    """The signal arrives as soon as the command touches the workspace; in one process, since most of it is imports."""
+    words = {"finetune": "--stage 1", "check": "run.csv", "demo": "--keep demo"}
+    command = [sys.executable, "-c", INTERRUPTED, *(f"{name} {words.get(name, '')}" for name in LONG)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == ["130"] * len(LONG), done.stderr
     assert "Traceback" not in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -319,7 +345,7 @@ def test_a_place_that_cannot_be_written_is_named_even_to_root(tmp_path):
     (tmp_path / "data/development/images").mkdir(parents=True)
     (tmp_path / "work").write_text("a file where a folder should be")
     done = medvqa("split", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "cannot write work" in done.stderr
 
 
@@ -331,7 +357,7 @@ def test_a_second_run_while_one_is_writing_is_told_who_writes(tmp_path):
         lock.write("4242")
         lock.flush()
         done = medvqa("split", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "work is being written by process 4242" in done.stderr
 
 

@@ -17,8 +17,8 @@ TEST_SHARE = 6  # development images per test image
 CHAIN = (  # of closed questions
     "split --val 0.2",
     # Few epochs: `tiny` was pre-trained on such images.
-    "finetune --stage 1 --epochs 2",
-    "finetune --stage 2 --epochs 3 --learning-rate 3e-4",
+    "finetune --stage 1 --preset tiny --epochs 2",
+    "finetune --stage 2 --preset tiny --epochs 3 --learning-rate 3e-4",
     "predict",
     "route",
     "score",
@@ -29,7 +29,7 @@ CHAIN = (  # of closed questions
 OPEN_CHAIN = (
     "split --val 0.2",
     # `tiny`'s vision knows such images, so it is frozen; the language model starts at random.
-    "finetune --stage 2 --preset tiny-open --freeze-vision",
+    "finetune --stage 2 --preset tiny-open --freeze-vision --epochs 12 --ema 0.9",
     "predict",
     "score",
     "package --out predictions_1.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
+from imageclef_vqa.training.neighbours import write_neighbours
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.replacement import replace_finished
@@ -104,7 +106,11 @@ def train_stage(job: StageJob) -> Finetuned:
     processes = job.processes
     kept = f"the last state that was saved of {job.stage.shown} is intact; with other options, --fresh starts over"
     # Random numbers and the names of tensors must not depend on what the process did before.
-    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
+    with (
+        paddle.utils.unique_name.guard(),
+        shortage_explained(lambda: _workload(job, precision), kept),
+        ExitStack() as trackers,
+    ):
         paddle.seed(job.seed)
         start = load_start(job)
         stage, resumed = _unfinished(job, start.config)
@@ -113,7 +119,7 @@ def train_stage(job: StageJob) -> Finetuned:
             if processes.first:
                 if job.track is not None:
                     run = f"{job.workspace.run}-stage{job.number}"
-                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
+                    stage.log.tracker = trackers.enter_context(open_tracker(job.track, job.workspace.run_folder, run))
                 _open(stage, job, start, resumed)
                 _announce(job, precision, start.config)
             processes.barrier()
@@ -217,10 +223,12 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
 
 
 def _run(context: StageContext, stage: Stage, start: StartingPoint) -> None:
-    """Train, finish the stage, put it in the place of the one that it replaces, if any, and draw the curves."""
+    """Train, draw the curves, finish the stage, and put it in the place of the one that it replaces, if any."""
     trained = learn_to_answer(context) if start.heads is None else learn_representation(context, start.heads)
     if context.processes.first:
+        if start.heads is None and context.train.pairs.open:
+            write_neighbours(context, stage.folder)
+        stage.draw()  # before the stage is finished: nothing is done for one that is
         stage.finish(trained, start.config)
-        stage.draw()
         replace_finished(stage.final_folder)
     context.processes.barrier()
