@@ -18,8 +18,8 @@ from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop
 
 TRAIN = (
-    "finetune --stage 1 --epochs 1 --batch 4 --device {0}",
-    "finetune --stage 2 --epochs 2 --batch 4 --questions 6 --device {0}",
+    "finetune --stage 1 --preset tiny --epochs 1 --batch 4 --device {0}",
+    "finetune --stage 2 --preset tiny --epochs 2 --batch 4 --questions 6 --device {0}",
 )
 CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route", "score", "package --out {1}/run.csv")
 # One process for all: most of a command's time here is Paddle's import.
@@ -204,7 +204,7 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
     assert planned["peak"] - planned["program"] < 47e6
     assert (folder / "work/main/stage2/state.safetensors").read_bytes() == state
     # A step and a validation are enough to fill the memory.
-    line = f"finetune --stage 2 --epochs 1 --max-minutes 0.0001 --device npu --fresh {fitting[2]}"
+    line = f"{TRAIN[1].format('npu')} --max-minutes 0.0001 --fresh {fitting[2]}"
     done = medvqa([line], folder, **small)
     assert done.returncode == 0, done.stderr
 
@@ -252,13 +252,14 @@ Blip2.read = counting
 def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
     lines = [
-        f"finetune --stage 2 --epochs 1 --batch 4 --questions 6 --device {device} --fresh" for device in ("cpu", "npu")
+        f"finetune --stage 2 --preset tiny --epochs 1 --batch 4 --questions 6 --device {device} --fresh"
+        for device in ("cpu", "npu")
     ]
     told = SHAPES + PROGRAM + "    print('shapes', len(shapes), flush=True); shapes.clear()"
     done = medvqa(lines, folder, told, CUSTOM_DEVICE_ROOT=plugin)
     assert done.returncode == 0, done.stderr
     for_cpu, for_npu = map(int, re.findall(r"^shapes (\d+)$", done.stdout, re.MULTILINE))
-    assert for_npu <= 8 < for_cpu, (for_npu, for_cpu)
+    assert for_npu <= 3 < for_cpu, (for_npu, for_cpu)
 
 
 def test_a_plug_in_that_cannot_be_loaded_is_named_with_the_reason(tmp_path):
