@@ -109,6 +109,17 @@ def test_gradients_are_those_of_the_answer_that_is_given():
     assert one == pytest.approx(two, abs=1e-5)  # the first token of an answer is read by none
 
 
+def test_every_attention_of_a_model_takes_part(model):
+    trace = trace_answer(model, *asked(model))
+    weights = [attention.weights for attention in trace.attentions]
+    slopes = paddle.grad([trace.log_odds.sum()], weights, allow_unused=True)
+    assert all(slope is not None and float(slope.abs().sum()) > 0 for slope in slopes)
+    layers = len(model.vision.layers) if model.vision.attends else 0
+    reads = sum(1 + (layer.cross_attention is not None) for layer in model.qformer.layers)
+    encoder = 2 * (1 + model.share_prefix)  # layers; with a shared prefix, visual tokens and questions read apart
+    assert len(weights) == layers + reads + encoder + 2 * len(model.language.answer_reads)
+
+
 def test_maps_leave_the_model_as_it_was():
     model = small_model()
     pixels, question, answer = asked(model)
