@@ -18,6 +18,10 @@ SETTINGS_FILE = "medvqa.toml"
 LABEL_FILES = ("gt.json", "qa.jsonl")  # of closed and of open questions
 CLOSED_EDITION, OPEN_EDITION = "gi-2023", "medico-2026"  # of a workspace that names none
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of runs, and of variants of answers
+# A command on the workspace in a message; one that names its run or workspace is complete.
+_COMMAND = re.compile(
+    r"`(medvqa (split|finetune|predict|route|score|package|status)\b(?![^`]*--(?:run|workspace))[^`]*)`"
+)
 NAME_RULE = "a name of letters, digits, '.', '_' and '-', at most 64"
 
 
@@ -188,3 +192,7 @@ class Workspace:
         if run and self.run != "main":
             command += f" --run {self.run}"
         return command if self.root == Path(".") else f"{command} --workspace {self.root}"
+
+    def completed(self, text: str) -> str:
+        """`text` with the options of `typed` in the commands in it, as in `medvqa predict`, that name no run."""
+        return _COMMAND.sub(lambda found: f"`{self.typed(found[1], run=found[2] != 'split')}`", text)

@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from imageclef_vqa import devices
 from imageclef_vqa.experts import features
+from imageclef_vqa.experts.classical import COLOURS_AND_EDGES
 
 devices.prepare("cpu", seed=0)  # before any test imports Paddle
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
@@ -19,6 +20,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _without_the_encoders_package(monkeypatch):
     """Routing takes the experts that every installation has: an encoder's features of each data set take seconds."""
     monkeypatch.setattr(features, "available", lambda: False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _small_forest():
+    """A forest of few trees is fitted; commands in processes of their own have the whole one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COLOURS_AND_EDGES.models.forest, "n_estimators", 24)
+        yield
 
 
 def pytest_addoption(parser):

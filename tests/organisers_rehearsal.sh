@@ -2,19 +2,10 @@
 # A submission made with the organisers' own package in a fresh environment: its template is found, filled and rehearsed.
 #     tests/organisers_rehearsal.sh WORKSPACE [python3.12]
 # WORKSPACE has open questions, a finished run `main`, and [team] in medvqa.toml.
-set -euo pipefail
 workspace=$(realpath "$1")
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/fresh_environment.sh"
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-export PIP_DISABLE_PIP_VERSION_CHECK=1
-step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
-
-step "pip install . medvqa 'datasets>=3.4.1'"
-"${2:-python3}" -m venv "$scratch/venv"
-PATH=$scratch/venv/bin:$PATH
-pip install --quiet --no-compile . 'medvqa>=0.15.7' 'datasets>=3.4.1'
+fresh "${2:-python3}" "${organisers[@]}"
 
 step "the template of the installed package is filled, and the script runs to its end without network"
 cd "$scratch"

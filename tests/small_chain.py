@@ -5,10 +5,13 @@ Only training is a stub: its weights follow from the seed, the training images a
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +83,14 @@ def write_small_weights(folder: Path) -> Preset:
     sources = dict.fromkeys(("vision", "qformer", "projection", "language"), "medvqa")
     FolderConfig(vision=vision, qformer=qformer, language=language, projection=16, sources=sources).write(folder)
     return preset
+
+
+@functools.cache
+def small_preset() -> Preset:
+    """These weights in a temporary folder; the same for all tests of a process."""
+    folder = Path(tempfile.mkdtemp(prefix="small-weights-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return write_small_weights(folder / "weights")
 
 
 def _scale(part: str, name: str) -> float:

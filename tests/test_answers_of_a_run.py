@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -255,6 +256,31 @@ def test_without_any_record_the_first_command_is_that_of_the_first_stage(workspa
     assert "work/other/routed/test.jsonl is unrecorded: made by a version that kept no records" in message
     assert first in message
     assert f"next: {first}" in medvqa(workspace, "status")
+
+
+def test_a_picture_of_the_same_size_and_date_is_another_picture(workspace: Workspace) -> None:
+    path = first_image(workspace)
+    status, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    message = refused(workspace, "package", "--out", workspace.root / "run.csv")
+    assert "work/other/routed/test.jsonl is stale: the test set has changed" in message
+
+
+def test_the_commands_in_findings_and_about_another_split_keep_run_and_workspace(workspace: Workspace) -> None:
+    run, options = workspace.root / "run.csv", f"--run other --workspace {workspace.root}"
+    medvqa(workspace, "package", "--out", run)
+    run.write_text("".join(run.read_text().splitlines(keepends=True)[:-1]))
+    assert f"`medvqa predict {options}` answers every image and question" in refused(workspace, "check", run)
+    assert f"`medvqa package --out run.csv {options}` writes the run again" in refused(
+        workspace, "package", "--verify", run
+    )
+    vqa.split(workspace.root, val=0.5, seed=1)
+    for command in ("route", "score", "package"):
+        message = refused(workspace, command)
+        assert "work/other/predictions/val.jsonl does not answer the validation images of work/split.json" in message
+        following = "finetune --stage 1 --fresh" if command == "package" else "predict"
+        assert f"`medvqa {following} {options}`" in message
 
 
 def test_a_warning_stands_out_and_a_note_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import warnings
@@ -16,8 +15,12 @@ from typer.testing import CliRunner
 from imageclef_vqa import ascend, devices
 from imageclef_vqa.cli import app
 from imageclef_vqa.synthetic import write_synthetic_dataset
+from imageclef_vqa.training import clock, loop
 
-TRAIN = ("finetune --stage 1 --epochs 1 --device {0}", "finetune --stage 2 --epochs 2 --device {0}")
+TRAIN = (
+    "finetune --stage 1 --epochs 1 --batch 4 --device {0}",
+    "finetune --stage 2 --epochs 2 --batch 4 --questions 6 --device {0}",
+)
 CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route", "score", "package --out {1}/run.csv")
 # One process for all: most of a command's time here is Paddle's import.
 PROGRAM = """
@@ -59,7 +62,7 @@ def here(line, folder):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    write_synthetic_dataset(folder / "data", images=20, test=2, seed=11)
+    write_synthetic_dataset(folder / "data", images=10, test=1, seed=11)
     return folder
 
 
@@ -108,33 +111,31 @@ def test_the_npu_gives_the_predictions_and_the_run_of_the_cpu(on_cpu, on_npu):
     assert (on_npu / "run.csv").read_bytes() == (on_cpu / "run.csv").read_bytes()
 
 
-KILLED = """
-import os, signal
+STOPPED = """
 from imageclef_vqa import environment
 environment.set_environment()
 from imageclef_vqa.training import clock, loop
 clock.SAVE_EVERY, clock.SAVE_SHARE = 0.0, 1.0  # a state after every step
-save, saved = loop._save, []
-def save_and_die(*arguments):
+save = loop._save
+def save_and_stop(*arguments):
     save(*arguments)
-    saved.append(1)
-    if len(saved) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-loop._save = save_and_die
+    raise KeyboardInterrupt
+loop._save = save_and_stop
 """
 
 
-def begin(folder, device, **environment):
-    """Train stage 2 of a workspace for two steps, until it is killed."""
-    killed = medvqa([TRAIN[1].format(device)], folder, program=KILLED + PROGRAM, **environment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert (folder / "work/main/stage2/state.safetensors").exists()
-
-
 @pytest.fixture(scope="module")
-def begun_on_cpu(tmp_path_factory, on_cpu, plugin):
+def begun_on_cpu(tmp_path_factory, on_cpu):
+    """Stage 2 was stopped after its first step."""
     folder = tmp_path_factory.mktemp("begun") / "workspace"
-    begin(shutil.copytree(on_cpu, folder, ignore=shutil.ignore_patterns("stage2")), "cpu", CUSTOM_DEVICE_ROOT=plugin)
+    shutil.copytree(on_cpu, folder, ignore=shutil.ignore_patterns("stage2"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "SAVE_EVERY", clock.SAVE_EVERY)
+        patch.setattr(clock, "SAVE_SHARE", clock.SAVE_SHARE)
+        patch.setattr(loop, "_save", loop._save)
+        exec(STOPPED, {})
+        stopped = CliRunner().invoke(app, [*TRAIN[1].format("cpu").split(), "--workspace", str(folder)])
+    assert stopped.exit_code == 130, stopped.output
     return folder
 
 
@@ -147,7 +148,9 @@ def test_a_run_begun_on_the_cpu_resumes_on_the_npu(tmp_path, on_cpu, begun_on_cp
 
 def test_a_run_begun_on_the_npu_resumes_on_the_cpu(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
-    begin(folder, "npu", CUSTOM_DEVICE_ROOT=plugin)
+    stopped = medvqa([TRAIN[1].format("npu")], folder, STOPPED + PROGRAM, CUSTOM_DEVICE_ROOT=plugin)
+    assert stopped.returncode == 130, stopped.stderr
+    assert (folder / "work/main/stage2/state.safetensors").exists()
     here(TRAIN[1].format("cpu"), folder)
     assert_same_losses(folder, on_cpu, 2)
 
@@ -184,9 +187,10 @@ def test_an_unknown_card_computes_in_fp32(tmp_path, monkeypatch):
     assert devices.best_precision("npu:0") == "fp32"
 
 
-def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, on_cpu, begun_on_cpu, plugin):
+def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, begun_on_cpu, plugin):
     folder = shutil.copytree(begun_on_cpu, tmp_path / "workspace")
-    small = {"CUSTOM_DEVICE_ROOT": plugin, "MEDVQA_STANDIN_MEGABYTES": 100}
+    state = (folder / "work/main/stage2/state.safetensors").read_bytes()
+    small = {"CUSTOM_DEVICE_ROOT": plugin, "MEDVQA_STANDIN_MEGABYTES": 45}
     failed = medvqa([TRAIN[1].format("npu")], folder, **small)
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
@@ -194,17 +198,15 @@ def test_a_card_that_is_too_small_is_an_error_with_the_plan_that_fits(tmp_path, 
         r"npu:0 has no memory left, in (vision|the Q-Former|the language model): ([\d.]+) MB", failed.stderr
     )
     assert told, failed.stderr
-    assert 60 < float(told[2]) <= 105  # not all: blocks are as long as they are
+    assert 25 < float(told[2]) <= 47  # not all: blocks are as long as they are
     fitting = re.search(r"`medvqa (plan --preset tiny --stage 2 .*(--accumulate \d+))`", failed.stderr)
     planned = json.loads(CliRunner().invoke(app, [*fitting[1].split(), "--json"]).stdout)["memory"]
-    assert planned["peak"] - planned["program"] < 105e6
-    fits = shutil.copytree(folder, tmp_path / "fits")
+    assert planned["peak"] - planned["program"] < 47e6
+    assert (folder / "work/main/stage2/state.safetensors").read_bytes() == state
     # A step and a validation are enough to fill the memory.
     line = f"finetune --stage 2 --epochs 1 --max-minutes 0.0001 --device npu --fresh {fitting[2]}"
-    done = medvqa([line], fits, **small)
+    done = medvqa([line], folder, **small)
     assert done.returncode == 0, done.stderr
-    assert "resuming" in here(TRAIN[1].format("cpu"), folder).stderr
-    assert_same_losses(folder, on_cpu, 2)
 
 
 def test_two_cards_have_the_losses_of_one(tmp_path, on_npu, plugin):

@@ -2,16 +2,22 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imageclef_vqa.cli import app
 from imageclef_vqa.editions import QUESTIONS, read_predictions
+from imageclef_vqa.inference import answering
+from imageclef_vqa.inference.answerer import Answerer
 
 INSTALLED = Path(sys.executable).with_name("medvqa")
 COMMAND = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-m", "imageclef_vqa"]
@@ -69,50 +75,37 @@ def test_the_stage_folder_holds_no_frozen_weights_and_no_leftovers(finished):
     assert (finished / "work/main/stage2/model.safetensors").stat().st_size < 8e6
 
 
-def test_scripts_read_json_and_predicting_again_gives_the_same_file(finished):
-    scores = json.loads(medvqa("score --json", finished))
-    assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
-    path = finished / "work/main/predictions/val.jsonl"
-    before = path.read_bytes()
-    assert json.loads(medvqa("predict --json", finished))["images"]["test"] == 6
-    assert path.read_bytes() == before
+def test_interrupted_predictions_go_on_where_they_stopped(finished, tmp_path, monkeypatch):
+    workspace = shutil.copytree(finished, tmp_path / "w", ignore=shutil.ignore_patterns("routed", "experts"))
+    path = workspace / "work/main/predictions/test.jsonl"
+    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 3)
+    rank, calls, interrupted_at = Answerer.rank, [], None
 
+    def counted(self, pixels, augmented):
+        calls.extend(pixels)
+        if len(calls) == interrupted_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return rank(self, pixels, augmented)
 
-def test_interrupted_predictions_go_on_where_they_stopped(finished):
-    path = finished / "work/main/predictions/test.jsonl"
-    code = (
-        "import os, signal\n"
-        "from imageclef_vqa.inference import answering\n"
-        "answering.IMAGES_AT_ONCE = 3\n"
-        "from imageclef_vqa.inference.answerer import Answerer\n"
-        "rank, calls = Answerer.rank, []\n"
-        "def stopped(self, pixels, augmented):\n"
-        "    calls.extend(pixels)\n"
-        "    if STOP and len(calls) > 11: os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return rank(self, pixels, augmented)\n"
-        "Answerer.rank = stopped\n"
-        "import sys; sys.argv = ['medvqa', 'predict']\n"
-        "from imageclef_vqa.cli import app\n"
-        "try: app()\n"
-        "finally: print(len(calls), file=sys.stderr)\n"
-    )
+    def predict():
+        calls.clear()
+        return CliRunner().invoke(app, ["predict", "--device", "cpu", "--fold", "test", "--workspace", str(workspace)])
 
-    def run(stop: bool) -> subprocess.CompletedProcess[str]:
-        program = f"STOP = {stop}\n{code}"
-        return subprocess.run([sys.executable, "-c", program], cwd=finished, capture_output=True, text=True)
-
-    assert run(stop=False).returncode == 0
+    monkeypatch.setattr(Answerer, "rank", counted)
+    assert predict().exit_code == 0
+    assert len(calls) == 6
     whole = path.read_bytes()
-    shutil.rmtree(finished / "work/main/predictions")
-    first = run(stop=True)
-    assert first.returncode == 130, first.stderr
-    assert "interrupted" in first.stderr
+    path.unlink()
+    interrupted_at = 6
+    stopped = predict()
+    assert stopped.exit_code == 130, stopped.output
+    assert "interrupted" in stopped.stderr
     assert not path.exists()
     assert len(list(path.with_name(".test.jsonl.unfinished").rglob("*.json"))) == 1
-    second = run(stop=False)
-    assert second.returncode == 0, second.stderr
+    interrupted_at = None
+    assert predict().exit_code == 0
     assert path.read_bytes() == whole
-    assert int(second.stderr.split()[-1]) < 8 + 6, "images that were answered are not answered again"
+    assert len(calls) == 3, "images that were answered are not answered again"
 
 
 def test_the_demo_leaves_its_run_and_report_where_it_says(demo):
@@ -135,9 +128,14 @@ def test_the_demo_leaves_its_run_and_report_where_it_says(demo):
 
 
 def test_each_command_alone_goes_on_where_the_demo_ended(finished):
-    """In processes of their own, as a user types them: a finished stage is kept, and the other steps run again."""
-    kept = (finished / "run.csv").read_bytes()
+    """In processes of their own, as a user types them: a finished stage is kept, other steps give the same files."""
+    kept, path = (finished / "run.csv").read_bytes(), finished / "work/main/predictions/val.jsonl"
+    before = path.read_bytes()
     assert "already" in medvqa("finetune --stage 2 --epochs 3 --learning-rate 3e-4", finished)
-    for line in ("route", "score", "package --out again.csv"):
-        medvqa(line, finished)
+    assert json.loads(medvqa("predict --json", finished))["images"]["test"] == 6
+    assert path.read_bytes() == before
+    medvqa("route", finished)
+    scores = json.loads(medvqa("score --json", finished))
+    assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
+    medvqa("package --out again.csv", finished)
     assert (finished / "again.csv").read_bytes() == kept

@@ -112,6 +112,45 @@ def test_a_device_that_dies_is_an_answer_and_no_traceback(monkeypatch):
     )
 
 
+# Paddle's log, as users have posted it; the second Paddle is built for another cuDNN than pip installs beside it.
+LOADED = (
+    "W1114 22:57:32.420543 32 gpu_resources.cc:119] Please NOTE: device: 0, GPU Compute Capability: 8.6, Driver API "
+    "Version: {}, Runtime API Version: {}\n"
+    "W1114 22:57:32.436527 32 gpu_resources.cc:164] device: 0, cuDNN Version: {}.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("built", "loaded", "verdicts"),
+    [
+        (("11.2", "8.1.1"), ("11.2", "11.1", "8.0"), {"CUDA": "good", "cuDNN": "note"}),
+        (("12.6", "9.9.0"), ("12.4", "12.6", "9.5"), {"CUDA": "note", "cuDNN": "note"}),
+        (("12.6", "9.5.1"), ("13.0", "12.6", "9.5"), {"CUDA": "good", "cuDNN": "good"}),
+        (("12.6", "9.5.1"), ("11.4", "11.8", "8.9"), {"CUDA": "stop", "cuDNN": "stop"}),
+        (("12.10", "9.5.1"), ("12.9", "12.10", "9.10"), {"CUDA": "note", "cuDNN": "good"}),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_cuda_and_cudnn_are_compared_with_those_that_paddle_is_built_for(monkeypatch, built, loaded, verdicts, fails):
+    listed = json.dumps({"devices": ["cpu", "gpu:0"], "paddle": "3", "cuda": built[0], "cudnn": built[1]})
+
+    def probed(command, **_options):
+        if "list" in command:
+            return subprocess.CompletedProcess(command, 0, listed, "")
+        figures = {"gflops": 1.0, "precision": "fp32", "forward_ms": 1, "step_ms": 1, "memory_mb": 0}
+        return subprocess.CompletedProcess(command, int(fails), json.dumps(figures), LOADED.format(*loaded))
+
+    monkeypatch.setattr(devices.subprocess, "run", probed)
+    monkeypatch.setattr(ascend, "plugin", lambda: None)
+    found = {check.name: check for check in devices.check_devices("gpu")}
+    assert {name: found[name].verdict for name in verdicts} == verdicts
+    assert found["gpu:0"].verdict == ("stop" if fails else "good")
+    assert f"built for {built[0]}, the driver supports up to {loaded[0]}" in found["CUDA"].found
+    if verdicts["cuDNN"] != "good":
+        fitting = ".".join(built[1].split(".")[:2])
+        assert f"nvidia-cudnn-cu{built[0].split('.')[0]}=={fitting}.*" in found["cuDNN"].remedy
+
+
 @pytest.mark.parametrize(("told", "verdict"), [("many", "good"), ("1000", "good"), ("1", "note")])
 def test_threads_that_the_environment_cannot_mean_are_those_of_the_cores(monkeypatch, told, verdict):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})

@@ -244,8 +244,11 @@ def test_locks_and_logs_follow_no_link(tmp_path):
                 write()
             (work / ".lock").unlink()
     (tmp_path / "visualdl").symlink_to(work)
-    with pytest.raises(FileError, match="it is a link, not a folder"):
-        open_tracker("visualdl", tmp_path, "run")
+    with (
+        pytest.raises(FileError, match="it is a link, not a folder"),
+        open_tracker("visualdl", tmp_path, "run"),
+    ):
+        pass
     assert victim.read_text() == "mine"
 
 

@@ -244,7 +244,7 @@ def test_no_flipped_bit_changes_a_packaged_answer_unnoticed(
     """Half of the flips before `package`, half of them before `predict` and `route`, which answer again."""
     whole, rng, outcomes = chain.packaged(), random.Random(0), Counter[str]()
     assert whole is not None
-    for number in range(200 if request.config.getoption("--long") else 20):
+    for number in range(200 if request.config.getoption("--long") else 30):
         path = rng.choice(files_of(chain, "work"))
         before = path.read_bytes()
         flip(path, rng)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_chain import small_preset
 from typer.testing import CliRunner
 
 from imageclef_vqa import environment
@@ -48,6 +49,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path):
         workspace.split_file
     )
     options = f"finetune --stage 1 --epochs 1 --batch 5 --device cpu --seed 1 --workspace {tmp_path}".split()
+    options += ["--preset", "folder", "--weights", str(small_preset().folder)]
     alone = CliRunner().invoke(app, [*options, "--run", "one"])
     assert alone.exit_code == 0, alone.output
     command = [sys.executable, "-m", "imageclef_vqa", *options, "--run", "two", "--devices", "0,1"]

@@ -486,14 +486,6 @@ def test_invalid_devices_are_a_usage_error(command, words):
     assert "--devices" in result.output
 
 
-def test_two_devices_answer_as_one(root, monkeypatch):
-    monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
-    alone, shared = predicted(root), predicted(root, "--devices", "0,1")
-    for mine, theirs in zip(alone, shared, strict=True):
-        assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
-        assert shares(theirs) == pytest.approx(shares(mine), abs=1e-6)
-
-
 @pytest.mark.parametrize(
     ("images", "cores", "planned", "processes"),
     [
@@ -545,10 +537,11 @@ def test_the_cpu_has_several_processes_unless_devices_name_one(root, monkeypatch
     assert asked == [("cpu", "cpu"), ("cpu",)]
 
 
-def test_a_killed_process_is_reported_and_the_same_command_resumes(root, monkeypatch):
+def test_a_killed_process_is_reported_and_the_same_command_resumes_and_answers_as_one_process(root, monkeypatch):
     monkeypatch.setattr(answering, "IMAGES_AT_ONCE", 2)
+    alone = predicted(root)
     path = Workspace.at(root, "one").predictions("test")
-    path.unlink(missing_ok=True)
+    path.unlink()
     with monkeypatch.context() as while_killed:
         while_killed.setattr(sharding, "_work", killed)
         result = predict(root, "--fold", "test", "--devices", "cpu,cpu")
@@ -556,7 +549,11 @@ def test_a_killed_process_is_reported_and_the_same_command_resumes(root, monkeyp
     assert "cpu failed: it ended with code -9" in result.output
     assert "the same command resumes from there; if memory ran out, use one process: --devices 0" in result.output
     assert not path.exists()
-    assert len(predicted(root, "--devices", "cpu,cpu")) == TEST * len(QUESTIONS)
+    shared = predicted(root, "--devices", "cpu,cpu")
+    assert len(shared) == TEST * len(QUESTIONS)
+    for mine, theirs in zip(alone, shared, strict=True):
+        assert (mine.image_id, mine.question_id, mine.answers) == (theirs.image_id, theirs.question_id, theirs.answers)
+        assert shares(theirs) == pytest.approx(shares(mine), abs=1e-6)
 
 
 def killed(*_):
@@ -626,7 +623,7 @@ def killed_at(point):
 assert not killed_at(0)
 expected = path.read_bytes()
 kept, wrong = [], 0
-for point in (5, 6, 7, 8, 9, 10, 11, 12, 14, 20, 26, 32, 40):
+for point in (5, 7, 9, 11, 14, 20, 32):
     path.unlink(missing_ok=True)
     if killed_at(point):
         kept.append(len(list(path.parent.glob(".test.jsonl.unfinished/one/*.json"))))

@@ -58,7 +58,6 @@ def test_the_facts_of_a_question_follow_from_its_text(question: Question) -> Non
     text = question.text.lower()
     assert WORDS[question.about] in text
     assert [asks for asks, pattern in PATTERNS.items() if re.search(pattern, text)] == [question.asks]
-    assert question.keeps_order == (question.asks == "location")
     assert (question.answer_type == "Number") == (question.asks == "count")
     assert question.answer_type != "Yes/No" or set(question.known) == {"Yes", "No"}
 

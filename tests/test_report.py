@@ -79,7 +79,7 @@ def test_what_came_from_files_is_shown_as_text():
     assert "<script>document.title" not in text
     assert "&lt;script&gt;document.title" in text  # in a confusion matrix
     assert "\\u003cscript\\u003edocument.title" in text  # in the gallery's data
-    assert gallery(text)["answers"].count("<script>document.title='hacked'</script>") == 1
+    assert gallery(text)["answers"].count(["<script>document.title='hacked'</script>"]) == 1
     assert "<b>run" not in text
 
 
@@ -88,8 +88,8 @@ def test_the_gallery_holds_every_pair_with_its_answers():
     one, two = content["images"]
     assert (one[0], one[2], two[2]) == (0, "", "anBlZw==")
     said = [(q, content["answers"][gold], given, share, wrong) for q, gold, given, share, wrong in two[3]]
-    white = content["answers"].index("White")
-    assert said == [(4, "No", -1, -1, 1), (5, "White", white, 900, 0)]
+    white = content["answers"].index(["White"])
+    assert said == [(4, ["No"], -1, -1, 1), (5, ["White"], white, 900, 0)]
 
 
 def test_a_set_written_as_one_string_does_not_look_like_the_set():
@@ -97,7 +97,7 @@ def test_a_set_written_as_one_string_does_not_look_like_the_set():
     given = dict.fromkeys(gold, ("Pink; Red",))
     score = score_fold("file", given, None, gold, majority=None, groups=None)
     text = render_report("r", [ReportFold("gold", score, given, gold)])
-    assert gallery(text)["answers"] == ["Pink; Red", "“Pink; Red”"]
+    assert gallery(text)["answers"] == [["Pink", "Red"], ["“Pink; Red”"]]
     assert "</span> “Pink; Red”</th>" in text  # in the confusion matrix
     assert "for example “Pink; Red” ≠ Pink; Red<" in text  # the formatting loss
 
@@ -202,12 +202,15 @@ def test_the_same_scores_give_the_same_plots():
     assert one == other
     with Image.open(io.BytesIO(one["accuracy-parameters.png"])) as picture:
         assert picture.size == (1200, 800)
+    drawn = one["accuracy-parameters.svg"].decode()
+    for text in ("paper, vision frozen", "paper, vision trained", "these runs", "other validation images"):
+        assert text in drawn
 
 
 def test_a_fold_has_a_plot_of_its_accuracy_and_one_of_its_calibration():
     plots = draw_plots([fold()], [], {})
     assert list(plots) == [f"{name}-val.{kind}" for name in ("accuracy", "calibration") for kind in ("png", "svg")]
-    assert "What color is the abnormality? 5" in plots["accuracy-val.svg"].decode()
+    assert "5. What color is the abnormality?" in plots["accuracy-val.svg"].decode()
 
 
 def test_figure_2_has_the_papers_eight_models_and_the_runs():

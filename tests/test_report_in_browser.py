@@ -31,7 +31,9 @@ JPEG = bytes.fromhex(  # one grey pixel
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The report of 60 images, opened; 40 wrong answers to question 4, one of them hostile, and 60 right ones to 8."""
+    """The report of 60 images, opened: 40 wrong answers to question 4, one of them hostile, 60 right ones to
+    question 8, and to question 10 one set of nine with a wrong member.
+    """
     if DRIVER is None or CHROMIUM is None:
         pytest.skip(
             "NO chromium AND chromedriver (apt-get install chromium-driver): THE REPORT IS NOT TESTED IN A BROWSER"
@@ -42,6 +44,7 @@ def page(tmp_path_factory):
     gold = {(image_id, 4): ("Yes",) for image_id in IMAGES} | {(image_id, 8): ("1",) for image_id in IMAGES}
     given = {pair: gold[pair] if pair[1] == 8 or pair[0] >= IMAGES[40] else ("No",) for pair in gold}
     given[IMAGES[0], 4] = (HOSTILE,)
+    gold[IMAGES[59], 10], given[IMAGES[59], 10] = tuple("abcdefghi"), tuple("zbcdefghi")
     sure = {pair: 0.99 if pair[0] == IMAGES[0] else 0.6 for pair in gold}
     score = score_fold("routed", given, given, gold, majority=[("Yes",)] * 18, groups=None)
     folder = tmp_path_factory.mktemp("report")
@@ -87,7 +90,7 @@ def filters(page):
 
 
 def test_the_gallery_shows_every_mistake_and_the_surest_first(filters):
-    assert count(filters) == "40 wrong answers to 40 images"
+    assert count(filters) == "41 wrong answers to 41 images"
     assert HOSTILE in cards(filters)[0]
 
 
@@ -104,6 +107,16 @@ def test_filters_narrow_the_gallery_down(filters):
     choose(filters, "f-confidence", "")
     choose(filters, "f-answer", "ONERROR")
     assert count(filters) == "1 wrong answer to 1 image"
+
+
+def test_members_that_two_sets_of_nine_do_not_share_are_marked(filters):
+    choose(filters, "f-question", "10")
+    (card,) = cards(filters)
+    assert "given z; b; c; d; e; f; g; h; i (0.60)\ngold a; b; c; d; e; f; g; h; i (1 missing, 1 too many)" in card
+    marks = "return [...document.querySelectorAll('#cards mark')].map(mark => mark.textContent)"
+    assert filters.execute_script(marks) == ["z", "a"]
+    choose(filters, "f-question", "4")
+    assert filters.execute_script(marks) == [], "two single answers differ as a whole"
 
 
 def test_what_does_not_fit_comes_at_a_key_press(filters):
@@ -142,7 +155,7 @@ def test_heat_maps_show_at_a_key_press_with_words_for_those_who_do_not_see_them(
     )
     assert sizes == [[1, 1, 1], [8, 1, 1]]  # the map is stretched over the thumbnail, which is a pixel here
     filters.find_element("css selector", "#filters button").click()
-    assert count(filters) == "40 wrong answers to 40 images"
+    assert count(filters) == "41 wrong answers to 41 images"
     assert not any(each.is_displayed() for each in filters.find_elements("class name", "heat"))
 
 

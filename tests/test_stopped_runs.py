@@ -7,15 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_chain import small_preset
 
 from imageclef_vqa.checkpoints.layers import read_weights, save_weights
 from imageclef_vqa.data import make_split, read_dataset
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop
@@ -31,7 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from imageclef_vqa import devices
 devices.prepare("cpu", seed=0)
-from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.checkpoints.folder import choose_preset
 from imageclef_vqa.training import clock, loop
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.training.recipe import Recipe
@@ -46,8 +47,8 @@ def kill(source, target):
             os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 os.replace = kill
-recipe = Recipe.model_validate_json(sys.argv[3])
-finetune(Workspace.at(Path(sys.argv[1]), "killed"), find_preset("tiny"), recipe, int(sys.argv[2]), seed=0, notify=print)
+recipe, preset = Recipe.model_validate_json(sys.argv[3]), choose_preset("folder", Path(sys.argv[4]))
+finetune(Workspace.at(Path(sys.argv[1]), "killed"), preset, recipe, int(sys.argv[2]), seed=0, notify=print)
 """
 
 
@@ -72,7 +73,7 @@ def workspace(whole, tmp_path):
 
 
 def train(workspace, number, recipe=None, notify=lambda _message: None, **options):
-    return finetune(workspace, find_preset("tiny"), recipe or SHORT[number], number, seed=0, notify=notify, **options)
+    return finetune(workspace, small_preset(), recipe or SHORT[number], number, seed=0, notify=notify, **options)
 
 
 def stop_after_a_step(workspace, number, monkeypatch):
@@ -108,6 +109,7 @@ def test_a_run_killed_while_it_saved_ends_with_the_weights_of_one_that_was_not(w
     if number == 2:
         shutil.copytree(workspace.stage(1), killed.stage(1))
     command = [sys.executable, "-c", KILLED, str(workspace.root), str(number), SHORT[number].model_dump_json()]
+    command.append(str(small_preset().folder))
     assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
     assert list(killed.stage(number).glob(".state.safetensors.*.part")), "half of the third state"
     read_weights(killed.stage(number) / "state.safetensors")
@@ -121,9 +123,11 @@ def test_a_run_killed_while_it_saved_ends_with_the_weights_of_one_that_was_not(w
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_named_and_the_state_before_is_kept(workspace, whole, monkeypatch):
     stage = workspace.stage(1)
+    stop_after_a_step(workspace, 1, monkeypatch)
+    size = (stage / "state.safetensors").stat().st_size
     shutil.rmtree(stage)
     stage.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(stage)]  # one state, and not quite two
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size * 7 // 4}", "tmpfs", str(stage)]  # one state, not quite two
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this root may not mount a small disk")
     try:
@@ -152,13 +156,13 @@ def test_an_unfinished_run_of_other_data_weights_or_options_is_not_resumed(works
         train(workspace, 1)
     changed = read_dataset(workspace.development, cache=None)
     split.model_copy(update={"fingerprint": changed.fingerprint}).write(workspace.split_file)
-    other = shutil.copytree(TINY_WEIGHTS, tmp_path / "weights")
+    other = shutil.copytree(small_preset().folder, tmp_path / "weights")
     tensors = {name: tensor.copy() for name, tensor in read_weights(other / "projection.safetensors").items()}
     tensors["bias"] += 1.0
     save_weights(other / "projection.safetensors", tensors)
     recipe = SHORT[1].model_copy(update={"ema": 0.25})
     with pytest.raises(MedvqaError) as raised:
-        finetune(workspace, find_preset("tiny", other), recipe, 1, seed=3, notify=print)
+        finetune(workspace, replace(small_preset(), weights=other), recipe, 1, seed=3, notify=print)
     told = str(raised.value)
     assert "the unfinished run in work/main/stage1 was started from something else:" in told
     assert "recipe.ema: 0.0 there, 0.25 here" in told
@@ -202,7 +206,7 @@ def test_runs_are_listed_with_their_best_scores_without_paddle(workspace, monkey
     assert "stage2/config.json is damaged" in broken["faults"][0]
     first, second = run["stages"]
     assert (first["finished"], first["epoch"], first["steps"], first["best"]) == (False, 0, 1, None)
-    assert (second["finished"], second["epoch"], second["epochs"], second["preset"]) == (True, 2, 2, "tiny")
+    assert (second["finished"], second["epoch"], second["epochs"], second["preset"]) == (True, 2, 2, "folder")
     best = max(each["score"] for each in epochs(workspace, 2))
     assert second["best"] == pytest.approx(best)
     done = listed()

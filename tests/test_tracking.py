@@ -37,17 +37,23 @@ def test_a_resumed_stage_sends_again_what_it_keeps(tmp_path):
 @pytest.mark.parametrize("service", ["wandb", "swanlab"])
 def test_a_service_gets_a_new_experiment_with_the_runs_name(tmp_path, monkeypatch, service):
     begun, sent = [], []
-    experiment = SimpleNamespace(log=lambda numbers, step: sent.append((*next(iter(numbers.items())), step)))
+    experiment = SimpleNamespace(
+        log=lambda numbers, step: sent.append((*next(iter(numbers.items())), step)),
+        finish=lambda: sent.append("finished"),
+    )
     fake = SimpleNamespace(init=lambda **options: begun.append(options) or experiment)
     monkeypatch.setitem(sys.modules, service, fake)
-    logged(tmp_path, open_tracker(service, tmp_path, "main-stage2"))
+    with open_tracker(service, tmp_path, "main-stage2") as tracker:
+        logged(tmp_path, tracker)
     assert "main-stage2" in begun[0].values()
-    assert sent == SENT
+    assert sent == [*SENT, "finished"]
 
 
 def test_visualdl_writes_beneath_the_run_and_nothing_else_does(tmp_path):
-    logged(tmp_path, open_tracker("visualdl", tmp_path, "main-stage2"))
-    assert list((tmp_path / "visualdl/main-stage2").iterdir())
+    with open_tracker("visualdl", tmp_path, "main-stage2") as tracker:
+        logged(tmp_path, tracker)
+    [file] = (tmp_path / "visualdl/main-stage2").iterdir()
+    assert all(name.encode() in file.read_bytes() for name, _, _ in SENT)
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "visualdl"}
 
 

@@ -6,8 +6,6 @@
 import json
 import shutil
 import struct
-import subprocess
-import sys
 import threading
 import zipfile
 from dataclasses import replace
@@ -20,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch_files import pickled, text, write_pth
+from typer.testing import CliRunner
 
 from imageclef_vqa.checkpoints import hub
 from imageclef_vqa.checkpoints.convert import convert, plan_conversion
@@ -33,6 +32,7 @@ from imageclef_vqa.checkpoints.source import open_source
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.checkpoints.torch_file import open_torch_file
 from imageclef_vqa.checkpoints.verify import verify
+from imageclef_vqa.cli import app
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models import activations
 from imageclef_vqa.models.presets import PRESETS, find_preset
@@ -276,9 +276,8 @@ def test_a_copy_that_is_none_is_an_error(t5):
 
 def test_the_command_exits_with_1_beyond_the_tolerance(t5):
     change(t5, "expected.safetensors", put={"qformer": lambda array: array + array.dtype.type(1e-3)})
-    command = [sys.executable, "-m", "imageclef_vqa", "weights", "verify", str(t5), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
+    done = CliRunner().invoke(app, ["weights", "verify", str(t5), "--json"])
+    assert done.exit_code == 1, done.output
     told = json.loads(done.stdout)
     assert [name for name, row in told["tensors"].items() if not row["passed"]] == ["qformer"]
 

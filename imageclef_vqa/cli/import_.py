@@ -82,10 +82,11 @@ def _print_done(at: Workspace, done: ImportedDataset, what: str, as_json: bool) 
         echo(f"warning: {line}", fg="yellow")
     echo(f"{folder}: {done.answers:,} {what} {'to' if what == 'answers' else 'on'} {done.images:,} images.")
     _print_overlaps(at, done)
+    split = at.typed("medvqa split")
     if done.folder == at.development:
-        echo("Next: `medvqa split`")
+        echo(f"Next: `{split}`")
     elif done.folder != at.test:
-        echo(f'To train on it: [data] development = "{folder}" in medvqa.toml, then `medvqa split`.')
+        echo(f'To train on it: [data] development = "{folder}" in medvqa.toml, then `{split}`.')
     return bool(done.overlaps)
 
 

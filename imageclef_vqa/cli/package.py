@@ -160,9 +160,10 @@ def _verify(run: Path, predictions: Path | None, workspace: Workspace, as_json: 
             echo(f"{line}: no difference in itself", dim=True)
     if found.changed:
         differ = "differs" if len(found.changed) == 1 else "differ"
+        again = workspace.typed(f"medvqa package --out {run.name}")
         raise MedvqaError(
             f"{workspace.shown(run)}: {len(found.changed)} of {len(found.compared)} things {differ} from its manifest",
-            remedy=f"`{workspace.typed('medvqa package')}` writes the run again from what is there now",
+            remedy=f"`{again}` writes the run again from what is there now",
         )
     if not as_json:
         echo(f"{workspace.shown(run)} and all that it was made of are as they were.")

@@ -21,12 +21,13 @@ def runs(
 ) -> None:
     """List the runs of the workspace: what was trained, how far, how well, and when."""
     from imageclef_vqa.pipeline.runs import list_runs
+    from imageclef_vqa.workspace import Workspace
 
     found = list_runs(workspace)
     if as_json:
         print_json({"runs": [_as_json(run) for run in found]})
     elif not found:
-        echo("no runs yet; `medvqa finetune --stage 1` starts one")
+        echo(f"no runs yet; `{Workspace.at(workspace).typed('medvqa finetune --stage 1')}` starts one")
     else:
         print_table(_table(found))
         for fault in (fault for run in found for fault in run.faults):

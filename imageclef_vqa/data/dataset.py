@@ -44,6 +44,11 @@ class Dataset:
         """Whether the questions come with the data, and answers are sentences."""
         return any(example.questions for example in self.examples)
 
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The ids of the images, in order."""
+        return tuple(example.image_id for example in self.examples)
+
     def __len__(self) -> int:
         return len(self.examples)
 

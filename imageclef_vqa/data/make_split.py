@@ -47,8 +47,8 @@ def make_split(
         raise ValueError("either val or folds")
     if folds is not None and folds > len(dataset):
         raise MedvqaError(f"{len(dataset)} images do not fill {folds} folds", remedy="use fewer folds, or add images")
-    dataset = dataset.subset(sorted(example.image_id for example in dataset.examples))
-    ids = [example.image_id for example in dataset.examples]
+    dataset = dataset.subset(sorted(dataset.image_ids))
+    ids = dataset.image_ids
     relations = _relations(dataset, cache)
     group = group_images(relations.links, len(ids))
     # With `val` there are two shares: the images that validate, and the rest.

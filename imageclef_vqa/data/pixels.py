@@ -100,7 +100,9 @@ def _decoded(dataset: Dataset, size: int) -> Iterator[np.ndarray]:
         else:
             yield image
     if problems:
-        raise DataError(problems, remedy="`medvqa split` checks the data set again and lists its problems")
+        raise DataError(
+            problems, remedy="restore these files, or run the command again, which reads the data set again"
+        )
 
 
 def _decode(example: Example, size: int) -> np.ndarray | ImageError:

@@ -84,18 +84,9 @@ class Split(_Record):
         sizes = Counter(self.groups.values())
         return sum(sizes[self.groups[image_id]] > 1 for image_id in image_ids) / len(image_ids)
 
-    def fold_of(self, image_ids: Collection[str]) -> int:
-        """The fold whose validation images these are.
-
-        Raises:
-            MedvqaError: there is no such fold.
-        """
-        for fold, held_out in enumerate(self.validation):
-            if set(held_out) == set(image_ids):
-                return fold
-        raise MedvqaError(
-            "the predictions are not for the validation images of work/split.json", remedy="`medvqa predict` makes them"
-        )
+    def fold_of(self, image_ids: Collection[str]) -> int | None:
+        """The fold whose validation images these are; None if there is no such fold."""
+        return next((n for n, held_out in enumerate(self.validation) if set(held_out) == set(image_ids)), None)
 
     def write(self, path: Path) -> None:
         """Write the split to `path`, completely or not at all."""
@@ -114,7 +105,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         split = read_model(path, Split, f"`{command}` writes it again")
     except MissingFileError as error:
         raise MissingStepError(f"no split at {path}", command) from error
-    if split.fingerprint != dataset.fingerprint or split.groups.keys() != {e.image_id for e in dataset.examples}:
+    if split.fingerprint != dataset.fingerprint or split.groups.keys() != set(dataset.image_ids):
         raise MedvqaError(
             f"{dataset.folder} has changed since {path} was made",
             remedy=f"run `{command}` again, and then train the runs of the old split again",

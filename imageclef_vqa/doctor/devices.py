@@ -13,6 +13,7 @@ from typing import Any
 from imageclef_vqa import ascend
 from imageclef_vqa.devices import PLUGIN_REMEDY
 from imageclef_vqa.doctor.check import Check
+from imageclef_vqa.doctor.gpu_software import check_gpu_software, loaded_versions
 from imageclef_vqa.doctor.known_errors import remedy_for
 from imageclef_vqa.environment import interpreter
 
@@ -41,16 +42,19 @@ def check_devices(wanted: str | None) -> Iterator[Check]:
     if missing:
         found = f"no {missing}; Paddle {listing['paddle']} reports: {', '.join(reported)}"
         yield Check("devices", "stop", found, _REMEDY.get(missing.split(":")[0]))
-    kinds = defaultdict(list)
+    kinds: dict[str, list[str]] = defaultdict(list)
     for device in devices:
-        kinds[device.split(":")[0]].append(device)
-        yield _check_device(device)
+        kind = device.split(":")[0]
+        result = _probe("compute", device, GLOG_v="3", GLOG_minloglevel="0")
+        if kind == "gpu" and not kinds[kind]:
+            yield from check_gpu_software(listing, result.get("loaded", {}))
+        kinds[kind].append(device)
+        yield _check_device(device, result)
     for name, together in kinds.items():
         yield _check_collective(name, together)
 
 
-def _check_device(device: str) -> Check:
-    result = _probe("compute", device, GLOG_v="3", GLOG_minloglevel="0")
+def _check_device(device: str, result: dict[str, Any]) -> Check:
     if "error" in result:
         remedy = result.get("remedy") or "the device exists, but cannot be used: see its driver's log"
         return Check(device, "stop", result["error"], remedy)
@@ -84,7 +88,10 @@ def _check_collective(kind: str, devices: list[str]) -> Check:
 
 
 def _probe(*arguments: str, **environment: str) -> dict[str, Any]:
-    """The JSON that `probe.py` prints; if it failed, `error` with its message, and `remedy` where that is known."""
+    """The JSON that `probe.py` prints; if it failed, `error` with its message, and `remedy` where that is known.
+
+    `loaded` are versions of CUDA and cuDNN in Paddle's log.
+    """
     command = interpreter("imageclef_vqa.doctor.probe", *arguments)
     try:
         done = subprocess.run(
@@ -96,5 +103,7 @@ def _probe(*arguments: str, **environment: str) -> dict[str, Any]:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         # Paddle adds hints and the position in its sources after the message.
         messages = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)] or lines
-        return {"error": messages[-1].strip()[:300], "remedy": remedy_for(done.stderr)}
-    return json.loads(done.stdout.splitlines()[-1]) | {"on_the_cpu": sorted(set(_FALLBACK.findall(done.stderr)))}
+        failed = {"error": messages[-1].strip()[:300], "remedy": remedy_for(done.stderr)}
+        return failed | {"loaded": loaded_versions(done.stderr)}
+    seen = {"on_the_cpu": sorted(set(_FALLBACK.findall(done.stderr))), "loaded": loaded_versions(done.stderr)}
+    return json.loads(done.stdout.splitlines()[-1]) | seen

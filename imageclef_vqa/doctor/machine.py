@@ -49,6 +49,7 @@ def check_data(workspace: Workspace) -> Check:
     try:
         dataset = read_dataset(workspace.development, cache=workspace.cache)
     except MedvqaError as error:
-        return Check("data", "stop", error.what.splitlines()[0], "`medvqa split` lists all problems")
+        command = workspace.typed("medvqa split", run=False)
+        return Check("data", "stop", error.what.splitlines()[0], f"`{command}` lists all problems")
     test = "with" if workspace.has_test else "no"
     return Check("data", "good", f"{len(dataset)} development images, {test} test images")

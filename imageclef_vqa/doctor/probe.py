@@ -24,11 +24,12 @@ _PAIRS = 4
 
 
 def list_devices() -> dict[str, Any]:
-    """All devices and Paddle's version."""
+    """All devices, Paddle's version, and the CUDA and cuDNN that it is built for (`False` in a build for the CPU)."""
     devices = available_devices()
     import paddle
 
-    return {"devices": devices, "paddle": paddle.__version__}
+    built = {"cuda": paddle.version.cuda(), "cudnn": paddle.version.cudnn()}
+    return {"devices": devices, "paddle": paddle.__version__, **built}
 
 
 def compute(device: str) -> dict[str, Any]:

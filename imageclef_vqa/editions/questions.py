@@ -1,7 +1,6 @@
 """The question bank of MEDVQA-GI 2023, task 1, as the organisers' files spell it, with the facts of each question.
 
-Each question has an id, its position in the bank. The texts are those of `gt.json` ("instrumnets" included); a
-submission must repeat them exactly. `aliases` are the spellings of the organisers' README and of the paper.
+The texts are those of `gt.json` ("instrumnets" included); a submission must repeat them exactly.
 """
 
 from __future__ import annotations
@@ -25,13 +24,11 @@ class Question:
         about: the thing that the question is about.
         topic: the shortest words that tell it from the other questions. `tiny` was pre-trained on them: keep them.
         label: a short name for tables.
-        known: every answer of the development set in canonical order: the order of the labels for locations, roughly
-            by frequency elsewhere. Where a data set never answers the question, these are the vocabulary, and the
-            first one is the guess.
+        known: every answer of the development set: locations in the order in which the labels list the members of a
+            set, others roughly by frequency. Where a data set never answers the question, the first one is the guess.
         answer_type: `AnswerType` in `gt.json`.
         takes_a_set: whether an answer may have several members.
-        keeps_order: whether the labels list the members of an answer in the order of `known`.
-        aliases: other spellings of `text`.
+        aliases: spellings of `text` in the organisers' README and in the paper.
     """
 
     id: int
@@ -43,7 +40,6 @@ class Question:
     known: tuple[str, ...]
     answer_type: AnswerType = "Text"
     takes_a_set: bool = False
-    keeps_order: bool = False
     aliases: tuple[str, ...] = ()
 
     @property
@@ -54,27 +50,13 @@ class Question:
 
 NOT_RELEVANT = "Not relevant"
 _LOCATIONS = (
-    "Center",
-    "Upper-left",
-    "Upper-right",
-    "Lower-left",
-    "Lower-right",
-    "Center-left",
-    "Center-right",
-    "Upper-center",
-    "Lower-center",
+    *("Center", "Upper-left", "Upper-right", "Lower-left", "Lower-right"),
+    *("Center-left", "Center-right", "Upper-center", "Lower-center"),
 )
 # The labels of landmarks use another order, and the spelling "rigth".
 _LANDMARK_LOCATIONS = (
-    "Center",
-    "Center-left",
-    "Center-right",
-    "Upper-center",
-    "Upper-left",
-    "Upper-right",
-    "Lower-center",
-    "Lower-left",
-    "Lower-rigth",
+    *("Center", "Center-left", "Center-right", "Upper-center", "Upper-left"),
+    *("Upper-right", "Lower-center", "Lower-left", "Lower-rigth"),
 )
 _ABNORMALITY_COLOURS = (
     *("Pink", "Red", "White", "Yellow", "Orange", "Purple", "Violet", "Brown", "burgundy", "Grey", "Black"),
@@ -190,7 +172,6 @@ QUESTIONS: tuple[Question, ...] = (
         label="abnormality: place",
         known=(*_LOCATIONS, NOT_RELEVANT),
         takes_a_set=True,
-        keeps_order=True,
     ),
     Question(
         id=11,
@@ -201,7 +182,6 @@ QUESTIONS: tuple[Question, ...] = (
         label="instrument: place",
         known=(NOT_RELEVANT, *_LOCATIONS),
         takes_a_set=True,
-        keeps_order=True,
     ),
     Question(
         id=12,
@@ -242,7 +222,6 @@ QUESTIONS: tuple[Question, ...] = (
         label="landmark: place",
         known=(NOT_RELEVANT, *_LANDMARK_LOCATIONS),
         takes_a_set=True,
-        keeps_order=True,
     ),
     Question(
         id=16,

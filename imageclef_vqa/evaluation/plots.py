@@ -106,13 +106,17 @@ def _figure_2(axes: Any, models: Sequence[Model]) -> None:
         axes.plot(
             [model.parameters for model in points], [model.accuracy for model in points], "o-", color=colour, label=name
         )
-    for model in models:
+    for number, model in enumerate(models):
         if model.interval is not None:
             axes.plot((model.parameters, model.parameters), model.interval, color=INK, linewidth=1)
-        axes.plot(model.parameters, model.accuracy, "D", color=MINE)
+        named = None if number else "these runs, 95% intervals"
+        axes.plot(model.parameters, model.accuracy, "D", color=MINE, label=named)
         axes.annotate(model.name, (model.parameters, model.accuracy), xytext=(8, -3), textcoords="offset points")
-    axes.set(xscale="log", ylim=(None, 1), xlabel="parameters", ylabel="exact-set accuracy, validation images")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    caveat = "The paper has other validation images: compare the pattern, not single values."
+    axes.set(
+        xscale="log", ylim=(None, 1), xlabel=f"parameters\n{caveat}", ylabel="exact-set accuracy, validation images"
+    )
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 
 
 def _difference(axes: Any, comparison: Comparison) -> None:
@@ -131,5 +135,5 @@ def _difference(axes: Any, comparison: Comparison) -> None:
 
 
 def _question_axis(axes: Any, ids: Sequence[int]) -> None:
-    axes.set_yticks(range(len(ids)), [f"{QUESTIONS[number].text} {number}" for number in ids])
+    axes.set_yticks(range(len(ids)), [f"{number}. {QUESTIONS[number].text}" for number in ids])
     axes.tick_params(length=0)

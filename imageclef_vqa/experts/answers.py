@@ -16,7 +16,7 @@ from typing import Any
 from imageclef_vqa.artefacts import ChangedError, check_artefact, write_artefact
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.editions import Candidate, Prediction, candidates_of, predictions_text, read_predictions
-from imageclef_vqa.errors import MissingStepError, UsageError
+from imageclef_vqa.errors import MedvqaError, MissingStepError, UsageError
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.workspace import Workspace
 
@@ -73,7 +73,13 @@ def fold_of_run(workspace: Workspace, split: Split) -> int:
         MedvqaError: they are for another split.
     """
     _require_predictions(workspace)
-    return split.fold_of({prediction.image_id for prediction in read_predictions(workspace.predictions("val"))})
+    path = workspace.predictions("val")
+    if (fold := split.fold_of({prediction.image_id for prediction in read_predictions(path)})) is None:
+        raise MedvqaError(
+            f"{workspace.shown(path)} does not answer the validation images of {workspace.shown(workspace.split_file)}",
+            remedy=f"`{workspace.typed('medvqa predict')}` does, once both stages are trained on this split",
+        )
+    return fold
 
 
 def _require_predictions(workspace: Workspace) -> None:
@@ -92,14 +98,16 @@ def runs_of_other_folds(workspace: Workspace) -> list[Workspace]:
     found = {fold_of_run(workspace, split): workspace}
     for path in sorted(workspace.work.glob("*/predictions/val.jsonl")):
         run = Workspace.at(workspace.root, path.parent.parent.name)
-        ids = {prediction.image_id for prediction in read_predictions(path)}
-        for fold in (fold for fold in range(split.folds) if ids == set(split.val(fold))):
+        fold = split.fold_of({prediction.image_id for prediction in read_predictions(path)})
+        if fold is not None:
             found.setdefault(fold, run)
     if len(found) == 1:
         raise UsageError(
             "--folds: no run in work/ validates another fold of the split",
-            remedy="after `medvqa split --folds 5`: `medvqa finetune --stage 1 --fold 1 --run fold1`, "
-            "stage 2 and `medvqa predict --run fold1`, likewise for 2, 3 and 4",
+            remedy=workspace.completed(
+                "after `medvqa split --folds 5`: `medvqa finetune --stage 1 --fold 1 --run fold1`, "
+                "stage 2 and `medvqa predict --run fold1`, likewise for 2, 3 and 4"
+            ),
         )
     return list(found.values())[1:]
 

@@ -39,7 +39,7 @@ from imageclef_vqa.experts.answers import (
     write_answers,
 )
 from imageclef_vqa.experts.heads import Head, learn_head
-from imageclef_vqa.experts.resnet34_training import BATCH, EPOCHS, THRESHOLDS, predict_logits, train
+from imageclef_vqa.experts.resnet34_training import EPOCHS, THRESHOLDS, memory_needed, predict_logits, train
 from imageclef_vqa.files import write_text
 from imageclef_vqa.inputs import read_json, read_model, sha256
 from imageclef_vqa.locks import run_writer
@@ -49,8 +49,6 @@ from imageclef_vqa.training.config import BEST, CONFIG, LOG, MODEL, STATE, finge
 from imageclef_vqa.workspace import Workspace
 
 _SIZE, _SIZE_PRETRAINED = 128, 224
-# Numbers in memory: parameters, and per pixel those kept for the backward pass and those of inference (Paddle 3.3.1).
-_PARAMETERS, _KEPT_PER_PIXEL, _COMPUTED_PER_PIXEL = 21.3e6, 150, 32
 _COMMAND = "medvqa route --expert resnet34"
 _HEAD = ("fc.weight", "fc.bias")
 
@@ -106,7 +104,7 @@ def fit(
                 epochs=epochs or EPOCHS,
                 seed=seed,
                 data=images.training.fingerprint,
-                training_images=_training_images(images.training),
+                training_images=fingerprint(*images.training.image_ids),
                 weights=None if weights is None else fingerprint(*map(sha256, open_source(weights).files)),
             )
             folder = workspace.expert(RESNET34) / ("shared" if shared else f"question{group[0]}")
@@ -130,10 +128,6 @@ def fit(
     return folders
 
 
-def _training_images(training: Dataset) -> str:
-    return fingerprint(*(example.image_id for example in training.examples))
-
-
 def _record(folder: Path, inputs: Mapping[str, str]) -> None:
     record_folder(folder, (CONFIG, MODEL, THRESHOLDS), command="route --expert resnet34", inputs=inputs)
 
@@ -152,17 +146,6 @@ def _prepare(folder: Path, config: ExpertConfig, shown: str, notify: Callable[[s
         path.unlink(missing_ok=True)
     write_text(folder / CONFIG, config.model_dump_json(indent=1) + "\n")
     return False
-
-
-def memory_needed(image_size: int, *, training: bool = True) -> float:
-    """Bytes of a device that a network needs.
-
-    The gradients are allocated while the activations are freed, so the larger of the two counts.
-    """
-    pixels = BATCH * image_size**2
-    if not training:
-        return 4 * (_PARAMETERS + _COMPUTED_PER_PIXEL * pixels)
-    return 4 * (3 * _PARAMETERS + max(_PARAMETERS, _KEPT_PER_PIXEL * pixels))
 
 
 def start_from(network: nn.Layer, weights: Path) -> None:
@@ -201,7 +184,7 @@ def answer(workspace: Workspace, *, notify: Callable[[str], None] = lambda messa
         networks, settings = _networks(workspace)
         images = read_expert_images(workspace)
         for folder, config in networks.items():
-            if config.training_images != _training_images(images.training):
+            if config.training_images != fingerprint(*images.training.image_ids):
                 raise MedvqaError(
                     f"{workspace.shown(folder)} was trained on another split",
                     remedy=f"`{workspace.typed(_COMMAND)}` trains it on this one",

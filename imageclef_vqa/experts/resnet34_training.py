@@ -30,6 +30,19 @@ EPOCHS, BATCH = 12, 32
 THRESHOLDS = "thresholds.json"
 _MAX_SHIFT = 8  # pixels
 _HELD_OUT = 8  # every eighth group of near-duplicates is held out to tune thresholds
+# Numbers in memory: parameters, and per pixel those kept for the backward pass and those of inference (Paddle 3.3.1).
+_PARAMETERS, _KEPT_PER_PIXEL, _COMPUTED_PER_PIXEL = 21.3e6, 150, 32
+
+
+def memory_needed(image_size: int, *, training: bool = True) -> float:
+    """Bytes of a device that a network needs.
+
+    The gradients are allocated while the activations are freed, so the larger of the two counts.
+    """
+    pixels = BATCH * image_size**2
+    if not training:
+        return 4 * (_PARAMETERS + _COMPUTED_PER_PIXEL * pixels)
+    return 4 * (3 * _PARAMETERS + max(_PARAMETERS, _KEPT_PER_PIXEL * pixels))
 
 
 def train(

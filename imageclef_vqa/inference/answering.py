@@ -71,7 +71,7 @@ def clear_journals(target: Path) -> None:
 def _open_journal(run: TrainedRun, job: Job, options: PredictOptions) -> Journal:
     dataset, batch = job.pictures.readable, images_in_batch(run.preset)
     how = (options.decode, str(options.augment), str(batch), str(BEAM), str(SHORT_LIST), str(SENTENCES))
-    key = fingerprint(run.digest, dataset.fingerprint, *how, *(example.image_id for example in dataset.examples))
+    key = fingerprint(run.digest, dataset.fingerprint, *how, *dataset.image_ids)
     questions = [len(example.questions) if dataset.open else len(QUESTIONS) for example in dataset.examples]
     return Journal(_unfinished(job.target) / run.workspace.run, key, batch, questions)
 

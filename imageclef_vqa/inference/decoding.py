@@ -111,7 +111,7 @@ def _allowed_log_probs(logits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 def check_finite(scores: np.ndarray) -> None:
     if not np.isfinite(scores).all():
-        remedy = "its weights are damaged, or training diverged: `medvqa finetune --fresh` trains again"
+        remedy = "its weights are damaged, or training diverged: train the stage again with --fresh"
         raise MedvqaError("the model's output is not finite", remedy=remedy)
 
 

@@ -101,7 +101,7 @@ def fold_jobs(
             jobs.append(Job(fold, pictures, target, inputs))
             continue
         part = dataset.subset(split.val(ensemble.fold) if fold == "val" else split.train(ensemble.fold))
-        pictures = Pictures(tuple(example.image_id for example in part.examples), part, {})
+        pictures = Pictures(part.image_ids, part, {})
         labels = (part.gold(), split.groups) if fold == "val" else ({}, {})
         jobs.append(Job(fold, pictures, target, development, *labels))
     return jobs

@@ -112,7 +112,7 @@ class Ensemble:
             MedvqaError: the runs were trained on another split.
         """
         config = self.runs[0].config
-        images = [each.image_id for each in dataset.examples] if self.trained_on_all else split.train(config.fold)
+        images = dataset.image_ids if self.trained_on_all else split.train(config.fold)
         if config.fold >= split.folds or config.training_images != fingerprint(*images):
             folder = self.workspace.shown(self.runs[0].workspace.stage(2))
             raise MedvqaError(

@@ -121,7 +121,8 @@ def _folds(workspace: Workspace, number: int) -> list[_Fold]:
         test = read_pictures(workspace.test / "images", list_file(workspace.test), cache=workspace.cache).readable
         folds.append(_Fold("test", _questions(test), {}, {"test": test.fingerprint}))
     if not folds:
-        raise MissingStepError("neither a split nor test images: nothing here asks for answers", "medvqa split")
+        command = workspace.typed("medvqa split", run=False)
+        raise MissingStepError("neither a split nor test images: nothing here asks for answers", command)
     return folds
 
 

@@ -176,7 +176,9 @@ def load_model(
 
 def _required(question: int | str | None) -> str:
     if question is None or not str(question).strip():
-        raise UsageError("this run answers open questions: which one?", remedy='medvqa ask IMAGE "Is there a polyp?"')
+        raise UsageError(
+            "this run answers open questions: which one?", remedy='as in `medvqa ask IMAGE "Is there a polyp?"`'
+        )
     return str(question)
 
 

@@ -17,7 +17,6 @@ from imageclef_vqa.submission.sentences import PUBLIC_SCORES
 from imageclef_vqa.training.config import CONFIG, StageConfig
 from imageclef_vqa.workspace import Workspace
 
-_TRAINS_AGAIN = "`medvqa finetune --fresh` trains the stage again"
 _FOLDS = {"val": "validation", "test": "test"}
 # Licences of the published weights, as their pages on the hub state them.
 _LICENCES = {
@@ -46,7 +45,8 @@ def model_card(workspace: str | Path = ".", run: str = "main") -> str:
     lineage = Lineage(at)
     if not (at.stage(2) / CONFIG).exists():
         raise MissingStepError(f"no stage 2 in {at.shown(at.run_folder)}", at.typed("medvqa finetune --stage 2"))
-    config = read_model(at.stage(2) / CONFIG, StageConfig, _TRAINS_AGAIN)
+    remedy = f"`{at.typed('medvqa finetune --stage 2 --fresh')}` trains the stage again"
+    config = read_model(at.stage(2) / CONFIG, StageConfig, remedy)
     parts = [
         f"# {run}: {config.preset} for {at.edition}",
         _model(config),
@@ -73,7 +73,7 @@ def _model(config: StageConfig) -> str:
 
 
 def _data(workspace: Workspace, config: StageConfig) -> str:
-    split = read_model(workspace.split_file, Split, "`medvqa split` makes it again")
+    split = read_model(workspace.split_file, Split, f"`{workspace.typed('medvqa split', run=False)}` makes it again")
     certificate = split.certificate
     return (
         f"## Data\n\n{len(split.train(config.fold)):,} training and {len(split.val(config.fold)):,} validation images "

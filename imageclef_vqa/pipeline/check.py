@@ -12,7 +12,7 @@ from imageclef_vqa.inputs import read_bytes as read_input
 from imageclef_vqa.pipeline.explain_rows import check_rows, read_asked
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import check_altered, read_open_reference
-from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference
+from imageclef_vqa.pipeline.reference import Reference, predicted, read_reference, with_commands
 from imageclef_vqa.submission import (
     Finding,
     ParsedRun,
@@ -78,8 +78,8 @@ def check(
     content = read_bytes(path)
     reference = read_reference(at, spoken, labels, listed)
     parsed = parse_run(content, str(path), path.suffix.lower(), spoken)
-    found = [*check_name(path, spoken), *parsed.findings(), *_check_answers(at, path, parsed, reference, spoken)]
-    findings = sorted(found, key=lambda each: each.severity)
+    found = with_commands(at, [*check_name(path, spoken), *parsed.findings()])
+    findings = sorted([*found, *_check_answers(at, path, parsed, reference, spoken)], key=lambda each: each.severity)
     images = list(dict.fromkeys(image_id for image_id, _ in parsed.answers))
     verdict = None
     if spoken.has_checker:
@@ -96,7 +96,8 @@ def _check_open(
     if file.suffix == ".jsonl":
         return _check_task2(workspace, file, edition, listed)
     if file.suffix != ".json":
-        raise UsageError(f"{file}: a run of {edition.name} is a .json file", remedy="`medvqa package` writes it")
+        remedy = f"`{workspace.typed('medvqa package')}` writes it"
+        raise UsageError(f"{file}: a run of {edition.name} is a .json file", remedy=remedy)
     parsed = read_sentences(read_input(file, LARGEST))
     reference = read_open_reference(workspace, edition, labels, listed, parsed.total)
     found = list(parsed.findings)
@@ -107,7 +108,7 @@ def _check_open(
     if parsed.header or parsed.rows:
         found += check_header(parsed.header)
     images = {row.image_id for row in parsed.rows}
-    ordered = tuple(sorted(found, key=lambda each: each.severity))
+    ordered = tuple(sorted(with_commands(workspace, found), key=lambda each: each.severity))
     return Checked(ordered, len(images), len(parsed.rows), reference.learnt_from, reference.listed_in, None)
 
 
@@ -144,9 +145,9 @@ def _check_answers(
     )
     packaged = check_manifest(file, workspace.root)
     if packaged == []:
-        packaged = _check_answers_from(workspace, file)
-    altered = packaged if packaged is not None else check_source(answers, predicted(workspace, edition))
-    return [*check_run(given), *altered]
+        return [*with_commands(workspace, check_run(given)), *_check_answers_from(workspace, file)]
+    altered = check_source(answers, predicted(workspace, edition)) if packaged is None else packaged
+    return with_commands(workspace, [*check_run(given), *altered])
 
 
 def _check_answers_from(workspace: Workspace, file: Path) -> list[Finding]:

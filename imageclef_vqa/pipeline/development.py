@@ -9,8 +9,9 @@ from pathlib import Path
 from imageclef_vqa.artefacts import ChangedError, read_record
 from imageclef_vqa.data import Dataset, Split, read_dataset, read_split
 from imageclef_vqa.data.reading import has_gold
-from imageclef_vqa.editions import Vocabulary, learn_vocabulary, read_predictions
+from imageclef_vqa.editions import Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.experts.answers import fold_of_run
 from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.workspace import Workspace
 
@@ -45,8 +46,7 @@ def read_development(workspace: Workspace, fold: int | None = None, *, dataset: 
     dataset = dataset or read_dataset(workspace.development, cache=workspace.cache)
     split = read_split(workspace.split_file, dataset)
     if fold is None:
-        predictions = workspace.predictions("val")
-        fold = split.fold_of({each.image_id for each in read_predictions(predictions)}) if predictions.exists() else 0
+        fold = fold_of_run(workspace, split) if workspace.predictions("val").exists() else 0
     if fold >= split.folds:
         raise UsageError(f"--fold {fold}: the split has folds 0 to {split.folds - 1}")
     return Development(dataset, split, fold)

@@ -16,6 +16,7 @@ from imageclef_vqa.pipeline.answers import Answers, answers_of, spell
 from imageclef_vqa.pipeline.development import Development, read_development, training_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.prepared_run import PreparedRun
+from imageclef_vqa.pipeline.reference import with_commands
 from imageclef_vqa.pipeline.selection import Selection, named_answers, select_answers
 from imageclef_vqa.submission import (
     Finding,
@@ -140,6 +141,7 @@ def package_closed(
         found = read_predictions(source) if selection is None else selection.predictions
         ordered = in_order(spell(answers_of(found), edition), image_ids)
         checked = _check_files(lineage, target, selection, source, edition)
+        as_run = _as_run(workspace, development, edition, ordered, image_ids, source)
         return Package(
             workspace=workspace,
             edition=edition,
@@ -151,7 +153,7 @@ def package_closed(
             image_ids=tuple(image_ids),
             answers=ordered,
             fingerprints=fingerprints,
-            findings=(*checked, *check_run(_as_run(workspace, development, edition, ordered, image_ids, source))),
+            findings=(*checked, *with_commands(workspace, check_run(as_run))),
             scores=None if selection is None else selection.scores,
             form=form,
             options={**options, "predictions": given.name if given else None},
@@ -199,9 +201,7 @@ def _check_files(
     if selection is None:
         message = f"{source.name} has no record: nothing says which model answers which images in it"
         findings.append(warning("unrecorded", [source.name], message, "`medvqa predict` writes files with a record"))
-    else:
-        findings += selection.findings
-    return findings
+    return [*with_commands(workspace, findings), *(selection.findings if selection is not None else [])]
 
 
 def _answers_from(selection: Selection | None) -> dict[str, str]:

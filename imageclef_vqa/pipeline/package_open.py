@@ -21,6 +21,7 @@ from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import read_open_reference
 from imageclef_vqa.pipeline.prepared_run import PreparedRun
+from imageclef_vqa.pipeline.reference import with_commands
 from imageclef_vqa.pipeline.selection import Selection, select_answers
 from imageclef_vqa.pipeline.timing import read_timing
 from imageclef_vqa.submission import Finding, hashes, make_manifest, warning
@@ -106,8 +107,8 @@ def package_open(workspace: Workspace, edition: Edition, target: Path, answers: 
         raise MedvqaError(f"{target}: the run does not read back as the same answers; nothing was written")
     asked = [Asked(image_id, each.text) for (image_id, _), each in questions.items()]
     customs = read_open_reference(workspace, edition).customs
-    found = [*_check_files(workspace, selection, fold), *back.findings, *check_sentences(back, asked, customs)]
-    found += check_header(header)
+    found = [*back.findings, *check_sentences(back, asked, customs), *check_header(header)]
+    found = [*_check_files(workspace, selection, fold), *with_commands(workspace, found)]
     return OpenPackage(
         workspace=workspace,
         edition=edition,
@@ -115,7 +116,7 @@ def package_open(workspace: Workspace, edition: Edition, target: Path, answers: 
         selection=selection,
         fold=fold,
         content=content,
-        image_ids=tuple(example.image_id for example in data.examples),
+        image_ids=data.image_ids,
         answers={pair: given[pair] for pair in questions if pair in given},
         fingerprints=fingerprints,
         seed=development.split.seed,

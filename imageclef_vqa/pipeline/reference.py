@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
 from imageclef_vqa.pipeline.development import saved_vocabulary
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.selection import select_answers
-from imageclef_vqa.submission import Source, images_of
+from imageclef_vqa.submission import Finding, Source, images_of
 from imageclef_vqa.workspace import Workspace
 
 
@@ -124,3 +124,8 @@ def _listed(path: Path) -> list[str]:
     if path.suffix == ".json":
         return list(dict.fromkeys(image_id for image_id, _ in read_gold(path)[0]))
     return read_text(path).split()
+
+
+def with_commands(workspace: Workspace, findings: Iterable[Finding]) -> list[Finding]:
+    """`findings` of checks that know no workspace, with `--run` and `--workspace` in the commands of their remedies."""
+    return [each.model_copy(update={"remedy": workspace.completed(each.remedy)}) for each in findings]

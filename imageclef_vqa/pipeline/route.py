@@ -78,15 +78,20 @@ def route(
         raise UsageError(f"--expert {unknown[0]}: use {' or '.join(EXPERTS)}")
     names = experts or default_experts(policy, start)
     others = runs_of_other_folds(at) if folds else []
+    if {FEATURES, RESNET34} & set(names):
+        prepare(device, seed=seed)
     for each in (at, *others):
         _check_predictions(each, notify)
         if CLASSICAL in names:
             classical.answer_images(each, train=train != "never", notify=notify)
         if FEATURES in names:
-            prepare(device, seed=seed)
             classical.answer_images(each, features.descriptor(), train=train != "never", notify=notify)
         if RESNET34 in names:
-            _answer_resnet34(each, asked, start, shared, epochs, device, seed, train != "never", notify)
+            from imageclef_vqa.experts import resnet34  # which imports Paddle
+
+            if train != "never":
+                resnet34.fit(each, asked, weights=start, shared=shared, epochs=epochs, seed=seed, notify=notify)
+            resnet34.answer(each, notify=notify)
     if train == "only":
         return None
     return route_answers(at, others, policy=policy, questions=asked, experts=names, seed=seed)
@@ -201,7 +206,7 @@ def _test_predictions(workspace: Workspace) -> list[Prediction]:
     """
     predictions = read_predictions(workspace.predictions("test"))
     test = read_dataset(workspace.test, cache=workspace.cache, labelled=False)
-    predicted, present = {each.image_id for each in predictions}, {example.image_id for example in test.examples}
+    predicted, present = {each.image_id for each in predictions}, set(test.image_ids)
     if differing := sorted(predicted ^ present):
         raise MedvqaError(
             f"{workspace.predictions('test')} and {workspace.test} hold different images: "
@@ -235,24 +240,3 @@ def _check_predictions(workspace: Workspace, notify: Callable[[str], None]) -> N
             found = lineage.artefact(name)
             if found.status != "fresh":
                 notify(f"warning: {workspace.shown(path)} is {found.state}")
-
-
-def _answer_resnet34(
-    workspace: Workspace,
-    questions: Sequence[int],
-    weights: Path | None,
-    shared: bool,
-    epochs: int | None,
-    device: str,
-    seed: int,
-    train: bool,
-    notify: Callable[[str], None],
-) -> None:
-    """Train the ResNet34 experts of a run, or go on with them, and let them answer its images."""
-    prepare(device, seed=seed)
-
-    from imageclef_vqa.experts import resnet34
-
-    if train:
-        resnet34.fit(workspace, questions, weights=weights, shared=shared, epochs=epochs, seed=seed, notify=notify)
-    resnet34.answer(workspace, notify=notify)

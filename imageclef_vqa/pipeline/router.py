@@ -42,7 +42,7 @@ class ImageRouter:
         """
         decisions = [self._decisions[q] for q in {each.question_id for each in plain} & self._decisions.keys()]
         ranked = {name: self._load(name)(images, pixels) for name in routing.experts_of(decisions)}
-        readable = {example.image_id for example in images.examples}
+        readable = set(images.image_ids)
         routed = iter(routing.apply(decisions, [each for each in plain if each.image_id in readable], ranked))
         return [next(routed) if each.image_id in readable else each for each in plain]
 

@@ -94,7 +94,7 @@ def _check(workspace: Workspace, edition: Edition, repo_id: str) -> None:
     if not has_gold(workspace.test):
         raise MissingStepError(
             f"no test rows with gold answers in {workspace.shown(workspace.test)}, and the script computes scores",
-            "medvqa import kvasir-vqa-x1 FILES --to test",
+            workspace.typed("medvqa import kvasir-vqa-x1 FILES --to test", run=False),
         )
 
 

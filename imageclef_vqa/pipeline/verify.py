@@ -46,7 +46,7 @@ def verify(
         MedvqaError: the manifest is damaged, or describes another file.
     """
     at, path = Workspace.at(workspace, run), Path(file)
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, at.typed(f"medvqa package --out {path.name}"))
     fingerprints = {}
     for name, folder in (("development", at.development), ("test", at.test)):
         if name in manifest.data and (folder / "images").is_dir():
@@ -54,7 +54,7 @@ def verify(
             dataset = read_dataset(folder, cache=None, labelled=name == "development")
             fingerprints[name] = dataset.fingerprint
             if name == "test":
-                fingerprints["test list"] = list_hash([example.image_id for example in dataset.examples])
+                fingerprints["test list"] = list_hash(dataset.image_ids)
     source = None if predictions is None else Path(predictions)
     compared = compare_manifest(manifest, path, at.root, fingerprints, source, _scores(at, manifest))
     return Verified(tuple(compared), tuple(other_versions(manifest)))

@@ -88,7 +88,7 @@ def make_manifest(
         inputs: file, relative to the workspace → hash.
         answers_from: `run`, `artefact` and `digest` of the answers.
         scores: the content of scores.json; None if nothing was scored.
-        findings: of the checks.
+        findings: of the checks; their remedies, which name folders of this machine, are left out.
     """
     run = {"file": name, "sha256": _hash(content), "images": images, "answers": answers, "fold": fold}
     return {
@@ -100,7 +100,7 @@ def make_manifest(
         "answers": dict(answers_from),
         "versions": versions(),
         "scores": scores,
-        "findings": [finding.model_dump(exclude_defaults=True) for finding in findings],
+        "findings": [finding.model_dump(exclude={"remedy"}) for finding in findings],
     }
 
 
@@ -129,8 +129,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def read_manifest(run: Path) -> Manifest:
-    """The manifest beside `run`.
+def read_manifest(run: Path, package: str = "medvqa package") -> Manifest:
+    """The manifest beside `run`; the command `package` writes both.
 
     Raises:
         MissingStepError: there is none.
@@ -138,12 +138,12 @@ def read_manifest(run: Path) -> Manifest:
     """
     path = manifest_path(run)
     try:
-        manifest = read_model(path, Manifest, "`medvqa package` writes it again")
+        manifest = read_model(path, Manifest, f"`{package}` writes it again")
     except MissingFileError as error:
-        raise MissingStepError(f"no {path.name} beside {run.name}", "medvqa package") from error
+        raise MissingStepError(f"no {path.name} beside {run.name}", package) from error
     if manifest.run.get("file") != run.name:
         other = printable(str(manifest.run.get("file")))[:80]
-        remedy = "the file was renamed: `medvqa package --out` writes a run and a manifest of the same name"
+        remedy = f"the file was renamed: `{package}` writes a run and a manifest of the same name"
         raise MedvqaError(f"{path} describes {other}, not {run.name}", remedy=remedy)
     return manifest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,11 @@ def train_stage(job: StageJob) -> Finetuned:
     processes = job.processes
     kept = f"the last state that was saved of {job.stage.shown} is intact; with other options, --fresh starts over"
     # Random numbers and the names of tensors must not depend on what the process did before.
-    with paddle.utils.unique_name.guard(), shortage_explained(lambda: _workload(job, precision), kept):
+    with (
+        paddle.utils.unique_name.guard(),
+        shortage_explained(lambda: _workload(job, precision), kept),
+        ExitStack() as trackers,
+    ):
         paddle.seed(job.seed)
         start = load_start(job)
         stage, resumed = _unfinished(job, start.config)
@@ -113,7 +118,7 @@ def train_stage(job: StageJob) -> Finetuned:
             if processes.first:
                 if job.track is not None:
                     run = f"{job.workspace.run}-stage{job.number}"
-                    stage.log.tracker = open_tracker(job.track, job.workspace.run_folder, run)
+                    stage.log.tracker = trackers.enter_context(open_tracker(job.track, job.workspace.run_folder, run))
                 _open(stage, job, start, resumed)
                 _announce(job, precision, start.config)
             processes.barrier()

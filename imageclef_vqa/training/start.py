@@ -85,7 +85,7 @@ def load_start(job: StageJob) -> StartingPoint:
     _check_random_parts(job)
     model, tokenizer = load_pretrained(preset)
     model.vision.recompute, model.share_prefix = recipe.recompute, recipe.share_prefix
-    images = fingerprint(*(example.image_id for example in job.train.examples))
+    images = fingerprint(*job.train.image_ids)
     config = StageConfig(
         preset=preset.name,
         stage=job.number,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -34,19 +35,25 @@ def check_service(service: Service) -> None:
         raise UsageError(f"--track {service}: {package} is not installed", remedy=f"pip install {package}") from error
 
 
-def open_tracker(service: Service, folder: Path, run: str) -> Tracker:
-    """A function that sends a number to `service`, under the name `run`.
+@contextmanager
+def open_tracker(service: Service, folder: Path, run: str) -> Iterator[Tracker]:
+    """Within the block, a function that sends a number to `service`, under the name `run`; all are sent at its end.
 
     Services with files write them beneath `folder`, anew; the others start a new experiment.
     """
     module: Any = import_module(_PACKAGES[service][0])
     if service in ("wandb", "swanlab"):
         experiment = module.init(project="imageclef-vqa", **{"name" if service == "wandb" else "experiment_name": run})
-        return lambda name, value, step: experiment.log({name: value}, step=step)
+        try:
+            yield lambda name, value, step: experiment.log({name: value}, step=step)
+        finally:
+            experiment.finish()
+        return
     target = folder / service / run
     for each in (target.parent, target):
         if each.is_symlink():
             raise FileError(f"cannot write {each}: it is a link, not a folder", remedy=f"remove {each}")
     shutil.rmtree(target, ignore_errors=True)
     writer = (module.LogWriter if service == "visualdl" else module.SummaryWriter)(logdir=str(target))
-    return writer.add_scalar
+    with closing(writer):  # a thread writes; what it has not written when Python ends is lost
+        yield writer.add_scalar

@@ -33,14 +33,16 @@ def gallery_data(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]) -
     """JSON for a script element.
 
     `images` are lists of fold index, name, thumbnail in base64, and rows. A row is question id, gold and given answers
-    as indices of `answers` (-1: no answer), probability in thousandths (-1: none), 1 if the answer is wrong, and, if
-    there is a heat map, its index in `maps`, which are PNGs in base64 with the places where they are highest.
+    as indices of `answers`, which are lists of members (-1: no answer), probability in thousandths (-1: none), 1 if the
+    answer is wrong, and, if there is a heat map, its index in `maps`, which are PNGs in base64 with the places where
+    they are highest.
     """
     maps: list[list[str]] = []
-    index_of: dict[str, int] = {}
+    index_of: dict[tuple[str, ...], int] = {}
 
     def index(answers: Answers) -> int:
-        return index_of.setdefault(answers_text(answers), len(index_of)) if answers else -1
+        shown = tuple(answers_text((member,)) for member in answers)
+        return index_of.setdefault(shown, len(index_of)) if answers else -1
 
     images = []
     for number, fold in enumerate(folds):

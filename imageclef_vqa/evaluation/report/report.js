@@ -4,8 +4,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 48;
   const element = (id) => document.getElementById(id);
-  const answerText = (index) => index < 0 ? "no answer" : data.answers[index];
-  const folded = data.answers.map((answer) => answer.toLowerCase());
+  const members = (index) => index < 0 ? ["no answer"] : data.answers[index];
+  const folded = data.answers.map((answer) => answer.join("; ").toLowerCase());
   const make = (tag, text, className) => {
     const node = document.createElement(tag);
     if (text !== undefined) node.textContent = text;
@@ -41,12 +41,26 @@
       .sort(order);
   }
 
+  // Members that the other set lacks are marked, unless no member is shared.
+  function answerNode(index, other, className) {
+    const node = make("span", undefined, className), shared = members(index).some((each) => members(other).includes(each));
+    members(index).forEach((member, at) => {
+      if (at) node.append("; ");
+      node.append(shared && !members(other).includes(member) ? make("mark", member) : member);
+    });
+    if (shared) node.classList.add("compared");
+    return node;
+  }
+
   function answerItem(row, thumbnail) {
-    const item = make("li", undefined, row[4] ? "wrong" : "right");
-    item.append(make("span", data.questions[row[0]], "q"));
-    const given = make("span", answerText(row[2]), "given");
-    item.append(make("span", "given ", "soft"), given, make("span", probability(row) + (row[4] ? "" : ", right"), "soft"));
-    if (row[4]) item.append(make("br"), make("span", "gold ", "soft"), make("span", answerText(row[1]), "gold"));
+    const item = make("li", undefined, row[4] ? "wrong" : "right"), [, gold, given, , wrong] = row;
+    const less = (one, other) => members(one).filter((member) => !members(other).includes(member)).length;
+    item.append(make("span", data.questions[row[0]], "q"), make("span", "given ", "soft"));
+    item.append(wrong ? answerNode(given, gold, "given") : make("span", members(given).join("; "), "given"));
+    item.append(make("span", probability(row) + (wrong ? "" : ", right"), "soft"));
+    if (wrong) item.append(make("br"), make("span", "gold ", "soft"), answerNode(gold, given, "gold"));
+    if (wrong && members(gold).length + members(given).length > 4)
+      item.append(make("span", ` (${less(gold, given)} missing, ${less(given, gold)} too many)`, "soft"));
     if (row.length > 5 && thumbnail) item.append(heatMap(data.maps[row[5]], thumbnail));
     return item;
   }
@@ -123,7 +137,7 @@
     const question = element("f-question").value, seen = new Set();
     for (const image of data.images) for (const row of image[3])
       if (question === "" || row[0] === Number(question)) for (const at of [row[1], row[2]])
-        if (at >= 0) for (const member of data.answers[at].split("; ")) seen.add(member);
+        if (at >= 0) for (const member of data.answers[at]) seen.add(member);
     element("known").replaceChildren(...[...seen].sort().slice(0, 100).map((member) => {
       const option = make("option");
       option.value = member;
