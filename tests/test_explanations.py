@@ -308,6 +308,12 @@ def test_a_text_says_the_answer_what_belongs_to_it_and_what_contradicts_it():
         (4, "The image contains text.", ("Yes",)),
         (3, "Yes", ("Yes",)),
         (10, "I do not know.", ()),
+        (12, "No, the image does not contain a green/black box artefact.", ()),
+        (14, "No, the image does not contain any text.", ()),
+        (9, "There is 1 finding.", ()),
+        (1, "There is 1 polyp.", ()),
+        (5, "The polyp is pink.", ("Pink",)),
+        (15, "The abnormality is located in the center.", ()),
     ],
 )
 def test_a_sentence_amounts_to_closed_answers(question, sentence, values):

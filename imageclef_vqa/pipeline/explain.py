@@ -126,7 +126,7 @@ def explanation(
     rules: tuple[Implication, ...] | None,
 ) -> Explanation:
     """The explanation of `reply`, with its statement `answer`; `stated` are those of the whole bank."""
-    others = [each for each in stated if each.question is None or each.question is not answer.question]
+    others = [each for each in stated if each.question is not None and each.question is not answer.question]
     broken = contradicted([answer, *others], rules or ())
     return Explanation(
         image=image,
