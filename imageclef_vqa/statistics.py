@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Key = TypeVar("Key", bound=Hashable)
 _LEAST_EXPECTED = 5.0  # Cochran's rule
+CELLS = 3  # along a side of an image
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
@@ -72,3 +74,17 @@ def distance(one: Counter[Any], other: Counter[Any]) -> float:
     """Total variation distance of two samples: the share of one that would have to change, 0 to 1."""
     sizes = max(one.total(), 1), max(other.total(), 1)
     return sum(abs(one[key] / sizes[0] - other[key] / sizes[1]) for key in {**one, **other}) / 2
+
+
+def cell_means(patches: np.ndarray) -> np.ndarray:
+    """An image's patches [i, p, d], a square grid, → their means over 3 × 3 cells, row by row [i, 9 d].
+
+    Tokens before the grid, such as a class token, are left out.
+    """
+    side = math.isqrt(patches.shape[1])
+    grid = patches[:, -side * side :].reshape(len(patches), side, side, -1).astype(np.float64)
+    starts = np.arange(CELLS) * side // CELLS
+    for axis in (1, 2):
+        grid = np.add.reduceat(grid, starts, axis=axis)
+    counts = np.maximum(np.diff(np.append(starts, side)), 1)  # of fewer than three patches, one is taken twice
+    return np.asarray((grid / np.outer(counts, counts)[..., None]).reshape(len(patches), -1))

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.table import Column, Table
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from imageclef_vqa import __version__, cli, devices
 from imageclef_vqa.__main__ import main as start
-from imageclef_vqa.cli import app
+from imageclef_vqa.cli import app, console
 from imageclef_vqa.cli.command import PANELS
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import PROGRAMS, UsageError
@@ -68,6 +69,22 @@ def test_help_is_not_cut_off(page):
         command = command.commands[name]
     for parameter in command.params:
         assert "".join(parameter.help.split()) in unfolded, parameter.name
+
+
+@pytest.mark.parametrize("width", ["26", "60"])
+def test_a_table_that_a_narrow_terminal_would_cut_is_printed_row_by_row(monkeypatch, capsys, width):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    monkeypatch.setenv("COLUMNS", width)
+    table = Table("stage", Column("chosen on val", no_wrap=True), Column("test", no_wrap=True), title="run", box=None)
+    table.add_row("1", "2: loss 8.745")
+    table.add_row("2", "3: exact 0.903", "0.870")
+    console.print_table(table)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert "…" not in shown
+    assert shown.count("chosen on val") == (2 if width == "26" else 1)
+    for text in ("run", "2: loss 8.745", "3: exact 0.903", "0.870"):
+        assert text in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= int(width)
 
 
 def test_every_name_in_a_panel_is_an_option():

@@ -15,6 +15,7 @@ from imageclef_vqa.experts import features
 from imageclef_vqa.experts.classical import Models, answer_images, fit
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
 from imageclef_vqa.pipeline.route import default_experts
+from imageclef_vqa.statistics import cell_means
 from imageclef_vqa.workspace import Workspace
 
 
@@ -34,7 +35,7 @@ def installed(monkeypatch, tmp_path):
 @pytest.mark.parametrize("side", [3, 7, 9, 10])
 def test_each_cell_is_the_mean_of_its_own_patches(side):
     patches = np.random.default_rng(side).normal(size=(2, side * side, 5))
-    found = features.cell_means(patches).reshape(2, 3, 3, 5)
+    found = cell_means(patches).reshape(2, 3, 3, 5)
     grid = patches.reshape(2, side, side, 5)
     bounds = [cell * side // 3 for cell in range(4)]
     for row in range(3):

@@ -180,7 +180,7 @@ def workspace(tmp_path_factory):
     write_open_dataset(root / "data/test", 2, first=20)
     vqa.split(root, val=0.2)
     for stage in (1, 2):
-        vqa.finetune(root, stage=stage, overrides={"epochs": 1})
+        vqa.finetune(root, stage=stage, overrides={"epochs": 1, "answer_tokens": 8})
     vqa.predict(root)
     return root
 
@@ -199,7 +199,25 @@ def test_the_language_model_is_trained_and_kept_with_its_tokenizer(workspace):
     stage = workspace / "work/main/stage2"
     assert any(name.startswith("language.") for name in read_weights(stage / "model.safetensors"))
     assert not (stage / "vocabulary.json").exists()
-    assert {"spiece.model", "model.safetensors"} <= set(json.loads((stage / "record.json").read_text())["files"])
+    own = {"spiece.model", "model.safetensors", "neighbours.safetensors", "neighbours.json"}
+    assert own <= set(json.loads((stage / "record.json").read_text())["files"])
+
+
+def test_training_s_sentences_have_half_of_the_probability(workspace):
+    answerer = SentenceAnswerer.of_run(Workspace.at(workspace))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype="uint8")
+    asked = "How many polyps are in the image?"
+    ((mixed,),) = answerer.rank(pixels, [[asked]], beam=2)
+    near = answerer._neighbours.rank(
+        answerer._neighbours.describe(answerer._model.vision.read(pixels).numpy())[0], asked
+    )
+    answerer._neighbours = None
+    ((own,),) = answerer.rank(pixels, [[asked]], beam=2)
+    total = sum(p for _, p in own)
+    expected = {text: p / total / 2 for text, p in own}
+    for text, p in near:
+        expected[text] = expected.get(text, 0) + p / 2
+    assert dict(mixed) == {text: pytest.approx(p, rel=1e-3) for text, p in expected.items()}
 
 
 def test_validation_decides_and_records_the_rule(workspace):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.tree import Tree
 
-_PIPE_WIDTH = 120
+_PIPE_WIDTH, _WIDEST = 120, 1000
+_CUT = "…"
 
 
 def echo(message: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
@@ -56,7 +58,7 @@ def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
         return text
     filled = fill(
         text,
-        max(40, get_terminal_size().columns),
+        max(20, get_terminal_size().columns),
         initial_indent=" " * indent,
         subsequent_indent=" " * hanging,
         break_long_words=False,
@@ -66,13 +68,43 @@ def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
 
 
 def print_table(table: Table | Tree) -> None:
-    """Print a table as wide as the terminal; in a pipe, which has no width, at least 120 columns wide."""
+    """Print a table as wide as the terminal; in a pipe, which has no width, at least 120 columns wide.
+
+    Where the terminal is too narrow for a cell, the table is printed row by row.
+    """
     from rich.console import Console
+    from rich.table import Table
 
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
-    console.print(_Printable(table))
+    if isinstance(table, Table) and _text(table, console.width).count(_CUT) > _text(table, _WIDEST).count(_CUT):
+        echo("\n".join(_row_by_row(table, console.width)))
+    else:
+        console.print(_Printable(table))
+
+
+def _text(content: Any, width: int) -> str:
+    """What Rich prints in a terminal of this width."""
+    from rich.console import Console
+
+    console = Console(width=width, file=StringIO(), highlight=False, emoji=False, markup=False)
+    console.print(content)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def _row_by_row(table: Table, width: int) -> Iterator[str]:
+    """The title, then each row and the footer as a paragraph: the cells that hold something, after their headings."""
+    columns = [[_text(cell, _WIDEST).strip() for cell in (*each.cells, each.footer)] for each in table.columns]
+    headings = [_text(each.header, _WIDEST).strip() for each in table.columns]
+    if table.title:
+        yield _text(table.title, _WIDEST).strip()
+    for row in zip(*columns, strict=True):
+        if any(row):
+            cells = [f"{heading} {cell}".strip() for heading, cell in zip(headings, row, strict=True) if cell]
+            yield fill("; ".join(cells), width, subsequent_indent="  ", break_on_hyphens=False)
+    if table.caption:
+        yield fill(_text(table.caption, _WIDEST).strip(), width)
 
 
 def print_json(content: Any) -> None:

@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
-from imageclef_vqa.cli.options import (
-    AnswersOption,
-    DeviceOption,
-    JsonOption,
-    RunOption,
-    SeedOption,
-    WorkspaceOption,
-)
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.evaluation import Comparisons, Published, Score
+    from imageclef_vqa.evaluation import Comparisons, Published, ReportFold, Score
     from imageclef_vqa.evaluation.export import Result
     from imageclef_vqa.evaluation.text.compare import TextComparisons
+    from imageclef_vqa.evaluation.text.folds import TextFold
     from imageclef_vqa.evaluation.text.scores import TextScore
 
 
@@ -86,12 +80,7 @@ def score(
     """Compare answers with the gold answers, question by question, and write the report."""
     import imageclef_vqa as vqa
     from imageclef_vqa.editions import find_edition
-    from imageclef_vqa.evaluation import overall_line
-    from imageclef_vqa.evaluation.folds import HEADINGS
-    from imageclef_vqa.evaluation.text.display import text_line
-    from imageclef_vqa.evaluation.text.scores import TextScore
     from imageclef_vqa.pipeline.compare import compare as compare_sources
-    from imageclef_vqa.pipeline.lineage import Lineage
     from imageclef_vqa.pipeline.report import write_plots
 
     given = files or []
@@ -130,11 +119,20 @@ def score(
                 echo(wrapped(f"warning: {stale}"), fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
-        last = done.folds[-1]
-        following = Lineage(at).with_options(f"medvqa package --out {find_edition(at.edition).run_file}")
-        title, result = HEADINGS[last.name], last.score
-        echo(wrapped(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result)))
+        _print_last_fold(done.folds[-1])
+        following = at.typed(f"medvqa package --out {find_edition(at.edition).run_file}")
         echo(f"{at.shown(report or at.report)} shows this with every mistake; next: `{following}`")
+
+
+def _print_last_fold(fold: ReportFold | TextFold) -> None:
+    """The score in one line: of the test images, where they have gold answers."""
+    from imageclef_vqa.evaluation import overall_line
+    from imageclef_vqa.evaluation.folds import HEADINGS
+    from imageclef_vqa.evaluation.text.display import text_line
+    from imageclef_vqa.evaluation.text.scores import TextScore
+
+    title, result = HEADINGS[fold.name], fold.score
+    echo(wrapped(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result)))
 
 
 def _perturb(workspace: Workspace, answers: str | None, device: str, seed: int, formats: list[str]) -> None:

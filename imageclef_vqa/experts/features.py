@@ -5,7 +5,6 @@ i images, p patches, d width.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,17 +18,17 @@ from imageclef_vqa.experts.classical import Descriptor, Models
 from imageclef_vqa.experts.descriptors import Floats
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
+from imageclef_vqa.statistics import CELLS, cell_means
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.encoder import Encoder
 
 ENCODER = "efficientnet-lite2"
-_CELLS = 3  # along a side
 _SIZES = EFFICIENTNET_LITE[ENCODER]
 # With standardised features, components have f in sum of squares: the penalty is relative to that.
 _MODELS = Models(
     kernel={"kernel": "linear", "n_components": 256},
-    regression={"C": 10.0 / (_CELLS**2 * _SIZES.width), "max_iter": 2000},
+    regression={"C": 10.0 / (CELLS**2 * _SIZES.width), "max_iter": 2000},
 )
 
 
@@ -45,7 +44,7 @@ def descriptor() -> Descriptor:
         MedvqaError: the encoder's weights are not installed.
     """
     weights = sha256(require_packaged_weights(ENCODER))
-    return Descriptor(FEATURES, f"{ENCODER} {weights[:16]}, means over {_CELLS} x {_CELLS} cells", _describe, _MODELS)
+    return Descriptor(FEATURES, f"{ENCODER} {weights[:16]}, means over {CELLS} x {CELLS} cells", _describe, _MODELS)
 
 
 @cache
@@ -62,14 +61,3 @@ def _describe(dataset: Dataset, folder: Path | None) -> Floats:
         return np.concatenate([cell_means(rounded_features(_encoder(), image[None]).numpy()) for image in pixels])
     stored = FeatureStore(folder, _encoder()).of(pixels)
     return np.concatenate([cell_means(stored[np.array([index])]) for index in range(len(stored))])
-
-
-def cell_means(patches: np.ndarray) -> Floats:
-    """Patches [i, p, d] of a square grid → their means over 3 × 3 cells, row by row [i, 9 d]."""
-    side = math.isqrt(patches.shape[1])
-    grid = patches.reshape(len(patches), side, side, -1).astype(np.float64)
-    starts = np.arange(_CELLS) * side // _CELLS
-    for axis in (1, 2):
-        grid = np.add.reduceat(grid, starts, axis=axis)
-    counts = np.diff(np.append(starts, side))
-    return (grid / np.outer(counts, counts)[..., None]).reshape(len(patches), -1)

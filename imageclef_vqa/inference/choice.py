@@ -15,6 +15,7 @@ RULES: tuple[Rule, ...] = ("likeliest", "expected")
 # What a sentence is expected to score: these metrics of the organisers, and exact match, which separates sentences that
 # share most of their words.
 _GAIN = {"bleu": 1.0, "rougeL": 1.0, "meteor": 1.0, "exact": 4.0}
+_MOST = 16  # sentences that are compared
 _LEAST = 0.01  # of the likeliest sentence's probability: less likely ones are neither chosen nor compared with
 
 
@@ -35,7 +36,7 @@ class Chooser:
 
     def choose(self, ranked: Ranked, rule: Rule) -> Chosen:
         """The likeliest sentence, or the one with the highest expected score among the likely ones."""
-        likely = [(text, p) for (text,), p in ranked if p >= _LEAST * ranked[0][1]]
+        likely = [(text, p) for (text,), p in ranked[:_MOST] if p >= _LEAST * ranked[0][1]]
         total = sum(p for _, p in likely)
         candidates = likely if rule == "expected" else likely[:1]
 

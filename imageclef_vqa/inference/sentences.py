@@ -1,8 +1,9 @@
 """Sentences: a trained BLIP-2 that answers open questions, and the choice among the sentences that it finds.
 
-Beam search lists the likeliest sentences with their probabilities. The likeliest one is not always the best answer:
-several sentences may say the same thing in different words. The one with the highest expected score (minimum Bayes
-risk; Kumar and Byrne 2004) is the one that agrees most with all of them. Validation decides between the two.
+Beam search lists the likeliest sentences with their probabilities, which are mixed with those of training's sentences
+about similar pictures (`training.neighbours`). The likeliest one is not always the best answer: several sentences may
+say the same thing in different words. The one with the highest expected score (minimum Bayes risk; Kumar and Byrne
+2004) is the one that agrees most with all of them. Validation decides between the two.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import paddle
 from imageclef_vqa.data import Example
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.editions.rankings import pool
 from imageclef_vqa.inference.answerer import KEPT, load_stage, workload
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.generation import Sentence, beam_search
@@ -24,19 +26,24 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.neighbours import Neighbours
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
 
 BEAM = 8
 MAX_TOKENS = 128  # of a sentence; the longest of Kvasir-VQA-x1 has about 100
 _QUESTION_TOKENS = 32
+_SHARES = (0.5, 0.5)  # of the model and of training's sentences, from `examples/experiments.md`
 
 
 class SentenceAnswerer:
-    """A model with its tokenizer; sentences have at most `longest` tokens (0: 128)."""
+    """A model with its tokenizer and training's sentences; its own have at most `longest` tokens (0: 128)."""
 
-    def __init__(self, model: Blip2, tokenizer: Tokenizer, longest: int = 0) -> None:
+    def __init__(
+        self, model: Blip2, tokenizer: Tokenizer, longest: int = 0, neighbours: Neighbours | None = None
+    ) -> None:
         self._model, self._tokenizer, self._longest = model, tokenizer, longest or MAX_TOKENS
+        self._neighbours = neighbours
         self._images = images_at_once(model.preset, len(QUESTIONS), _QUESTION_TOKENS)
         model.eval()
 
@@ -58,7 +65,7 @@ class SentenceAnswerer:
         """
         stage = Stage(workspace, 2)
         model, tokenizer, longest = load_stage(stage)
-        return cls(model, tokenizer or stage.tokenizer(), longest)
+        return cls(model, tokenizer or stage.tokenizer(), longest, Neighbours.read(stage.folder))
 
     def answer(
         self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
@@ -87,13 +94,20 @@ class SentenceAnswerer:
         """Vision and Q-Former once per image, then every question about it."""
         model, tokenizer = self._model, self._tokenizer
         prompt = Prompt(model.preset.language, tokenizer)
-        visual = model.encode_features(model.vision.read(pixels))
+        features = model.vision.read(pixels)
+        visual = model.encode_features(features)
         question = pad([prompt.encode(text) for texts in asked for text in texts])
         image_of_pair = np.repeat(np.arange(len(asked)), list(map(len, asked)))
         mask = paddle.to_tensor((question != Tokenizer.pad).astype("int64"))
         memory = model.read(visual, paddle.to_tensor(image_of_pair), paddle.to_tensor(question), mask)
         found = beam_search(model.language, memory, len(question), tokenizer.end, beam, self._longest)
-        return [_ranked(tokenizer, sentences) for sentences in found]
+        ranked = [_ranked(tokenizer, sentences) for sentences in found]
+        if self._neighbours is None:
+            return ranked
+        described = self._neighbours.describe(features.numpy())
+        texts = (text for of_image in asked for text in of_image)
+        near = [self._neighbours.rank(described[image], text) for image, text in zip(image_of_pair, texts, strict=True)]
+        return [pool((_normalised(own), theirs), _SHARES) for own, theirs in zip(ranked, near, strict=True)]
 
 
 def _ranked(tokenizer: Tokenizer, sentences: Iterable[Sentence]) -> Ranked:
@@ -109,3 +123,9 @@ def _ranked(tokenizer: Tokenizer, sentences: Iterable[Sentence]) -> Ranked:
         total.pop("", None)
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
     return tuple(((text or NO_ANSWER,), min(1.0, probability)) for text, probability in ranked)
+
+
+def _normalised(ranked: Ranked) -> Ranked:
+    """With probabilities of sum 1: what beam search does not list is left out."""
+    total = sum(probability for _, probability in ranked)
+    return tuple((sentence, probability / total if total else 1 / len(ranked)) for sentence, probability in ranked)

@@ -109,6 +109,7 @@ def _remedy(workload: Workload, memory: float) -> str:
     """What would fit into the memory that the device has, as options and as the plan that shows them."""
     plan = f"medvqa plan --preset {workload.preset.name} --stage {workload.stage}"
     plan += "" if workload.predicts else f" --batch {workload.batch}"
+    plan += f" --questions {workload.questions}" if workload.stage == "2" else ""
     plan += " --batch-unit pairs" if workload.batch_unit == "pairs" else ""
     plan += f" --precision {workload.precision}" if workload.half else ""
     plan += f" --devices {workload.devices}" if workload.devices > 1 else ""

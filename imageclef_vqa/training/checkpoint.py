@@ -5,6 +5,7 @@ adapters.safetensors  the low-rank adapters of a frozen language model, if it ha
 config.json           preset, stage, recipe, seed, and the hashes of data, split and starting weights
 vocabulary.json       the allowed answers to closed questions, from the labels of the training fold
 spiece.model          the tokenizer of a language model that learns, from the texts of the training fold
+neighbours.*          the training pictures and sentences of open questions (`neighbours.py`)
 record.json           the hashes of these files and of what they were made from; without it the stage is unfinished
 
 While a stage is unfinished, it also has the files that `state.py` lists.
@@ -26,7 +27,16 @@ from imageclef_vqa.files import atomic_write, write_text
 from imageclef_vqa.inputs import read_model, sha256
 from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.language.adapters import adapted_layer
-from imageclef_vqa.training.config import ADAPTERS, CONFIG, CURVES, MODEL, TOKENIZER, VOCABULARY, StageConfig
+from imageclef_vqa.training.config import (
+    ADAPTERS,
+    CONFIG,
+    CURVES,
+    MODEL,
+    NEIGHBOURS,
+    TOKENIZER,
+    VOCABULARY,
+    StageConfig,
+)
 from imageclef_vqa.training.replacement import recover, replacement_of, stage_state
 from imageclef_vqa.training.state import TrainerState, TrainingFolder
 from imageclef_vqa.workspace import Workspace
@@ -106,7 +116,7 @@ class Stage(TrainingFolder):
         self.clear_state()
         for path in (
             record_path(self.folder),
-            *(self.folder / name for name in (MODEL, ADAPTERS, CURVES, VOCABULARY, TOKENIZER)),
+            *(self.folder / name for name in (MODEL, ADAPTERS, CURVES, VOCABULARY, TOKENIZER, *NEIGHBOURS)),
         ):
             path.unlink(missing_ok=True)
         self.log.start()
@@ -141,7 +151,7 @@ class Stage(TrainingFolder):
         self.save_model({name: tensor for name, tensor in tensors.items() if name not in adapters})
         if adapters:
             save_weights(self.folder / ADAPTERS, adapters, {"format": "medvqa"})
-        optional = (ADAPTERS, VOCABULARY, TOKENIZER)
+        optional = (ADAPTERS, VOCABULARY, TOKENIZER, *NEIGHBOURS)
         names = [MODEL, CONFIG, *(name for name in optional if (self.folder / name).exists())]
         record_folder(self.folder, names, command=f"finetune --stage {self.number}", inputs=config.inputs)
         self.clear_state()

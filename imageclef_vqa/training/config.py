@@ -22,6 +22,7 @@ BEST = "best.safetensors"
 CONFIG = "config.json"
 VOCABULARY = "vocabulary.json"  # of closed questions
 TOKENIZER = "spiece.model"  # of a language model that learns
+NEIGHBOURS = ("neighbours.safetensors", "neighbours.json")  # of open questions
 LOG = "log.jsonl"
 CURVES = "loss.png"
 _IGNORED = {"version", "weights_folder"}  # an unfinished stage can be resumed though these differ

@@ -25,6 +25,7 @@ from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import FeatureStore
+from imageclef_vqa.training.neighbours import write_neighbours
 from imageclef_vqa.training.pairs import PairTable
 from imageclef_vqa.training.recipe import Recipe
 from imageclef_vqa.training.replacement import replace_finished
@@ -222,10 +223,12 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
 
 
 def _run(context: StageContext, stage: Stage, start: StartingPoint) -> None:
-    """Train, finish the stage, put it in the place of the one that it replaces, if any, and draw the curves."""
+    """Train, draw the curves, finish the stage, and put it in the place of the one that it replaces, if any."""
     trained = learn_to_answer(context) if start.heads is None else learn_representation(context, start.heads)
     if context.processes.first:
+        if start.heads is None and context.train.pairs.open:
+            write_neighbours(context, stage.folder)
+        stage.draw()  # before the stage is finished: nothing is done for one that is
         stage.finish(trained, start.config)
-        stage.draw()
         replace_finished(stage.final_folder)
     context.processes.barrier()

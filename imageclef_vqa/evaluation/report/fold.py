@@ -91,7 +91,10 @@ def _metrics(score: FoldScore) -> str:
         row(columns, escape(text), [decimal(getattr(overall, name)), interval_text(overall.intervals.get(name))])
         for name, text in METRICS.items()
     ]
-    by_question: list[Column] = [("question", "text"), *((name.replace("_", " "), "number") for name in METRICS)]
+    by_question: list[Column] = [
+        ("question", "text"),
+        *((name.partition(" (")[0], "number") for name in METRICS.values()),
+    ]
     question_rows = [
         row(by_question, question_html(question.id), [_with_interval(question, name) for name in METRICS])
         for question in score.questions

@@ -54,13 +54,15 @@
 
   function answerItem(row, thumbnail) {
     const item = make("li", undefined, row[4] ? "wrong" : "right"), [, gold, given, , wrong] = row;
-    const less = (one, other) => members(one).filter((member) => !members(other).includes(member)).length;
+    const more = (one, other) => members(one).filter((member) => !members(other).includes(member)).length;
     item.append(make("span", data.questions[row[0]], "q"), make("span", "given ", "soft"));
     item.append(wrong ? answerNode(given, gold, "given") : make("span", members(given).join("; "), "given"));
     item.append(make("span", probability(row) + (wrong ? "" : ", right"), "soft"));
     if (wrong) item.append(make("br"), make("span", "gold ", "soft"), answerNode(gold, given, "gold"));
-    if (wrong && members(gold).length + members(given).length > 4)
-      item.append(make("span", ` (${less(gold, given)} missing, ${less(given, gold)} too many)`, "soft"));
+    if (wrong && members(gold).length + members(given).length > 4) {
+      const counts = [[more(gold, given), "missing"], [more(given, gold), "too many"]].filter(([count]) => count);
+      item.append(make("span", ` (${counts.map((each) => each.join(" ")).join(", ")})`, "soft"));
+    }
     if (row.length > 5 && thumbnail) item.append(heatMap(data.maps[row[5]], thumbnail));
     return item;
   }
