@@ -23,7 +23,7 @@ from hostile import REPOSITORY, program, small_disk
 
 from imageclef_vqa.synthetic import write_synthetic_dataset
 
-QUICK = "--max-minutes 5 --epochs 1 --batch 8 --seed 0 --device cpu"
+QUICK = "--preset tiny --max-minutes 5 --epochs 1 --batch 8 --seed 0 --device cpu"
 CHAIN = [
     "split --val 0.25",
     f"finetune --stage 1 {QUICK}",

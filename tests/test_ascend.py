@@ -18,8 +18,8 @@ from imageclef_vqa.synthetic import write_synthetic_dataset
 from imageclef_vqa.training import clock, loop
 
 TRAIN = (
-    "finetune --stage 1 --epochs 1 --batch 4 --device {0}",
-    "finetune --stage 2 --epochs 2 --batch 4 --questions 6 --device {0}",
+    "finetune --stage 1 --preset tiny --epochs 1 --batch 4 --device {0}",
+    "finetune --stage 2 --preset tiny --epochs 2 --batch 4 --questions 6 --device {0}",
 )
 CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route", "score", "package --out {1}/run.csv")
 # One process for all: most of a command's time here is Paddle's import.
@@ -252,7 +252,8 @@ Blip2.read = counting
 def test_an_npu_sees_few_shapes(tmp_path, on_cpu, plugin):
     folder = shutil.copytree(on_cpu, tmp_path / "workspace", ignore=shutil.ignore_patterns("stage2"))
     lines = [
-        f"finetune --stage 2 --epochs 1 --batch 4 --questions 6 --device {device} --fresh" for device in ("cpu", "npu")
+        f"finetune --stage 2 --preset tiny --epochs 1 --batch 4 --questions 6 --device {device} --fresh"
+        for device in ("cpu", "npu")
     ]
     told = SHAPES + PROGRAM + "    print('shapes', len(shapes), flush=True); shapes.clear()"
     done = medvqa(lines, folder, told, CUSTOM_DEVICE_ROOT=plugin)

@@ -8,9 +8,11 @@ from small_chain import write_small_weights
 from typer.testing import CliRunner
 
 from imageclef_vqa.checkpoints.folder import choose_preset
+from imageclef_vqa.checkpoints.layers import load_weights, read_weights
 from imageclef_vqa.checkpoints.pretrained import load_pretrained, random_parts
 from imageclef_vqa.cli import app
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.combinations import ENCODERS, LANGUAGES
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.plan import plan
@@ -41,6 +43,18 @@ def test_a_combination_starts_from_the_parts_that_come_with_the_package():
     assert tokenizer is not None
     assert random_parts(choose_preset("vit-tiny+t5-tiny"), 1)[0] == ["Q-Former"]
     assert random_parts(choose_preset("efficientnet-lite1+t5-tiny"), 1)[0] == [], "nothing has one: it is only named"
+
+
+def test_lite_starts_from_weights_alone_and_has_the_language_model_of_tiny():
+    lite, tiny = find_preset("lite"), find_preset("tiny")
+    assert random_parts(lite, 1) == ([], ["heads of stage 1"])
+    assert random_parts(lite, 2) == ([], [])
+    for name in ("language.safetensors", "spiece.model"):
+        assert lite.file(name) == tiny.file(name)
+    tensors = {part: read_weights(lite.weights / f"{part}.safetensors") for part in ("qformer", "projection")}
+    model = Blip2(lite)
+    for part, held in tensors.items():
+        load_weights(getattr(model, part), held, part)
 
 
 def test_a_combination_that_needs_weights_asks_for_their_folder():

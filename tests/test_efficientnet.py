@@ -157,3 +157,8 @@ def test_a_blip2_reads_images_with_it_and_its_plan_counts_what_it_holds():
     assert plan.host == 4.0 * 1800 * vision.tokens * vision.width
     trained = set_trainable(model, trainable(vision=False))
     assert {name for name in trained if name.startswith("vision.")} == {"vision.norm.weight", "vision.norm.bias"}
+    set_trainable(model, trainable(vision=False, blocks=[vision.layers - 1]))
+    model.visual_tokens(model.vision.normalise(pixels)).square().sum().backward()
+    moved = {name for name, tensor in model.vision.named_parameters() if tensor.grad is not None}
+    assert {name.split(".")[1] for name in moved if name.startswith("layers.")} == {str(vision.layers - 1)}
+    assert {name for name in moved if not name.startswith("layers.")} == {"norm.weight", "norm.bias"}

@@ -16,7 +16,7 @@ from imageclef_vqa.pretraining import drawn_scenes, tiny_language
 def test_both_scripts_write_the_files_of_the_preset(tmp_path, monkeypatch):
     monkeypatch.setattr(tiny_language, "STEPS", 1)
     monkeypatch.setattr(tiny_language, "CONTEXTS", 2)
-    monkeypatch.setattr(drawn_scenes, "SCENES", 4)
+    monkeypatch.setitem(drawn_scenes.SCENES, "tiny", 4)
     monkeypatch.setattr(drawn_scenes, "HELD_OUT", 2)
     monkeypatch.setattr(drawn_scenes, "RECIPE", drawn_scenes.RECIPE.model_copy(update={"epochs": 1}))
     monkeypatch.setattr(drawn_scenes, "ProcessPoolExecutor", ThreadPoolExecutor)  # Paddle does not survive a fork

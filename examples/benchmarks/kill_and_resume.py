@@ -59,7 +59,7 @@ def main(kills: int) -> None:
     finish(place, "split --val 0.25")
     found = {"kills": 0, "while_saving": 0, "unreadable": 0, "stages_equal": 0}
     for number in (1, 2):
-        line = f"finetune --stage {number} --epochs 12 --batch 8 --device cpu"
+        line = f"finetune --stage {number} --preset tiny --epochs 12 --batch 8 --device cpu"
         finish(place, f"{line} --run whole")
         if number == 2:
             shutil.copytree(place / "work/whole/stage1", place / "work/killed/stage1", dirs_exist_ok=True)

@@ -17,8 +17,8 @@ TEST_SHARE = 6  # development images per test image
 CHAIN = (  # of closed questions
     "split --val 0.2",
     # Few epochs: `tiny` was pre-trained on such images.
-    "finetune --stage 1 --epochs 2",
-    "finetune --stage 2 --epochs 3 --learning-rate 3e-4",
+    "finetune --stage 1 --preset tiny --epochs 2",
+    "finetune --stage 2 --preset tiny --epochs 3 --learning-rate 3e-4",
     "predict",
     "route",
     "score",

@@ -195,6 +195,15 @@ PRESETS["tiny-open"] = replace(
 
 
 _LITE = EFFICIENTNET_LITE["efficientnet-lite2"]
+PRESETS["lite"] = replace(
+    PRESETS["tiny"],
+    name="lite",
+    encoder="efficientnet-lite2",
+    vision=_LITE,
+    qformer=replace(PRESETS["tiny"].qformer, vision_width=_LITE.width),
+    weights=LITE_WEIGHTS,
+    packaged=TINY_LANGUAGE,
+)
 PRESETS["lite-open"] = replace(
     PRESETS["tiny-open"],
     name="lite-open",

@@ -99,7 +99,7 @@ def _size(run: Workspace) -> tuple[int, bool] | None:
         config = read_model(run.stage(2) / CONFIG, StageConfig)
     except (MissingFileError, DamagedFileError):
         return None
-    return count_parameters(config.starting_point()).total, config.recipe.freeze_vision
+    return count_parameters(config.starting_point()).total, not config.recipe.trains_vision
 
 
 def epoch_choice(workspace: Workspace) -> EpochChoice | None:

@@ -42,13 +42,15 @@ _SENTENCES = Recipe(
     ema=0.99,
     share_prefix=True,
 )
+_ANSWERS = Recipe(
+    epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, word_weight=1.0
+)
 RECIPES: Mapping[str, Stages] = {
-    # Few epochs are enough, because `tiny` was pretrained on rendered scenes.
-    "tiny": {
+    # Few epochs are enough, because both were pretrained on rendered scenes.
+    "tiny": {1: _REPRESENTATION, 2: _ANSWERS},
+    "lite": {
         1: _REPRESENTATION,
-        2: Recipe(
-            epochs=8, learning_rate=7e-4, warmup_steps=20, decay=True, weight_decay=0.05, clip=1.0, word_weight=1.0
-        ),
+        2: _ANSWERS.model_copy(update={"epochs": 10, "ema": 0.98, "freeze_vision": True}),
     },
     "tiny-open": {1: _REPRESENTATION, 2: _SENTENCES},
     "lite-open": {1: _REPRESENTATION, 2: _SENTENCES.model_copy(update={"freeze_vision": True})},
