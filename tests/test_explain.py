@@ -16,8 +16,8 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.editions.facts import facts_in
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.explanations import METHODS
 from imageclef_vqa.pipeline import explain_rows as task2
-from imageclef_vqa.pipeline.explain import METHODS
 from imageclef_vqa.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ import typer
 from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.pipeline.explain import METHODS
+from imageclef_vqa.explanations import METHODS
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
