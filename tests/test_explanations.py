@@ -109,6 +109,20 @@ def test_gradients_are_those_of_the_answer_that_is_given():
     assert one == pytest.approx(two, abs=1e-5)  # the first token of an answer is read by none
 
 
+def test_every_attention_of_a_model_takes_part(model):
+    trace = trace_answer(model, *asked(model))
+    weights = [attention.weights for attention in trace.attentions]
+    slopes = paddle.grad([trace.log_odds.sum()], weights, allow_unused=True)
+    # Where an answer reads each layer's keys, nothing reads what the last layer makes of the prefix.
+    unread = model.language.answer_reads == ("both",)
+    assert sum(slope is None for slope in slopes) == unread
+    assert all(float(slope.abs().sum()) > 0 for slope in slopes if slope is not None)
+    layers = len(model.vision.layers) if model.vision.attends else 0
+    reads = sum(1 + (layer.cross_attention is not None) for layer in model.qformer.layers)
+    encoder = 2 * (1 + model.share_prefix)  # layers; with a shared prefix, visual tokens and questions read apart
+    assert len(weights) == layers + reads + encoder + 2 * len(model.language.answer_reads)
+
+
 def test_maps_leave_the_model_as_it_was():
     model = small_model()
     pixels, question, answer = asked(model)
@@ -297,6 +311,12 @@ def test_a_text_says_the_answer_what_belongs_to_it_and_what_contradicts_it():
         (4, "The image contains text.", ("Yes",)),
         (3, "Yes", ("Yes",)),
         (10, "I do not know.", ()),
+        (12, "No, the image does not contain a green/black box artefact.", ()),
+        (14, "No, the image does not contain any text.", ()),
+        (9, "There is 1 finding.", ()),
+        (1, "There is 1 polyp.", ()),
+        (5, "The polyp is pink.", ("Pink",)),
+        (15, "The abnormality is located in the center.", ()),
     ],
 )
 def test_a_sentence_amounts_to_closed_answers(question, sentence, values):

@@ -299,7 +299,7 @@ def test_missing_predictions_name_the_command_that_makes_them(tmp_path: Path) ->
 def test_predictions_of_another_split_are_refused(workspace: Workspace) -> None:
     plain = read_predictions(workspace.predictions("val"))
     write_recorded(workspace.predictions("val"), plain[18:])
-    with pytest.raises(MedvqaError, match="not for the validation images"):
+    with pytest.raises(MedvqaError, match="does not answer the validation images"):
         route(workspace, questions=ALL)
 
 

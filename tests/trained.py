@@ -14,6 +14,7 @@ from imageclef_vqa.models.language import learn_tokenizer
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.training.config import StageConfig, fingerprint
+from imageclef_vqa.training.neighbours import Neighbours, cell_means
 from imageclef_vqa.training.recipe import choose_recipe
 from imageclef_vqa.workspace import Workspace
 
@@ -47,6 +48,9 @@ def write_run(workspace: Workspace, seed: int, noise: float = 0.02) -> None:
         tokenizer=hashlib.sha256(tokenizer).hexdigest() if tokenizer else "",
     )
     stage.start(config, None if dataset.open else learn_vocabulary(train.labels()), tokenizer)
+    if dataset.open:
+        features = rng.standard_normal([len(train), preset.vision.tokens, preset.vision.width]).astype("float32")
+        Neighbours.fit(cell_means(features), train).write(stage.folder)
     moved = {
         name: tensor + noise * rng.standard_normal(tensor.shape).astype("float32")
         for name, tensor in trained_tensors(model, vision=True).items()

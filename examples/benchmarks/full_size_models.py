@@ -6,7 +6,9 @@ written to a file in half precision (12.4 GB for ChatGLM-6B, removed again) and 
 `tiny`'s tokenizer. Prints one line of JSON: seconds, and the peaks of resident memory, of which pages of the mapped
 file can be dropped at any time.
 
-    python examples/benchmarks/full_size_models.py predict|step|step-frozen [FOLDER] [QUESTIONS]
+    python examples/benchmarks/full_size_models.py WHAT [FOLDER] [QUESTIONS]
+
+WHAT is predict, step, step-frozen (vision is), step-lora or step-frozen-lora (with adapters of rank 16).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +115,11 @@ def predict(model, preset: Preset, questions: int = 3) -> dict[str, float]:
     return {"questions": questions, "answers": sum(map(len, ranked))}
 
 
-def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> dict[str, float]:
-    """A step of stage 2 on one image and its questions."""
+def step(model, preset: Preset, questions: int = 18, *, vision: bool = True, rank: int = 0) -> dict[str, float]:
+    """A step of stage 2 on one image and its questions; `rank` is that of adapters of the language model."""
+    from imageclef_vqa.models.configs import AdapterConfig
     from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.language.adapters import add_adapters
     from imageclef_vqa.training import stage2
     from imageclef_vqa.training.loop import set_trainable
     from imageclef_vqa.training.optimiser import Optimiser
@@ -125,6 +130,8 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     drawn = scenes(1)
     table = PairTable(drawn, learn_vocabulary(drawn.labels()), Tokenizer(TINY_WEIGHTS / "spiece.model"))
     [batch] = table.epoch(1, questions, np.random.default_rng(0))
+    if rank:
+        add_adapters(model.language, preset.language, AdapterConfig(rank=rank))
     learning = set_trainable(model, stage2.trainable(vision=vision))
     optimiser = Optimiser(learning, Recipe(epochs=1), Processes(), {})
     model.train()
@@ -138,11 +145,13 @@ def step(model, preset: Preset, questions: int = 18, *, vision: bool = True) -> 
     return {"questions": len(batch.pairs), "loss": round(float(loss), 3), "norm": round(norm, 3)}
 
 
-def step_frozen(model, preset: Preset, questions: int = 18) -> dict[str, float]:
-    return step(model, preset, questions, vision=False)
-
-
-WORKS = {"predict": predict, "step": step, "step-frozen": step_frozen}
+WORKS = {
+    "predict": predict,
+    "step": step,
+    "step-frozen": partial(step, vision=False),
+    "step-lora": partial(step, rank=16),
+    "step-frozen-lora": partial(step, vision=False, rank=16),
+}
 
 
 def main() -> None:

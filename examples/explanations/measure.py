@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,15 @@ def main() -> None:
     makers[SHUFFLED] = bound(METHODS[options.methods[0]], shuffled(Answerer.of_run(workspace).model))
     image_ids = sorted(gold.image_ids)[: options.images]
     rng = np.random.default_rng(0)
-    pairs = [pair for image_id in image_ids for pair in measure(answerer, gold.images[image_id], makers, rng)]
+    pairs = [Pair(**json.loads(line)) for line in kept_lines(options.keep)]
+    done = {pair.image for pair in pairs}
+    for image_id in image_ids:
+        if image_id not in done:
+            found = measure(answerer, gold.images[image_id], makers, rng)
+            pairs += found
+            if options.keep is not None:
+                with options.keep.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(asdict(pair)) + "\n" for pair in found)
     bootstrap = Bootstrap(clusters_of(image_ids, gold.groups), resamples=4000)
     figures: dict[str, Any] = {"fold": options.fold, "images": len(image_ids), "pairs": len(pairs)}
     names = [*makers, CENTRE]
@@ -92,7 +100,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
     parser.add_argument("--images", type=int, default=None, help="only the first ones")
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--keep", type=Path, default=None, help="file of measured pairs: a stopped call goes on")
     return parser.parse_args()
+
+
+def kept_lines(file: Path | None) -> list[str]:
+    """What an earlier call measured with the same arguments."""
+    if file is None or not file.exists():
+        return []
+    return file.read_text(encoding="utf-8").splitlines()
 
 
 def bound(method: Any, model: Blip2) -> Maps:

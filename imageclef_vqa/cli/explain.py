@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
-from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
+from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.pipeline.explain import METHODS
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,7 +32,9 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="The picture with the heat map (.png); with --rows, the lines (.jsonl).")
     ] = None,
-    method: Annotated[str, typer.Option(**choices(*METHODS), help="How the heat map is made.")] = METHODS[0],
+    method: Annotated[
+        Literal["rollout", "gradient", "occlusion"], typer.Option(help="How the heat map is made.")
+    ] = "rollout",
     task: Annotated[
         Literal["2"] | None,
         typer.Option(help="Write the lines of the challenge's second task; needs --rows and --out."),

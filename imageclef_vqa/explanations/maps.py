@@ -1,7 +1,7 @@
 """Heat maps of one answer, as pure functions of a loaded model.
 
-gradient   attention weights times their gradients, through language model, Q-Former and vision (Chefer et al. 2021)
-rollout    attention weights alone (Abnar and Zuidema 2020)
+rollout    attention weights, through language model, Q-Former and vision (Abnar and Zuidema 2020)
+gradient   attention weights times their gradients (Chefer et al. 2021)
 occlusion  how much less likely the answer becomes where the picture is hidden (Zeiler and Fergus 2014)
 
 A map is an array [rows, columns] from 0 to 1 whose cells cover the picture as the model sees it, a square. An encoder
@@ -64,7 +64,8 @@ def occlusion(model: Blip2, pixels: np.ndarray, question: Tensor, answer: Tensor
     return _scaled(above.reshape(-1, side, side).clip(min=0))
 
 
-METHODS: Mapping[str, Method] = {"gradient": gradient, "rollout": rollout, "occlusion": occlusion}
+# The first one is the default: faithful as gradients are, and closer to findings (examples/explanations).
+METHODS: Mapping[str, Method] = {"rollout": rollout, "gradient": gradient, "occlusion": occlusion}
 
 
 @paddle.no_grad()

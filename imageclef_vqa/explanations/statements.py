@@ -17,6 +17,16 @@ _ASKS = {"color": "colour", "count": "count", "location": "location", "presence"
 _ASKS |= {"type": "kind"}
 _KINDS = {"colour": "colour", "count": "number", "location": "place", "size": "number"}  # others name findings
 
+_THINGS = {
+    "abnormality": ("abnormalit", "lesion"),
+    "box": ("box", "artefact", "artifact"),
+    "finding": ("finding",),
+    "instrument": ("instrument",),
+    "landmark": ("landmark",),
+    "polyp": ("polyp",),
+    "text": ("text",),
+}
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -58,7 +68,9 @@ def _implied(question: Question, values: Values) -> set[Fact]:
 
 
 def values_of(question: Question, sentence: str) -> Values:
-    """The closed answers to a question of the bank that a sentence amounts to; none if it names none."""
+    """The closed answers to a question of the bank that a sentence amounts to; none if it is about something else."""
+    if not _is_about(question, sentence):
+        return ()
     named, found = facts_in(sentence), []
     covered: set[Fact] = set()
     positive = {fact for fact in named if fact.kind == _KINDS.get(question.asks, "finding")}
@@ -76,12 +88,21 @@ def values_of(question: Question, sentence: str) -> Values:
     return tuple(found)
 
 
+def _is_about(question: Question, sentence: str) -> bool:
+    """Whether a sentence names the thing that is asked about, or none of the things that questions are about."""
+    text = sentence.lower()
+    named = {thing for thing, words in _THINGS.items() if any(word in text for word in words)}
+    own = {question.about, "polyp"} if question.about == "abnormality" else {question.about}
+    return not named or bool(named & own)
+
+
 def _yes_or_no(question: Question, sentence: str, named: frozenset[Fact]) -> Values:
     about = "box artefact" if question.about == "box" else question.about
     first = sentence.strip().lower()
     if Fact("finding", f"no {about}") in named or first.startswith("no"):
         return ("No",)
-    return ("Yes",) if Fact("finding", about) in named or first.startswith("yes") else ()
+    there = Fact("finding", about) in named and question.about in ("box", "text")
+    return ("Yes",) if there or first.startswith("yes") else ()
 
 
 def question_of_class(name: str, sentence: str) -> Question | None:

@@ -15,7 +15,7 @@ from imageclef_vqa.inference.closed_questions import ClosedChoice
 from imageclef_vqa.inference.jobs import PredictOptions
 from imageclef_vqa.inference.ranked import Answers, Ranked, mean, members
 from imageclef_vqa.inference.runs import Ensemble
-from imageclef_vqa.inference.sentences import SentenceAnswerer
+from imageclef_vqa.inference.sentences import BEAM, SentenceAnswerer
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,18 @@ class Replies:
 
 
 def ask_open(
-    ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: Path, questions: Sequence[str]
+    ensemble: Ensemble, answerers: Sequence[SentenceAnswerer], image: Path, questions: Sequence[str], beam: int = BEAM
 ) -> Replies:
     """The answers to open `questions` about the image in the file `image`, as `medvqa predict` would choose them.
+
+    A narrower `beam` finds less likely ones sooner.
 
     Raises:
         DataError: the file cannot be read, or is not an image.
     """
     sizes = [run.preset.vision.image_size for run in ensemble.runs]
     found = [
-        answerer.rank(read_pixels(image, size)[None], [list(questions)])[0]
+        answerer.rank(read_pixels(image, size)[None], [list(questions)], beam)[0]
         for size, answerer in zip(sizes, answerers, strict=True)
     ]
     calibration = read_calibration(ensemble.workspace, ensemble.calibration_key(augment=False), augment=False)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from imageclef_vqa.inference.ask import Replies, Reply
     from imageclef_vqa.inference.runs import Ensemble
 
+_BANK_BEAM = 2  # of the bank's open questions, which are asked to explain one answer
+
 
 class Model:
     """A trained run, or the mean of several, that answers questions about pictures, with a router if it was routed."""
@@ -92,14 +94,15 @@ class Model:
         check_method(method)
         if self._ensemble.open:
             asked = [_required(question) for question in questions]
-            texts = dict.fromkeys([*asked, *bank_in_open_words()])
-            found = ask_open(self._ensemble, self._speakers, Path(image), list(texts))
-            replies = [found.replies[list(texts).index(text)] for text in asked]
-            stated = [statement(each) for each in found.replies[len(dict.fromkeys(asked)) :]]
+            found = ask_open(self._ensemble, self._speakers, Path(image), asked)
+            replies = found.replies
+            bank = [text for text in bank_in_open_words() if text not in asked]
+            others = ask_open(self._ensemble, self._speakers, Path(image), bank, _BANK_BEAM)
+            stated = [statement(each) for each in (*others.replies, *replies)]
         else:
             chosen = [choose_question(str(question)) for question in questions]
             found = self.replies(image)
-            replies = [found.replies[question.id] for question in chosen]
+            replies = tuple(found.replies[question.id] for question in chosen)
             stated = [statement(each) for each in found.replies]
         pairs = [(reply.question.text, reply.answers) for reply in replies]
         heats = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)

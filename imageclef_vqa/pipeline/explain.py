@@ -21,7 +21,7 @@ from imageclef_vqa.files import atomic_write, check_output
 if TYPE_CHECKING:
     from imageclef_vqa.inference.ask import Replies, Reply
 
-METHODS = ("gradient", "rollout", "occlusion")  # of `explanations.maps`, which imports Paddle
+METHODS = ("rollout", "gradient", "occlusion")  # of `explanations.maps`, which imports Paddle
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def explain(
 
     Args:
         question: its id, its text, or a part of one text only; any text, for a run with open questions.
-        method: "gradient", "rollout" or "occlusion".
+        method: of the heat map: "rollout", "gradient" or "occlusion".
         answers: "routed", "plain" (BLIP-2 only), or the name of a variant of `predict`.
 
     Raises:
@@ -126,7 +126,7 @@ def explanation(
     rules: tuple[Implication, ...] | None,
 ) -> Explanation:
     """The explanation of `reply`, with its statement `answer`; `stated` are those of the whole bank."""
-    others = [each for each in stated if each.question is None or each.question is not answer.question]
+    others = [each for each in stated if each.question is not None and each.question is not answer.question]
     broken = contradicted([answer, *others], rules or ())
     return Explanation(
         image=image,

@@ -13,7 +13,7 @@ from imageclef_vqa.checkpoints.formats.rules import SourceLayout, match
 from imageclef_vqa.checkpoints.formats.vit import AFTER, NEW_NORM, Names, statistics_of
 from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.models.configs import VisionConfig
+from imageclef_vqa.models.configs import PatchVisionConfig, VisionConfig
 
 # The configs name no heads: the widths whose heads are not of 64 channels (Zhai et al. 2022, table 2).
 _HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16, 1792: 16}
@@ -55,7 +55,7 @@ def read(source: Source) -> SourceLayout:
     fields = Fields(source.config or {}, str(source.path / CONFIG))
     arguments, scaled = fields.table("model_args", {}), source.has("blocks.0.ls1.gamma")
     pre_norm, class_token = source.has("norm_pre.weight"), source.has("cls_token")
-    config = VisionConfig(
+    config = (VisionConfig if class_token else PatchVisionConfig)(
         image_size=round((positions - class_token) ** 0.5) * patch,
         patch_size=patch,
         width=width,
@@ -68,7 +68,6 @@ def read(source: Source) -> SourceLayout:
         qkv_bias=source.has("blocks.0.attn.qkv.bias"),
         patch_bias=source.has("patch_embed.proj.bias"),
         patch_norm=pre_norm,
-        class_token=class_token,
         statistics=statistics_of(source, "inception"),
     )
     names = replace(

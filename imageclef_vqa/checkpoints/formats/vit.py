@@ -30,7 +30,7 @@ from imageclef_vqa.checkpoints.source import Source
 from imageclef_vqa.checkpoints.stored import narrowed, widened
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.activations import ACTIVATIONS
-from imageclef_vqa.models.configs import VisionConfig
+from imageclef_vqa.models.configs import PatchVisionConfig, VisionConfig
 from imageclef_vqa.models.configs.encoder import Statistics
 from imageclef_vqa.models.encoder import STATISTICS
 
@@ -185,7 +185,7 @@ def read(source: Source) -> SourceLayout:
     fields.demand(not fields.get("use_swiglu_ffn"), "use_swiglu_ffn is true; such an MLP is not supported")
     fields, width = fields.with_defaults(family.defaults), fields.positive("hidden_size", 768)
     layers, dinov2 = fields.positive("num_hidden_layers", 12), names.scales is not None
-    config = VisionConfig(
+    config = (PatchVisionConfig if names.class_token is None else VisionConfig)(
         image_size=fields.positive("image_size", 224, most=MOST_PIXELS),
         patch_size=fields.positive("patch_size"),
         width=width,
@@ -196,7 +196,6 @@ def read(source: Source) -> SourceLayout:
         final_norm_epsilon=1e-5,
         activation=fields.one_of("hidden_act", ACTIVATIONS, "gelu"),
         qkv_bias=fields.flag("qkv_bias", True),
-        class_token=names.class_token is not None,
         patch_bias=names.first_norm is None,
         patch_norm=names.first_norm is not None,
         statistics=statistics_of(source, family.statistics),

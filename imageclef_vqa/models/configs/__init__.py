@@ -7,10 +7,12 @@ from imageclef_vqa.models.configs.glm import GLMConfig
 from imageclef_vqa.models.configs.language import LanguageConfig
 from imageclef_vqa.models.configs.qformer import QFormerConfig
 from imageclef_vqa.models.configs.t5 import T5Config
-from imageclef_vqa.models.configs.vision import VisionConfig
+from imageclef_vqa.models.configs.vision import PatchVisionConfig, VisionConfig
 
 # By the names that a folder of weights gives them.
-VISION_FAMILIES: dict[str, type[EncoderConfig]] = {family.kind: family for family in (VisionConfig, EfficientNetConfig)}
+VISION_FAMILIES: dict[str, type[EncoderConfig]] = {
+    family.kind: family for family in (VisionConfig, PatchVisionConfig, EfficientNetConfig)
+}
 LANGUAGE_FAMILIES: dict[str, type[LanguageConfig]] = {family.kind: family for family in (T5Config, GLMConfig)}
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "EncoderConfig",
     "GLMConfig",
     "LanguageConfig",
+    "PatchVisionConfig",
     "QFormerConfig",
     "T5Config",
     "VisionConfig",

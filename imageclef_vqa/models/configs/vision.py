@@ -18,6 +18,7 @@ class VisionConfig:
     """Sizes of the Vision Transformer (Dosovitskiy et al. 2021, table 1; EVA-CLIP for the names)."""
 
     kind: ClassVar[str] = "vit"
+    class_token: ClassVar[bool] = True
 
     image_size: int
     patch_size: int
@@ -31,7 +32,6 @@ class VisionConfig:
     qkv_bias: bool = True
     patch_bias: bool = True  # CLIP has none
     patch_norm: bool = False  # CLIP norms the input of the first layer
-    class_token: bool = True  # SigLIP has none
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
     statistics: Statistics = "clip"
@@ -103,3 +103,11 @@ class VisionConfig:
             return 0.0
         sides = (self.image_size >> halvings for halvings in range(1, len(self.stem_channels)))
         return float(sum(3 * c * side * side for c, side in zip(self.stem_channels[1:], sides, strict=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchVisionConfig(VisionConfig):
+    """Sizes of a Vision Transformer without a class token (SigLIP: Zhai et al. 2023)."""
+
+    kind: ClassVar[str] = "vit-patches"
+    class_token: ClassVar[bool] = False

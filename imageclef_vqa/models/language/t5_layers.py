@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 from paddle import Tensor, nn
-from paddle.amp.auto_cast import amp_state
+from paddle.incubate.nn.functional import fused_rms_norm
 
 from imageclef_vqa.models.attention import MASKED, trace
 from imageclef_vqa.models.language.paddlenlp import (
@@ -123,18 +123,15 @@ def add(x: Tensor, more: Tensor) -> Tensor:
 
 
 class RootMeanSquareNorm(nn.Layer):
-    """T5's norm with PaddleNLP's weight, computed by products with vectors: four times as fast on a CPU."""
+    """T5's norm with PaddleNLP's weight; without gradients on a CPU, by Paddle's fused operator (3.3.1: 3 times as fast
+    as products with vectors, and one operator instead of six)."""
 
     def __init__(self, norm: T5LayerNorm) -> None:
         super().__init__()
         self.weight = norm.weight
         self.epsilon = norm.variance_epsilon
-        width = norm.weight.shape[0]
-        self._mean = paddle.full([width, 1], 1.0 / width)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Autocast would compute the products in half precision, and they keep more for the backward pass.
-        if amp_state() or paddle.is_grad_enabled():
-            return self.weight * (x * paddle.rsqrt(paddle.square(x).mean(-1, keepdim=True) + self.epsilon))
-        mean = paddle.matmul(paddle.square(x), self._mean)
-        return x * paddle.matmul(paddle.rsqrt(mean + self.epsilon), self.weight.unsqueeze(0))
+        if x.place.is_cpu_place() and not paddle.is_grad_enabled():
+            return fused_rms_norm(x, self.weight, None, self.epsilon, x.ndim - 1)[0]
+        return self.weight * (x * paddle.rsqrt(paddle.square(x).mean(-1, keepdim=True) + self.epsilon))
