@@ -16,8 +16,8 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.editions.facts import facts_in
 from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.explanations import METHODS
 from imageclef_vqa.pipeline import explain_rows as task2
-from imageclef_vqa.pipeline.explain import METHODS
 from imageclef_vqa.workspace import Workspace
 
 
@@ -117,7 +117,7 @@ def test_mistakes_are_reported_early_and_nothing_is_written(closed, image, tmp_p
         ([image, "polyp"], 2, "questions match"),
         ([image, "12", "--out", tmp_path / "where.jpg"], 2, "written as .png"),
         ([image, "12", "--out", tmp_path / "link.png"], 1, "a link"),
-        ([image, "12", "--method", "magic"], 2, "'magic' is not one of rollout"),
+        ([image, "12", "--method", "magic"], 2, "'magic' is not one of"),
         ([tmp_path / "text.jpg", "12"], 1, "not an image"),
         ([tmp_path / "none.jpg", "12"], 1, "no such file"),
         ([image, "12", "--rows", "x.jsonl"], 2, "--task 2 --rows FILE --out"),

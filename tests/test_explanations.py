@@ -10,6 +10,7 @@ from small_models import GLM
 
 from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, OpenQuestion, learn_implications
 from imageclef_vqa.editions.facts import Fact, facts_in
+from imageclef_vqa.explanations import METHODS as NAMES
 from imageclef_vqa.explanations.maps import METHODS, grid_side, hidden_log_probs, hide
 from imageclef_vqa.explanations.picture import draw_over, place_of_peak, png, region_box, small_png
 from imageclef_vqa.explanations.relevance import of_patches, trace_answer
@@ -18,7 +19,6 @@ from imageclef_vqa.explanations.text import explain_in_words
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import EfficientNetConfig, QFormerConfig, T5Config, VisionConfig
 from imageclef_vqa.models.presets import Preset
-from imageclef_vqa.pipeline.explain import METHODS as NAMES
 
 T5 = T5Config(vocab_size=60, d_model=24, d_kv=8, d_ff=16, num_layers=2, num_decoder_layers=2, num_heads=3)
 VIT = VisionConfig(image_size=32, patch_size=8, width=16, layers=2, heads=2, mlp_width=16)

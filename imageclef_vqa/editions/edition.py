@@ -1,4 +1,4 @@
-"""Editions of the challenge, as data: questions, spelling, metrics, and how a run is written.
+"""Editions of the challenge, as data: questions, spelling, and how a run is written.
 
 The package uses the spelling of the 2023 edition throughout; an edition translates when a file is read or written.
 Sources: the data and the checker of the 2023 edition; for later editions Kvasir-VQA (Gautam et al. 2024) and the

@@ -13,6 +13,7 @@ from imageclef_vqa.data.pixels import read_picture
 from imageclef_vqa.editions import Implication
 from imageclef_vqa.editions.rankings import Ranked
 from imageclef_vqa.errors import UsageError
+from imageclef_vqa.explanations import METHODS
 from imageclef_vqa.explanations.picture import draw_over, png
 from imageclef_vqa.explanations.statements import Statement, contradicted
 from imageclef_vqa.explanations.text import explain_in_words
@@ -20,8 +21,6 @@ from imageclef_vqa.files import atomic_write, check_output
 
 if TYPE_CHECKING:
     from imageclef_vqa.inference.ask import Replies, Reply
-
-METHODS = ("rollout", "gradient", "occlusion")  # of `explanations.maps`, which imports Paddle
 
 
 @dataclass(frozen=True, eq=False)

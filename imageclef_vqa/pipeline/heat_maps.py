@@ -11,8 +11,8 @@ from imageclef_vqa.evaluation import ReportFold
 from imageclef_vqa.evaluation.folds import SmallMap
 from imageclef_vqa.evaluation.text.folds import TextFold
 from imageclef_vqa.evaluation.text.report import shown_pairs
+from imageclef_vqa.explanations import METHODS
 from imageclef_vqa.explanations.picture import place_of_peak, small_png
-from imageclef_vqa.pipeline.explain import METHODS
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
 
