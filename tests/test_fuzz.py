@@ -6,7 +6,7 @@ import fuzz
 
 
 def test_a_mutated_input_is_read_or_refused_in_words_by_every_reader(request):
-    results = fuzz.run(inputs=100_000 if request.config.getoption("--long") else 1000, seed=0)
+    results = fuzz.run(inputs=100_000 if request.config.getoption("--long") else 2000, seed=0)
     shown = fuzz.table(results)
     assert not any(each.failures for each in results.values()), shown
     assert all(sum(each.endings.values()) for each in results.values())
