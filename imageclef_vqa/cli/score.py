@@ -85,13 +85,11 @@ def score(
 
     given = files or []
     formats = [name for name, asked in (("json", as_json), ("csv", as_csv), ("markdown", as_markdown)) if asked]
-    _check(given, compare, report, formats)
-    if compare and heat_maps:
-        raise UsageError("--heat-maps is for the report of a run; --compare writes none")
+    _check(given, compare, report, heat_maps, formats)
+    if perturb and (given or compare or gold or report or plots):
+        raise UsageError("--perturb answers again with a run of the workspace: it goes with --run and --answers")
     at = Workspace.at(workspace, run)
     if perturb:
-        if given or compare or gold or report or plots:
-            raise UsageError("--perturb answers again with a run of the workspace: it goes with --run and --answers")
         _perturb(at, answers, device, seed, formats)
         return
     if compare:
@@ -151,13 +149,15 @@ def _perturb(workspace: Workspace, answers: str | None, device: str, seed: int, 
         echo(wrapped(perturbation_line(done.compared)))
 
 
-def _check(files: list[str], compare: bool, report: Path | None, formats: list[str]) -> None:
+def _check(files: list[str], compare: bool, report: Path | None, heat_maps: bool, formats: list[str]) -> None:
     if len(formats) > 1:
         raise UsageError(f"--{' and --'.join(formats)}: one format at a time")
     if len(files) > 1 and not compare:
         raise UsageError(f"{len(files)} files: --compare sets them side by side")
     if compare and report is not None:
         raise UsageError("--report is for one set of answers; --compare prints, and --plots draws")
+    if compare and heat_maps:
+        raise UsageError("--heat-maps is for the report of a run; --compare writes none")
 
 
 def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> None:
