@@ -658,7 +658,7 @@ def test_a_manifest_from_outside_reads_nothing_outside_the_workspace(workspace):
     MANIFEST.write_text("{")
     assert "run.csv.manifest.json is damaged" in medvqa("package", "--verify", "run.csv").output
     MANIFEST.unlink()
-    assert "`medvqa package` makes one" in medvqa("package", "--verify", "run.csv").output
+    assert "`medvqa package --out run.csv` makes one" in medvqa("package", "--verify", "run.csv").output
 
 
 def test_package_refuses_answers_of_another_model_than_there_is_now(workspace):

@@ -297,11 +297,11 @@ def test_frozen_weights_stay_bitwise_equal_and_the_others_move(finished):
         assert not np.array_equal(trained[name], first[name])
 
 
-def test_only_the_last_blocks_of_a_frozen_encoder_are_trained_if_the_recipe_says_so(begun):
+def test_only_the_last_blocks_of_a_frozen_encoder_are_trained_if_the_recipe_says_so(workspace):
     start = {name: tensor.numpy() for name, tensor in load_pretrained(TINY)[0].state_dict().items()}
     recipe = SHORT[2].model_copy(update={"freeze_vision": True, "unfreeze": 2, "epochs": 1})
-    run(begun, 2, recipe)
-    trained = weights(begun, 2)
+    finetune(workspace, TINY, recipe, 2, seed=0, notify=ignore)
+    trained = weights(workspace, 2)
     assert {name for name in start if name.startswith("vision.")} <= set(trained)
     moved = {name for name in trained if name.startswith("vision.") and not np.array_equal(trained[name], start[name])}
     assert {name.split(".")[2] for name in moved if name.startswith("vision.layers.")} == {"1", "2"}
@@ -310,7 +310,7 @@ def test_only_the_last_blocks_of_a_frozen_encoder_are_trained_if_the_recipe_says
         "vision.norm.bias",
     }
     with pytest.raises(UsageError, match="--unfreeze 4: tiny's vision has 3 blocks"):
-        run(begun, 2, recipe.model_copy(update={"unfreeze": 4}), fresh=True)
+        finetune(workspace, TINY, recipe.model_copy(update={"unfreeze": 4}), 2, seed=0, notify=ignore, fresh=True)
 
 
 @pytest.mark.parametrize("number", [1, 2])

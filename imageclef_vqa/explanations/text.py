@@ -78,6 +78,8 @@ def _phrase(statement: Statement) -> str:
     question, values = statement.question, [_clean(value) for value in statement.values]
     if question is None or not values:
         return ""
+    if question.asks == "presence" and len(values) > 1:
+        values = [value for value in values if value != "No"]  # before the names of things, it would deny them
     *most, last = [value.lower().replace("rigth", "right") for value in values]
     thing, joined = question.about, f"{', '.join(most)} and {last}" if most else last
     if values == [NOT_RELEVANT]:
