@@ -136,7 +136,8 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> No
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device
     took = "already finished, nothing to do; --fresh trains it again"
     if done.trained:
-        took = f"{done.last.get('epoch', 0)} epochs on {on} in {done.seconds:.0f} s"
+        epochs = done.last.get("epoch", 0)
+        took = f"{epochs} epoch{'s' * (epochs != 1)} on {on} in {done.seconds:.0f} s"
     echo(wrapped(f"stage {stage}: {took} ({_losses(done.last)})"))
     if "score" in done.last:
         echo(wrapped(_kept(stage, done)))
