@@ -103,7 +103,7 @@ def _finish(file: IO[Any], part: Path) -> None:
     os.fsync(file.fileno())
     umask = os.umask(0)
     os.umask(umask)
-    part.chmod(0o666 & ~umask)
+    os.chmod(part, 0o666 & ~umask)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def new_folder(folder: Path, remedy: str) -> Iterator[Path]:
             raise FileError(f"{folder} already exists and is not empty", remedy=remedy)
         with folder_beside(folder) as part:
             yield part
-            part.chmod(0o755)
+            os.chmod(part, 0o755)
             os.replace(part, folder)
     except (OSError, ValueError) as error:
         raise _refused(folder, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -24,10 +24,10 @@ def options() -> dict[str, tuple[Any, Any]]:
 
 def with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """`command(…, changes)` with an option per key of a recipe; `changes` holds the keys that the user gave."""
-    hints = get_type_hints(command, include_extras=True)
-    own = inspect.signature(command).parameters.values()
+    # Not by `get_type_hints`: Python 3.10 hides `Annotated` in it where the default is None.
+    own = inspect.signature(command, eval_str=True).parameters.values()
     named = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-    parameters = [named(each.name, default=each.default, annotation=hints[each.name]) for each in own]
+    parameters = [named(each.name, default=each.default, annotation=each.annotation) for each in own]
     index = [each.name for each in own].index("changes")
     parameters[index : index + 1] = [
         named(name, default=None, annotation=Annotated[kind | None, option])

@@ -12,6 +12,7 @@ from imageclef_vqa.submission.formats.parsed import ParsedRun, Row, cell_answers
 from imageclef_vqa.submission.run import COLUMNS, Layout, counted
 
 _MOST_LINES = 1_000_000  # in 16 MiB, nearly all of them would be empty
+_NULS = ": with NUL bytes, as UTF-16 has them: save it as UTF-8"
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", ":": "colons"}
 
 
@@ -59,8 +60,9 @@ def read(text: str, parsed: ParsedRun, edition: Edition) -> Iterator[Row]:
             image_id, question_id, question, answer = columns(cells)
             yield Row(location, image_id, _whole_number(question_id), question, cell_answers(answer))
     except csv.Error as error:
-        quote = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
-        parsed.fault("syntax", f"{parsed.name}, line {reader.line_num}: {error}{quote}")
+        why = ": is a quotation mark never closed?" * ("limit" in str(error) or "end of data" in str(error))
+        why = _NULS if "NUL" in str(error) else why  # Python 3.10 reads none
+        parsed.fault("syntax", f"{parsed.name}, line {reader.line_num}: {error}{why}")
         return
     if followed:
         message = f"{counted(followed, 'line is', 'lines are')} empty, with rows behind"
@@ -90,7 +92,7 @@ def _wrong_header(header: Sequence[str], name: str) -> str:
     elif header[0].lstrip().startswith(("{", "[")):
         why = ": this is JSON: name it .json"
     elif "\0" in columns:
-        columns, why = columns.replace("\0", ""), ": with NUL bytes, as UTF-16 has them: save it as UTF-8"
+        columns, why = columns.replace("\0", ""), _NULS
     elif len(header) == 1:
         used = next((name for sign, name in _DELIMITERS.items() if sign in header[0]), None)
         why = f": separated by {used}, not by commas" if used else ""
