@@ -209,7 +209,7 @@ def test_training_s_sentences_have_half_of_the_probability(workspace):
     asked = "How many polyps are in the image?"
     ((mixed,),) = answerer.rank(pixels, [[asked]], beam=2)
     near = answerer._neighbours.rank(
-        answerer._neighbours.describe(answerer._model.vision.read(pixels).numpy())[0], asked
+        answerer._neighbours.describe(answerer.model.vision.read(pixels).numpy())[0], asked
     )
     answerer._neighbours = None
     ((own,),) = answerer.rank(pixels, [[asked]], beam=2)

@@ -34,20 +34,12 @@ class Answerer:
     """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
 
     def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
-        self._model, self._tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
+        self.model, self.tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         prompt = Prompt(model.preset.language, tokenizer)
         self._questions = pad([prompt.encode(question.text) for question in QUESTIONS])
         self._at_once = images_at_once(model.preset, *self._questions.shape)
         model.eval()
-
-    @property
-    def model(self) -> Blip2:
-        return self._model
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._tokenizer
 
     @classmethod
     def of_run(cls, workspace: Workspace) -> Answerer:
@@ -81,30 +73,30 @@ class Answerer:
 
     def _in_parts(self, pixels: np.ndarray, answer: Callable[[np.ndarray], list[list[Ranked]]]) -> list[list[Ranked]]:
         """Answer as many images at a time as `medvqa plan` assumes."""
-        with shortage_explained(partial(workload, self._model.preset), KEPT):
+        with shortage_explained(partial(workload, self.model.preset), KEPT):
             starts = range(0, len(pixels), self._at_once)
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
 
     def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
         questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
         views = [
-            rank_answers(self._model.language, self._read(view(pixels)), self._trie, questions)
+            rank_answers(self.model.language, self._read(view(pixels)), self._trie, questions)
             for view in (VIEWS if augmented else VIEWS[:1])
         ]
         return _by_image([mean(lists) for lists in zip(*views, strict=True)] if augmented else views[0])
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)
-        return _by_image(generate(self._model.language, self._read(pixels), self._tokenizer, pairs, self._longest))
+        return _by_image(generate(self.model.language, self._read(pixels), self.tokenizer, pairs, self._longest))
 
     @paddle.no_grad()
     def _read(self, pixels: np.ndarray) -> Memory:
         """Vision and Q-Former once per image, then every question about it."""
         images = len(pixels)
-        visual = self._model.encode_features(self._model.vision.read(pixels))
+        visual = self.model.encode_features(self.model.vision.read(pixels))
         question = paddle.to_tensor(np.tile(self._questions, (images, 1)))
         image_of_pair = paddle.to_tensor(np.repeat(np.arange(images), len(QUESTIONS)))
-        return self._model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
+        return self.model.read(visual, image_of_pair, question, (question != 0).astype("int64"))
 
 
 def load_stage(stage: Stage) -> tuple[Blip2, Tokenizer | None, int]:

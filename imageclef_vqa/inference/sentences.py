@@ -42,18 +42,10 @@ class SentenceAnswerer:
     def __init__(
         self, model: Blip2, tokenizer: Tokenizer, longest: int = 0, neighbours: Neighbours | None = None
     ) -> None:
-        self._model, self._tokenizer, self._longest = model, tokenizer, longest or MAX_TOKENS
+        self.model, self.tokenizer, self._longest = model, tokenizer, longest or MAX_TOKENS
         self._neighbours = neighbours
         self._images = images_at_once(model.preset, len(QUESTIONS), _QUESTION_TOKENS)
         model.eval()
-
-    @property
-    def model(self) -> Blip2:
-        return self._model
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._tokenizer
 
     @classmethod
     def of_run(cls, workspace: Workspace) -> SentenceAnswerer:
@@ -79,7 +71,7 @@ class SentenceAnswerer:
         As many pairs are computed at once as `medvqa plan` assumes for closed questions.
         """
         answers: list[list[Ranked]] = [[] for _ in questions]
-        with shortage_explained(partial(workload, self._model.preset), KEPT):
+        with shortage_explained(partial(workload, self.model.preset), KEPT):
             counts = list(map(len, questions))
             limit = self._images * len(QUESTIONS)
             for parts in bounded_batches(range(len(counts)), counts, images=self._images, most=limit):
@@ -92,7 +84,7 @@ class SentenceAnswerer:
     @paddle.no_grad()
     def _rank(self, pixels: np.ndarray, asked: Sequence[Sequence[str]], beam: int) -> list[Ranked]:
         """Vision and Q-Former once per image, then every question about it."""
-        model, tokenizer = self._model, self._tokenizer
+        model, tokenizer = self.model, self.tokenizer
         prompt = Prompt(model.preset.language, tokenizer)
         features = model.vision.read(pixels)
         visual = model.encode_features(features)
