@@ -18,7 +18,15 @@ from imageclef_vqa import environment
 from imageclef_vqa.artefacts import read_record, write_artefact
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
-from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
+from imageclef_vqa.data.augmentation import View
+from imageclef_vqa.editions import (
+    QUESTIONS,
+    as_set,
+    contradictions,
+    learn_implications,
+    learn_vocabulary,
+    read_predictions,
+)
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
@@ -29,6 +37,7 @@ from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, TEST = 60, 7
@@ -132,6 +141,35 @@ def test_augmented_answers_are_the_mean_over_the_views(root):
         assert shares(mine) == pytest.approx(expected, abs=1e-5)
         moved += shares(mine) != pytest.approx(shares(before), abs=1e-4)
     assert moved > 0
+
+
+def test_a_model_that_learnt_from_turned_images_answers_by_the_mean_over_turns(root):
+    pixels = np.stack([np.asarray(picture(number).resize((128, 128))) for number in (200, 201)])
+    plain = Answerer.of_run(Workspace.at(root, "one"))
+    vocabulary = Stage(Workspace.at(root, "one"), 2).vocabulary()
+    turned = Answerer(plain.model, plain.tokenizer, vocabulary, turns=[View(0), View(1)])
+    mirrored = plain.rank(np.ascontiguousarray(pixels[:, :, ::-1]))
+    swapped = {"left": "right", "right": "left", "rigth": "left"}
+    compared = 0
+    for lists in zip(plain.rank(pixels), mirrored, turned.rank(pixels), strict=True):
+        for question, (first, second, both) in enumerate(zip(*lists, strict=True)):
+            back = {
+                frozenset(
+                    _swap(each, swapped) if QUESTIONS[question].asks == "location" else each for each in answers
+                ): p
+                for answers, p in second
+            }
+            expected = {as_set(answers): p / 2 for answers, p in first}
+            for answers, p in back.items():
+                expected[answers] = expected.get(answers, 0) + p / 2
+            assert {as_set(answers): p for answers, p in both} == pytest.approx(expected, abs=1e-5)
+            compared += len(back)
+    assert compared > 100
+
+
+def _swap(location, swapped):
+    row, _, column = location.partition("-")
+    return f"{row}-{swapped[column]}" if column in swapped else location
 
 
 @pytest.mark.parametrize("view", VIEWS)

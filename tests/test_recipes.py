@@ -80,8 +80,6 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
         (2, {"epochs": 0, "ema": 1.0, "clip": -1.0}, ["epochs: ", "ema: ", "clip: "]),
         (2, {"label_smoothing": 0.1}, ["label_smoothing: only stage 1"]),
         (2, {"batch_unit": "pairs", "questions": 3}, ["questions: with batch_unit = pairs"]),
-        (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of images that augment changes"]),
-        (1, {"augment": True}, ["cache_features: features of images that augment changes"]),
     ],
 )
 def test_all_contradictions_between_options_are_reported(stage, changes, complaints):
@@ -99,11 +97,6 @@ def test_faults_of_options_are_reported_together_with_those_of_the_file(tmp_path
     _, *complaints = str(raised.value).splitlines()
     assert [each.split(":")[0].strip() for each in complaints] == ["preset", "stage1.bogus", "batch"]
     assert "unknown, 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
-
-
-def test_augmented_images_are_allowed_if_their_features_are_not_cached():
-    assert choose_recipe(1, changes={"augment": True, "cache_features": False})[1].augment
-    assert choose_recipe(2, changes={"augment": True, "freeze_vision": True, "unfreeze": 1})[1].augment
 
 
 def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):

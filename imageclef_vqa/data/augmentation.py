@@ -8,7 +8,7 @@ crop     a part of the image, enlarged; only if no question is about something t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,12 @@ class View:
             image = enhance(image).enhance(factor) if factor != 1.0 else image
         return _turn(np.asarray(image), self.turn)
 
+    @property
+    def back(self) -> View:
+        """The view that undoes the turn of this one."""
+        # Rows and columns are swapped first, so what mirrored columns before mirrors rows now.
+        return View(4 | (self.turn & 1) << 1 | (self.turn & 2) >> 1 if self.turn & 4 else self.turn)
+
     def answers(self, question_id: int, answers: Sequence[str], members: Iterable[str]) -> tuple[str, ...]:
         """The answers that are true of the changed image; locations are spelt as in `members`.
 
@@ -70,6 +76,7 @@ class View:
 
 
 PLAIN = View()
+DrawView = Callable[[Collection[int], np.random.Generator], View]
 
 
 def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
@@ -84,6 +91,11 @@ def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
         PLAIN.jitter if _COLOURS & set(asked) else (brightness, contrast, saturation),
         (side, left * (1 - side), top * (1 - side)) if _ANYWHERE.issuperset(asked) else PLAIN.crop,
     )
+
+
+def draw_turn(_asked: Collection[int], rng: np.random.Generator) -> View:
+    """A random symmetry of the square: one of few views, whose features can be cached."""
+    return View(int(rng.integers(TURNS)))
 
 
 def _turn(grid: np.ndarray, turn: int) -> np.ndarray:

@@ -32,10 +32,10 @@ def flops(workload: Workload, i: int, n: int) -> float:
 def flops_per_pair(workload: Workload) -> float:
     """Operations of a pair as they are computed here: vision and Q-Former once per image.
 
-    Features of frozen vision are computed once in all epochs.
+    Features of frozen vision are computed once for each view in all epochs.
     """
     i, n = workload.images_per_device, workload.pairs
-    features = workload.preset.vision.flops(1) / (workload.questions_per_image * workload.epochs)
+    features = workload.preset.vision.flops(1) * workload.views / (workload.questions_per_image * workload.epochs)
     return flops(workload, i, n) / n + features * workload.caches_features
 
 

@@ -15,6 +15,7 @@ from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data.augmentation import DrawView, draw_turn, draw_view
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -202,19 +203,20 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
     """The stage with the pixels and pairs of its two folds."""
     recipe, size, cache = job.recipe, job.preset.vision.image_size, job.workspace.cache
 
-    def fold(part: Dataset, *, augment: bool) -> FoldData:
+    def fold(part: Dataset, draw: DrawView | None) -> FoldData:
         with job.processes.first_goes_ahead():
             pixels = load_pixels(part, size, cache)
-        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
-        return FoldData(part, pixels, table)
+        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, draw_view=draw)
+        return FoldData(part, pixels, table, augmented=draw is not None)
 
     cached = recipe.cache_features and not recipe.trains_vision
+    draw = (draw_turn if cached else draw_view) if recipe.augment else None
     return StageContext(
         stage,
         start.model,
         recipe.model_copy(update={"precision": precision}),
-        train=fold(job.train, augment=recipe.augment),
-        val=fold(job.val, augment=False),
+        train=fold(job.train, draw),
+        val=fold(job.val, None),
         seed=job.seed,
         features=FeatureStore(cache, start.model.vision) if cached else None,
         processes=job.processes,
