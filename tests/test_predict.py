@@ -149,7 +149,6 @@ def test_a_model_that_learnt_from_turned_images_answers_by_the_mean_over_turns(r
     vocabulary = Stage(Workspace.at(root, "one"), 2).vocabulary()
     turned = Answerer(plain.model, plain.tokenizer, vocabulary, turns=[View(0), View(1)])
     mirrored = plain.rank(np.ascontiguousarray(pixels[:, :, ::-1]))
-    swapped = {"left": "right", "right": "left", "rigth": "left"}
     compared = 0
     for lists in zip(plain.rank(pixels), mirrored, turned.rank(pixels), strict=True):
         for question, (first, second, both) in enumerate(zip(*lists, strict=True)):
@@ -167,9 +166,10 @@ def test_a_model_that_learnt_from_turned_images_answers_by_the_mean_over_turns(r
     assert compared > 100
 
 
-def _swap(location, swapped):
-    row, _, column = location.partition("-")
-    return f"{row}-{swapped[column]}" if column in swapped else location
+def _mirrored(location, question):
+    lower = "Lower-rigth" if question == 15 else "Lower-right"
+    pairs = {"Upper-left": "Upper-right", "Center-left": "Center-right", "Lower-left": lower}
+    return (pairs | {right: left for left, right in pairs.items()}).get(location, location)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -1,7 +1,7 @@
 """Test-time augmentation: small changes of brightness and contrast, which change no answer. Pixels are uint8.
 
-Crops would move locations such as "Upper-left", and changes of hue would change colours. Turns move locations in a known
-way: answers to a turned picture are turned back.
+Crops would move locations such as "Upper-left", and changes of hue would change colours. Turns move locations in a
+known way: answers to a turned picture are turned back.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
     Questions stand in `prompt`, if there is one. `vocabulary` is None for open questions: every sentence can be learnt,
-    and images are not augmented. With `draw_view`, every epoch shows images in the views that it draws, with the answers
-    that are true there.
+    and images are not augmented. With `draw_view`, every epoch shows images in the views that it draws, with the
+    answers that are true there.
     """
 
     def __init__(
