@@ -152,12 +152,7 @@ def test_a_model_that_learnt_from_turned_images_answers_by_the_mean_over_turns(r
     compared = 0
     for lists in zip(plain.rank(pixels), mirrored, turned.rank(pixels), strict=True):
         for question, (first, second, both) in enumerate(zip(*lists, strict=True)):
-            back = {
-                frozenset(
-                    _swap(each, swapped) if QUESTIONS[question].asks == "location" else each for each in answers
-                ): p
-                for answers, p in second
-            }
+            back = {as_set(_mirrored(each, question) for each in answers): p for answers, p in second}
             expected = {as_set(answers): p / 2 for answers, p in first}
             for answers, p in back.items():
                 expected[answers] = expected.get(answers, 0) + p / 2
