@@ -20,7 +20,8 @@ def flops(workload: Workload, i: int, n: int) -> float:
     vision, qformer = preset.vision.flops(i), preset.qformer.flops(i, patches)
     language, adapters = _language_flops(workload, n, workload.prefix_tokens)
     if workload.predicts:
-        return vision + qformer + language + adapters + (BEAM - 1) * sum(_language_flops(workload, n, 0))
+        view = vision + qformer + language + adapters + (BEAM - 1) * sum(_language_flops(workload, n, 0))
+        return workload.views * view
     return (
         (3 + preset.vision.recompute) * vision * workload.trains_vision
         + 3 * qformer
