@@ -10,7 +10,9 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.cli.recipe_options import options
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.pipeline import finetune
 from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
+from imageclef_vqa.workspace import Workspace
 
 FILES = sorted((Path(imageclef_vqa.__file__).parent / "training" / "recipes").glob("*.toml"))
 
@@ -97,6 +99,20 @@ def test_faults_of_options_are_reported_together_with_those_of_the_file(tmp_path
     _, *complaints = str(raised.value).splitlines()
     assert [each.split(":")[0].strip() for each in complaints] == ["preset", "stage1.bogus", "batch"]
     assert "unknown, 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("edition", "lite", "tiny"), [("gi-2023", "lite", "tiny"), ("medico-2026", "lite-open", "tiny-open")]
+)
+def test_the_default_preset_has_an_encoder_of_photographs_where_its_package_is_installed(
+    tmp_path, monkeypatch, edition, lite, tiny
+):
+    (tmp_path / "medvqa.toml").write_text(f'[data]\nedition = "{edition}"\n')
+    workspace = Workspace.at(tmp_path)
+    assert finetune.choose_model(workspace, 2)[0].name == tiny
+    monkeypatch.setattr(finetune, "packaged_weights", lambda encoder: Path(f"{encoder}.pth"))
+    assert finetune.choose_model(workspace, 2)[0].name == lite
+    assert finetune.choose_model(workspace, 2, preset=tiny)[0].name == tiny
 
 
 def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):
