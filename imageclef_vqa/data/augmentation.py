@@ -57,12 +57,6 @@ class View:
             image = enhance(image).enhance(factor) if factor != 1.0 else image
         return _turn(np.asarray(image), self.turn)
 
-    @property
-    def back(self) -> View:
-        """The view that undoes the turn of this one."""
-        # Rows and columns are swapped first, so what mirrored columns before mirrors rows now.
-        return View(4 | (self.turn & 1) << 1 | (self.turn & 2) >> 1 if self.turn & 4 else self.turn)
-
     def answers(self, question_id: int, answers: Sequence[str], members: Iterable[str]) -> tuple[str, ...]:
         """The answers that are true of the changed image; locations are spelt as in `members`.
 
@@ -76,6 +70,8 @@ class View:
 
 
 PLAIN = View()
+# Mirrored or not, upside down or not: few views, whose features can be cached, and each of them undoes itself.
+MIRRORED = tuple(View(turn) for turn in range(4))
 DrawView = Callable[[Collection[int], np.random.Generator], View]
 
 
@@ -93,9 +89,9 @@ def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
     )
 
 
-def draw_turn(_asked: Collection[int], rng: np.random.Generator) -> View:
-    """A random symmetry of the square: one of few views, whose features can be cached."""
-    return View(int(rng.integers(TURNS)))
+def draw_mirrored(_asked: Collection[int], rng: np.random.Generator) -> View:
+    """One of the `MIRRORED` views, at random."""
+    return MIRRORED[rng.integers(len(MIRRORED))]
 
 
 def _turn(grid: np.ndarray, turn: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Test-time augmentation: small changes of brightness and contrast, which change no answer. Pixels are uint8.
 
-Crops would move locations such as "Upper-left", and changes of hue would change colours. Turns move locations in a
-known way: answers to a turned picture are turned back.
+Crops would move locations such as "Upper-left", and changes of hue would change colours. Mirroring moves locations
+in a known way, so that answers to a mirrored picture can be mirrored back.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ VIEWS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 )
 
 
-def turned_back(turn: View, ranked: Ranked, vocabulary: QuestionVocabulary) -> Ranked:
-    """Answers to a turned picture as answers to the picture; empty if a location has no name in the vocabulary."""
-    if turn == PLAIN or QUESTIONS[vocabulary.question_id].asks != "location":
+def mirrored_back(view: View, ranked: Ranked, vocabulary: QuestionVocabulary) -> Ranked:
+    """Answers to a mirrored picture as answers to the picture; empty if a location has no name in the vocabulary."""
+    if view == PLAIN or QUESTIONS[vocabulary.question_id].asks != "location":
         return ranked
     members = vocabulary.members
     try:
         return tuple(
-            (vocabulary.canonical(turn.back.answers(vocabulary.question_id, answers, members)), probability)
+            (vocabulary.canonical(view.answers(vocabulary.question_id, answers, members)), probability)
             for answers, probability in ranked
         )
     except KeyError:

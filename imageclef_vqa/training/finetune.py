@@ -15,7 +15,7 @@ from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels
-from imageclef_vqa.data.augmentation import DrawView, draw_turn, draw_view
+from imageclef_vqa.data.augmentation import DrawView, draw_mirrored, draw_view
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -210,7 +210,7 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
         return FoldData(part, pixels, table, augmented=draw is not None)
 
     cached = recipe.cache_features and not recipe.trains_vision
-    draw = (draw_turn if cached else draw_view) if recipe.augment else None
+    draw = (draw_mirrored if cached else draw_view) if recipe.augment else None
     return StageContext(
         stage,
         start.model,

@@ -86,8 +86,8 @@ class Recipe(AdapterKeys):
     )
     augment: bool = Field(
         default=False,
-        description="Change images at random in ways that keep their answers true; with cached features, only turn and "
-        "mirror them.",
+        description="Change images at random in ways that keep their answers true; with cached features, only mirror "
+        "them.",
         json_schema_extra=DATA,
     )
 
@@ -181,8 +181,8 @@ class Recipe(AdapterKeys):
     )
     cache_features: bool = Field(
         default=True,
-        description="Compute the features of a frozen vision encoder once per image, with --augment for each of its "
-        "eight turns, and keep them on disk.",
+        description="Compute the features of a frozen vision encoder once per image, with --augment for four "
+        "mirrored views of it, and keep them on disk.",
         json_schema_extra=MEMORY,
     )
 
@@ -202,12 +202,12 @@ class Recipe(AdapterKeys):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
-        from imageclef_vqa.data.augmentation import TURNS  # help needs a recipe's fields only
+        from imageclef_vqa.data.augmentation import MIRRORED  # help needs a recipe's fields only
         from imageclef_vqa.planning import Workload
 
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
         fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
-        fields["views"] = TURNS if self.augment and self.cache_features else 1
+        fields["views"] = len(MIRRORED) if self.augment and self.cache_features else 1
         own = fields | {"adapters": self.adapters} | conditions
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
