@@ -47,7 +47,7 @@ def test_frozen_parts_have_no_gradients_and_shared_ones_less_optimiser_state():
     vision = trained["parameters"]["vision"] - 2 * 1408  # its last norm is always trained
     assert trained["memory"]["gradients"] - frozen["memory"]["gradients"] == 4 * vision
     assert trained["memory"]["optimiser"] - frozen["memory"]["optimiser"] == 8 * vision
-    assert frozen["memory"]["disk_features"] > 0 == trained["memory"]["host_features"]
+    assert frozen["memory"]["disk_features"] > 0 == trained["memory"]["disk_features"]
     shared = planned("--preset", "vit-g-t5-base", "--devices", "8")
     assert shared["memory"]["optimiser"] == pytest.approx(trained["memory"]["optimiser"] / 8)
     assert shared["images_per_device"] == 2
