@@ -191,6 +191,11 @@ class Recipe(AdapterKeys):
         """Whether more of vision is trained than its last norm."""
         return not self.freeze_vision or self.unfreeze > 0
 
+    @property
+    def caches_features(self) -> bool:
+        """Whether vision is frozen, and its features are kept on disk."""
+        return self.cache_features and not self.trains_vision
+
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step` (from 0) of `steps`."""
         if step < self.warmup_steps:
@@ -207,7 +212,7 @@ class Recipe(AdapterKeys):
 
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
         fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
-        fields["views"] = len(MIRRORED) if self.augment and self.cache_features else 1
+        fields["views"] = len(MIRRORED) if self.augment and self.caches_features else 1
         own = fields | {"adapters": self.adapters} | conditions
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
