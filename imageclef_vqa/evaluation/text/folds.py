@@ -8,18 +8,23 @@ from pathlib import Path
 
 from imageclef_vqa.evaluation.folds import HEADINGS, SmallMap
 from imageclef_vqa.evaluation.metrics import PairAnswers
+from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.evaluation.text.scores import Questions, TextScore
 
 
 @dataclass(frozen=True)
 class TextFold:
-    """One fold: its score, the scored answers and, where known, their probabilities; the rest as `ReportFold`."""
+    """One fold: its score, the scored answers and, where known, their probabilities; the rest as `ReportFold`.
+
+    `meter` has measured the answers.
+    """
 
     name: str
     score: TextScore
     given: PairAnswers
     gold: PairAnswers
     questions: Questions
+    meter: TextMeter
     probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
     groups: Mapping[str, int] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
