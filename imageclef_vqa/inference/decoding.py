@@ -1,13 +1,15 @@
 """Constrained decoding: the allowed answers of a question, ranked by their probability.
 
 At each token, the softmax is taken over the allowed tokens only, so the product over an answer's tokens is a
-distribution over all allowed answers. If these are few, all are ranked; otherwise beam search finds the likeliest.
+distribution over all allowed answers. If these are few, all are ranked, and the language model reads them as one tree;
+otherwise beam search finds the likeliest.
 
-n pairs, r rows (partial answers), w tokens that any question allows, k allowed continuations.
+n pairs, r rows (partial answers), a nodes of a tree, w tokens that any question allows, k allowed continuations.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ import paddle
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.ranked import Ranked
 from imageclef_vqa.inference.trie import NOWHERE, Trie
-from imageclef_vqa.models.language import Language, Memory, Tokenizer
+from imageclef_vqa.models.language import Language, Memory, Tokenizer, Trees
 
 SHORT_LIST = 32  # a question with at most this many answers has all of them ranked
 BEAM = 16
@@ -56,23 +58,59 @@ def rank_answers(
     Raises:
         MedvqaError: the model's output is not finite.
     """
-    counts = trie.counts[questions]
-    width = np.where(counts <= short, counts, beam)
-    floor = np.where(counts <= short, -np.inf, np.log(NEGLIGIBLE))
-    n = len(questions)
+    few = trie.counts[questions] <= short
     head = language.head(paddle.to_tensor(trie.tokens))
+    final = []
+    for pairs, answer in ((np.flatnonzero(few), _all_answers), (np.flatnonzero(~few), partial(_likeliest, beam=beam))):
+        if len(pairs):
+            own = memory if len(pairs) == len(few) else memory.rows(paddle.to_tensor(pairs))
+            found = answer(language, own, trie, questions[pairs], head)
+            final.append(found._replace(pair=pairs[found.pair]))
+    return _lists(_Final(*map(np.concatenate, zip(*final, strict=True))), trie, len(few))
+
+
+def _all_answers(language: Language, memory: Memory, trie: Trie, questions: np.ndarray, head: paddle.Tensor) -> _Final:
+    """Every answer to each pair: the language model reads all partial answers at once."""
+    asked, of_pair = np.unique(questions, return_inverse=True)
+    trees = [trie.tree(question) for question in asked]
+    most = max(len(tree.tokens) for tree in trees)
+    tokens = np.full((len(trees), most), language.start)
+    before = np.broadcast_to(np.eye(most, dtype=bool), (len(trees), most, most)).copy()
+    for index, tree in enumerate(trees):
+        tokens[index, 1 : len(tree.tokens)] = tree.tokens[1:]
+        before[index, : len(tree.tokens), : len(tree.tokens)] = tree.before()
+    logits = language.tree_logits(memory, Trees(tokens, before, of_pair), head).astype("float32").numpy()
+    final = []
+    for index, tree in enumerate(trees):
+        (pairs,), nodes = np.nonzero(of_pair == index), len(tree.tokens)
+        own = logits[pairs, :nodes].reshape(len(pairs) * nodes, -1)
+        log_probs = _allowed_log_probs(own, np.tile(tree.branches.tokens, (len(pairs), 1)))
+        log_probs = log_probs.reshape(len(pairs), nodes, -1)
+        for node in range(1, nodes):
+            log_probs[:, node] += log_probs[:, tree.parent[node], tree.slot[node], None]
+        node, k = np.nonzero(tree.branches.answers != NOWHERE)
+        answers = np.tile(tree.branches.answers[node, k], len(pairs))
+        final.append(_Final(np.repeat(pairs, len(node)), answers, log_probs[:, node, k].ravel()))
+    return _Final(*map(np.concatenate, zip(*final, strict=True)))
+
+
+def _likeliest(
+    language: Language, memory: Memory, trie: Trie, questions: np.ndarray, head: paddle.Tensor, beam: int
+) -> _Final:
+    """The `beam` likeliest answers to each pair that beam search finds, token by token."""
+    n, width = len(questions), np.full(len(questions), beam)
     rows = _Rows(np.arange(n), trie.starts[questions], np.zeros(n), np.full(n, language.start))
     final = _Final(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     while len(rows.pair):
         logits, memory = language.step(memory, paddle.to_tensor(rows.token), head)
-        kept, rows, final = _advance(rows, final, logits.astype("float32").numpy(), trie, width, floor)
+        kept, rows, final = _advance(rows, final, logits.astype("float32").numpy(), trie, width)
         if len(kept):
             memory = memory.rows(paddle.to_tensor(kept))
-    return _lists(final, trie, n)
+    return final
 
 
 def _advance(
-    rows: _Rows, final: _Final, logits: np.ndarray, trie: Trie, width: np.ndarray, floor: np.ndarray
+    rows: _Rows, final: _Final, logits: np.ndarray, trie: Trie, width: np.ndarray
 ) -> tuple[np.ndarray, _Rows, _Final]:
     """Extend each row by one token: the indices of the rows that continue, their extensions, and all final answers."""
     branches = trie.follow(rows.state)
@@ -86,7 +124,7 @@ def _advance(
     kept, _ = best_of_each_pair(final.pair, final.log_prob, width)
     final = _Final(*(part[kept] for part in final))
     # A longer answer is never likelier: what is below the worst answer of a full list cannot enter it.
-    bar, count = floor.copy(), np.bincount(final.pair, minlength=len(width))
+    bar, count = np.full(len(width), np.log(NEGLIGIBLE)), np.bincount(final.pair, minlength=len(width))
     full = count == width
     worst = np.full(len(width), np.inf)
     np.minimum.at(worst, final.pair, final.log_prob)

@@ -34,6 +34,28 @@ class Branches(NamedTuple):
     answers: np.ndarray
 
 
+class Tree(NamedTuple):
+    """All partial answers to one question that the language model is asked to continue: a nodes, the start first.
+
+    Attributes:
+        tokens: the last one of each node [a]; NOWHERE for the start.
+        parent, slot: each node is what `branches` has at [parent, slot]; NOWHERE for the start.
+        branches: the continuations of each node [a, k].
+    """
+
+    tokens: np.ndarray
+    parent: np.ndarray
+    slot: np.ndarray
+    branches: Branches
+
+    def before(self) -> np.ndarray:
+        """Bool [a, a]: whether node j is i itself or one before it."""
+        before = np.eye(len(self.tokens), dtype=bool)
+        for node, parent in enumerate(self.parent[1:].tolist(), start=1):
+            before[node] |= before[parent]
+        return before
+
+
 class Trie:
     """One table for the grammars of several questions.
 
@@ -62,6 +84,21 @@ class Trie:
             self._fill(int(number))
         rows = self._table[states]
         return Branches(rows[:, 0], rows[:, 1], rows[:, 2])
+
+    def tree(self, question: int) -> Tree:
+        """The partial answers to a question, parents before their children."""
+        states, parent, slot = [int(self.starts[question])], [NOWHERE], [NOWHERE]
+        for node, state in enumerate(states):  # which grows
+            after = self.follow(np.array([state])).states[0]
+            (slots,) = np.nonzero(after != NOWHERE)
+            states += after[slots].tolist()
+            parent += [node] * len(slots)
+            slot += slots.tolist()
+        branches = self.follow(np.array(states))
+        used = (branches.tokens != NOWHERE).any(axis=0)
+        branches = Branches(*(part[:, used] for part in branches))
+        tokens = np.append(NOWHERE, self.tokens[branches.tokens[parent[1:], slot[1:]]])
+        return Tree(tokens, np.array(parent), np.array(slot), branches)
 
     def _state(self, question: int, state: State) -> int:
         number = self._number.setdefault((question, state), len(self._states))
