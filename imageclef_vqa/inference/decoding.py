@@ -78,7 +78,7 @@ def _all_answers(language: Language, memory: Memory, trie: Trie, questions: np.n
     before = np.broadcast_to(np.eye(most, dtype=bool), (len(trees), most, most)).copy()
     for index, tree in enumerate(trees):
         tokens[index, 1 : len(tree.tokens)] = tree.tokens[1:]
-        before[index, : len(tree.tokens), : len(tree.tokens)] = tree.before()
+        before[index, : len(tree.tokens), : len(tree.tokens)] = tree.before
     logits = language.tree_logits(memory, Trees(tokens, before, of_pair), head).astype("float32").numpy()
     final = []
     for index, tree in enumerate(trees):

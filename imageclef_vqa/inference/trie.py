@@ -41,19 +41,14 @@ class Tree(NamedTuple):
         tokens: the last one of each node [a]; NOWHERE for the start.
         parent, slot: each node is what `branches` has at [parent, slot]; NOWHERE for the start.
         branches: the continuations of each node [a, k].
+        before: bool [a, a], whether node j is i itself or one before it.
     """
 
     tokens: np.ndarray
     parent: np.ndarray
     slot: np.ndarray
     branches: Branches
-
-    def before(self) -> np.ndarray:
-        """Bool [a, a]: whether node j is i itself or one before it."""
-        before = np.eye(len(self.tokens), dtype=bool)
-        for node, parent in enumerate(self.parent[1:].tolist(), start=1):
-            before[node] |= before[parent]
-        return before
+    before: np.ndarray
 
 
 class Trie:
@@ -72,6 +67,7 @@ class Trie:
         self._states: list[tuple[int, State]] = []
         self._answer_number: dict[Answers, int] = {}
         self.answers: list[Answers] = []
+        self._trees: dict[int, Tree] = {}
         most = 2 + max(grammar.size for grammar in grammars)  # every member, a separator, and the end
         self._table = np.empty((0, 3, most), dtype=np.int64)
         self._filled = np.empty(0, dtype=bool)
@@ -87,6 +83,11 @@ class Trie:
 
     def tree(self, question: int) -> Tree:
         """The partial answers to a question, parents before their children."""
+        if question not in self._trees:
+            self._trees[question] = self._tree(question)
+        return self._trees[question]
+
+    def _tree(self, question: int) -> Tree:
         states, parent, slot = [int(self.starts[question])], [NOWHERE], [NOWHERE]
         for node, state in enumerate(states):  # which grows
             after = self.follow(np.array([state])).states[0]
@@ -98,7 +99,10 @@ class Trie:
         used = (branches.tokens != NOWHERE).any(axis=0)
         branches = Branches(*(part[:, used] for part in branches))
         tokens = np.append(NOWHERE, self.tokens[branches.tokens[parent[1:], slot[1:]]])
-        return Tree(tokens, np.array(parent), np.array(slot), branches)
+        before = np.eye(len(states), dtype=bool)
+        for node in range(1, len(states)):
+            before[node] |= before[parent[node]]
+        return Tree(tokens, np.array(parent), np.array(slot), branches, before)
 
     def _state(self, question: int, state: State) -> int:
         number = self._number.setdefault((question, state), len(self._states))

@@ -40,7 +40,7 @@ def write_report(
     *,
     heat_maps_on: str | None = None,
 ) -> None:
-    """The report, with thumbnails of the images that were scored; with heat maps of wrong answers if a device is named."""
+    """The report, with thumbnails of the scored images, and heat maps of wrong answers if their device is named."""
     if heat_maps_on is not None:
         from imageclef_vqa.pipeline.heat_maps import with_heat_maps
 

@@ -112,15 +112,16 @@ class Neighbours:
         return [(questions[each], max(float(share[each]), _ALMOST_NONE) ** _POWER) for each in near]
 
     @cached_property
-    def _index(self) -> tuple[list[str], np.ndarray, dict[str, list[int]]]:
+    def _index(self) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
         """The questions, their numbers of words, and word → the indices of the questions that have it."""
-        questions = list(self.rows)
-        words = [set(_WORD.findall(each)) for each in questions]
+        questions, sizes = list(self.rows), []
         postings: dict[str, list[int]] = {}
-        for number, own in enumerate(words):
+        for number, question in enumerate(questions):
+            own = set(_WORD.findall(question))
+            sizes.append(len(own))
             for word in own:
                 postings.setdefault(word, []).append(number)
-        return questions, np.array([len(own) for own in words]), postings
+        return questions, np.array(sizes), {word: np.array(numbers) for word, numbers in postings.items()}
 
 
 def write_neighbours(context: StageContext, folder: Path) -> None:
