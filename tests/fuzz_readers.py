@@ -121,7 +121,7 @@ class CommandLine(Reader):
 
 
 class OtherCommands(CommandLine):
-    """`demo`, which draws three images and runs `status` only, `doctor`, whose devices are not tested, and `weights`."""
+    """`weights`, `demo`, which draws three images and runs only `status`, and `doctor`, which tests no device."""
 
     def mutate(self, example: bytes, random: Random, mutated: Mutate) -> bytes:
         name = random.choice(("demo", "doctor", "weights"))

@@ -67,7 +67,7 @@ class Trie:
         self._states: list[tuple[int, State]] = []
         self._answer_number: dict[Answers, int] = {}
         self.answers: list[Answers] = []
-        self._trees: dict[int, Tree] = {}
+        self._trees: dict[tuple[int, int], Tree | None] = {}
         most = 2 + max(grammar.size for grammar in grammars)  # every member, a separator, and the end
         self._table = np.empty((0, 3, most), dtype=np.int64)
         self._filled = np.empty(0, dtype=bool)
@@ -81,15 +81,17 @@ class Trie:
         rows = self._table[states]
         return Branches(rows[:, 0], rows[:, 1], rows[:, 2])
 
-    def tree(self, question: int) -> Tree:
-        """The partial answers to a question, parents before their children."""
-        if question not in self._trees:
-            self._trees[question] = self._tree(question)
-        return self._trees[question]
+    def tree(self, question: int, most: int) -> Tree | None:
+        """The partial answers to a question, parents before their children; None if there are more than `most`."""
+        if (question, most) not in self._trees:
+            self._trees[question, most] = self._tree(question, most)
+        return self._trees[question, most]
 
-    def _tree(self, question: int) -> Tree:
+    def _tree(self, question: int, most: int) -> Tree | None:
         states, parent, slot = [int(self.starts[question])], [NOWHERE], [NOWHERE]
         for node, state in enumerate(states):  # which grows
+            if len(states) > most:
+                return None
             after = self.follow(np.array([state])).states[0]
             (slots,) = np.nonzero(after != NOWHERE)
             states += after[slots].tolist()
