@@ -16,7 +16,7 @@ from imageclef_vqa.inference.decoding import NO_ANSWER, generate, rank_answers
 from imageclef_vqa.inference.grammar import START, Grammar
 from imageclef_vqa.inference.trie import Trie
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.language import Tokenizer, Trees
+from imageclef_vqa.models.language import Tokenizer
 from imageclef_vqa.models.presets import TINY_WEIGHTS, find_preset
 from imageclef_vqa.synthetic import sample_scene
 
@@ -46,14 +46,6 @@ class TextOnly:
         said = [(*before, token) for before, token in zip(memory.tokens, tokens.tolist(), strict=True)]
         logits = paddle.to_tensor(self.batch(said))
         return logits if head is None else logits.index_select(head, axis=1), TokensSoFar(said)
-
-    def tree_logits(self, memory: TokensSoFar, trees: Trees, head: paddle.Tensor) -> paddle.Tensor:
-        said = [
-            (*tokens, *trees.tokens[tree, earlier].tolist())
-            for tokens, tree in zip(memory.tokens, trees.of_pair, strict=True)
-            for earlier in trees.before[tree]
-        ]
-        return paddle.to_tensor(self.batch(said)[:, head.numpy()].reshape(len(memory.tokens), -1, len(head)))
 
 
 class RandomLanguage(TextOnly):

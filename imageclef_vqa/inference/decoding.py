@@ -1,15 +1,13 @@
 """Constrained decoding: the allowed answers of a question, ranked by their probability.
 
 At each token, the softmax is taken over the allowed tokens only, so the product over an answer's tokens is a
-distribution over all allowed answers. If these are few, all are ranked, and the language model reads them as one tree;
-otherwise beam search finds the likeliest.
+distribution over all allowed answers. If these are few, all are ranked; otherwise beam search finds the likeliest.
 
-n pairs, r rows (partial answers), a nodes of a tree, w tokens that any question allows, k allowed continuations.
+n pairs, r rows (partial answers), w tokens that any question allows, k allowed continuations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,12 +16,11 @@ import paddle
 
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference.ranked import Ranked
-from imageclef_vqa.inference.trie import NOWHERE, Tree, Trie
-from imageclef_vqa.models.language import Language, Memory, Tokenizer, Trees
+from imageclef_vqa.inference.trie import NOWHERE, Trie
+from imageclef_vqa.models.language import Language, Memory, Tokenizer
 
 SHORT_LIST = 32  # a question with at most this many answers has all of them ranked
 BEAM = 16
-TREE = 32  # partial answers that the language model reads at once
 # In beam search, partial answers less likely than this are dropped.
 NEGLIGIBLE = 1e-4
 FREE_TOKENS = 10  # of a free answer, where the recipe has no limit (paper, section 3.1)
@@ -47,91 +44,23 @@ class _Final(NamedTuple):
     answer: np.ndarray
     log_prob: np.ndarray
 
-    def and_those(self, others: _Final) -> _Final:
-        return _Final(*(np.concatenate(parts) for parts in zip(self, others, strict=True)))
-
 
 @paddle.no_grad()
 def rank_answers(
-    language: Language,
-    memory: Memory,
-    trie: Trie,
-    questions: np.ndarray,
-    beam: int = BEAM,
-    short: int = SHORT_LIST,
-    nodes: int = TREE,
+    language: Language, memory: Memory, trie: Trie, questions: np.ndarray, beam: int = BEAM, short: int = SHORT_LIST
 ) -> list[Ranked]:
     """The likeliest answers to each of n pairs: all of them if there are at most `short`, else at most `beam`.
 
-    `questions` [n] is the index of each pair's grammar in the trie. The language model reads the partial answers to a
-    question as one tree if it has at most `nodes`; otherwise the likeliest answers are found token by token.
+    `questions` [n] is the index of each pair's grammar in the trie.
 
     Raises:
         MedvqaError: the model's output is not finite.
     """
-    n, counts = len(questions), trie.counts[questions]
+    counts = trie.counts[questions]
     width = np.where(counts <= short, counts, beam)
     floor = np.where(counts <= short, -np.inf, np.log(NEGLIGIBLE))
-    head = language.head(paddle.to_tensor(trie.tokens))
-    trees = {question: trie.tree(question, nodes) for question in np.unique(questions).tolist()}
-    # Trees of like sizes are read together, since all are padded to the largest.
-    sizes = {question: 1 + (len(tree.tokens) - 1).bit_length() if tree else 0 for question, tree in trees.items()}
-    of_pair = np.array([sizes[question] for question in questions.tolist()])
-    final = _Final(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
-    for size in set(sizes.values()):
-        pairs = np.flatnonzero(of_pair == size)
-        own, asked = memory if len(pairs) == n else memory.rows(paddle.to_tensor(pairs)), questions[pairs]
-        if size:
-            found = _all_answers(
-                language, own, {q: tree for q, tree in trees.items() if tree and sizes[q] == size}, asked, head
-            )
-        else:
-            found = _likeliest(language, own, trie, asked, head, width[pairs], floor[pairs])
-        final = final.and_those(found._replace(pair=pairs[found.pair]))
-    kept, _ = best_of_each_pair(final.pair, final.log_prob, width)
-    return _lists(_Final(*(part[kept] for part in final)), trie, n)
-
-
-def _all_answers(
-    language: Language, memory: Memory, trees: Mapping[int, Tree], questions: np.ndarray, head: paddle.Tensor
-) -> _Final:
-    """Every answer to each pair: the language model reads all partial answers at once."""
-    asked, of_pair = np.unique(questions, return_inverse=True)
-    most = max(len(tree.tokens) for tree in trees.values())
-    tokens = np.full((len(asked), most), language.start)
-    before = np.broadcast_to(np.eye(most, dtype=bool), (len(asked), most, most)).copy()
-    for index, question in enumerate(asked.tolist()):
-        nodes = len(trees[question].tokens)
-        tokens[index, 1:nodes], before[index, :nodes, :nodes] = trees[question].tokens[1:], trees[question].before
-    logits = language.tree_logits(memory, Trees(tokens, before, of_pair), head).astype("float32").numpy()
-    final = []
-    for index, question in enumerate(asked.tolist()):
-        tree, pairs = trees[question], np.flatnonzero(of_pair == index)
-        own = logits[pairs, : len(tree.tokens)].reshape(-1, logits.shape[-1])
-        log_probs = _allowed_log_probs(own, np.tile(tree.branches.tokens, (len(pairs), 1)))
-        log_probs = log_probs.reshape(len(pairs), len(tree.tokens), -1)
-        for node in range(1, len(tree.tokens)):
-            log_probs[:, node] += log_probs[:, tree.parent[node], tree.slot[node], None]
-        node, k = np.nonzero(tree.branches.answers != NOWHERE)
-        answers = np.tile(tree.branches.answers[node, k], len(pairs))
-        final.append(_Final(np.repeat(pairs, len(node)), answers, log_probs[:, node, k].ravel()))
-    return _Final(*map(np.concatenate, zip(*final, strict=True)))
-
-
-def _likeliest(
-    language: Language,
-    memory: Memory,
-    trie: Trie,
-    questions: np.ndarray,
-    head: paddle.Tensor,
-    width: np.ndarray,
-    floor: np.ndarray,
-) -> _Final:
-    """The `width` [n] likeliest answers to each pair that beam search finds, token by token.
-
-    Partial answers whose log-probability is below `floor` [n] are dropped.
-    """
     n = len(questions)
+    head = language.head(paddle.to_tensor(trie.tokens))
     rows = _Rows(np.arange(n), trie.starts[questions], np.zeros(n), np.full(n, language.start))
     final = _Final(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     while len(rows.pair):
@@ -139,7 +68,7 @@ def _likeliest(
         kept, rows, final = _advance(rows, final, logits.astype("float32").numpy(), trie, width, floor)
         if len(kept):
             memory = memory.rows(paddle.to_tensor(kept))
-    return final
+    return _lists(final, trie, n)
 
 
 def _advance(
@@ -149,7 +78,11 @@ def _advance(
     branches = trie.follow(rows.state)
     log_probs = rows.log_prob[:, None] + _allowed_log_probs(logits, branches.tokens)
     row, k = np.nonzero(branches.answers != NOWHERE)
-    final = final.and_those(_Final(rows.pair[row], branches.answers[row, k], log_probs[row, k]))
+    final = _Final(
+        np.concatenate([final.pair, rows.pair[row]]),
+        np.concatenate([final.answer, branches.answers[row, k]]),
+        np.concatenate([final.log_prob, log_probs[row, k]]),
+    )
     kept, _ = best_of_each_pair(final.pair, final.log_prob, width)
     final = _Final(*(part[kept] for part in final))
     # A longer answer is never likelier: what is below the worst answer of a full list cannot enter it.

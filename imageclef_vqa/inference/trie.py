@@ -34,23 +34,6 @@ class Branches(NamedTuple):
     answers: np.ndarray
 
 
-class Tree(NamedTuple):
-    """All partial answers to one question that the language model is asked to continue: a nodes, the start first.
-
-    Attributes:
-        tokens: the last one of each node [a]; NOWHERE for the start.
-        parent, slot: each node is what `branches` has at [parent, slot]; NOWHERE for the start.
-        branches: the continuations of each node [a, k].
-        before: bool [a, a], whether node j is i itself or one before it.
-    """
-
-    tokens: np.ndarray
-    parent: np.ndarray
-    slot: np.ndarray
-    branches: Branches
-    before: np.ndarray
-
-
 class Trie:
     """One table for the grammars of several questions.
 
@@ -67,7 +50,6 @@ class Trie:
         self._states: list[tuple[int, State]] = []
         self._answer_number: dict[Answers, int] = {}
         self.answers: list[Answers] = []
-        self._trees: dict[tuple[int, int], Tree | None] = {}
         most = 2 + max(grammar.size for grammar in grammars)  # every member, a separator, and the end
         self._table = np.empty((0, 3, most), dtype=np.int64)
         self._filled = np.empty(0, dtype=bool)
@@ -80,31 +62,6 @@ class Trie:
             self._fill(int(number))
         rows = self._table[states]
         return Branches(rows[:, 0], rows[:, 1], rows[:, 2])
-
-    def tree(self, question: int, most: int) -> Tree | None:
-        """The partial answers to a question, parents before their children; None if there are more than `most`."""
-        if (question, most) not in self._trees:
-            self._trees[question, most] = self._tree(question, most)
-        return self._trees[question, most]
-
-    def _tree(self, question: int, most: int) -> Tree | None:
-        states, parent, slot = [int(self.starts[question])], [NOWHERE], [NOWHERE]
-        for node, state in enumerate(states):  # which grows
-            if len(states) > most:
-                return None
-            after = self.follow(np.array([state])).states[0]
-            (slots,) = np.nonzero(after != NOWHERE)
-            states += after[slots].tolist()
-            parent += [node] * len(slots)
-            slot += slots.tolist()
-        branches = self.follow(np.array(states))
-        used = (branches.tokens != NOWHERE).any(axis=0)
-        branches = Branches(*(part[:, used] for part in branches))
-        tokens = np.append(NOWHERE, self.tokens[branches.tokens[parent[1:], slot[1:]]])
-        before = np.eye(len(states), dtype=bool)
-        for node in range(1, len(states)):
-            before[node] |= before[parent[node]]
-        return Tree(tokens, np.array(parent), np.array(slot), branches, before)
 
     def _state(self, question: int, state: State) -> int:
         number = self._number.setdefault((question, state), len(self._states))

@@ -22,7 +22,7 @@ from paddle import Tensor, nn
 from imageclef_vqa.models.attention import trace
 from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.language.frozen import token_logits
-from imageclef_vqa.models.language.interface import Language, Trees
+from imageclef_vqa.models.language.interface import Language
 from imageclef_vqa.models.language.paddlenlp import ChatGLMConfig, ChatGLMModel
 
 # Keys and values of one layer, tokens first as PaddleNLP has them: [tokens, n, h, c].
@@ -129,31 +129,16 @@ class GLM(Language):
             return paddle.matmul(states, head, transpose_y=True)
         return token_logits(self.model.transformer.word_embeddings, states)
 
-    def tree_logits(self, memory: GLMMemory, trees: Trees, head: Tensor) -> Tensor:
-        tokens, before = (paddle.to_tensor(each[trees.of_pair]) for each in (trees.tokens, trees.before))
-        states, _ = self._read_answers(memory, tokens, before.astype("int64").sum(axis=-1), before)
-        return self._logits(states, head)
-
     def _decode(self, memory: GLMMemory, tokens: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
         """States [r, a, w] after each of `tokens` [r, a]; keys and values of all answer tokens so far."""
         r, a = tokens.shape
         s = memory.answer_kv[0][0].shape[0] if memory.answer_kv else 0
-        earlier = paddle.ones([a, s + a], dtype="int32").tril(s).astype("bool")
-        in_answer = paddle.arange(s + 1, s + a + 1)
-        return self._read_answers(memory, tokens, in_answer.expand([r, a]), earlier.expand([r, a, s + a]))
-
-    def _read_answers(
-        self, memory: GLMMemory, tokens: Tensor, in_answer: Tensor, earlier: Tensor
-    ) -> tuple[Tensor, list[KeysAndValues]]:
-        """As `_decode`, for `tokens` [r, a] at positions `in_answer` [r, a] that see the answer tokens `earlier`.
-
-        `earlier` is bool [r, a, s + a].
-        """
-        r, a = tokens.shape
+        in_answer = paddle.arange(s + 1, s + a + 1).expand([r, a])
         gap = memory.of_row(memory.gap).unsqueeze(-1).expand([r, a])
         first = gap + in_answer if self._counts_on else gap
         prefix = memory.of_row(memory.visible).unsqueeze(1)  # [r, 1, p]
-        visible = paddle.concat([prefix.expand([r, a, -1]), earlier], axis=-1)
+        earlier = paddle.ones([a, s + a], dtype="int32").tril(s).astype("bool")
+        visible = paddle.concat([prefix.expand([r, a, -1]), earlier.expand([r, a, s + a])], axis=-1)
         states, all_kv = self._run(self.embed(tokens), paddle.stack([first, in_answer], axis=1), visible, memory)
         p = prefix.shape[-1]
         return states, [(keys[p:], values[p:]) for keys, values in all_kv]

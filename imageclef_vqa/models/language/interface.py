@@ -7,24 +7,9 @@ tokens of a choice, w width, v vocabulary.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
 from paddle import Tensor, nn
-
-
-class Trees(NamedTuple):
-    """Partial answers of n pairs, which share g trees of at most a nodes. A node is a token and all those before it.
-
-    Attributes:
-        tokens: of each node [g, a]; the first one is `start`, and unused nodes come last.
-        before: bool [g, a, a], whether node j is i itself or one before it.
-        of_pair: the tree of each pair [n].
-    """
-
-    tokens: np.ndarray
-    before: np.ndarray
-    of_pair: np.ndarray
 
 
 class Memory(Protocol):
@@ -84,10 +69,6 @@ class Language(nn.Layer):
 
         With `head`, logits [r, k] of the tokens that it was made for.
         """
-
-    @abstractmethod
-    def tree_logits(self, memory: Any, trees: Trees, head: Tensor) -> Tensor:
-        """Logits [n, a, k] of what follows each node of the pairs' trees, of the tokens that `head` was made for."""
 
     def answer_log_probs(self, memory: Any, answer: Tensor) -> Tensor:
         """Log-probability of each answer token [n, a], given the ones before it. Padding is scored too: mask it."""

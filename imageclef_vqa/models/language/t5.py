@@ -17,7 +17,7 @@ from imageclef_vqa.models.attention import MASKED
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.dropout import drop
 from imageclef_vqa.models.language.frozen import FrozenLinear, token_logits
-from imageclef_vqa.models.language.interface import Language, Trees
+from imageclef_vqa.models.language.interface import Language
 from imageclef_vqa.models.language.paddlenlp import T5Config as PaddleNLPConfig
 from imageclef_vqa.models.language.paddlenlp import T5ForConditionalGeneration, T5LayerNorm
 from imageclef_vqa.models.language.t5_layers import (
@@ -30,7 +30,6 @@ from imageclef_vqa.models.language.t5_layers import (
     mask_bias,
     mlp,
     relative_bias,
-    tree_bias,
 )
 
 _KINDS = ("relu", "gated-gelu", "gated-silu")  # PaddleNLP's
@@ -140,37 +139,21 @@ class T5(Language):
 
     def answer_logits(self, memory: T5Memory, answer: Tensor) -> Tensor:
         start = paddle.full([answer.shape[0], 1], self.start, dtype=answer.dtype)
-        tokens = paddle.concat([start, answer[:, :-1]], axis=1)
-        states, _ = self._decode(memory, tokens, self._causal_bias(memory, tokens))
+        states, _ = self._decode(memory, paddle.concat([start, answer[:, :-1]], axis=1))
         return self._logits(states, None)
 
     def step(self, memory: T5Memory, tokens: Tensor, head: Tensor | None = None) -> tuple[Tensor, T5Memory]:
-        tokens = tokens.unsqueeze(-1)
-        states, answer_kv = self._decode(memory, tokens, self._causal_bias(memory, tokens))
+        states, answer_kv = self._decode(memory, tokens.unsqueeze(-1))
         return self._logits(states, head).squeeze(1), memory._replace(answer_kv=tuple(answer_kv))
 
-    def tree_logits(self, memory: T5Memory, trees: Trees, head: Tensor) -> Tensor:
-        bias = tree_bias(self.model.t5.decoder, trees.before)
-        states, _ = self._decode(memory, paddle.to_tensor(trees.tokens), bias, paddle.to_tensor(trees.of_pair))
-        return self._logits(states, head)
-
-    def _causal_bias(self, memory: T5Memory, tokens: Tensor) -> Tensor:
-        """The bias [r, h, a, s + a] of `tokens` [r, a] that follow those of the memory: none sees a later one."""
-        decoder, (r, a) = self.model.t5.decoder, tokens.shape
+    def _decode(self, memory: T5Memory, tokens: Tensor) -> tuple[Tensor, list[KeysAndValues]]:
+        """States [r, a, w] after each of `tokens` [r, a]; keys and values of all answer tokens so far."""
+        decoder, slots, (r, a) = self.model.t5.decoder, memory.slots, tokens.shape
         s = memory.answer_kv[0][0].shape[2] if memory.answer_kv else 0
-        bias = relative_bias(decoder, s + a, s)
+        self_bias = relative_bias(decoder, s + a, s)
         if a > 1:
-            bias = bias + paddle.full([a, s + a], MASKED).triu(s + 1)
-        return bias.expand([r, decoder.config.num_heads, a, s + a])
-
-    def _decode(
-        self, memory: T5Memory, tokens: Tensor, self_bias: Tensor, tree_of_pair: Tensor | None = None
-    ) -> tuple[Tensor, list[KeysAndValues]]:
-        """States [r, a, w] after each of `tokens` [r, a]; keys and values of all answer tokens so far.
-
-        With `tree_of_pair` [n], the rows of `tokens` and `self_bias` are trees, and those of the states are pairs.
-        """
-        decoder, slots, a = self.model.t5.decoder, memory.slots, tokens.shape[1]
+            self_bias = self_bias + paddle.full([a, s + a], MASKED).triu(s + 1)
+        self_bias = self_bias.expand([r, decoder.config.num_heads, a, s + a])
         n, p = memory.mask.shape
         queries = a if slots is None else a * len(slots.row) // n
         cross_bias = mask_bias(memory.mask).expand([n, decoder.config.num_heads, queries, p])
@@ -184,8 +167,6 @@ class T5(Language):
                 kv = paddle.concat([earlier_keys, kv[0]], axis=2), paddle.concat([earlier_values, kv[1]], axis=2)
             answer_kv.append(kv)
             states = add(states, self._drop(attend(self_attention.SelfAttention, normed, kv, self_bias)))
-            if index == 0 and tree_of_pair is not None:  # so far, pairs with the same tree were equal
-                states, self_bias = states.index_select(tree_of_pair), self_bias.index_select(tree_of_pair)
             normed, cross_kv = cross_attention.layer_norm(states), memory.cross_kv[index]
             attended = attend(cross_attention.EncDecAttention, normed, cross_kv, cross_bias, slots)
             states = add(states, self._drop(attended))

@@ -55,25 +55,9 @@ def relative_bias(stack: T5Stack, tokens: int, first: int = 0) -> Tensor:
     """What relative positions add to the scores of tokens from `first` on: [1, h, tokens - first, tokens]."""
     # PaddleNLP's first layer holds it for all layers. Callers expand it before they add it: the CPU's kernel takes
     # thirty times as long to broadcast inner axes (3.3.1).
-    return _bias_of(stack, _buckets_of(stack, tokens)[None, first:])
-
-
-def tree_bias(stack: T5Stack, before: np.ndarray) -> Tensor:
-    """What relative positions in trees and their masks `before` [g, a, a] add to scores: [g, h, a, a]."""
-    depth = before.sum(axis=-1) - 1
-    buckets = _buckets_of(stack, int(depth.max()) + 1)[depth[:, :, None], depth[:, None, :]]
-    return _bias_of(stack, buckets) + paddle.to_tensor(np.where(before, np.float32(0), np.float32(MASKED))[:, None])
-
-
-def _bias_of(stack: T5Stack, buckets: np.ndarray) -> Tensor:
-    """Biases [g, h, a, k] of `buckets` [g, a, k]."""
-    embedding = stack.block[0].layer[0].SelfAttention.relative_attention_bias
-    return embedding(paddle.to_tensor(buckets)).transpose([0, 3, 1, 2])
-
-
-def _buckets_of(stack: T5Stack, tokens: int) -> np.ndarray:
     attention, most = stack.block[0].layer[0].SelfAttention, stack.config.relative_attention_max_distance
-    return _buckets(tokens, attention.relative_attention_num_buckets, most, not attention.is_decoder)
+    bucket = _buckets(tokens, attention.relative_attention_num_buckets, most, not attention.is_decoder)[first:]
+    return attention.relative_attention_bias(paddle.to_tensor(bucket)).transpose([2, 0, 1]).unsqueeze(0)
 
 
 @lru_cache(maxsize=64)
