@@ -131,7 +131,8 @@ class OtherCommands(CommandLine):
             command = command.commands[words[1]]
             kinds = ("w.safetensors", "w.pth", "weights", "file", "data", "nobody/nothing", "a\x1b[2Jb", "x" * 5000)
             words += random.choices(kinds, k=random.randrange(3))
-        for option in random.choices([each for each in command.params if each.opts[0].startswith("-")], k=3):
+        options = [each for each in command.params if each.opts[0].startswith("-")]
+        for option in random.choices(options, k=3) if options else ():
             if random.random() < 0.6:
                 words += [option.opts[0]] + ([] if getattr(option, "is_flag", False) else [random.choice(VALUES)])
         return json.dumps(words).encode()
