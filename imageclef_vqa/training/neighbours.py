@@ -139,7 +139,8 @@ class Neighbours:
                 postings.setdefault(word, []).append(number)
             flat += [(number, image, sentences.setdefault(text, len(sentences))) for image, text in rows]
         arrays = {word: np.array(numbers) for word, numbers in postings.items()}
-        return _Index(np.array(words), arrays, *np.array(flat).reshape(-1, 3).T, list(sentences))
+        asked, image, sentence = np.array(flat).reshape(-1, 3).T
+        return _Index(np.array(words), arrays, asked, image, sentence, list(sentences))
 
 
 def write_neighbours(context: StageContext, folder: Path) -> None:
