@@ -145,6 +145,19 @@ def test_a_package_has_every_field_and_checks_find_nothing_in_it(workspace):
     Path("predictions_1.json.manifest.json").unlink()
 
 
+def test_predictions_in_other_rows_are_found(workspace):
+    run("adopt", "swift.jsonl", "--run", "other")
+    run("package", "--run", "other", "--out", "predictions_1.json")
+    content = json.loads(Path("predictions_1.json").read_text())
+    texts = [row["answer"] for row in content["predictions"]]
+    for row, text in zip(content["predictions"], texts[3:] + texts[:3], strict=True):
+        row["answer"] = text
+    Path("moved.json").write_text(json.dumps(content))
+    code, shown = run("check", "moved.json")
+    assert code == 1
+    assert "the answers are those of work/other/predictions/test.jsonl, but in other rows" in shown
+
+
 def test_a_package_without_a_team_or_a_row_is_refused(workspace):
     Path("medvqa.toml").write_text(TEAM.replace('country = "Norway"', ""))
     lines = Path("swift.jsonl").read_text().splitlines(keepends=True)

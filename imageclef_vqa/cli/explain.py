@@ -13,7 +13,7 @@ from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.pipeline.explain import Explanation
+    from imageclef_vqa.explanations.explanation import Explanation
 
 _SHOWN = 3  # alternatives
 _WORTH_SAYING = 0.01  # of a map's weight

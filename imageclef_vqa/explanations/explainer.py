@@ -14,9 +14,9 @@ from imageclef_vqa.editions import QUESTIONS, Implication, find_question, learn_
 from imageclef_vqa.explanations.maps import METHODS, dimmed, resized, scaled
 from imageclef_vqa.explanations.statements import Statement, asks_about_frame, image_values, values_of
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.ask import Reply
 from imageclef_vqa.inference.predict import learn_rules
 from imageclef_vqa.inference.ranked import Answers
+from imageclef_vqa.inference.replies import Reply
 from imageclef_vqa.inference.runs import Ensemble
 from imageclef_vqa.inference.sentences import SentenceAnswerer
 from imageclef_vqa.models.language import Prompt
