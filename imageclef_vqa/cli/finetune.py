@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, wrapped
+from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import (
     DeviceOption,
     FoldOption,
@@ -141,9 +141,9 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace, optio
     if done.trained:
         epochs = done.last.get("epoch", 0)
         took = f"{epochs} epoch{'s' * (epochs != 1)} on {on} in {done.seconds:.0f} s"
-    echo(wrapped(f"stage {stage}: {took} ({_losses(done.last)})"))
+    echo(f"stage {stage}: {took} ({_losses(done.last)})")
     if "score" in done.last:
-        echo(wrapped(_kept(stage, done)))
+        echo(_kept(stage, done))
     following = shlex.join(["finetune", "--stage", "2", *options]) if stage == 1 else "predict"
     following = workspace.typed(f"medvqa {following}")
     echo(f"{workspace.shown(done.folder)}; next: `{following}`")

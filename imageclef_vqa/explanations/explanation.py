@@ -33,7 +33,9 @@ class Explanation(Mapping[str, Any]):
         confidence: the probability of the answer, calibrated if `calibrated`.
         model: what gave the answer.
         method: of the heat map.
-        heatmap: float32 [rows, columns] from 0 to 1 over the whole picture: what carried the answer, in BLIP-2.
+        heatmap: float32 [rows, columns] from 0 to 1 over the whole picture: what carried the answer, in BLIP-2. It is
+            at most half as high around the endoscope's field of view as in it, unless the question is about the frame.
+        around: how much of the weight of the map is around the field of view, from 0 to 1; 0 where it is not dimmed.
         facts: what the model states about this picture, by the questions of the bank; the first is the answer.
         contradictions: rules between questions, learnt from the training labels, that these facts break.
         checked: whether there were rules.
@@ -49,6 +51,7 @@ class Explanation(Mapping[str, Any]):
     model: str
     method: str
     heatmap: np.ndarray
+    around: float
     facts: tuple[Statement, ...]
     contradictions: tuple[Implication, ...]
     checked: bool
@@ -79,6 +82,7 @@ def explanation(
     answer: Statement,
     stated: Sequence[Statement],
     heat: np.ndarray,
+    around: float,
     method: str,
     rules: tuple[Implication, ...] | None,
 ) -> Explanation:
@@ -95,6 +99,7 @@ def explanation(
         model=reply.model,
         method=method,
         heatmap=heat,
+        around=around,
         facts=(answer, *others),
         contradictions=tuple(broken),
         checked=rules is not None,

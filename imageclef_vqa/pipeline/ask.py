@@ -106,10 +106,11 @@ class Model:
             replies = tuple(found.replies[question.id] for question in chosen)
             stated = [statement(each) for each in found.replies]
         pairs = [(reply.question.text, reply.answers) for reply in replies]
-        heats = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)
+        drawn = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)
+        rules = self._learnt_rules
         return [
-            explanation(str(image), found, reply, statement(reply), stated, heat, method, self._learnt_rules)
-            for reply, heat in zip(replies, heats, strict=True)
+            explanation(str(image), found, reply, statement(reply), stated, heat, float(around), method, rules)
+            for reply, heat, around in zip(replies, drawn.maps, drawn.around, strict=True)
         ]
 
     @property

@@ -31,7 +31,7 @@ def explain(
 
     Args:
         question: its id, its text, or a part of one text only; any text, for a run with open questions.
-        method: of the heat map: "rollout", "gradient" or "occlusion".
+        method: of the heat map: "combined", "rollout", "gradient" or "occlusion".
         answers: "routed", "plain" (BLIP-2 only), or the name of a variant of `predict`.
 
     Raises:

@@ -46,7 +46,7 @@ def with_heat_maps(
     for (number, image_id), pairs in track(of_image.items(), "draw heat maps", len(of_image)):
         fold = folds[number]
         asked = [(_text(fold, pair), tuple(fold.given[pair])) for pair in pairs]
-        for pair, heat in zip(pairs, heat_maps(answerers, fold.images[image_id], asked, method), strict=True):
+        for pair, heat in zip(pairs, heat_maps(answerers, fold.images[image_id], asked, method).maps, strict=True):
             found[number][pair] = SmallMap(small_png(heat), place_of_peak(heat))
     return [replace(fold, heat_maps=maps) for fold, maps in zip(folds, found, strict=True)]
 
