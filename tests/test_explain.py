@@ -61,6 +61,7 @@ def test_the_answer_is_that_of_ask_with_its_alternatives(closed, image):
     assert found["answers"] == asked["candidates"]
     assert found["confidence"] == asked["probability"]
     assert [fact["question_id"] for fact in found["facts"]] == [5, *(q.id for q in QUESTIONS if q.id != 5)]
+    assert 0 <= found["around"] <= 1
     heat = np.array(found["heatmap"])
     assert heat.shape == (8, 8)
     assert (heat.min() >= 0, heat.max()) == (True, 1)

@@ -11,11 +11,12 @@ from small_models import GLM
 from imageclef_vqa.editions import NOT_RELEVANT, QUESTIONS, OpenQuestion, learn_implications
 from imageclef_vqa.editions.facts import Fact, facts_in
 from imageclef_vqa.explanations import METHODS as NAMES
-from imageclef_vqa.explanations.maps import METHODS, grid_side, hidden_log_probs, hide
+from imageclef_vqa.explanations.maps import METHODS, dimmed, grid_side, hidden_log_probs, hide
 from imageclef_vqa.explanations.picture import draw_over, place_of_peak, png, region_box, small_png
 from imageclef_vqa.explanations.relevance import of_patches, trace_answer
-from imageclef_vqa.explanations.statements import Statement, contradicted, image_values, values_of
+from imageclef_vqa.explanations.statements import Statement, asks_about_frame, contradicted, image_values, values_of
 from imageclef_vqa.explanations.text import explain_in_words
+from imageclef_vqa.explanations.view import field_of_view, shares
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import EfficientNetConfig, QFormerConfig, T5Config, VisionConfig
 from imageclef_vqa.models.presets import Preset
@@ -84,7 +85,7 @@ def test_the_map_of_a_pair_does_not_depend_on_the_other_pairs(model, method):
 def test_padding_an_answer_changes_no_map(model):
     pixels, question, answer = asked(model)
     longer = paddle.concat([answer, paddle.zeros([2, 2], dtype="int64")], axis=1)
-    for method in ("gradient", "rollout"):
+    for method in ("combined", "gradient", "rollout"):
         own = METHODS[method](model, pixels, question, answer)
         assert METHODS[method](model, pixels, question, longer) == pytest.approx(own, abs=2e-4)
 
@@ -148,6 +149,68 @@ def test_occlusion_finds_the_cell_that_carries_an_answer():
     if without < plain:
         assert {tuple(cell) for cell in np.argwhere(heat == heat.max()).tolist()} <= near
     assert np.abs(heat[0, 3]) <= heat.max()
+
+
+def test_a_combined_map_is_the_mean_of_its_parts_with_equal_sums():
+    model = small_model()
+    own, one, two = (METHODS[name](model, *asked(model)) for name in ("combined", "gradient", "rollout"))
+    mean = sum(each / each.sum(axis=(1, 2), keepdims=True) for each in (one, two))
+    assert own == pytest.approx(mean / mean.max(axis=(1, 2), keepdims=True), abs=1e-5)
+
+
+def endoscopy(side=90):
+    """A picture with a dark frame and text, a recorder's box, and a round view with a dark middle; and that view."""
+    row, column = np.mgrid[:side, :side] / side - 0.5
+    picture = np.zeros([side, side, 3], "uint8")
+    view = np.hypot(row, column) < 0.4
+    picture[view] = (190, 90, 70)
+    picture[np.hypot(row, column) < 0.1] = (9, 6, 5)
+    box = (row > 0.2) & (column < -0.15)
+    picture[box] = (20, 160, 140)
+    picture[2:5, 2:30:3] = 255
+    return picture, view & ~box
+
+
+def test_the_field_of_view_is_what_the_endoscope_sees():
+    picture, view = endoscopy()
+    assert (field_of_view(picture) == view).mean() > 0.98
+    assert field_of_view(picture)[45, 45], "a dark middle is seen, too"
+
+
+@pytest.mark.parametrize("grey", [0, 20, 200])
+def test_where_there_is_no_frame_all_is_seen(grey):
+    assert field_of_view(np.full([40, 30, 3], grey, "uint8")).all()
+
+
+@given(st.integers(3, 40), st.integers(3, 40), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
+def test_shares_of_cells_are_those_of_their_pixels(height, width, rows, columns, seed):
+    seen = np.random.default_rng(seed).random([height, width]) < 0.5
+    found = shares(seen, rows, columns)
+    of = [np.arange(size) * cells // size for size, cells in ((height, rows), (width, columns))]
+    for row, column in np.ndindex(rows, columns):
+        assert found[row, column] == pytest.approx(seen[of[0] == row][:, of[1] == column].mean(), abs=1e-6)
+
+
+@given(st.integers(0, 500))
+def test_a_dimmed_map_has_its_peak_in_the_view_and_keeps_what_is_below_half_of_it(seed):
+    picture, view = endoscopy()
+    heat = np.random.default_rng(seed).random([1, 9, 9]).astype("float32") + 0.01
+    inside = shares(view, 9, 9)
+    heat[0] *= np.where(inside > 0.5, 1, 3)  # the frame carries most
+    (shown,), (around,) = dimmed(heat, picture)
+    assert inside.ravel()[shown.argmax()] > 0
+    assert shown.max() == pytest.approx(1)
+    assert (shown[inside == 0] <= 0.5 + 1e-6).all()
+    assert around == pytest.approx(1 - (heat[0] * shares(field_of_view(picture), 9, 9)).sum() / heat.sum(), abs=1e-5)
+    low = (heat[0] < heat[0][inside > 0.99].max() / 2) & (inside == 0)
+    top = (heat[0] * shares(field_of_view(picture), 9, 9)).max()
+    assert shown[low] == pytest.approx(heat[0][low] / top, abs=1e-5)
+
+
+def test_only_questions_about_the_frame_are_about_it():
+    assert [each.id for each in QUESTIONS if asks_about_frame(each.text)] == [3, 4]
+    assert asks_about_frame("Does the image contain any Text?")
+    assert not asks_about_frame("Where is the polyp?")
 
 
 def test_hidden_cells_have_the_mean_colour_and_the_others_stay():

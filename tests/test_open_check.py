@@ -1,6 +1,7 @@
 """`medvqa check` on `predictions_1.json`: each corruption of a table is found, and nothing in a valid file."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,24 @@ def shifted(by):
     return rows(shift)
 
 
+def slipped_from(start):
+    """From row `start` on, each answer stands one row below its question."""
+
+    def slip(given):
+        texts = [row["answer"] for row in given]
+        texts.insert(start, texts.pop())
+        return [row | {"answer": text} for row, text in zip(given, texts, strict=True)]
+
+    return rows(slip)
+
+
+def shuffled(run):
+    texts = [row["answer"] for row in run["predictions"]]
+    random.Random(0).shuffle(texts)
+    for row, text in zip(run["predictions"], texts, strict=True):
+        row["answer"] = text
+
+
 def third(row):
     return row["index"] == 3
 
@@ -117,6 +136,8 @@ CORRUPTIONS = {
     "one answer for all": (answers("There are no polyps."), "constant"),
     "answers one row down": (shifted(-1), "shifted"),
     "answers one row up": (shifted(1), "shifted"),
+    "answers one row down from the middle on": (slipped_from(60), "shifted"),
+    "answers of other rows": (shuffled, "shuffled"),
     "no team": (lambda run: run.pop("submission_info"), "fields"),
     "a team without a name": (lambda run: run["submission_info"].update(Team_Name=""), "team"),
     "a placeholder": (lambda run: run["submission_info"].update(Country="Your country"), "team"),

@@ -136,6 +136,12 @@ def test_all_problems_are_told_at_once_and_nothing_is_written():
     assert not Path("data").exists() or not list(Path("data").iterdir())
 
 
+def test_a_missing_folder_of_pictures_is_told_once():
+    code, shown = import_x1(jsonl(content=rows()), "--images", "elsewhere")
+    assert (code, shown.count("elsewhere")) == (1, 1), shown
+    assert "elsewhere: there is no such folder" in shown
+
+
 def test_a_full_folder_is_not_touched_and_shared_pictures_are_named():
     write_dataset(Path("data/development"))
     before = sorted(Path("data/development").rglob("*"))

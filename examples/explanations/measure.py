@@ -25,7 +25,7 @@ import paddle  # noqa: E402
 from imageclef_vqa.data import read_pixels  # noqa: E402
 from imageclef_vqa.editions import QUESTIONS, question_that  # noqa: E402
 from imageclef_vqa.evaluation.uncertainty import Bootstrap, clusters_of, interval95  # noqa: E402
-from imageclef_vqa.explanations.maps import METHODS, hidden_log_probs  # noqa: E402
+from imageclef_vqa.explanations.maps import METHODS, dimmed, hidden_log_probs  # noqa: E402
 from imageclef_vqa.explanations.picture import place_of_peak  # noqa: E402
 from imageclef_vqa.inference.answerer import Answerer  # noqa: E402
 from imageclef_vqa.models.blip2 import Blip2  # noqa: E402
@@ -65,7 +65,11 @@ def main() -> None:
     workspace = Workspace.at(options.workspace, options.run)
     gold = next(each for each in workspace_golds(Lineage(workspace)) if each.name == options.fold)
     answerer = Answerer.of_run(workspace)
-    makers = {name: bound(METHODS[name], answerer.model) for name in options.methods}
+    makers = {}
+    for name in options.methods:
+        makers[name] = bound(METHODS[name], answerer.model)
+        if options.whole:
+            makers[f"{name}, not dimmed"] = bound(METHODS[name], answerer.model, whole=True)
     makers[SHUFFLED] = bound(METHODS[options.methods[0]], shuffled(Answerer.of_run(workspace).model))
     image_ids = sorted(gold.image_ids)[: options.images]
     rng = np.random.default_rng(0)
@@ -98,6 +102,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--run", default="main")
     parser.add_argument("--fold", choices=("val", "test"), default="val")
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
+    parser.add_argument("--whole", action="store_true", help="also maps that are not dimmed around the field of view")
     parser.add_argument("--images", type=int, default=None, help="only the first ones")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--keep", type=Path, default=None, help="file of measured pairs: a stopped call goes on")
@@ -111,8 +116,14 @@ def kept_lines(file: Path | None) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def bound(method: Any, model: Blip2) -> Maps:
-    return lambda pixels, question, answer: method(model, pixels, question, answer)
+def bound(method: Any, model: Blip2, *, whole: bool = False) -> Maps:
+    """Maps of one picture, which is repeated for each question."""
+
+    def maps(pixels: np.ndarray, question: paddle.Tensor, answer: paddle.Tensor) -> np.ndarray:
+        found: np.ndarray = method(model, pixels, question, answer)
+        return found if whole else dimmed(found, pixels[0])[0]
+
+    return maps
 
 
 def shuffled(model: Blip2, seed: int = 0) -> Blip2:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, wrapped
+from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import EditionOption, FoldOption, JsonOption, WorkspaceOption
 
 
@@ -37,8 +37,8 @@ def adopt(
     for name, count in done.answered.items():
         echo(f"{name}: {count:,} of {done.asked[name]:,} questions answered")
         if 0 < count < done.asked[name]:
-            echo(wrapped(f"warning: {name}: {done.asked[name] - count:,} questions have no answer"), fg="yellow")
+            echo(f"warning: {name}: {done.asked[name] - count:,} questions have no answer", fg="yellow")
     if done.strangers:
         what = f"{len(done.strangers):,} answers to questions that are asked neither of validation nor of test images"
-        echo(wrapped(f"warning: {what}: left out (e.g. {done.strangers[0]})"), fg="yellow")
+        echo(f"warning: {what}: left out (e.g. {done.strangers[0]})", fg="yellow")
     echo(f"{at.shown(at.run_folder)} is a run like others; next: `{at.typed('medvqa score')}`")

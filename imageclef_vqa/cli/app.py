@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from imageclef_vqa import __version__
 from imageclef_vqa.cli.adopt import adopt
@@ -15,7 +14,7 @@ from imageclef_vqa.cli.ask import ask
 from imageclef_vqa.cli.baseline import baseline
 from imageclef_vqa.cli.card import card
 from imageclef_vqa.cli.check import check
-from imageclef_vqa.cli.command import Command
+from imageclef_vqa.cli.command import Command, Group
 from imageclef_vqa.cli.console import echo, escaped_usage_errors
 from imageclef_vqa.cli.demo import demo
 from imageclef_vqa.cli.doctor import doctor
@@ -41,7 +40,7 @@ TOOLS = (status, check, ask, explain, runs, adopt, card, baseline, plan, doctor,
 GROUPS = {"weights": weights, "import": import_}
 
 
-class _Program(TyperGroup):
+class _Program(Group):
     """Turns a `MedvqaError` into a message, and an interruption into exit code 130."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
@@ -63,7 +62,7 @@ def _errors_printed() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except MedvqaError as error:
         echo("error: ", fg="red", bold=True, err=True, nl=False)
-        echo(error, err=True)
+        echo(error, err=True, start=7)
         raise typer.Exit(error.exit_code) from None
 
 

@@ -14,7 +14,7 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from imageclef_vqa.inference.ask import Replies, Reply
+    from imageclef_vqa.inference.replies import Replies, Reply
 
 _SHOWN = 5
 

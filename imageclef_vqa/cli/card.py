@@ -22,7 +22,7 @@ def card(
 
     text = model_card(workspace, run)
     if out is None:
-        echo(text, nl=False)
+        echo(text, nl=False, verbatim=True)
     else:
         write_text(out, text)
         echo(f"{out}: the card of {run}")

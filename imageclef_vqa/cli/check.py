@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, wrapped
+from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError
 
@@ -56,7 +56,7 @@ def check(
         if done.ids is None:
             echo("No id list here: whether all images are answered was not checked (--ids).", dim=True)
         if done.verdict is not None:
-            echo(wrapped(str(done.verdict)))
+            echo(str(done.verdict))
     if done.errors:
         raise MedvqaError(f"{file}: {done.errors} error{'s' * (done.errors > 1)}", remedy="mend them and check again")
     if not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from imageclef_vqa.errors import UsageError
 
@@ -53,7 +53,26 @@ def refuse_renamed(words: Sequence[str], where: str = "") -> None:
             raise UsageError(f"{where}{old} has a new name: {new}")
 
 
-class Command(TyperCommand):
+class _Flags:
+    """Shows flags in the help without a type: they take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.display_type_rich = _no_type
+        return parameters
+
+
+def _no_type(ctx: Any) -> None:
+    return None
+
+
+class Group(_Flags, TyperGroup):
+    """A command that has commands."""
+
+
+class Command(_Flags, TyperCommand):
     """A command whose options stand in the panels of `PANELS`."""
 
     def __init__(self, name: str | None, **settings: Any) -> None:

@@ -29,15 +29,47 @@ _PIPE_WIDTH, _WIDEST = 120, 1000
 _CUT = "…"
 
 
-def echo(message: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
-    """Print a line, with the commands in it under the name that the user typed; `style` as for `typer.style`.
+def echo(
+    message: object = "",
+    *,
+    err: bool = False,
+    nl: bool = True,
+    start: int = 0,
+    hanging: int = 2,
+    verbatim: bool = False,
+    **style: Any,
+) -> None:
+    """Print lines, with the commands in them under the name that the user typed; `style` as for `typer.style`.
 
-    Not by `typer.echo`: it writes UTF-8 to a stream that is ASCII, and around a stream that handles a closed pipe.
+    A terminal's lines are wrapped unless `verbatim`: the first one starts in column `start`, and what goes on in
+    column `hanging`.
     """
+    # Not by `typer.echo`: it writes UTF-8 to a stream that is ASCII, and around a stream that handles a closed pipe.
     stream = sys.stderr if err else sys.stdout
     text = printable(as_called(str(message)), lines=True)
-    stream.write((typer.style(text, **style) if style and stream.isatty() else text) + "\n" * nl)
+    if stream.isatty():
+        if not verbatim:
+            text = "\n".join(_wrapped(line, start, hanging) for line in text.split("\n"))
+        if style:
+            text = typer.style(text, **style)
+    stream.write(text + "\n" * nl)
     stream.flush()
+
+
+def _wrapped(line: str, start: int, hanging: int) -> str:
+    """A line wrapped to the terminal's width; it stands where `start` columns are taken, and goes on in `hanging`."""
+    width = max(20, get_terminal_size().columns)
+    if start + len(line) <= width:
+        return line
+    filled = fill(
+        line,
+        width,
+        initial_indent=" " * start,
+        subsequent_indent=" " * (hanging if hanging <= width // 2 else 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return filled[start:]
 
 
 def note(message: str) -> None:
@@ -46,25 +78,6 @@ def note(message: str) -> None:
         echo(message, fg="yellow", err=True)
     elif sys.stderr.isatty():
         echo(message, dim=True, err=True)
-
-
-def wrapped(text: str, indent: int = 0, hanging: int = 2) -> str:
-    """`text` wrapped to the terminal's width; in a pipe, which has no width, on one line.
-
-    The first line starts in column `indent`, the others in column `hanging`.
-    """
-    text = as_called(text)
-    if not sys.stdout.isatty():
-        return text
-    filled = fill(
-        text,
-        max(20, get_terminal_size().columns),
-        initial_indent=" " * indent,
-        subsequent_indent=" " * hanging,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return filled[indent:]
 
 
 def print_table(table: Table | Tree) -> None:
@@ -79,7 +92,7 @@ def print_table(table: Table | Tree) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
     if isinstance(table, Table) and _text(table, console.width).count(_CUT) > _text(table, _WIDEST).count(_CUT):
-        echo("\n".join(_row_by_row(table, console.width)))
+        echo("\n".join(_row_by_row(table, console.width)), verbatim=True)
     else:
         console.print(_Printable(table))
 
@@ -109,7 +122,7 @@ def _row_by_row(table: Table, width: int) -> Iterator[str]:
 
 def print_json(content: Any) -> None:
     """Print the result for scripts: JSON and nothing else."""
-    echo(json.dumps(content, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=2))
+    echo(json.dumps(content, ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=2), verbatim=True)
 
 
 @dataclass(frozen=True)

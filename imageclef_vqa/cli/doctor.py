@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, wrapped
+from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption, valid_device_name
 from imageclef_vqa.workspace import Workspace
 
@@ -45,9 +45,9 @@ def doctor(
 def _print(check: Check) -> None:
     mark, colour = _MARKS[check.verdict]
     echo(f"{mark} {check.name:<15} ", fg=colour, nl=False)
-    echo(wrapped(check.found, _INDENT, hanging=_INDENT))
+    echo(check.found, start=_INDENT, hanging=_INDENT)
     if check.remedy and check.verdict != "good":
-        echo(f"{'':{_INDENT}}{wrapped(check.remedy, _INDENT, hanging=_INDENT)}")
+        echo(f"{'':{_INDENT}}{check.remedy}", hanging=_INDENT)
 
 
 _INDENT = 21

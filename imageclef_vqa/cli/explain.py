@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
+from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.pipeline.explain import Explanation
+    from imageclef_vqa.explanations.explanation import Explanation
 
 _SHOWN = 3  # alternatives
+_WORTH_SAYING = 0.01  # of a map's weight
 
 
 def explain(
     image: Annotated[
-        Path | None, typer.Argument(help="An image file, JPEG or PNG.", show_default="needed without --rows")
+        Path | None, typer.Argument(help="An image file, JPEG or PNG; not with --rows.", show_default=False)
     ] = None,
     question: Annotated[
         str | None,
         typer.Argument(
             help="Number, text, or a part of the text that no other question has; any text for open questions.",
-            show_default="needed without --rows",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The picture with the heat map (.png); with --rows, the lines (.jsonl).")
     ] = None,
     method: Annotated[
-        Literal["rollout", "gradient", "occlusion"], typer.Option(help="How the heat map is made.")
-    ] = "rollout",
+        Literal["combined", "rollout", "gradient", "occlusion"], typer.Option(help="How the heat map is made.")
+    ] = "combined",
     task: Annotated[
         Literal["2"] | None,
         typer.Option(help="Write the lines of the challenge's second task; needs --rows and --out."),
@@ -107,7 +108,7 @@ def _print(found: Explanation, workspace: Workspace) -> None:
 
     from imageclef_vqa.explanations.picture import place_of_peak
 
-    echo(wrapped(found.text))
+    echo(found.text)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=44)
     table.add_column("answer")
@@ -120,10 +121,12 @@ def _print(found: Explanation, workspace: Workspace) -> None:
         table.add_row(fact.asked, "; ".join(fact.answers), f"{fact.probability:.3f}")
     print_table(table)
     for rule in found.contradictions:
-        echo(wrapped(f"contradiction: training labels keep the rule {rule}"))
-    echo(f"heat map ({found.method}): highest at {place_of_peak(found.heatmap)}")
+        echo(f"contradiction: training labels keep the rule {rule}")
+    around = f"; {found.around:.0%} of its weight is around the field of view, where it is dimmed"
+    peak = place_of_peak(found.heatmap)
+    echo(f"heat map ({found.method}): highest at {peak}{around * (found.around >= _WORTH_SAYING)}")
     if not found.model.startswith("blip2"):
-        echo(wrapped(f"{found.model} gave this answer; the heat map shows what speaks for it in BLIP-2"))
+        echo(f"{found.model} gave this answer; the heat map shows what speaks for it in BLIP-2")
     if not found.checked:
         note("the answers are not checked against each other: that needs the development set and its split")
     if not found.calibrated:
@@ -165,6 +168,7 @@ def _as_json(found: Explanation) -> dict[str, Any]:
         "model": found.model,
         "method": found.method,
         "heatmap": [[round(float(value), 4) for value in row] for row in found.heatmap],
+        "around": found.around,
         "peak": place_of_peak(found.heatmap),
         "text": found.text,
         "facts": facts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from imageclef_vqa.cli.console import echo, wrapped
+from imageclef_vqa.cli.console import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,8 +19,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Each with what and how often, where for example, and on a line of its own what to do."""
     for finding in findings:
         echo(f"{finding.severity}: ", fg="red" if finding.severity == "error" else "yellow", nl=False)
-        echo(wrapped(finding.what, indent=len(finding.severity) + 2))
-        echo(f"  → {wrapped(finding.remedy, indent=4)}")
+        echo(finding.what, start=len(finding.severity) + 2)
+        echo(f"  → {finding.remedy}", hanging=4)
 
 
 def expected(scores: Any) -> list[dict[str, Any]]:

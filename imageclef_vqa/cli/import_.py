@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imageclef_vqa.cli.command import Command, Group
 from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
 from imageclef_vqa.workspace import Workspace
@@ -14,7 +15,7 @@ from imageclef_vqa.workspace import Workspace
 if TYPE_CHECKING:
     from imageclef_vqa.pipeline.importing import ImportedDataset
 
-import_ = typer.Typer(no_args_is_help=True, help="Convert other data sets to the files of this task.")
+import_ = typer.Typer(cls=Group, no_args_is_help=True, help="Convert other data sets to the files of this task.")
 
 
 @import_.callback()
@@ -22,7 +23,7 @@ def _import() -> None:
     pass
 
 
-@import_.command("kvasir-vqa")
+@import_.command("kvasir-vqa", cls=Command)
 def kvasir_vqa(
     table: Annotated[Path, typer.Argument(metavar="CSV", help="Its table: source,question,answer,img_id.")],
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder with the files <img_id>.jpg.")],
@@ -42,7 +43,7 @@ def kvasir_vqa(
         echo("There are no 2023 images here to compare with. Kvasir-VQA shares images with them, so scores would leak.")
 
 
-@import_.command("kvasir-vqa-x1")
+@import_.command("kvasir-vqa-x1", cls=Command)
 def kvasir_vqa_x1(
     files: Annotated[
         list[Path],

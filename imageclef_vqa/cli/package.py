@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
+from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.findings import expected, expected_table, print_findings
 from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, RunOption, WorkspaceOption
 from imageclef_vqa.errors import MedvqaError, UsageError
@@ -101,12 +101,12 @@ def _as_json(prepared: Package | OpenPackage, written: bool) -> dict[str, Any]:
 
 def _print_checks(prepared: Package | OpenPackage) -> None:
     if prepared.selection is not None:
-        echo(wrapped(prepared.selection.line))
+        echo(prepared.selection.line)
     print_findings(prepared.findings)
     if questions := expected(prepared.scores):
         print_table(expected_table(questions))
     if prepared.verdict is not None and prepared.target.suffix != ".csv":  # their checker reads JSON
-        echo(wrapped(str(prepared.verdict)))
+        echo(str(prepared.verdict))
 
 
 def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
@@ -118,10 +118,10 @@ def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
     zip_ = f" (the organisers take it as `{typed('medvqa package --team NAME')}` writes it)" * asked
     if prepared.edition.open and prepared.fold == "test":
         command = typed("medvqa package --submission FOLDER --repo-id ORG/NAME")
-        echo(wrapped(f"The organisers run a repository that answers: `{command}` makes one."))
+        echo(f"The organisers run a repository that answers: `{command}` makes one.")
         return
     commands = {name: typed(f"medvqa {name}") for name in ("predict", "package")}
-    echo(wrapped(_NEXT[prepared.fold].format(zip=zip_, **commands)))
+    echo(_NEXT[prepared.fold].format(zip=zip_, **commands))
 
 
 def _submit(
@@ -140,7 +140,7 @@ def _submit(
     echo(f"{folder}: {len(done.files)} files of the repository {repo_id}")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in done.rehearsed.scores.items())
     what = f"Rehearsal without network: the script answers {done.rehearsed.rows:,} rows as the run does ({scores})."
-    echo(wrapped(what))
+    echo(what)
     echo("Next, with a token of the hub (`hf auth login`):")
     for command in done.commands:
         echo(f"  {command}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
+from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.options import JsonOption
 from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import UsageError
@@ -111,7 +111,7 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_row("time", _time(result["seconds"]))
     print_table(table)
     echo(_assumptions(result))
-    echo(wrapped(_PAIRS))
+    echo(_PAIRS)
     echo(_verdict(result))
 
 
@@ -136,7 +136,7 @@ def _show_all(results: list[dict[str, Any]], stage: str) -> None:
     print_table(table)
     print_table(_operations_of_a_pair(results))
     echo(_assumptions(results[0]))
-    echo(wrapped(_PAIRS))
+    echo(_PAIRS)
     echo("--preset NAME shows one preset in detail, with the options that make it fit")
 
 
@@ -167,7 +167,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _assumptions(result: dict[str, Any]) -> str:
     room, rate = size_of(result["memory"]["device"]), result["rate"] / 1e12
-    return wrapped(
+    return (
         f"for devices with {room} of memory (--memory) that sustain {rate:g} TFLOP per second (--flops), "
         f"{result['devices']} of them (--devices), and {result['images']:,} images (--images)"
     )
@@ -196,7 +196,7 @@ def _count(number: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "about 1 second" if seconds >= 0.5 else "< 1 second"
+    return f"{seconds:.0f} s" if seconds >= 0.5 else "< 1 s"

@@ -106,7 +106,7 @@ def predict(
             notify=note,
         )
         if printed is not None:
-            echo(read_text(printed), nl=False)
+            echo(read_text(printed), nl=False, verbatim=True)
             return
     if as_json:
         print_json(_as_json(done))

@@ -48,7 +48,7 @@ def _table(found: list[RunSummary]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("run", overflow="fold", min_width=4)
     for title in ("stage", "preset", "epochs", "chosen on val", "last epoch", "changed"):
         table.add_column(title, no_wrap=True)

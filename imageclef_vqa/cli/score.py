@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imageclef_vqa.cli.console import echo, note, print_json, print_table, wrapped
+from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.workspace import Workspace
@@ -108,13 +108,14 @@ def score(
         report=report,
         plots=plots,
         heat_maps=heat_maps,
+        device=device,
     )
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
     if not formats:
         for selection in done.selected:
-            echo(wrapped(selection.line))
+            echo(selection.line)
             if stale := selection.warning:
-                echo(wrapped(f"warning: {stale}"), fg="yellow")
+                echo(f"warning: {stale}", fg="yellow")
     _print(results, formats, flat=file is not None)
     if file is None and not formats:
         _print_last_fold(done.folds[-1])
@@ -130,7 +131,7 @@ def _print_last_fold(fold: ReportFold | TextFold) -> None:
     from imageclef_vqa.evaluation.text.scores import TextScore
 
     title, result = HEADINGS[fold.name], fold.score
-    echo(wrapped(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result)))
+    echo(text_line(title, result) if isinstance(result, TextScore) else overall_line(title, result))
 
 
 def _perturb(workspace: Workspace, answers: str | None, device: str, seed: int, formats: list[str]) -> None:
@@ -144,9 +145,9 @@ def _perturb(workspace: Workspace, answers: str | None, device: str, seed: int, 
     elif formats:
         _print({done.fold: done.compared}, formats, flat=True)
     else:
-        echo(wrapped(done.selected.line))
+        echo(done.selected.line)
         print_table(perturbation_table(f"{HEADINGS[done.fold]}, perturbed", done.compared))
-        echo(wrapped(perturbation_line(done.compared)))
+        echo(perturbation_line(done.compared))
 
 
 def _check(files: list[str], compare: bool, report: Path | None, heat_maps: bool, formats: list[str]) -> None:
@@ -175,7 +176,7 @@ def _print(results: Mapping[str, Result], formats: list[str], *, flat: bool) -> 
         from imageclef_vqa.evaluation import as_csv, as_markdown
 
         named = {"": next(iter(results.values()))} if flat and len(results) == 1 else results
-        echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False)
+        echo((as_csv if formats == ["csv"] else as_markdown)(named), nl=False, verbatim=True)
     else:
         from imageclef_vqa.evaluation import Comparisons
         from imageclef_vqa.evaluation.folds import HEADINGS
@@ -203,20 +204,20 @@ def _show(title: str, result: Score | TextScore | Published) -> None:
         print_table(published_table(title, result))
         return
     for line in (formatting_line(result), *coverage_lines(result)):
-        echo(wrapped(line))
+        echo(line)
     print_table(score_table(title, result))
     if result.formatting:
         print_table(formatting_table(result))
     print_table(metrics_table(result))
     if line := slices_line(result):
-        echo(wrapped(line))
+        echo(line)
 
 
 def _show_sentences(title: str, score: TextScore) -> None:
     from imageclef_vqa.evaluation.text.display import fact_table, group_table, text_lines, text_table
 
     for line in text_lines(score):
-        echo(wrapped(line))
+        echo(line)
     print_table(text_table(title, score))
     for heading, groups in (("By question class", score.classes), ("By complexity", score.complexities)):
         if groups:
@@ -230,7 +231,7 @@ def _show_text_comparisons(title: str, result: TextComparisons) -> None:
     for comparison in result.comparisons:
         echo(f"A: {result.baseline}\nB: {comparison.name}")
         for line in comparison_lines(result, comparison):
-            echo(wrapped(line))
+            echo(line)
         print_table(comparison_table(title, result, comparison))
 
 
@@ -241,5 +242,5 @@ def _show_comparisons(title: str, result: Comparisons) -> None:
     for comparison in result.comparisons:
         echo(f"A: {result.baseline}\nB: {comparison.name}")
         for line in comparison_lines(result, comparison):
-            echo(wrapped(line))
+            echo(line)
         print_table(comparison_table(title, result, comparison))

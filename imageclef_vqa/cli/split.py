@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from imageclef_vqa.cli.console import echo, print_json, print_table, wrapped
+from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.options import JsonOption, SeedOption, WorkspaceOption
 
 
@@ -37,14 +37,14 @@ def split(
         print_json({**split_summary(done.dataset, done.split), "shared": done.shared})
         return
     for warning in done.dataset.warnings:
-        echo(wrapped(f"warning: {warning}"), fg="yellow")
+        echo(f"warning: {warning}", fg="yellow")
     for section in split_sections(done.dataset, done.split):
         echo()
         if isinstance(section, Table):
             print_table(section)
         else:
-            echo("\n".join(map(wrapped, section)))
+            echo("\n".join(section))
     for line in shared_lines(done.shared):
-        echo(wrapped(f"warning: {line}"), fg="yellow")
+        echo(f"warning: {line}", fg="yellow")
     at = Workspace.at(workspace)
     echo(f"\n{at.shown(done.file)}; next: `{at.typed('medvqa finetune --stage 1')}`")

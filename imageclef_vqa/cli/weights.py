@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from imageclef_vqa.cli.command import Command, Group
 from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.options import JsonOption, RunOption, WorkspaceOption
 
-weights = typer.Typer(no_args_is_help=True, help="Convert, show and verify published checkpoints.")
+weights = typer.Typer(cls=Group, no_args_is_help=True, help="Convert, show and verify published checkpoints.")
 
 _Source = Annotated[
     str,
@@ -22,7 +23,7 @@ _Source = Annotated[
 ]
 
 
-@weights.command()
+@weights.command(cls=Command)
 def convert(
     source: _Source,
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make, or to add parts to.")],
@@ -50,7 +51,7 @@ def convert(
     echo(f"{conversion.format}: {parts} → {target}")
 
 
-@weights.command()
+@weights.command(cls=Command)
 def shrink(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `convert` made.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
@@ -66,7 +67,7 @@ def shrink(
     echo(f"language model in 8 bits → {target}")
 
 
-@weights.command()
+@weights.command(cls=Command)
 def merge(
     target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.")],
     run: RunOption = "main",
@@ -83,7 +84,7 @@ def merge(
         echo(f"adapters of rank {done['rank']} merged into {done['layers']} layers → {done['folder']}")
 
 
-@weights.command()
+@weights.command(cls=Command)
 def show(source: _Source, as_json: JsonOption = False) -> None:
     """Show the number, types and shapes of each part's tensors, its parameters, and a hash of its values."""
     from imageclef_vqa import devices
@@ -102,7 +103,7 @@ def show(source: _Source, as_json: JsonOption = False) -> None:
         print_table(as_table(parts))
 
 
-@weights.command()
+@weights.command(cls=Command)
 def verify(
     source: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder with a checkpoint and its expected.safetensors.")

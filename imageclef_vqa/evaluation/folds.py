@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from imageclef_vqa.evaluation.display import SYSTEMS
 from imageclef_vqa.evaluation.metrics import PairAnswers
 from imageclef_vqa.evaluation.scores import FoldScore
 
+_Score = TypeVar("_Score")
 HEADINGS = {"val": "Validation images", "test": "Test images", "gold": "Images of --gold"}
 
 
@@ -22,7 +23,7 @@ class SmallMap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ReportFold:
+class ScoredFold(Generic[_Score]):
     """One fold: its score, the scored answers and, where known, their probabilities.
 
     `images` are the image files by id, for thumbnails. `records` are the indices of the images in their gt.json, which
@@ -30,7 +31,7 @@ class ReportFold:
     """
 
     name: str
-    score: FoldScore
+    score: _Score
     given: PairAnswers
     gold: PairAnswers
     probabilities: Mapping[tuple[str, int], float] = field(default_factory=dict)
@@ -42,6 +43,10 @@ class ReportFold:
     @property
     def heading(self) -> str:
         return HEADINGS.get(self.name, self.name)
+
+
+class ReportFold(ScoredFold[FoldScore]):
+    """A fold of closed questions."""
 
     @property
     def system(self) -> str:

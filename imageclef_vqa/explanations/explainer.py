@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import paddle
 
 from imageclef_vqa.data import read_pixels
 from imageclef_vqa.editions import QUESTIONS, Implication, find_question, learn_implications
-from imageclef_vqa.explanations.maps import METHODS, resized
-from imageclef_vqa.explanations.statements import Statement, image_values, values_of
+from imageclef_vqa.explanations.maps import METHODS, dimmed, resized, scaled
+from imageclef_vqa.explanations.statements import Statement, asks_about_frame, image_values, values_of
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.ask import Reply
 from imageclef_vqa.inference.predict import learn_rules
 from imageclef_vqa.inference.ranked import Answers
+from imageclef_vqa.inference.replies import Reply
 from imageclef_vqa.inference.runs import Ensemble
 from imageclef_vqa.inference.sentences import SentenceAnswerer
 from imageclef_vqa.models.language import Prompt
@@ -28,19 +29,30 @@ def answerers_of(ensemble: Ensemble) -> list[Answerer | SentenceAnswerer]:
     return [kind.of_run(run.workspace) for run in ensemble.runs]
 
 
+class HeatMaps(NamedTuple):
+    """Maps [n, rows, columns], and how much of the weight of each [n] is around the field of view."""
+
+    maps: np.ndarray
+    around: np.ndarray
+
+
 def heat_maps(
     answerers: Sequence[Answerer | SentenceAnswerer], image: Path, pairs: Sequence[tuple[str, Answers]], method: str
-) -> np.ndarray:
-    """Maps [n, rows, columns] of n questions about one picture with their answers; the mean over several models.
+) -> HeatMaps:
+    """Maps of n questions about one picture with their answers; the mean over several models.
 
-    Models whose encoders have different grids are brought to that of the first one.
+    Models whose encoders have different grids are brought to that of the first one. Maps of questions about the frame
+    are not dimmed there.
     """
-    maps: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     for answerer in answerers:
         own = _maps_of(answerer, image, pairs, method)
-        maps.append(resized(own, maps[0].shape[1]) if maps else own)
-    mean = np.mean(maps, axis=0)
-    return np.asarray(mean / mean.max(axis=(1, 2), keepdims=True).clip(min=1e-30), dtype="float32")
+        found.append(resized(own, found[0].shape[1]) if found else own)
+    maps, around = scaled(np.mean(found, axis=0)), np.zeros(len(pairs))
+    inside = np.array([not asks_about_frame(text) for text, _ in pairs])
+    pixels = read_pixels(image, answerers[0].model.preset.vision.image_size)
+    maps[inside], around[inside] = dimmed(maps[inside], pixels)
+    return HeatMaps(maps, around)
 
 
 def _maps_of(

@@ -12,7 +12,7 @@ _LEVELS = 16  # of a small map in a report
 # From dark violet over red to yellow: brightness rises throughout, so the ramp can be read without telling hues apart.
 _RAMP = np.array([(30, 10, 80), (125, 25, 110), (205, 55, 80), (245, 130, 35), (250, 235, 110)], "float32")
 _OPAQUE = 0.75  # where a map is 1; where it is 0, the picture is as it was
-_REGION = 0.5  # of the peak: what is at least so high and joined to the peak is its region
+_REGION = 0.5  # of the peak: what is higher and joined to the peak is its region
 _ROWS, _COLUMNS = ("upper", "center", "lower"), ("left", "center", "right")
 
 
@@ -55,7 +55,7 @@ def region_box(heat: np.ndarray, width: int, height: int) -> tuple[int, int, int
 
     heat = np.asarray(heat)
     peak = np.unravel_index(heat.argmax(), heat.shape)
-    regions, _ = label(heat >= _REGION * heat[peak])
+    regions, _ = label(heat > _REGION * heat[peak])
     rows, columns = np.nonzero(regions == regions[peak])
     x1, x2 = (int(at * width / heat.shape[1]) for at in (columns.min(), columns.max() + 1))
     y1, y2 = (int(at * height / heat.shape[0]) for at in (rows.min(), rows.max() + 1))

@@ -96,6 +96,11 @@ def _is_about(question: Question, sentence: str) -> bool:
     return not named or bool(named & own)
 
 
+def asks_about_frame(text: str) -> bool:
+    """Whether a question is about what stands around the endoscope's field of view: text, or the recorder's box."""
+    return any(word in text.lower() for thing in ("box", "text") for word in _THINGS[thing])
+
+
 def _yes_or_no(question: Question, sentence: str, named: frozenset[Fact]) -> Values:
     about = "box artefact" if question.about == "box" else question.about
     first = sentence.strip().lower()

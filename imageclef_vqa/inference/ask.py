@@ -3,60 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from imageclef_vqa.data import read_pixels
 from imageclef_vqa.editions import QUESTIONS, Implication, Question
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.calibration import Calibration, apply_temperature, read_calibration
+from imageclef_vqa.inference.calibration import apply_temperature, read_calibration
 from imageclef_vqa.inference.choice import Chooser
 from imageclef_vqa.inference.closed_questions import ClosedChoice
 from imageclef_vqa.inference.jobs import PredictOptions
 from imageclef_vqa.inference.ranked import Answers, Ranked, mean, members
+from imageclef_vqa.inference.replies import AskedQuestion, Replies, Reply
 from imageclef_vqa.inference.runs import Ensemble
 from imageclef_vqa.inference.sentences import BEAM, SentenceAnswerer
-
-
-@dataclass(frozen=True)
-class AskedQuestion:
-    """An open question, which has no number."""
-
-    text: str
-    id: int = -1
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The ranked answers of `model` to one question, with calibrated probabilities; the first one is given.
-
-    `members` has the probability that the answer contains each member, for questions that take a set; `trained` is
-    False if no training label answers the question.
-    """
-
-    question: Question | AskedQuestion
-    ranked: Ranked
-    members: dict[str, float]
-    trained: bool
-    model: str
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The answer that is given: a set of strings in canonical order."""
-        return self.ranked[0][0]
-
-    @property
-    def probability(self) -> float:
-        return self.ranked[0][1]
-
-
-@dataclass(frozen=True)
-class Replies:
-    """The replies of `model`, in the order of the questions; `calibration` is None if the run was never calibrated."""
-
-    model: str
-    replies: tuple[Reply, ...]
-    calibration: Calibration | None
 
 
 def ask_open(

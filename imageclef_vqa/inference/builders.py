@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from imageclef_vqa.editions import Candidate, Prediction, Vocabulary
 from imageclef_vqa.inference.choice import Chosen
 from imageclef_vqa.inference.ranked import Answers, Ranked, members
-
-if TYPE_CHECKING:
-    from imageclef_vqa.inference.ask import Reply
+from imageclef_vqa.inference.replies import Reply
 
 _CANDIDATES = 5
 PRIOR = "training prior"

@@ -13,15 +13,15 @@ from imageclef_vqa.devices import prepare
 from imageclef_vqa.editions import QUESTIONS, Implication, choose_question
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.explanations import METHODS
+from imageclef_vqa.explanations.explanation import Explanation, check_method, explanation
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.pipeline.edition import edition_of
-from imageclef_vqa.pipeline.explain import Explanation, check_method, explanation
 from imageclef_vqa.pipeline.router import ImageRouter
 from imageclef_vqa.pipeline.selection import AnswerMode, answer_mode
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
-    from imageclef_vqa.inference.ask import Replies, Reply
+    from imageclef_vqa.inference.replies import Replies, Reply
     from imageclef_vqa.inference.runs import Ensemble
 
 _BANK_BEAM = 2  # of the bank's open questions, which are asked to explain one answer
@@ -106,10 +106,11 @@ class Model:
             replies = tuple(found.replies[question.id] for question in chosen)
             stated = [statement(each) for each in found.replies]
         pairs = [(reply.question.text, reply.answers) for reply in replies]
-        heats = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)
+        drawn = heat_maps([*self._answerers, *self._speakers], Path(image), pairs, method)
+        rules = self._learnt_rules
         return [
-            explanation(str(image), found, reply, statement(reply), stated, heat, method, self._learnt_rules)
-            for reply, heat in zip(replies, heats, strict=True)
+            explanation(str(image), found, reply, statement(reply), stated, heat, float(around), method, rules)
+            for reply, heat, around in zip(replies, drawn.maps, drawn.around, strict=True)
         ]
 
     @property

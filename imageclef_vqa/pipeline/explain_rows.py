@@ -26,12 +26,12 @@ from imageclef_vqa.errors import (
     shortened,
 )
 from imageclef_vqa.explanations import METHODS
+from imageclef_vqa.explanations.explanation import check_method
 from imageclef_vqa.explanations.picture import draw_over, place_of_peak, png, region_box
 from imageclef_vqa.explanations.statements import Statement
 from imageclef_vqa.files import atomic_write, check_output, json_text, write_text
 from imageclef_vqa.inputs import parse_json, read_bytes, read_text, sha256
 from imageclef_vqa.pipeline.edition import edition_of
-from imageclef_vqa.pipeline.explain import check_method
 from imageclef_vqa.pipeline.open_reference import sample_of
 from imageclef_vqa.progress import track
 from imageclef_vqa.submission import Finding, error, errors_in, warning
@@ -41,7 +41,7 @@ from imageclef_vqa.workspace import OPEN_EDITION, Workspace
 if TYPE_CHECKING:
     from PIL import Image
 
-    from imageclef_vqa.pipeline.explain import Explanation
+    from imageclef_vqa.explanations.explanation import Explanation
 
 _VISUALS = "visuals"  # the folder beside the lines, as the organisers name it
 _SIDE, _COLOURS = 384, 64  # of a picture: 1,500 of them have to be uploaded

@@ -22,13 +22,16 @@ Fold = ReportFold | TextFold
 Pair = tuple[str, int]
 
 
-def with_heat_maps(workspace: Workspace, folds: Sequence[Fold], method: str = METHODS[0]) -> list[Fold]:
+def with_heat_maps(
+    workspace: Workspace, folds: Sequence[Fold], device: str = "auto", method: str = METHODS[0]
+) -> list[Fold]:
     """The folds with maps of the answers given to them that are wrong, the most probable ones.
 
     Raises:
+        UsageError: there is no such device.
         MissingStepError: a run that answers has no finished stage 2.
     """
-    prepare("auto", seed=0)
+    prepare(device, seed=0)
 
     from imageclef_vqa.explanations.explainer import answerers_of, heat_maps
     from imageclef_vqa.inference.runs import read_ensemble
@@ -43,7 +46,7 @@ def with_heat_maps(workspace: Workspace, folds: Sequence[Fold], method: str = ME
     for (number, image_id), pairs in track(of_image.items(), "draw heat maps", len(of_image)):
         fold = folds[number]
         asked = [(_text(fold, pair), tuple(fold.given[pair])) for pair in pairs]
-        for pair, heat in zip(pairs, heat_maps(answerers, fold.images[image_id], asked, method), strict=True):
+        for pair, heat in zip(pairs, heat_maps(answerers, fold.images[image_id], asked, method).maps, strict=True):
             found[number][pair] = SmallMap(small_png(heat), place_of_peak(heat))
     return [replace(fold, heat_maps=maps) for fold, maps in zip(folds, found, strict=True)]
 

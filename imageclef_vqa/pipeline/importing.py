@@ -10,6 +10,7 @@ from typing import Literal
 from imageclef_vqa.data.kvasir import read_kvasir, write_dataset
 from imageclef_vqa.data.open_import import import_rows
 from imageclef_vqa.data.tables import table_files
+from imageclef_vqa.errors import DataError
 from imageclef_vqa.files import write_json
 from imageclef_vqa.pipeline.overlap import Shared, other_sets, shared_with
 from imageclef_vqa.workspace import Workspace
@@ -39,7 +40,7 @@ def import_kvasir(
     target = at.root / "data/kvasir-vqa" if at.development.exists() else at.development
     if out is not None:
         target = Path(out)
-    imported = read_kvasir(Path(table), Path(images))
+    imported = read_kvasir(Path(table), _picture_folder(images))
     write_dataset(imported, target)
     overlaps = _overlaps(at, target, imported.images)
     write_json(target / "overlap.json", overlaps)
@@ -70,10 +71,17 @@ def import_open(
     at = Workspace.at(Path(workspace))
     target = (at.development if to == "development" else at.test) if out is None else Path(out)
     tables = table_files([Path(each) for each in files], to)
-    done = import_rows(tables, None if images is None else Path(images), target, labelled=to == "development")
+    pictures = None if images is None else _picture_folder(images)
+    done = import_rows(tables, pictures, target, labelled=to == "development")
     overlaps = _overlaps(at, target, done.images)
     write_json(target / "overlap.json", overlaps)
     return ImportedDataset(target, len(done.images), done.rows, done.oddities.lines(), overlaps)
+
+
+def _picture_folder(images: str | Path) -> Path:
+    if not Path(images).is_dir():
+        raise DataError([f"{images}: there is no such folder"], remedy="name the folder with the files <img_id>.jpg")
+    return Path(images)
 
 
 def _overlaps(workspace: Workspace, target: Path, images: dict[str, Path]) -> dict[str, Shared]:

@@ -17,6 +17,7 @@ from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.submission import Finding, error
 from imageclef_vqa.submission.checks.customs import Customs
 from imageclef_vqa.submission.checks.sentences import Asked
+from imageclef_vqa.submission.run import counted
 from imageclef_vqa.submission.sentences import SentenceRow
 from imageclef_vqa.workspace import Workspace
 
@@ -75,18 +76,24 @@ def check_altered(workspace: Workspace, rows: Sequence[SentenceRow], reference: 
     if len(rows) != len(reference.rows):
         return []
     own = {row: each.answer for row, each in zip(reference.rows, rows, strict=True)}
-    closest: tuple[list[int], str, dict[int, str]] | None = None
-    for name, given in _sources(workspace):
-        if own.keys() <= given.keys():
-            changed = [row for row in own if own[row] != given[row]]
-            if closest is None or len(changed) < len(closest[0]):
-                closest = (changed, name, given)
-    if closest is None or not 0 < len(closest[0]) <= (1 - _SAME_SOURCE) * len(own):
+    compared = [
+        ([row for row in own if own[row] != given[row]], name, given)
+        for name, given in _sources(workspace)
+        if own.keys() <= given.keys()
+    ]
+    changed, name, given = min(compared, key=lambda each: len(each[0]), default=([], "", own))
+    if not changed:
         return []
-    changed, name, given = closest
+    remedy = "`medvqa package` writes the answers as they were predicted"
     lines = [f"row {row}: {own[row]!r:.60}, predicted {given[row]!r:.60}" for row in changed]
-    message = f"{len(lines):,} answers differ from {name}, which the others come from"
-    return [error("altered", lines, message, "`medvqa package` writes the answers as they were predicted")]
+    if len(changed) <= (1 - _SAME_SOURCE) * len(own):
+        message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {name}, which the others come from"
+        return [error("altered", lines, message, remedy)]
+    for _, name, given in compared:
+        if Counter(own.values()) == Counter(given[row] for row in own):
+            message = f"the answers are those of {name}, but in other rows"
+            return [error("altered", lines, message, remedy)]
+    return []
 
 
 def _sources(workspace: Workspace) -> Iterator[tuple[str, dict[int, str]]]:

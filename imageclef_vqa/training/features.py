@@ -113,7 +113,7 @@ class FeatureStore:
                 row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
             except (ValueError, KeyError, TypeError):
                 continue  # cut short, or damaged
-            exists = key in wanted and type(row) is int and 0 <= row < len(rows)
+            exists = type(key) is str and key in wanted and type(row) is int and 0 <= row < len(rows)
             if exists and hashlib.sha256(rows[row].data).hexdigest() == digest:
                 found[key] = row
         return found

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.submission.checks.customs import FEWEST, SPIKE, Customs, check_truncation, located
+from imageclef_vqa.submission.checks.placement import check_placement
 from imageclef_vqa.submission.run import Finding, counted, error, shown, warning
 from imageclef_vqa.submission.sentences import SentenceRow, SentenceRun
 
@@ -41,7 +42,7 @@ def check_sentences(run: SentenceRun, asked: Sequence[Asked] | None, customs: Cu
     """Everything that is wrong with the rows; without `asked`, which rows there are is not checked."""
     found = [*_check_rows(run, asked), *_check_indices(run.rows)]
     found += [*_check_texts(run.rows), *check_truncation(run.rows, customs), *_check_habits(run.rows, customs)]
-    return found
+    return [*found, *check_placement(run.rows, customs)]
 
 
 def _check_rows(run: SentenceRun, asked: Sequence[Asked] | None) -> Iterator[Finding]:
@@ -115,15 +116,15 @@ def _check_indices(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
 def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
     """What no sentence holds."""
     rules = (
-        ("no-answer", _is_no_answer, "say that there is no answer", "train longer, or check what the model sees"),
-        ("special-token", _TOKEN.search, "hold special tokens or a prompt", "decode with skip_special_tokens=True"),
-        ("characters", _MOJIBAKE.search, "hold damaged or control characters", "write and read UTF-8 throughout"),
-        ("html", lambda text: html.unescape(text) != text, "hold HTML's escapes", "unescape them: & is not &amp;"),
-        ("repetition", _LOOP.search, "repeat themselves", "stop at the end of a sentence, or penalise repetition"),
+        ("no-answer", _is_no_answer, "words for a missing answer", "train longer, or check what the model sees"),
+        ("special-token", _TOKEN.search, "special tokens or a prompt", "decode with skip_special_tokens=True"),
+        ("characters", _MOJIBAKE.search, "damaged or control characters", "write and read UTF-8 throughout"),
+        ("html", lambda text: html.unescape(text) != text, "HTML's escapes", "unescape them: & is not &amp;"),
+        ("repetition", _LOOP.search, "words in a loop", "stop at the end of a sentence, or penalise repetition"),
     )
     for name, breaks, message, remedy in rules:
         if found := [located(row) for row in rows if breaks(row.answer)]:
-            yield error(name, found, f"{counted(len(found), 'answer', 'answers')} {message}", remedy)
+            yield error(name, found, f"{message} in {counted(len(found), 'answer')}", remedy)
     if found := [located(row) for row in rows if row.answer.strip() and _plain(row.answer) == _plain(row.question)]:
         yield error("echo", found, "answers that repeat their question", "cut the prompt off what the model generates")
     if found := [located(row) for row in rows if row.answer.strip() and " ".join(row.answer.split()) != row.answer]:
@@ -131,7 +132,7 @@ def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
 
 
 def _check_habits(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
-    """What single rows cannot show: another edition's spelling, one answer for everything, answers of other rows."""
+    """What single rows cannot show: another edition's spelling, one answer for everything."""
     filled = [row for row in rows if row.answer.strip()]
     if len(filled) < FEWEST:
         return
@@ -149,26 +150,6 @@ def _check_habits(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Fin
     if count > (customs.all[answer] / (customs.all.total() or 1) + _CONSTANT) * len(filled):
         message = f"{count:,} of {len(filled):,} answers are the same"
         yield error("constant", [shown((answer,))], message, "check whether the model sees pictures and questions")
-    yield from _check_shift(rows, customs)
-
-
-def _check_shift(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
-    """Answers that stand a few rows from their questions: training gives them to the questions there."""
-    by_question = {_plain(question): answers for question, answers in customs.answers.items()}
-
-    def fitting(offset: int) -> int:
-        pairs = zip(rows, rows[offset:] if offset >= 0 else rows, strict=False)
-        if offset < 0:
-            pairs = zip(rows[-offset:], rows, strict=False)
-        return sum(other.answer in by_question.get(_plain(row.question), ()) for row, other in pairs)
-
-    here = fitting(0)
-    best = max((offset for offset in range(-3, 4) if offset), key=fitting)
-    if fitting(best) > 1.5 * here + FEWEST / 2:
-        message = (
-            f"answers fit the questions {abs(best)} row{'s' * (abs(best) > 1)} {'before' if best > 0 else 'behind'}"
-        )
-        yield error("shifted", ["all rows"], message, "keep each answer with its question")
 
 
 def _is_no_answer(text: str) -> bool:
