@@ -8,6 +8,7 @@ from hypothesis import settings
 from imageclef_vqa import devices
 from imageclef_vqa.experts import features
 from imageclef_vqa.experts.classical import COLOURS_AND_EDGES
+from imageclef_vqa.pipeline import finetune
 
 devices.prepare("cpu", seed=0)  # before any test imports Paddle
 settings.register_profile("patient", deadline=None)  # how long an example takes depends on what else the machine does
@@ -18,8 +19,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def _without_the_encoders_package(monkeypatch):
-    """Routing takes the experts that every installation has: an encoder's features of each data set take seconds."""
+    """Presets and experts are those of every installation: an encoder's features of each data set take seconds."""
     monkeypatch.setattr(features, "available", lambda: False)
+    monkeypatch.setattr(finetune, "packaged_weights", lambda _encoder: None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,13 +7,20 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import runs
 from pydantic import BaseModel
 from small_dataset import picture, record, write_dataset
@@ -22,10 +29,12 @@ from torch_files import write_pth
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from imageclef_vqa import synthetic
 from imageclef_vqa.artefacts import Record, read_record
 from imageclef_vqa.checkpoints.folder import read_folder_config
 from imageclef_vqa.checkpoints.layers import read_metadata, read_weights
 from imageclef_vqa.checkpoints.source import open_source
+from imageclef_vqa.cli import demo
 from imageclef_vqa.cli.app import app
 from imageclef_vqa.cli.settings import check_settings
 from imageclef_vqa.data import make_split, read_dataset, read_split
@@ -35,6 +44,8 @@ from imageclef_vqa.data.labels import read_labels
 from imageclef_vqa.data.pixels import load_pixels, read_pixels
 from imageclef_vqa.data.qa import read_qa
 from imageclef_vqa.data.reading import read_test_ids
+from imageclef_vqa.data.tables import read_table
+from imageclef_vqa.doctor import devices
 from imageclef_vqa.editions import (
     QUESTIONS,
     Prediction,
@@ -51,7 +62,9 @@ from imageclef_vqa.inputs import read_model
 from imageclef_vqa.models.language.tokenizer import Tokenizer
 from imageclef_vqa.models.language.wordpiece import WordPieceTokenizer
 from imageclef_vqa.models.presets import find_preset
+from imageclef_vqa.pipeline.answer_rows import read_answer_rows
 from imageclef_vqa.submission import make_manifest, parse_run, read_bytes, read_manifest, render_run
+from imageclef_vqa.submission.sentences import FIELDS, read_sentences, write_sentences
 from imageclef_vqa.training.config import StageConfig
 from imageclef_vqa.training.history import read_history
 from imageclef_vqa.training.log import Log
@@ -105,6 +118,38 @@ class CommandLine(Reader):
 
     def give(self, place: Path, content: bytes) -> None:
         self.read(json.loads(content))
+
+
+class OtherCommands(CommandLine):
+    """`weights`, `demo`, which draws three images and runs only `status`, and `doctor`, which tests no device."""
+
+    def mutate(self, example: bytes, random: Random, mutated: Mutate) -> bytes:
+        name = random.choice(("demo", "doctor", "weights"))
+        words, command = [name], COMMANDS[name]
+        if name == "weights":
+            words.append(random.choice(sorted(command.commands)))
+            command = command.commands[words[1]]
+            kinds = ("w.safetensors", "w.pth", "weights", "file", "data", "nobody/nothing", "a\x1b[2Jb", "x" * 5000)
+            words += random.choices(kinds, k=random.randrange(3))
+        options = [each for each in command.params if each.opts[0].startswith("-")]
+        for option in random.choices(options, k=3) if options else ():
+            if random.random() < 0.6:
+                words += [option.opts[0]] + ([] if getattr(option, "is_flag", False) else [random.choice(VALUES)])
+        return json.dumps(words).encode()
+
+    def give(self, place: Path, content: bytes) -> None:
+        words = json.loads(content)
+        with ExitStack() as patches:
+            draw = partial(synthetic.write_synthetic_dataset, seed=0)
+            for owner, name, stand_in in (
+                (demo, "CHAIN", ("status",)),
+                (demo, "OPEN_CHAIN", ("status",)),
+                (synthetic, "write_synthetic_dataset", lambda folder, **_: draw(folder, images=2, test=1)),
+                (devices, "_probe", lambda *_, **__: {"error": "not tested"}),
+                (tempfile, "tempdir", str(place)),
+            ):
+                patches.enter_context(patch.object(owner, name, stand_in))
+            self.read(words)
 
 
 class WorkspaceFile(Reader):
@@ -167,6 +212,7 @@ def _invoke(*words: str) -> None:
     assert done.exit_code == 0, done.output
 
 
+PIXELS = np.arange(3 * 16 * 16 * 3, dtype="uint8").reshape(3, 16, 16, 3)
 VALUES = [
     *("0", "-1", "1", "2", "1000000", "1e400", "nan", "inf", "0.5", "9" * 5000, "x", "", "\x1b]0;x\x07", "\ud800"),
     *("main", "val", "test", "/dev/null", "/dev/zero", "data", "medvqa.toml", "x" * 5000, "a/b/c", "..", "cpu", "tiny"),
@@ -191,6 +237,28 @@ def _questions(_: Path) -> bytes:
         "question_class": ["polyp_type"],
     }
     return b"\n".join(json.dumps({**row, "question": f"What {n}?"}).encode() for n in range(4)) + b"\n"
+
+
+def _sentences(_: Path) -> bytes:
+    rows = [(f"image{number}", "What is seen?", "a polyp") for number in range(3)]
+    return write_sentences(rows, dict.fromkeys(FIELDS, "x") | {"submission_info": {"team_name": "x"}})
+
+
+def _read_sentences(path: Path) -> None:
+    read_sentences(path.read_bytes())
+    read_answer_rows(path)
+
+
+def _parquet(_: Path) -> bytes:
+    rows = [json.loads(line) for line in _questions(Path()).splitlines()]
+    with io.BytesIO() as file:
+        pq.write_table(pa.Table.from_pylist([row | {"image": {"bytes": b"x", "path": None}} for row in rows]), file)
+        return file.getvalue()
+
+
+def _read_parquet(path: Path) -> None:
+    read_answer_rows(path)
+    list(read_table(path, pictures=True))
 
 
 def _test_folder(place: Path) -> bytes:
@@ -379,6 +447,35 @@ def _sealed_pixels(content: bytes) -> bytes:
     return content[:-32] + hashlib.sha256(content[:-32]).digest()
 
 
+def _features(name: str) -> Callable[[Path], bytes]:
+    def make(place: Path) -> bytes:
+        _store(place).of(PIXELS)
+        return next(place.glob(name)).read_bytes()
+
+    return make
+
+
+def _store(place: Path) -> Any:
+    from imageclef_vqa.models.configs import VisionConfig
+    from imageclef_vqa.models.vision import VisionTransformer
+    from imageclef_vqa.training.features import FeatureStore
+
+    sizes = VisionConfig(image_size=16, patch_size=8, width=8, layers=1, heads=2, mlp_width=8)
+    vision = VisionTransformer(sizes)
+    for number, tensor in enumerate(vision.parameters()):
+        tensor.set_value(np.random.default_rng(number).standard_normal(tensor.shape).astype("float32"))
+    return FeatureStore(place, vision)
+
+
+def _read_features(name: str) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        next(path.parent.glob(name)).write_bytes(path.read_bytes())
+        found = _store(path.parent).of(PIXELS)
+        assert found[np.arange(len(found))].shape == (3, 5, 8)
+
+    return read
+
+
 def _safetensors(place: Path) -> bytes:
     from imageclef_vqa.checkpoints.layers import save_weights
 
@@ -411,6 +508,15 @@ def _command_line(place: Path) -> bytes:
     return json.dumps(["--help"]).encode()
 
 
+def _weights_place(place: Path) -> bytes:
+    _safetensors(place)
+    (place / "file.safetensors").rename(place / "w.safetensors")
+    _pth(place)
+    (place / "file.pth").rename(place / "w.pth")
+    shutil.copytree(find_preset("tiny").folder, place / "weights")
+    return _command_line(place)
+
+
 def _run_command(words: list[str]) -> None:
     os.environ["COLUMNS"] = "80"
     done = CliRunner().invoke(app, words)
@@ -422,6 +528,8 @@ def _run_command(words: list[str]) -> None:
 READERS = [
     Reader("gt.json", _labels, read_labels, weight=4),
     Reader("qa.jsonl", _questions, lambda path: read_qa(path, labelled=True), weight=2),
+    Reader("predictions_1.json", _sentences, _read_sentences, "predictions_1.json", weight=2),
+    Reader("Parquet", _parquet, _read_parquet, "rows.parquet", weight=2),
     Reader("test_image_ids.txt", _test_folder, lambda path: read_test_ids(path.parent), "test_image_ids.txt"),
     Reader("medvqa.toml", _settings, _read_settings, "medvqa.toml", weight=4),
     Reader("a recipe", _recipe, lambda path: choose_recipe(2, recipe=str(path)), "recipe.toml", weight=3),
@@ -447,6 +555,8 @@ READERS = [
     Reader("a PNG of 16 bits", _picture("PNG", "I;16"), _look, "a.png", weight=0.5),
     Reader("the index of images", _index, _read_index, weight=0.5),
     Reader("cached pixels", _pixels, _read_cached_pixels, weight=0.5, sealed=_sealed_pixels),
+    Reader("the index of features", _features("*.jsonl"), _read_features("*.jsonl"), weight=0.5),
+    Reader("features", _features("*.f16"), _read_features("*.f16"), weight=0.5),
     Reader("safetensors", _safetensors, lambda path: (read_weights(path), read_metadata(path)), "w.safetensors"),
     Reader("a .pth", _pth, _convert, "w.pth", weight=2),
     Reader("config.json of weights", _preset_file("config.json"), lambda path: read_folder_config(path.parent),
@@ -458,4 +568,5 @@ READERS = [
     Reader("an index of weights", _index_of_weights, lambda path: open_source(path.parent), "m.safetensors.index.json"),
     WorkspaceFile("a file of a workspace", _workspace, lambda _: None, weight=0.6),
     CommandLine("the command line", _command_line, _run_command, weight=0.8),
+    OtherCommands("demo, doctor and weights", _weights_place, _run_command, weight=0.8),
 ]  # fmt: skip

@@ -26,7 +26,7 @@ SURFACE = {
     "predict": "workspace folds name images ids out decode optimise augment consistent on_bad_image answers device "
     "devices run notify",
     "route": "workspace policy questions experts weights shared epochs folds train device run seed notify",
-    "score": "file answers gold workspace run report plots heat_maps",
+    "score": "file answers gold workspace run report plots heat_maps device",
     "split": "workspace val folds by seed",
 }
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imageclef_vqa.data.augmentation import PLAIN, TURNS, View, draw_view
+from imageclef_vqa.data.augmentation import MIRRORED, PLAIN, TURNS, View, draw_mirrored, draw_view
 from imageclef_vqa.editions import QUESTIONS
 
 # By the text of the questions, whatever the facts of the bank say.
@@ -34,6 +34,19 @@ def test_locations_in_the_answers_turn_with_the_image(turn, places, question_id)
     said = view.answers(question_id, sorted(spelt), QUESTIONS[question_id].known)
     assert set(said) <= set(QUESTIONS[question_id].known), "in the spelling of the question's own list"
     np.testing.assert_array_equal(seen, picture_of(NINE[name.replace("rigth", "right")] for name in said))
+
+
+@pytest.mark.parametrize("view", MIRRORED)
+def test_a_mirrored_view_undoes_itself(view):
+    picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), "uint8")
+    np.testing.assert_array_equal(view.apply(view.apply(picture)), picture)
+    seen = view.answers(10, ("Upper-left", "Upper-center"), QUESTIONS[10].known)
+    assert set(view.answers(10, seen, QUESTIONS[10].known)) == {"Upper-left", "Upper-center"}
+
+
+def test_all_mirrored_views_are_drawn():
+    rng = np.random.default_rng(0)
+    assert {draw_mirrored((), rng) for _ in range(50)} == set(MIRRORED)
 
 
 def test_mirroring_swaps_left_and_right():

@@ -154,7 +154,7 @@ def test_a_blip2_reads_images_with_it_and_its_plan_counts_what_it_holds():
     np.testing.assert_allclose(visual.numpy(), model.encode_features(model.vision.read(pixels)).numpy(), atol=1e-4)
     plan = make_plan(Workload(preset=preset, stage="2", questions=18, freeze_vision=True))
     assert plan.counts.total == sum(parameter.size for parameter in model.parameters())
-    assert plan.host == 4.0 * 1800 * vision.tokens * vision.width
+    assert plan.disk == 2.0 * 1800 * vision.tokens * vision.width
     trained = set_trainable(model, trainable(vision=False))
     assert {name for name in trained if name.startswith("vision.")} == {"vision.norm.weight", "vision.norm.bias"}
     set_trainable(model, trainable(vision=False, blocks=[vision.layers - 1]))

@@ -88,7 +88,8 @@ def test_an_encoder_with_a_t5_goes_the_whole_way(kind, drawn, tmp_path, request)
     replace(config, qformer=sizes, sources=dict(config.sources) | {"qformer": "medvqa"}).write(weights)
 
     with_weights = ("--preset", "folder", "--weights", str(weights), "--epochs", "1", "--batch", "6", "--device", "cpu")
-    medvqa(root, "finetune", "--stage", "1", *with_weights)
+    shown = medvqa(root, "finetune", "--stage", "1", *with_weights)
+    assert f"finetune --stage 2 --preset folder --weights {weights} --workspace {root}`" in shown
     medvqa(root, "finetune", "--stage", "2", *with_weights, "--lora-rank", "2")
     log = [json.loads(line) for line in (root / "work/main/stage2/log.jsonl").read_text().splitlines()]
     assert all(np.isfinite(each["answers"]) for each in log if "answers" in each)

@@ -1,6 +1,7 @@
 """Features of frozen vision are computed once, found only for the same pixels and weights, and not used if damaged."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -8,11 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imageclef_vqa.data.augmentation import View
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.vision import VisionTransformer
 from imageclef_vqa.training import features
+from imageclef_vqa.training.context import FoldData
 from imageclef_vqa.training.features import FeatureStore, rounded_features
+from imageclef_vqa.training.images import VisionFeatures
+from imageclef_vqa.training.pairs import PairTable
 
 SIZES = VisionConfig(image_size=16, patch_size=8, width=8, layers=1, heads=2, mlp_width=8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")
@@ -38,6 +43,13 @@ def kept(folder, pixels=PIXELS, vision=VISION):
     return found[np.arange(len(found))]
 
 
+def features_of(store):
+    """The features of augmented images, from a store or computed."""
+    recipe = SimpleNamespace(trains_vision=False)
+    context = SimpleNamespace(model=SimpleNamespace(vision=VISION), recipe=recipe, features=store)
+    return VisionFeatures(context, FoldData(None, PIXELS, None, augmented=True))
+
+
 def files(folder):
     (rows,), (index,) = folder.glob("*.f16"), folder.glob("*.jsonl")
     return rows, index
@@ -51,6 +63,30 @@ def test_each_image_is_computed_once(tmp_path, computed):
     assert computed == [3, 2], "only at those that are new"
     kept(tmp_path, PIXELS[::-1])
     assert computed == [3, 2]
+
+
+def test_a_mirrored_image_has_features_of_its_own(tmp_path, computed):
+    kept(tmp_path)
+    mirrored = np.stack([View(3).apply(image) for image in PIXELS])
+    for _ in range(2):
+        found = FeatureStore(tmp_path, VISION).of(PIXELS, View(3))
+        np.testing.assert_allclose(found[np.arange(len(found))], rounded_features(VISION, mirrored).numpy(), atol=2e-3)
+    assert computed == [5, 5]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_batch_has_the_features_of_each_image_in_its_view(tmp_path, cached):
+    batch = PairTable.batch(np.array([4, 0, 4]), [[], [], []], [View(3), View(0), View(1)])
+    shown = np.stack([view.apply(PIXELS[image]) for image, view in zip(batch.images, batch.views, strict=True)])
+    found = features_of(FeatureStore(tmp_path, VISION) if cached else None)(batch).numpy()
+    np.testing.assert_allclose(found, rounded_features(VISION, shown).numpy(), atol=2e-3)
+
+
+def test_a_view_that_is_not_mirrored_has_no_cached_features(tmp_path):
+    with pytest.raises(KeyError):
+        features_of(FeatureStore(tmp_path, VISION))(
+            PairTable.batch(np.array([0]), [[]], [View(0, jitter=(1.1, 1.0, 1.0))])
+        )
 
 
 def test_other_weights_or_sizes_have_other_features(tmp_path, computed):

@@ -7,6 +7,7 @@ import pytest
 
 from imageclef_vqa.data import Dataset, Example
 from imageclef_vqa.editions import OpenQuestion
+from imageclef_vqa.training import neighbours as training_neighbours
 from imageclef_vqa.training.neighbours import Neighbours
 
 COUNT, COLOUR = "How many polyps are in the image?", "What color is the polyp?"
@@ -87,3 +88,35 @@ def test_neighbours_come_back_from_their_files(neighbours, tmp_path):
     assert same == pytest.approx(description, abs=1e-5)
     for (one, p), (other, q) in zip(again.rank(same, COLOUR), neighbours.rank(description, COLOUR), strict=True):
         assert (one, p) == (other, pytest.approx(q, abs=1e-5))
+
+
+@pytest.mark.parametrize("shape", [(9, 30), (40, 12)])
+def test_components_are_the_principal_ones(shape):
+    x = np.random.default_rng(0).standard_normal(shape) * np.linspace(1, 2, shape[1])
+    x -= x.mean(axis=0)
+    axes = training_neighbours._principal_axes(x)
+    *_, expected = np.linalg.svd(x, full_matrices=False)
+    rank = min(shape[0] - 1, shape[1])
+    assert axes.shape == (shape[1], rank)
+    np.testing.assert_allclose(np.abs(expected[:rank] @ axes), np.eye(rank), atol=1e-5)
+
+
+def test_a_sentence_weighs_what_the_rows_that_say_it_weigh_together(neighbours):
+    (description,) = neighbours.describe(patches(0) + patches(1))
+    question = "What color is the small polyp?"
+    total = {}
+    for alike, rows in neighbours.rows.items():
+        words, others = set(question[:-1].lower().split()), set(alike[:-1].split())
+        share = len(words & others) / len(words | others)
+        for image, sentence in rows if share >= 0.5 else ():
+            weight = share**16 * np.exp(4 * neighbours.images[image] @ description)
+            total[sentence] = total.get(sentence, 0) + weight
+    expected = {sentence: weight / sum(total.values()) for sentence, weight in total.items()}
+    assert {sentence: p for (sentence,), p in neighbours.rank(description, question)} == pytest.approx(expected)
+    assert len(expected) == 3
+
+
+def test_one_picture_is_enough():
+    alone = Neighbours.fit(cells(0), dataset([{COUNT: "One."}]))
+    (description,) = alone.describe(patches(1))
+    assert alone.rank(description, COLOUR) == ((("One.",), 1.0),)

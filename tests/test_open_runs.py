@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
 from imageclef_vqa.editions import read_predictions
+from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.pipeline.answer_rows import AnswerRow, match_rows
 from imageclef_vqa.pipeline.answers import commonest_answers, questions_of
 
@@ -122,6 +124,20 @@ def test_an_adopted_run_is_scored_compared_and_shown(workspace):
         *(f"{name}.svg" for name in [*names, "comparison-test-1"])
     ]
     assert "polyp_count (8)" in Path("plots/classes-test.svg").read_text()
+
+
+def test_scores_and_report_measure_each_row_once(workspace, monkeypatch):
+    run("adopt", "run.json", "--run", "other")
+    asked, meteor = Counter(), TextMeter.meteor
+
+    def counted(meter, given, gold):
+        asked[meter, given, gold] += 1
+        return meteor(meter, given, gold)
+
+    monkeypatch.setattr(TextMeter, "meteor", counted)
+    assert run("score", "--run", "other")[0] == 0
+    assert set(asked.values()) == {1}
+    assert len({meter for meter, _, _ in asked}) == 1, "one for the fold, and none for its page"
 
 
 def test_a_package_has_every_field_and_checks_find_nothing_in_it(workspace):

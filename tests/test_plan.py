@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imageclef_vqa.cli import app
+from imageclef_vqa.data.augmentation import MIRRORED
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.planning import PARTS, Workload, make_plan, smallest_change
@@ -47,7 +48,7 @@ def test_frozen_parts_have_no_gradients_and_shared_ones_less_optimiser_state():
     vision = trained["parameters"]["vision"] - 2 * 1408  # its last norm is always trained
     assert trained["memory"]["gradients"] - frozen["memory"]["gradients"] == 4 * vision
     assert trained["memory"]["optimiser"] - frozen["memory"]["optimiser"] == 8 * vision
-    assert frozen["memory"]["host_features"] > 0 == trained["memory"]["host_features"]
+    assert frozen["memory"]["disk_features"] > 0 == trained["memory"]["disk_features"]
     shared = planned("--preset", "vit-g-t5-base", "--devices", "8")
     assert shared["memory"]["optimiser"] == pytest.approx(trained["memory"]["optimiser"] / 8)
     assert shared["images_per_device"] == 2
@@ -122,14 +123,18 @@ def test_the_example_for_ascend_fits_the_cards_that_it_is_for():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_operations_of_a_pair_are_those_of_a_step_and_by_itself_those_of_an_image_with_one_question(name):
+    recipe = choose_recipe(2, preset=name)[1]
+    questions, views = recipe.questions, len(MIRRORED) if recipe.augment else 1
     together = planned("--preset", name, "--batch", "2", "--epochs", "1", "--images", "10")
     single = planned("--preset", name, "--batch-unit", "pairs", "--batch", "1", "--questions", "18")
-    if together["memory"]["host_features"]:  # frozen vision: once per image, or for every pair
+    if together["memory"]["disk_features"]:  # frozen vision: once per view of an image, or for every pair
         vision = find_preset(name).vision.flops(1)
-        assert together["flops_per_pair"] == pytest.approx((together["flops_per_step"] / 2 + vision) / 18)
+        assert together["flops_per_pair"] == pytest.approx(
+            (together["flops_per_step"] / 2 + views * vision) / questions
+        )
         assert together["flops_pair_by_pair"] == pytest.approx(single["flops_per_step"] + vision)
     else:
-        assert together["flops_per_pair"] == pytest.approx(together["flops_per_step"] / 36)
+        assert together["flops_per_pair"] == pytest.approx(together["flops_per_step"] / (2 * questions))
         assert together["flops_pair_by_pair"] == pytest.approx(single["flops_per_step"])
     answered = planned("--preset", name, "--stage", "predict", "--questions", "1")
     assert answered["flops_per_pair"] == pytest.approx(answered["flops_pair_by_pair"])

@@ -18,17 +18,26 @@ from imageclef_vqa import environment
 from imageclef_vqa.artefacts import read_record, write_artefact
 from imageclef_vqa.cli import app
 from imageclef_vqa.data import Dataset, read_dataset, read_pictures, read_split
-from imageclef_vqa.editions import QUESTIONS, contradictions, learn_implications, learn_vocabulary, read_predictions
+from imageclef_vqa.data.augmentation import MIRRORED
+from imageclef_vqa.editions import (
+    QUESTIONS,
+    as_set,
+    contradictions,
+    learn_implications,
+    learn_vocabulary,
+    read_predictions,
+)
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.inference import answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
-from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.augmentation import VIEWS, mirrored_back
 from imageclef_vqa.inference.calibration import Calibration
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.journal import Journal
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.training.checkpoint import Stage
 from imageclef_vqa.workspace import Workspace
 
 IMAGES, TEST = 60, 7
@@ -132,6 +141,39 @@ def test_augmented_answers_are_the_mean_over_the_views(root):
         assert shares(mine) == pytest.approx(expected, abs=1e-5)
         moved += shares(mine) != pytest.approx(shares(before), abs=1e-4)
     assert moved > 0
+
+
+def test_a_model_that_learnt_from_mirrored_images_answers_by_the_mean_over_views(root):
+    pixels = np.stack([np.asarray(picture(number).resize((128, 128))) for number in (200, 201)])
+    plain = Answerer.of_run(Workspace.at(root, "one"))
+    vocabulary = Stage(Workspace.at(root, "one"), 2).vocabulary()
+    averaged = Answerer(plain.model, plain.tokenizer, vocabulary, views=MIRRORED[:2])
+    mirrored = plain.rank(np.ascontiguousarray(pixels[:, :, ::-1]))
+    compared = 0
+    for lists in zip(plain.rank(pixels), mirrored, averaged.rank(pixels), strict=True):
+        for question, (first, second, both) in enumerate(zip(*lists, strict=True)):
+            back = {as_set(_mirrored(each, question) for each in answers): p for answers, p in second}
+            expected = {as_set(answers): p / 2 for answers, p in first}
+            for answers, p in back.items():
+                expected[answers] = expected.get(answers, 0) + p / 2
+            assert {as_set(answers): p for answers, p in both} == pytest.approx(expected, abs=1e-5)
+            compared += len(back)
+    assert compared > 40
+
+
+def test_locations_are_mirrored_back():
+    vocabulary = learn_vocabulary([(10, ("Upper-left",)), (10, ("Upper-right", "Center")), (5, ("Pink",))])
+    ranked = ((("Upper-left",), 0.7), (("Center", "Upper-right"), 0.3))
+    seen = mirrored_back(MIRRORED[1], ranked, vocabulary[10])
+    assert [(as_set(answers), p) for answers, p in seen] == [({"Upper-right"}, 0.7), ({"Upper-left", "Center"}, 0.3)]
+    assert mirrored_back(MIRRORED[2], ranked, vocabulary[10]) == (), "no name for a location at the bottom"
+    assert mirrored_back(MIRRORED[2], ((("Pink",), 1.0),), vocabulary[5]) == ((("Pink",), 1.0),)
+
+
+def _mirrored(location, question):
+    lower = "Lower-rigth" if question == 15 else "Lower-right"
+    pairs = {"Upper-left": "Upper-right", "Center-left": "Center-right", "Lower-left": lower}
+    return (pairs | {right: left for left, right in pairs.items()}).get(location, location)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -10,7 +10,9 @@ from imageclef_vqa.cli import app
 from imageclef_vqa.cli.recipe_options import options
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models.presets import PRESETS
+from imageclef_vqa.pipeline import finetune
 from imageclef_vqa.training.recipe import RECIPES, Recipe, choose_recipe
+from imageclef_vqa.workspace import Workspace
 
 FILES = sorted((Path(imageclef_vqa.__file__).parent / "training" / "recipes").glob("*.toml"))
 
@@ -80,8 +82,6 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
         (2, {"epochs": 0, "ema": 1.0, "clip": -1.0}, ["epochs: ", "ema: ", "clip: "]),
         (2, {"label_smoothing": 0.1}, ["label_smoothing: only stage 1"]),
         (2, {"batch_unit": "pairs", "questions": 3}, ["questions: with batch_unit = pairs"]),
-        (2, {"freeze_vision": True, "augment": True}, ["cache_features: features of images that augment changes"]),
-        (1, {"augment": True}, ["cache_features: features of images that augment changes"]),
     ],
 )
 def test_all_contradictions_between_options_are_reported(stage, changes, complaints):
@@ -101,9 +101,18 @@ def test_faults_of_options_are_reported_together_with_those_of_the_file(tmp_path
     assert "unknown, 'huge'; there are tiny, vit-l-t5-base" in complaints[0]
 
 
-def test_augmented_images_are_allowed_if_their_features_are_not_cached():
-    assert choose_recipe(1, changes={"augment": True, "cache_features": False})[1].augment
-    assert choose_recipe(2, changes={"augment": True, "freeze_vision": True, "unfreeze": 1})[1].augment
+@pytest.mark.parametrize(
+    ("edition", "lite", "tiny"), [("gi-2023", "lite", "tiny"), ("medico-2026", "lite-open", "tiny-open")]
+)
+def test_the_default_preset_has_an_encoder_of_photographs_where_its_package_is_installed(
+    tmp_path, monkeypatch, edition, lite, tiny
+):
+    (tmp_path / "medvqa.toml").write_text(f'[data]\nedition = "{edition}"\n')
+    workspace = Workspace.at(tmp_path)
+    assert finetune.choose_model(workspace, 2)[0].name == tiny
+    monkeypatch.setattr(finetune, "packaged_weights", lambda encoder: Path(f"{encoder}.pth"))
+    assert finetune.choose_model(workspace, 2)[0].name == lite
+    assert finetune.choose_model(workspace, 2, preset=tiny)[0].name == tiny
 
 
 def test_an_option_overrides_the_file_and_the_file_the_paper(tmp_path):

@@ -31,7 +31,7 @@ def test_encoders_of_transformers_give_what_enters_their_last_layer(kind, tmp_pa
     assert vision.norm._epsilon == 1e-5, "LAVIS's ln_vision"
 
 
-@pytest.mark.parametrize("kind", ["plain", "scaled"])
+@pytest.mark.parametrize("kind", ["plain", "scaled", "no_class_token"])
 def test_encoders_of_timm_give_what_enters_their_last_layer(kind, tmp_path):
     expected, about = reference("hf_timm_models")
     near(part(plan_conversion(source(tmp_path / kind, about[kind])), "vision").features(PIXELS), expected[kind])

@@ -121,6 +121,12 @@ def test_score_compares_majority_blip2_and_routed_on_every_fold_with_gold_answer
     assert "Table 5 of the paper" in Path("work/main/report.html").read_text()
 
 
+def test_heat_maps_are_computed_on_the_device_that_is_named(workspace):
+    result = medvqa("score", "--heat-maps", "--device", "gpu:7")
+    assert result.exit_code == 1
+    assert "gpu:7" in result.output
+
+
 def test_score_prints_the_formatting_loss_first(workspace):
     predict(Path("work/main/routed/test.jsonl"), TEST, lambda image_id, q: gold(image_id, q)[:1])
     lines = medvqa("score", "work/main/routed/test.jsonl").stdout.splitlines()

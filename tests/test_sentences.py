@@ -1,6 +1,7 @@
 """Open questions are answered with sentences: generation, the choice among sentences, and the chain."""
 
 import json
+import shutil
 from itertools import chain, product
 
 import numpy as np
@@ -14,7 +15,7 @@ import imageclef_vqa as vqa
 from imageclef_vqa.checkpoints.layers import read_weights
 from imageclef_vqa.data import read_dataset
 from imageclef_vqa.editions import read_predictions
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import MissingStepError, UsageError
 from imageclef_vqa.evaluation.perturbation import perturbation_table
 from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.inference.choice import Chooser
@@ -201,6 +202,19 @@ def test_the_language_model_is_trained_and_kept_with_its_tokenizer(workspace):
     assert not (stage / "vocabulary.json").exists()
     own = {"spiece.model", "model.safetensors", "neighbours.safetensors", "neighbours.json"}
     assert own <= set(json.loads((stage / "record.json").read_text())["files"])
+
+
+def test_a_stage_of_a_version_without_neighbours_is_trained_again(workspace, tmp_path):
+    root = tmp_path / "older"
+    shutil.copytree(workspace, root)
+    stage = Workspace.at(root).stage(2)
+    record = json.loads((stage / "record.json").read_text())
+    for name in ("neighbours.safetensors", "neighbours.json"):
+        (stage / name).unlink()
+        del record["files"][name]
+    (stage / "record.json").write_text(json.dumps(record))
+    with pytest.raises(MissingStepError, match=r"no neighbours\.json .* --fresh`"):
+        SentenceAnswerer.of_run(Workspace.at(root))
 
 
 def test_training_s_sentences_have_half_of_the_probability(workspace):

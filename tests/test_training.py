@@ -1,6 +1,7 @@
 """Both stages train what they should, by the losses they should, and resume exactly where they stopped."""
 
 import json
+import re
 import resource
 import shutil
 from dataclasses import replace
@@ -354,9 +355,10 @@ def test_three_losses_in_a_row_that_are_not_finite_stop_the_run_and_name_the_ima
     said: list[str] = []
     with pytest.raises(MedvqaError, match=r"epoch \d, step \d: the loss is nan on images cl\w+, cl"):
         finetune(workspace, TINY, SHORT[1], 1, seed=0, notify=said.append)
-    random, begun, optional, *skipped = said
+    random, begun, kept, optional, *skipped = said
     assert random.startswith("start at random: heads of stage 1")
     assert begun == "stage 1 of tiny on cpu, fp32: 18 training images, 6 validation images"
+    assert re.fullmatch(r"the features of 24 pictures are computed once and kept in .*cache: 0\.\d+ MB", kept), kept
     assert "optional for tiny" in optional
     assert len(skipped) == 2
     assert all("images cl" in each and "skipped" in each for each in skipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _ASIDE = {"step", "epoch", "best", "score", "seconds"}  # of a log's last line: not losses
 _REFERENCES = ("chance_", "bound_")
+_OF_BOTH_STAGES = ("preset", "weights", "recipe", "fold", "seed")
 
 PresetOption = Annotated[
     str | None,
@@ -114,7 +116,7 @@ def finetune(
     if as_json:
         print_json(_as_json(stage, done, device_in_use()))
     else:
-        _print(stage, done, device_in_use(), Workspace.at(workspace, run))
+        _print(stage, done, device_in_use(), Workspace.at(workspace, run), as_typed(context, _OF_BOTH_STAGES))
 
 
 def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
@@ -132,7 +134,8 @@ def _as_json(stage: int, done: Finetuned, device: str) -> dict[str, Any]:
     }
 
 
-def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> None:
+def _print(stage: int, done: Finetuned, device: str, workspace: Workspace, options: list[str]) -> None:
+    """What was done, and what comes next; `options` are those that stage 2 shares."""
     on = f"{done.processes} processes on {device}" if done.processes > 1 else device
     took = "already finished, nothing to do; --fresh trains it again"
     if done.trained:
@@ -141,7 +144,8 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace) -> No
     echo(f"stage {stage}: {took} ({_losses(done.last)})")
     if "score" in done.last:
         echo(_kept(stage, done))
-    following = workspace.typed(f"medvqa {'finetune --stage 2' if stage == 1 else 'predict'}")
+    following = shlex.join(["finetune", "--stage", "2", *options]) if stage == 1 else "predict"
+    following = workspace.typed(f"medvqa {following}")
     echo(f"{workspace.shown(done.folder)}; next: `{following}`")
 
 

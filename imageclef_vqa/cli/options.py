@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,12 +47,13 @@ def _possible_device(device: str) -> str:
     return check_device(device)
 
 
-def as_typed(context: typer.Context) -> list[str]:
-    """The options that the user typed, for starting the same command again."""
+def as_typed(context: typer.Context, only: Container[str] | None = None) -> list[str]:
+    """The options that the user typed, or `only` these parameters, for starting a command with them."""
     typed: list[str] = []
     for parameter in context.command.params:
         source, value = context.get_parameter_source(parameter.name or ""), context.params.get(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE":
+        wanted = only is None or parameter.name in only
+        if wanted and source is not None and source.name == "COMMANDLINE":
             off = value is False and parameter.secondary_opts
             typed += [off[0]] if off else [parameter.opts[0]] + ([] if value is True else [str(value)])
     return typed

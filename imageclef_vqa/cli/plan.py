@@ -102,7 +102,7 @@ def _show_one(result: dict[str, Any]) -> None:
     table.add_row("peak memory of a device", size_of(memory["peak"]))
     for part in PARTS:
         table.add_row(f"  {part}", size_of(memory[part]))
-    table.add_row("host memory for frozen features", size_of(memory["host_features"]), end_section=True)
+    table.add_row("frozen features on disk", size_of(memory["disk_features"]), end_section=True)
     table.add_row("operations of a step", f"{result['flops_per_step'] / 1e12:.3g} TFLOP")
     table.add_row("operations of a pair", _operations(result["flops_per_pair"]))
     table.add_row("  pair by pair", _operations(result["flops_pair_by_pair"]))

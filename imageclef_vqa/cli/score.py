@@ -108,6 +108,7 @@ def score(
         report=report,
         plots=plots,
         heat_maps=heat_maps,
+        device=device,
     )
     results = {file: next(iter(done.results.values()))} if file is not None else done.results
     if not formats:

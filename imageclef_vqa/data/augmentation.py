@@ -8,7 +8,7 @@ crop     a part of the image, enlarged; only if no question is about something t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,9 @@ class View:
 
 
 PLAIN = View()
+# Mirrored or not, upside down or not: few views, whose features can be cached, and each of them undoes itself.
+MIRRORED = tuple(View(turn) for turn in range(4))
+DrawView = Callable[[Collection[int], np.random.Generator], View]
 
 
 def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
@@ -84,6 +87,11 @@ def draw_view(asked: Collection[int], rng: np.random.Generator) -> View:
         PLAIN.jitter if _COLOURS & set(asked) else (brightness, contrast, saturation),
         (side, left * (1 - side), top * (1 - side)) if _ANYWHERE.issuperset(asked) else PLAIN.crop,
     )
+
+
+def draw_mirrored(_asked: Collection[int], rng: np.random.Generator) -> View:
+    """One of the `MIRRORED` views, at random."""
+    return MIRRORED[rng.integers(len(MIRRORED))]
 
 
 def _turn(grid: np.ndarray, turn: int) -> np.ndarray:

@@ -122,8 +122,8 @@ def _parquet(path: Path, pictures: bool) -> Iterator[TableRow]:
                 for row in batch.to_pylist():
                     number += 1
                     yield TableRow(f"{path}, row {number}", row)
-    except pa.ArrowInvalid as error:
-        raise DataError([f"{path}: not Parquet, or cut off ({error})"], remedy="download it again") from error
+    except (pa.ArrowException, UnicodeError) as error:
+        raise DataError([f"{path}: not Parquet, cut off or damaged ({error})"], remedy="download it again") from error
 
 
 def conversation(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import paddle
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.data import Example
+from imageclef_vqa.data.augmentation import MIRRORED, PLAIN, View
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
-from imageclef_vqa.inference.augmentation import VIEWS
+from imageclef_vqa.inference.augmentation import VIEWS, mirrored_back
 from imageclef_vqa.inference.decoding import FREE_TOKENS, generate, rank_answers
 from imageclef_vqa.inference.grammar import Grammar
 from imageclef_vqa.inference.ranked import Ranked, mean
@@ -31,10 +32,21 @@ KEPT = "the answers so far are kept"
 
 
 class Answerer:
-    """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit)."""
+    """A model with its tokenizer and its allowed answers of at most `longest` tokens (0: no limit).
 
-    def __init__(self, model: Blip2, tokenizer: Tokenizer, vocabulary: Vocabulary, longest: int = 0) -> None:
+    Probabilities are averaged over mirrored `views` of each image.
+    """
+
+    def __init__(
+        self,
+        model: Blip2,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        longest: int = 0,
+        views: Sequence[View] = (PLAIN,),
+    ) -> None:
         self.model, self.tokenizer, self._longest = model, tokenizer, longest or FREE_TOKENS
+        self._vocabulary, self._views = vocabulary, views
         self._trie = Trie([Grammar(entry, tokenizer, longest) for entry in vocabulary.questions])
         prompt = Prompt(model.preset.language, tokenizer)
         self._questions = pad([prompt.encode(question.text) for question in QUESTIONS])
@@ -52,7 +64,8 @@ class Answerer:
         stage = Stage(workspace, 2)
         model, tokenizer, longest = load_stage(stage)
         assert tokenizer is not None, "only open questions are answered by a language model that learnt"
-        return cls(model, tokenizer, stage.vocabulary(), longest)
+        views = MIRRORED if stage.config().recipe.augment else (PLAIN,)
+        return cls(model, tokenizer, stage.vocabulary(), longest, views)
 
     def answer(
         self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
@@ -80,10 +93,21 @@ class Answerer:
     def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
         questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
         views = [
-            rank_answers(self.model.language, self._read(view(pixels)), self._trie, questions)
-            for view in (VIEWS if augmented else VIEWS[:1])
+            self._mirrored_back(view, rank_answers(self.model.language, self._read(seen), self._trie, questions))
+            for change in (VIEWS if augmented else VIEWS[:1])
+            for view in self._views
+            for seen in [np.stack([view.apply(image) for image in change(pixels)])]
         ]
-        return _by_image([mean(lists) for lists in zip(*views, strict=True)] if augmented else views[0])
+        if len(views) == 1:
+            return _by_image(views[0])
+        return _by_image([mean([each for each in lists if each]) for lists in zip(*views, strict=True)])
+
+    def _mirrored_back(self, view: View, lists: list[Ranked]) -> list[Ranked]:
+        """Answers to a view of images as answers to the images; none where a location has no name in the vocabulary."""
+        return [
+            mirrored_back(view, ranked, self._vocabulary[number % len(QUESTIONS)])
+            for number, ranked in enumerate(lists)
+        ]
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:
         pairs = len(pixels) * len(QUESTIONS)

@@ -18,6 +18,7 @@ from imageclef_vqa.data import Example
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.editions.rankings import pool
+from imageclef_vqa.errors import MissingStepError
 from imageclef_vqa.inference.answerer import KEPT, load_stage, workload
 from imageclef_vqa.inference.decoding import NO_ANSWER
 from imageclef_vqa.inference.generation import Sentence, beam_search
@@ -26,6 +27,7 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.language import Prompt, Tokenizer
 from imageclef_vqa.planning import images_at_once, shortage_explained
 from imageclef_vqa.training.checkpoint import Stage
+from imageclef_vqa.training.config import NEIGHBOURS
 from imageclef_vqa.training.neighbours import Neighbours
 from imageclef_vqa.training.pairs import pad
 from imageclef_vqa.workspace import Workspace
@@ -52,10 +54,12 @@ class SentenceAnswerer:
         """The answerer that `medvqa finetune --stage 2` left.
 
         Raises:
-            MissingStepError: there is none.
+            MissingStepError: there is none, or it is of an older version, without training's sentences.
             MedvqaError: the device has no memory for it.
         """
         stage = Stage(workspace, 2)
+        if missing := set(NEIGHBOURS) - stage.check().files.keys():
+            raise MissingStepError(f"no {min(missing)} in {stage.shown}", f"{stage.command} --fresh")
         model, tokenizer, longest = load_stage(stage)
         return cls(model, tokenizer or stage.tokenizer(), longest, Neighbours.read(stage.folder))
 

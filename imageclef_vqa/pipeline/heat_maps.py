@@ -22,13 +22,16 @@ Fold = ReportFold | TextFold
 Pair = tuple[str, int]
 
 
-def with_heat_maps(workspace: Workspace, folds: Sequence[Fold], method: str = METHODS[0]) -> list[Fold]:
+def with_heat_maps(
+    workspace: Workspace, folds: Sequence[Fold], device: str = "auto", method: str = METHODS[0]
+) -> list[Fold]:
     """The folds with maps of the answers given to them that are wrong, the most probable ones.
 
     Raises:
+        UsageError: there is no such device.
         MissingStepError: a run that answers has no finished stage 2.
     """
-    prepare("auto", seed=0)
+    prepare(device, seed=0)
 
     from imageclef_vqa.explanations.explainer import answerers_of, heat_maps
     from imageclef_vqa.inference.runs import read_ensemble

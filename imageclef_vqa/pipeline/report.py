@@ -33,13 +33,18 @@ _RESAMPLES = 2000
 
 
 def write_report(
-    path: Path, workspace: Workspace, name: str, folds: Sequence[ReportFold | TextFold], *, heat_maps: bool = False
+    path: Path,
+    workspace: Workspace,
+    name: str,
+    folds: Sequence[ReportFold | TextFold],
+    *,
+    heat_maps_on: str | None = None,
 ) -> None:
-    """The report, with thumbnails of the images that were scored, and heat maps of wrong answers if asked for."""
-    if heat_maps:
+    """The report, with thumbnails of the scored images, and heat maps of wrong answers if their device is named."""
+    if heat_maps_on is not None:
         from imageclef_vqa.pipeline.heat_maps import with_heat_maps
 
-        folds = with_heat_maps(workspace, folds)
+        folds = with_heat_maps(workspace, folds, heat_maps_on)
     scored = {image_id: fold.images[image_id] for fold in folds for image_id, _ in fold.gold if image_id in fold.images}
     thumbnails = make_thumbnails(scored, _THUMBNAIL_BYTES)
     if sentences := [fold for fold in folds if isinstance(fold, TextFold)]:

@@ -55,12 +55,13 @@ def score(
     report: str | Path | None = None,
     plots: str | Path | None = None,
     heat_maps: bool = False,
+    device: str = "auto",
 ) -> Scores:
     """Score a run of the workspace, which writes scores.json and the report, or a `file` of answers.
 
     Args:
         answers: of the run: "routed", "plain" or the name of a variant; by default, those that `package` takes.
-        heat_maps: whether the report of a run shows what carried its wrong answers; that loads the model.
+        heat_maps: whether the report of a run shows what carried its wrong answers; that loads the model on `device`.
 
     Raises:
         UsageError: options contradict each other.
@@ -77,7 +78,7 @@ def score(
             raise UsageError("--gold needs a FILE to score: `medvqa score run.csv --gold gt.json`")
         folds, selected = score_run(Lineage(at), answers)
         _write_scores(at, folds, selected)
-        write_report(target or at.report, at, run, folds, heat_maps=heat_maps)
+        write_report(target or at.report, at, run, folds, heat_maps_on=device if heat_maps else None)
     else:
         if heat_maps:
             raise UsageError("--heat-maps needs the model of a run of the workspace, without FILE")

@@ -10,6 +10,7 @@ from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.evaluation import EpochChoice, ReportFold, score_fold
 from imageclef_vqa.evaluation.text.folds import TextFold
+from imageclef_vqa.evaluation.text.metrics import TextMeter
 from imageclef_vqa.evaluation.text.scores import score_sentences
 from imageclef_vqa.pipeline.answer_rows import match_rows, read_answer_rows
 from imageclef_vqa.pipeline.answers import Answers, answers_of, probabilities_of
@@ -80,6 +81,7 @@ def _score_sentences(
     strangers: int = 0,
 ) -> TextFold:
     """`strangers` are answers to other rows, which are not in `given`."""
+    meter = TextMeter()
     score = score_sentences(
         given,
         gold.answers,
@@ -88,6 +90,7 @@ def _score_sentences(
         groups=gold.groups,
         answered_by=answered_by,
         seen=None if gold.trained is None else len(gold.trained & gold.image_ids),
+        meter=meter,
     )
     score = score.model_copy(update={"extra": score.extra + strangers})
     return TextFold(
@@ -97,6 +100,7 @@ def _score_sentences(
         gold.answers,
         probabilities,
         questions=gold.questions,
+        meter=meter,
         groups=gold.groups,
         images=gold.images,
         records=gold.records,

@@ -20,7 +20,8 @@ def flops(workload: Workload, i: int, n: int) -> float:
     vision, qformer = preset.vision.flops(i), preset.qformer.flops(i, patches)
     language, adapters = _language_flops(workload, n, workload.prefix_tokens)
     if workload.predicts:
-        return vision + qformer + language + adapters + (BEAM - 1) * sum(_language_flops(workload, n, 0))
+        view = vision + qformer + language + adapters + (BEAM - 1) * sum(_language_flops(workload, n, 0))
+        return workload.views * view
     return (
         (3 + preset.vision.recompute) * vision * workload.trains_vision
         + 3 * qformer
@@ -32,10 +33,10 @@ def flops(workload: Workload, i: int, n: int) -> float:
 def flops_per_pair(workload: Workload) -> float:
     """Operations of a pair as they are computed here: vision and Q-Former once per image.
 
-    Features of frozen vision are computed once in all epochs.
+    Features of frozen vision are computed once for each view in all epochs.
     """
     i, n = workload.images_per_device, workload.pairs
-    features = workload.preset.vision.flops(1) / (workload.questions_per_image * workload.epochs)
+    features = workload.preset.vision.flops(1) * workload.views / (workload.questions_per_image * workload.epochs)
     return flops(workload, i, n) / n + features * workload.caches_features
 
 

@@ -26,7 +26,7 @@ class Plan:
     trained: int  # parameters
     parts: dict[str, float]  # bytes
     peak: float  # bytes
-    host: float  # bytes of frozen vision's features, which are computed once and kept outside the device
+    disk: float  # bytes of frozen vision's features, which are computed once, rounded to fp16
     flops: float  # of one step on one device, all its parts; in prediction, of one batch
     feature_flops: float  # on each device before the first step, for the frozen features
     flops_per_pair: float  # of a pair of image and question (stage 1: image and statement), in the whole stage
@@ -62,16 +62,16 @@ def make_plan(workload: Workload) -> Plan:
     parts = _bytes(workload, counts, heads, trained)
     allocated = parts["weights"] + parts["optimiser"] + parts["cache"] + max(parts["activations"], parts["gradients"])
     parts["slack"] = SLACK * allocated
-    caches_features, vision = workload.caches_features, preset.vision
+    seen, vision = workload.images * workload.views * workload.caches_features, preset.vision
     return Plan(
         counts=counts,
         heads=heads,
         trained=trained,
         parts=parts,
         peak=allocated + parts["slack"] + PROGRAM,
-        host=4.0 * workload.images * vision.tokens * vision.width if caches_features else 0.0,
+        disk=2.0 * seen * vision.tokens * vision.width,
         flops=flops(workload, workload.images_per_device, workload.pairs) * workload.parts,
-        feature_flops=vision.flops(workload.images) / workload.devices if caches_features else 0.0,
+        feature_flops=vision.flops(1) * seen / workload.devices,
         flops_per_pair=flops_per_pair(workload),
         flops_pair_by_pair=flops_pair_by_pair(workload),
         steps=workload.steps,

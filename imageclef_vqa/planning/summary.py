@@ -33,7 +33,7 @@ def summarise(workload: Workload, memory: float, rate: float, paper: float | Non
             "paper": paper,
         },
         "memory": {part: round(size) for part, size in plan.parts.items()}
-        | {"peak": round(plan.peak), "device": round(memory), "host_features": round(plan.host)},
+        | {"peak": round(plan.peak), "device": round(memory), "disk_features": round(plan.disk)},
         "images": workload.images,
         "devices": workload.devices,
         "rate": rate,

@@ -31,6 +31,7 @@ class Workload:
     devices: int = 1
     language_bits: int = 16
     adapters: AdapterConfig | None = None  # of the language model, in stage 2
+    views: int = 1  # of an image: whose features are kept, or over which answers are averaged
     images: int = 1800  # of the training fold: nine tenths of the development set
     # Tokens of the longest question in T5's vocabulary, and of an answer as the paper caps it (section 3.1). A text of
     # stage 1 consists of both.

@@ -19,11 +19,15 @@ from imageclef_vqa.training.state import TrainingFolder
 
 @dataclass(frozen=True)
 class FoldData:
-    """The images of one fold: pixels uint8 [i, h, w, 3] and pairs, in the order of the data set's examples."""
+    """The images of one fold: pixels uint8 [i, h, w, 3] and pairs, in the order of the data set's examples.
+
+    `augmented`: the pairs come in random views.
+    """
 
     dataset: Dataset
     pixels: np.ndarray
     pairs: PairTable
+    augmented: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from imageclef_vqa.data.augmentation import PLAIN, View
 from imageclef_vqa.errors import FileError, MedvqaError, file_error
 from imageclef_vqa.files import open_append
 from imageclef_vqa.inputs import parse_json, read_bytes
@@ -67,13 +68,13 @@ class FeatureStore:
         self._file = folder / f"features-{key.hexdigest()[:16]}.f16"
         self._index = self._file.with_suffix(".jsonl")
 
-    def of(self, pixels: np.ndarray) -> Features:
-        """The features of pixels uint8 [i, h, w, 3]; missing or damaged ones are computed and stored.
+    def of(self, pixels: np.ndarray, view: View = PLAIN) -> Features:
+        """The features of a view of pixels uint8 [i, h, w, 3]; missing or damaged ones are computed and stored.
 
         Raises:
             MedvqaError: the files cannot be written.
         """
-        keys = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in pixels]
+        keys = [hashlib.sha256(np.ascontiguousarray(view.apply(image)).data).hexdigest() for image in pixels]
         with self._for_writing() as (file, index):
             rows = self._valid_rows(keys)
             missing = [number for number, key in enumerate(keys) if key not in rows]
@@ -82,7 +83,8 @@ class FeatureStore:
             starts = range(0, len(missing), _BATCH)
             for start in track(starts, "vision features", len(starts)):
                 numbers = missing[start : start + _BATCH]
-                for number, made in zip(numbers, rounded_features(self._vision, pixels[numbers]).numpy(), strict=True):
+                seen = np.stack([view.apply(pixels[number]) for number in numbers])
+                for number, made in zip(numbers, rounded_features(self._vision, seen).numpy(), strict=True):
                     file.write(made.data)
                     file.flush()
                     line = {"row": row, "pixels": keys[number], "sha256": hashlib.sha256(made.data).hexdigest()}
@@ -111,7 +113,7 @@ class FeatureStore:
                 row, key, digest = entry["row"], entry["pixels"], entry["sha256"]
             except (ValueError, KeyError, TypeError):
                 continue  # cut short, or damaged
-            exists = key in wanted and type(row) is int and 0 <= row < len(rows)
+            exists = type(key) is str and key in wanted and type(row) is int and 0 <= row < len(rows)
             if exists and hashlib.sha256(rows[row].data).hexdigest() == digest:
                 found[key] = row
         return found

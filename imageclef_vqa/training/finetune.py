@@ -15,8 +15,10 @@ from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data.augmentation import MIRRORED, DrawView, draw_mirrored, draw_view
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.environment import size_of
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.planning import Workload, shortage_explained
@@ -179,11 +181,21 @@ def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> N
     job.notify(f"resuming the unfinished run in {stage.shown}, {where}; --fresh starts over")
 
 
+def _cached_views(job: StageJob) -> int:
+    """How many pictures have their features in the cache: validation images, and every view of training images."""
+    views = len(MIRRORED) if job.recipe.augment else 1
+    return (len(job.val.examples) + views * len(job.train.examples)) * job.recipe.caches_features
+
+
 def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:
     device, count = paddle.get_device(), job.processes.count
     several = f"{count} processes, " if count > 1 else ""
     images = f"{len(job.train.examples)} training images, {len(job.val.examples)} validation images"
     job.notify(f"stage {job.number} of {job.preset.name} on {device}, {several}{precision}: {images}")
+    if views := _cached_views(job):
+        sizes, folder = job.preset.vision, job.workspace.shown(job.workspace.cache)
+        size = size_of(2 * views * sizes.tokens * sizes.width)
+        job.notify(f"the features of {views} pictures are computed once and kept in {folder}: {size}")
     stage1 = Stage(job.workspace, 1)
     if job.number == 1 and job.preset.stage1_optional:
         job.notify(
@@ -202,19 +214,20 @@ def _context(job: StageJob, stage: Stage, precision: Precision, start: StartingP
     """The stage with the pixels and pairs of its two folds."""
     recipe, size, cache = job.recipe, job.preset.vision.image_size, job.workspace.cache
 
-    def fold(part: Dataset, *, augment: bool) -> FoldData:
+    def fold(part: Dataset, draw: DrawView | None) -> FoldData:
         with job.processes.first_goes_ahead():
             pixels = load_pixels(part, size, cache)
-        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, augment=augment)
-        return FoldData(part, pixels, table)
+        table = PairTable(part, start.vocabulary, start.tokenizer, start.prompt, draw_view=draw)
+        return FoldData(part, pixels, table, augmented=draw is not None)
 
-    cached = recipe.cache_features and not recipe.trains_vision
+    cached = recipe.caches_features
+    draw = (draw_mirrored if cached else draw_view) if recipe.augment else None
     return StageContext(
         stage,
         start.model,
         recipe.model_copy(update={"precision": precision}),
-        train=fold(job.train, augment=recipe.augment),
-        val=fold(job.val, augment=False),
+        train=fold(job.train, draw),
+        val=fold(job.val, None),
         seed=job.seed,
         features=FeatureStore(cache, start.model.vision) if cached else None,
         processes=job.processes,

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
-from imageclef_vqa.data.augmentation import PLAIN
+from imageclef_vqa.data.augmentation import MIRRORED, PLAIN
 from imageclef_vqa.training.context import FoldData, StageContext
 from imageclef_vqa.training.features import rounded_features
 from imageclef_vqa.training.pairs import Batch
@@ -23,18 +23,18 @@ class VisionFeatures:
 
     def __init__(self, context: StageContext, fold: FoldData) -> None:
         self._vision, self._pixels, self._frozen = context.model.vision, fold.pixels, not context.recipe.trains_vision
-        self._cached = context.features.of(fold.pixels) if context.features is not None else None
+        views = MIRRORED if fold.augmented else (PLAIN,)
+        self._cached = {view: store.of(fold.pixels, view) for view in views} if (store := context.features) else None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Features [i, 1 + p, d] of a batch's images, each in its view.
 
         Raises:
-            ValueError: a view changes its image, but the features are cached.
+            KeyError: the features are cached, but not those of a view.
         """
         if self._cached is not None:
-            if any(view != PLAIN for view in batch.views):
-                raise ValueError("cached features belong to unchanged images")
-            return paddle.to_tensor(self._cached[batch.images]).astype("float32")
+            rows = [self._cached[view][image] for image, view in zip(batch.images, batch.views, strict=True)]
+            return paddle.to_tensor(np.stack(rows)).astype("float32")
         pixels = np.stack(
             [view.apply(self._pixels[image]) for image, view in zip(batch.images, batch.views, strict=True)]
         )

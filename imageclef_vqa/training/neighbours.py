@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import RootModel
@@ -35,9 +36,21 @@ _COMPONENTS = 64
 _SHARPNESS = 4.0  # a picture weighs exp(_SHARPNESS · cosine of the descriptions)
 _LEAST, _POWER = 0.5, 16  # of the words that two questions have in common
 _ALMOST_NONE = 0.01
+_NOTHING = 1e-6  # of the largest variance
 _LISTED = 16  # sentences
 _AT_ONCE = 8  # images
 _WORD = re.compile(r"\w+")
+
+
+class _Index(NamedTuple):
+    """Training's rows as arrays: the question, picture and sentence [r] of each; and its questions by their words."""
+
+    words: np.ndarray  # their number in each question
+    postings: Mapping[str, np.ndarray]  # word → the questions that have it
+    question: np.ndarray
+    image: np.ndarray
+    sentence: np.ndarray
+    sentences: list[str]
 
 
 class _Rows(RootModel[list[tuple[str, list[tuple[int, str]]]]]):
@@ -63,8 +76,7 @@ class Neighbours:
     def fit(cls, features: np.ndarray, dataset: Dataset) -> Neighbours:
         """From the means of vision's cells [i, f] of the images of `dataset`: principal components, standardised."""
         mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
-        *_, axes = np.linalg.svd((features - mean) / deviation, full_matrices=False)
-        projection = axes[:_COMPONENTS].T / deviation[:, None]
+        projection = _principal_axes((features - mean) / deviation) / deviation[:, None]
         rows: dict[str, list[tuple[int, str]]] = {}
         for index, example in enumerate(dataset.examples):
             for row, (sentence,) in example.answers.items():
@@ -88,39 +100,47 @@ class Neighbours:
 
     def rank(self, description: np.ndarray, question: str) -> Ranked:
         """The likeliest sentences of training for a picture [c] and a question."""
-        pictures = np.exp(_SHARPNESS * (self.images @ description)).tolist()
-        total: dict[tuple[str, ...], float] = {}
-        for alike, weight in self._alike(_folded(question)):
-            for index, sentence in self.rows[alike]:
-                total[sentence,] = total.get((sentence,), 0.0) + weight * pictures[index]
-        listed = rank(total)[:_LISTED]
+        index = self._index
+        weights = self._alike(_folded(question))[index.question] * self._pictures(description)[index.image]
+        total = np.bincount(index.sentence, weights, len(index.sentences))
+        least = np.partition(total, -_LISTED)[-_LISTED] if len(total) > _LISTED else 0.0
+        likely = np.flatnonzero((total >= least) & (total > 0))
+        listed = rank({(index.sentences[each],): float(total[each]) for each in likely})[:_LISTED]
         whole = sum(weight for _, weight in listed)
         return tuple((sentence, weight / whole) for sentence, weight in listed)
 
-    def _alike(self, question: str) -> list[tuple[str, float]]:
-        """Training questions and their weights: a power of the share of words in common (Jaccard).
+    def _pictures(self, description: np.ndarray) -> np.ndarray:
+        """The weights of training's pictures [i]."""
+        return np.exp(_SHARPNESS * (self.images @ description))
 
-        Questions with less than half of their words in common are left out, unless there are no others.
+    def _alike(self, question: str) -> np.ndarray:
+        """The weights of training's questions: a power of the share of words in common (Jaccard).
+
+        Questions with less than half of their words in common have weight 0, unless there are no others.
         """
-        questions, sizes, postings = self._index
+        index = self._index
         asked = set(_WORD.findall(question))
-        common = np.zeros(len(questions))
-        for word in asked & postings.keys():
-            common[postings[word]] += 1
-        share = common / np.maximum(sizes + len(asked) - common, 1)
-        near = np.flatnonzero(share >= min(_LEAST, share.max()))
-        return [(questions[each], max(float(share[each]), _ALMOST_NONE) ** _POWER) for each in near]
+        common = np.zeros(len(index.words))
+        for word in asked & index.postings.keys():
+            common[index.postings[word]] += 1
+        share = common / np.maximum(index.words + len(asked) - common, 1)
+        near = share >= min(_LEAST, share.max())
+        return np.where(near, np.maximum(share, _ALMOST_NONE) ** _POWER, 0.0)
 
     @cached_property
-    def _index(self) -> tuple[list[str], np.ndarray, dict[str, list[int]]]:
-        """The questions, their numbers of words, and word → the indices of the questions that have it."""
-        questions = list(self.rows)
-        words = [set(_WORD.findall(each)) for each in questions]
+    def _index(self) -> _Index:
+        sentences: dict[str, int] = {}
         postings: dict[str, list[int]] = {}
-        for number, own in enumerate(words):
+        words, flat = [], []
+        for number, (question, rows) in enumerate(self.rows.items()):
+            own = set(_WORD.findall(question))
+            words.append(len(own))
             for word in own:
                 postings.setdefault(word, []).append(number)
-        return questions, np.array([len(own) for own in words]), postings
+            flat += [(number, image, sentences.setdefault(text, len(sentences))) for image, text in rows]
+        arrays = {word: np.array(numbers) for word, numbers in postings.items()}
+        asked, image, sentence = np.array(flat).reshape(-1, 3).T
+        return _Index(np.array(words), arrays, asked, image, sentence, list(sentences))
 
 
 def write_neighbours(context: StageContext, folder: Path) -> None:
@@ -135,6 +155,18 @@ def write_neighbours(context: StageContext, folder: Path) -> None:
 
 def _features(context: StageContext, images: np.ndarray) -> np.ndarray:
     return np.asarray(rounded_features(context.model.vision, context.train.pixels[images]).numpy())
+
+
+def _principal_axes(x: np.ndarray) -> np.ndarray:
+    """The first principal axes [f, c] of x [i, f]; of the smaller one of two products, which is faster than by SVD."""
+    from scipy.linalg import eigh  # here: few commands need SciPy
+
+    wide = len(x) < x.shape[1]
+    product = x @ x.T if wide else x.T @ x
+    last = len(product) - 1
+    values, vectors = eigh(product.astype("float64"), subset_by_index=(max(0, last - _COMPONENTS + 1), last))
+    vectors = vectors[:, values >= _NOTHING * values[-1]][:, ::-1]  # fewer images than axes leave axes of no meaning
+    return _unit((vectors.T @ x) if wide else vectors.T).T
 
 
 def _folded(question: str) -> str:

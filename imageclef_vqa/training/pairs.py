@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imageclef_vqa.data import Dataset
-from imageclef_vqa.data.augmentation import PLAIN, View, draw_view
+from imageclef_vqa.data.augmentation import PLAIN, DrawView, View
 from imageclef_vqa.data.batches import bounded_batches
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.models.language import Prompt, Tokenizer
@@ -67,8 +67,8 @@ class PairTable:
     """All pairs of a data set, image by image, except those whose answer is not in the vocabulary.
 
     Questions stand in `prompt`, if there is one. `vocabulary` is None for open questions: every sentence can be learnt,
-    and images are not augmented. With `augment`, every epoch shows images in random views, with the answers that are
-    true there.
+    and images are not augmented. With `draw_view`, every epoch shows images in the views that it draws, with the
+    answers that are true there.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class PairTable:
         tokenizer: Tokenizer,
         prompt: Prompt | None = None,
         *,
-        augment: bool = False,
+        draw_view: DrawView | None = None,
     ) -> None:
         self.questions = question_tokens(dataset, prompt or tokenizer)
         self._topics = [] if vocabulary is None else [tokenizer.encode(question.topic) for question in QUESTIONS]
-        self._vocabulary, self._tokenizer, self._augment = vocabulary, tokenizer, augment
+        self._vocabulary, self._tokenizer, self._view_of = vocabulary, tokenizer, draw_view
         self.of_image: list[list[Pair]] = []
         self.unanswerable = Counter[int]()  # pairs left out, by question
         for example in dataset.examples:
@@ -141,7 +141,7 @@ class PairTable:
         order = rng.permutation(len(units))
         for start in range(0, len(order), batch):
             images, numbers = units[order[start : start + batch]].T
-            views = [self._draw_view(image, rng) if self._augment else PLAIN for image in images]
+            views = [self._draw_view(image, rng) for image in images]
             drawn = [
                 [pairs[number]] if unit == "pairs" else self._draw(pairs, questions, rng)
                 for pairs, number in zip(map(self.pairs_in, views, images), numbers, strict=True)
@@ -173,7 +173,9 @@ class PairTable:
         return Batch(images, np.repeat(np.arange(len(images)), counts), flat, shown)
 
     def _draw_view(self, image: int, rng: np.random.Generator) -> View:
-        view = draw_view([pair.question_id for pair in self.of_image[image]], rng)
+        if self._view_of is None:
+            return PLAIN
+        view = self._view_of([pair.question_id for pair in self.of_image[image]], rng)
         try:
             self.pairs_in(view, image)
         except KeyError:  # a location has no name there

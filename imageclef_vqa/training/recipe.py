@@ -50,7 +50,9 @@ RECIPES: Mapping[str, Stages] = {
     "tiny": {1: _REPRESENTATION, 2: _ANSWERS},
     "lite": {
         1: _REPRESENTATION,
-        2: _ANSWERS.model_copy(update={"epochs": 10, "ema": 0.98, "freeze_vision": True}),
+        2: _ANSWERS.model_copy(
+            update={"epochs": 14, "questions": 9, "ema": 0.98, "freeze_vision": True, "augment": True}
+        ),
     },
     "tiny-open": {1: _REPRESENTATION, 2: _SENTENCES},
     "lite-open": {1: _REPRESENTATION, 2: _SENTENCES.model_copy(update={"freeze_vision": True})},

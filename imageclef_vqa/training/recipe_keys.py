@@ -86,7 +86,8 @@ class Recipe(AdapterKeys):
     )
     augment: bool = Field(
         default=False,
-        description="Change images at random in ways that keep their answers true.",
+        description="Change images at random in ways that keep their answers true; with cached features, only mirror "
+        "them.",
         json_schema_extra=DATA,
     )
 
@@ -180,7 +181,8 @@ class Recipe(AdapterKeys):
     )
     cache_features: bool = Field(
         default=True,
-        description="Compute the features of a frozen vision encoder once per image and keep them on disk.",
+        description="Compute the features of a frozen vision encoder once per image, with --augment for four "
+        "mirrored views of it, and keep them on disk.",
         json_schema_extra=MEMORY,
     )
 
@@ -188,6 +190,11 @@ class Recipe(AdapterKeys):
     def trains_vision(self) -> bool:
         """Whether more of vision is trained than its last norm."""
         return not self.freeze_vision or self.unfreeze > 0
+
+    @property
+    def caches_features(self) -> bool:
+        """Whether vision is frozen, and its features are kept on disk."""
+        return self.cache_features and not self.trains_vision
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step` (from 0) of `steps`."""
@@ -200,10 +207,12 @@ class Recipe(AdapterKeys):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
-        from imageclef_vqa.planning import Workload  # help needs a recipe's fields only
+        from imageclef_vqa.data.augmentation import MIRRORED  # help needs a recipe's fields only
+        from imageclef_vqa.planning import Workload
 
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
         fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
+        fields["views"] = len(MIRRORED) if self.augment and self.caches_features else 1
         own = fields | {"adapters": self.adapters} | conditions
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
@@ -227,11 +236,6 @@ class Recipe(AdapterKeys):
                 found.append("answer_weight: there is no loss if word_weight is 0 too")
             if self.batch_unit == "pairs" and self.questions != type(self).model_fields["questions"].default:
                 found.append("questions: with batch_unit = pairs, a step takes single questions")
-        if self.augment and not self.trains_vision and self.cache_features:
-            found.append(
-                "cache_features: features of images that augment changes at random cannot be cached; "
-                "set it to false (vision then runs at every step), or leave out augment"
-            )
         if self.train_on == "all" and self.patience:
             found.append("patience: with train_on = all there are no validation images")
         if self.accumulate > self.batch:

@@ -16,7 +16,7 @@ from imageclef_vqa.evaluation.report.html import Column, details, paragraphs, ro
 from imageclef_vqa.evaluation.report.page import frame
 from imageclef_vqa.evaluation.text.display import TITLES, four, text_lines
 from imageclef_vqa.evaluation.text.folds import TextFold
-from imageclef_vqa.evaluation.text.metrics import TEXT_METRICS, TextMeter, sentence
+from imageclef_vqa.evaluation.text.metrics import TEXT_METRICS, sentence
 from imageclef_vqa.evaluation.text.scores import TextMetrics, TextScore
 
 _SHOWN = 300  # rows of a fold in the gallery
@@ -136,8 +136,8 @@ def shown_pairs(fold: TextFold) -> list[tuple[str, int]]:
 
 def _measured(fold: TextFold) -> dict[tuple[str, int], Sequence[float]]:
     """The metrics of each row."""
-    meter = TextMeter()
-    return {pair: meter.measure(sentence(fold.given.get(pair, ())), sentence(gold)) for pair, gold in fold.gold.items()}
+    measure = fold.meter.measure
+    return {pair: measure(sentence(fold.given.get(pair, ())), sentence(gold)) for pair, gold in fold.gold.items()}
 
 
 def _worst_first(values: Mapping[tuple[str, int], Sequence[float]]) -> list[tuple[str, int]]:
