@@ -87,6 +87,29 @@ def test_a_table_that_a_narrow_terminal_would_cut_is_printed_row_by_row(monkeypa
     assert max(map(len, shown.splitlines())) <= int(width)
 
 
+def test_columns_that_would_have_no_width_are_printed_row_by_row(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    table = Table(Column("preset", no_wrap=True), "peak", "time", "ratio")
+    table.add_row("vit-g-t5-base", "30.3 GB", "13.9 min", "4.7")
+    console.print_table(table)
+    shown = " ".join(re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).split())
+    assert shown == "preset vit-g-t5-base; peak 30.3 GB; time 13.9 min; ratio 4.7"
+
+
+@pytest.mark.parametrize(("width", "lines"), [("200", 1), ("30", 3)])
+def test_lines_are_wrapped_at_a_terminal_unless_they_are_verbatim(monkeypatch, capsys, width, lines):
+    monkeypatch.setenv("COLUMNS", width)
+    text = "error: no preset is called 'nope'; there are: vit-g-t5-base, vit-g-t5-3b"
+    for terminal, verbatim, expected in ((True, False, lines), (True, True, 1), (False, False, 1)):
+        monkeypatch.setattr("sys.stdout.isatty", lambda terminal=terminal: terminal)
+        console.echo(text, verbatim=verbatim)
+        shown = capsys.readouterr().out
+        assert shown.count("\n") == expected
+        assert " ".join(shown.split()) == text
+        assert verbatim or not terminal or max(map(len, shown.splitlines())) <= int(width)
+
+
 def test_every_name_in_a_panel_is_an_option():
     for name, panels in PANELS.items():
         options = {parameter.name for parameter in COMMANDS[name].params}

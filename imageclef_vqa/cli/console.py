@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 _PIPE_WIDTH, _WIDEST = 120, 1000
-_CUT = "…"
 
 
 def echo(
@@ -91,7 +90,7 @@ def print_table(table: Table | Tree) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPE_WIDTH)
-    if isinstance(table, Table) and _text(table, console.width).count(_CUT) > _text(table, _WIDEST).count(_CUT):
+    if isinstance(table, Table) and _letters(table, console.width) < _letters(table, _WIDEST):
         echo("\n".join(_row_by_row(table, console.width)), verbatim=True)
     else:
         console.print(_Printable(table))
@@ -106,16 +105,23 @@ def _text(content: Any, width: int) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def _letters(table: Table, width: int) -> int:
+    """How many letters and digits of a table are shown at this width; what is cut shows fewer."""
+    return sum(map(str.isalnum, _text(table, width)))
+
+
 def _row_by_row(table: Table, width: int) -> Iterator[str]:
     """The title, then each row and the footer as a paragraph: the cells that hold something, after their headings."""
     columns = [[_text(cell, _WIDEST).strip() for cell in (*each.cells, each.footer)] for each in table.columns]
     headings = [_text(each.header, _WIDEST).strip() for each in table.columns]
     if table.title:
-        yield _text(table.title, _WIDEST).strip()
+        yield fill(_text(table.title, _WIDEST).strip(), width)
     for row in zip(*columns, strict=True):
         if any(row):
             cells = [f"{heading} {cell}".strip() for heading, cell in zip(headings, row, strict=True) if cell]
-            yield fill("; ".join(cells), width, subsequent_indent="  ", break_on_hyphens=False)
+            yield fill(
+                ("; " if table.show_header else " ").join(cells), width, subsequent_indent="  ", break_on_hyphens=False
+            )
     if table.caption:
         yield fill(_text(table.caption, _WIDEST).strip(), width)
 

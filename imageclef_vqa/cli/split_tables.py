@@ -42,7 +42,7 @@ def _answer_table(dataset: Dataset) -> Table:
     table.add_column("sets", justify="right")
     table.add_column("most frequent")
     for question_id, counts in answer_counts(dataset).items():
-        shown = "   ".join(f"{_short(answer)} {count}" for answer, count in list(counts.items())[:_ANSWERS_SHOWN])
+        shown = ", ".join(f"{_short(answer)} ({count})" for answer, count in list(counts.items())[:_ANSWERS_SHOWN])
         table.add_row(str(question_id), QUESTIONS[question_id].text, str(len(counts)), shown or "no answer given")
     return table
 

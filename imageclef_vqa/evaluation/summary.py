@@ -64,9 +64,10 @@ def coverage_lines(score: Score) -> list[str]:
         without = "" if score.exact_set_unseen is None else f"; without them the score is {score.exact_set_unseen:.3f}"
         lines.append(f"{score.seen:,} of the {score.images:,} images are, or resemble, training images{without}.")
     if isinstance(score, FoldScore) and (choice := score.epoch_choice):
+        last = "" if choice.epoch == choice.epochs else f", the last one {choice.last_exact_set:.3f}"
         lines.append(
             f"BLIP-2's epoch was chosen on these images: epoch {choice.epoch} of {choice.epochs} has "
-            f"{choice.exact_set:.3f} in training's validation, the last one {choice.last_exact_set:.3f}."
+            f"{choice.exact_set:.3f} in training's validation{last}."
         )
     return lines
 

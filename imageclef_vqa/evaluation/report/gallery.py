@@ -86,7 +86,8 @@ def gallery_section(folds: Sequence[ReportFold], thumbnails: Mapping[str, bytes]
         toggle = '<label class="check"><input id="f-maps" type="checkbox"> Heat maps</label>\n'
         about = (
             f" The filters can show heat maps of the {drawn:,} most probable wrong answers. Bright places carried "
-            "the given answer in BLIP-2; they are not where the right answer is."
+            "the given answer in BLIP-2; they are not where the right answer is. Around the endoscope's field of view, "
+            "maps are dimmed."
         )
     return f"""<section id="gallery" aria-labelledby="gallery-h"><h2 id="gallery-h">Images and answers</h2>
 <p>Mistakes with the highest probability come first. Each image expands to all its answers.{about}{note}</p>

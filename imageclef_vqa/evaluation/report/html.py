@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Literal
@@ -13,6 +14,7 @@ from imageclef_vqa.evaluation.metrics import Answers
 # The name of a column and its kind; "wide" is a number that narrow screens hide.
 Column = tuple[str, Literal["text", "number", "wide"]]
 _NO_BREAK = "\u2011"  # a hyphen that keeps "BLIP-2" on one line
+_COMMAND, _CODE = re.compile("`([^`]*)`"), r"<code>\1</code>"
 _CLASSES = {"text": "text", "number": "number", "wide": "number wide"}
 
 
@@ -57,4 +59,5 @@ def answers_html(answers: Answers) -> str:
 
 
 def paragraphs(lines: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+    """Each line as a paragraph, with commands, which stand in backticks, as code."""
+    return "".join(f"<p>{_COMMAND.sub(_CODE, escape(line))}</p>" for line in lines if line)

@@ -86,7 +86,7 @@ def _groups(caption: str, heading: str, groups: Mapping[str, TextMetrics]) -> st
     rows = []
     for name, own in groups.items():
         cells = [own.bleu, own.rougeL, own.meteor, own.exact, own.fact_precision, own.fact_recall]
-        rows.append(row(columns, escape(name), [f"{own.n:,}", *map(decimal, cells)]))
+        rows.append(row(columns, escape(name).replace("_", "_<wbr>"), [f"{own.n:,}", *map(decimal, cells)]))
     return table(caption, columns, rows)
 
 
