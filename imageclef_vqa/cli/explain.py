@@ -110,7 +110,7 @@ def _print(found: Explanation, workspace: Workspace) -> None:
 
     echo(found.text)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("question", max_width=48)
+    table.add_column("question", min_width=44, max_width=51)
     table.add_column("answer")
     table.add_column("probability", justify="right", no_wrap=True)
     for index, (answers, probability) in enumerate(found.answers[: _SHOWN + 1]):
