@@ -28,7 +28,7 @@ from imageclef_vqa.editions import (
     read_predictions,
 )
 from imageclef_vqa.errors import MedvqaError
-from imageclef_vqa.inference import answering, sharding
+from imageclef_vqa.inference import answerer, answering, sharding
 from imageclef_vqa.inference.answerer import Answerer
 from imageclef_vqa.inference.augmentation import VIEWS, mirrored_back
 from imageclef_vqa.inference.calibration import Calibration
@@ -159,6 +159,22 @@ def test_a_model_that_learnt_from_mirrored_images_answers_by_the_mean_over_views
             assert {as_set(answers): p for answers, p in both} == pytest.approx(expected, abs=1e-5)
             compared += len(back)
     assert compared > 40
+
+
+def test_a_run_that_was_trained_on_mirrored_images_mirrors_its_answers_back(root, monkeypatch):
+    def config(stage, read=Stage.config):
+        found = read(stage)
+        return found.model_copy(update={"recipe": found.recipe.model_copy(update={"augment": True})})
+
+    def upper_left(_language, _memory, _trie, questions):
+        return [((("Upper-left",) if question == 10 else ("elsewhere",), 1.0),) for question in questions]
+
+    monkeypatch.setattr(Stage, "config", config)
+    monkeypatch.setattr(Stage, "vocabulary", lambda _stage: learn_vocabulary([]))  # all that the bank knows
+    monkeypatch.setattr(answerer, "rank_answers", upper_left)
+    (answers,) = Answerer.of_run(Workspace.at(root, "one")).rank(np.zeros((1, 128, 128, 3), "uint8"))
+    assert dict(answers[10]) == {(f"{row}-{side}",): 0.25 for row in ("Upper", "Lower") for side in ("left", "right")}
+    assert dict(answers[11]) == {("elsewhere",): 1.0}, "views in which a location has no name do not count"
 
 
 def test_locations_are_mirrored_back():

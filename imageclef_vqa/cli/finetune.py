@@ -34,7 +34,7 @@ PresetOption = Annotated[
     str | None,
     typer.Option(
         help="Model, as in the table of `plan`, or ENCODER+LANGUAGE, as vit-g+t5-base; folder: the one in --weights.",
-        show_default="that of the recipe, or tiny",
+        show_default="that of the recipe, or lite; lite-open for open questions",
     ),
 ]
 WeightsOption = Annotated[
