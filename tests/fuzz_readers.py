@@ -568,5 +568,5 @@ READERS = [
     Reader("an index of weights", _index_of_weights, lambda path: open_source(path.parent), "m.safetensors.index.json"),
     WorkspaceFile("a file of a workspace", _workspace, lambda _: None, weight=0.6),
     CommandLine("the command line", _command_line, _run_command, weight=0.8),
-    OtherCommands("demo, doctor and weights", _weights_place, _run_command, weight=0.8),
+    OtherCommands("demo, doctor and weights", _weights_place, _run_command, weight=0.3),
 ]  # fmt: skip
