@@ -9,10 +9,12 @@ from small_dataset import write_dataset
 
 from imageclef_vqa.checkpoints import packaged
 from imageclef_vqa.data import make_split, read_dataset
-from imageclef_vqa.editions import read_predictions
+from imageclef_vqa.data.augmentation import MIRRORED
+from imageclef_vqa.editions import Candidate, learn_vocabulary, read_predictions
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.experts import features
 from imageclef_vqa.experts.classical import Models, answer_images, fit
+from imageclef_vqa.experts.views import answers_in, mean_over_views
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
 from imageclef_vqa.pipeline.route import default_experts
 from imageclef_vqa.statistics import cell_means
@@ -52,9 +54,21 @@ def test_its_answers_are_made_once_and_for_images_without_a_cache_too(installed,
     assert answer_images(workspace, descriptor, fold=0), "the same data and weights: kept"
     answered = {each.image_id for each in read_predictions(workspace.expert("features") / "val.jsonl")}
     assert answered == set(make_split(dataset, val=0.25).val())
-    cached = descriptor.describe(dataset, workspace.cache)
-    np.testing.assert_array_equal(cached, descriptor.describe(dataset, None))
+    cached = descriptor.describe(dataset, workspace.cache, MIRRORED[1])
+    np.testing.assert_array_equal(cached, descriptor.describe(dataset, None, MIRRORED[1]))
     assert cached.shape == (len(dataset), 9 * features._SIZES.width)
+
+
+def test_locations_move_with_a_mirrored_view_and_its_answers_move_back():
+    assert answers_in(MIRRORED[1], {10: ("Upper-left",), 5: ("Pink",)}) == {10: ("Upper-right",), 5: ("Pink",)}
+    assert answers_in(MIRRORED[1], {10: ("nowhere",), 5: ("Pink",)}) == {5: ("Pink",)}
+    vocabulary = learn_vocabulary([(10, ("Upper-left", "Center")), (10, ("Upper-right", "Center"))])
+    plain = {10: [(Candidate(answers=("Center", "Upper-left"), probability=0.6),)]}
+    mirrored = {10: [(Candidate(answers=("Center", "Upper-right"), probability=0.8),)]}
+    assert mean_over_views(vocabulary, MIRRORED[:1], [plain], 5) == plain
+    (((best,),),) = mean_over_views(vocabulary, MIRRORED[:2], [plain, mirrored], 5).values()
+    assert best.answers == ("Center", "Upper-left")
+    assert best.probability == pytest.approx(0.7)
 
 
 def test_other_weights_make_other_answers(installed, tmp_path):

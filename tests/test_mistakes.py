@@ -74,7 +74,7 @@ MISTAKES = [
     ("plan --preset nosuch", 2, "there are: tiny"),
     ("plan --memory lots", 2, "32GB"),
     ("weights show nowhere", 1, "nowhere"),
-    ("import kvasir-vqa nowhere.csv images", 1, "nowhere.csv"),
+    ("import kvasir-vqa nowhere.csv data/development/images", 1, "nowhere.csv"),
     ("stage 2", 2, "No such command"),
 ]
 

@@ -169,6 +169,6 @@ def test_a_row_of_another_shape_is_explained(content, problem):
 
 def test_a_file_that_is_no_table_is_refused():
     Path("x1.parquet").write_bytes(b"PAR1 cut off")
-    assert "not Parquet, or cut off" in import_x1("x1.parquet")[1]
+    assert "not Parquet, cut off or damaged" in import_x1("x1.parquet")[1]
     assert import_x1("pictures/image0.jpg")[0] == 2
     assert "no .jsonl, .csv, .parquet there" in import_x1("pictures")[1]

@@ -80,8 +80,8 @@ def _one(reply: Reply) -> Table:
 
 def _all(replies: Replies) -> Table:
     table = _table()
-    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=44)
-    table.add_column("answer")
+    table.add_column("question", max_width=51)
+    table.add_column("answer", max_width=22)
     table.add_column("probability", justify="right", no_wrap=True)
     for reply in replies.replies:
         answers, probability = reply.ranked[0]

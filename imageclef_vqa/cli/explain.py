@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imageclef_vqa.explanations.explanation import Explanation
 
 _SHOWN = 3  # alternatives
+_SET = 22  # columns for a set of answers, so that 80 are enough
 _WORTH_SAYING = 0.01  # of a map's weight
 
 
@@ -110,8 +111,8 @@ def _print(found: Explanation, workspace: Workspace) -> None:
 
     echo(found.text)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=44)
-    table.add_column("answer")
+    table.add_column("question", max_width=51)
+    table.add_column("answer", max_width=None if found.question_id is None else _SET)  # or a sentence
     table.add_column("probability", justify="right", no_wrap=True)
     for index, (answers, probability) in enumerate(found.answers[: _SHOWN + 1]):
         shown = found.question if index == 0 else "  or"

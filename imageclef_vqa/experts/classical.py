@@ -32,6 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data.augmentation import PLAIN, View
 from imageclef_vqa.editions import Candidate, QuestionVocabulary, Vocabulary, learn_vocabulary
 from imageclef_vqa.errors import MissingStepError
 from imageclef_vqa.experts.answers import (
@@ -45,6 +46,7 @@ from imageclef_vqa.experts.answers import (
     write_answers,
 )
 from imageclef_vqa.experts.descriptors import FEATURES, SIZE, VERSION, Floats, describe
+from imageclef_vqa.experts.views import answers_in, mean_over_views
 from imageclef_vqa.locks import run_writer
 from imageclef_vqa.progress import track
 from imageclef_vqa.workspace import Workspace
@@ -67,20 +69,21 @@ class Models:
 class Descriptor:
     """What the expert with the name `expert` sees of an image, and what is fitted to it.
 
-    `describe` gives features [i, f] of a data set's images, with the folder of a cache; `version` changes whenever the
-    features do.
+    `describe` gives features [i, f] of a data set's images in a view, with the folder of a cache; `version` changes
+    whenever the features or the views do. The expert learns from all `views`, and answers by the mean over them.
     """
 
     expert: str
     version: str
-    describe: Callable[[Dataset, Path | None], Floats]
+    describe: Callable[[Dataset, Path | None, View], Floats]
     models: Models
+    views: Sequence[View] = (PLAIN,)
 
 
 COLOURS_AND_EDGES = Descriptor(
     CLASSICAL,
     VERSION,
-    lambda dataset, cache: describe(load_pixels(dataset, SIZE, cache)),
+    lambda dataset, cache, _view: describe(load_pixels(dataset, SIZE, cache)),
     Models(
         # Standardised features lie at a squared distance of about 2 f from each other, where this kernel is 1 / e.
         kernel={"kernel": "rbf", "gamma": 0.5 / FEATURES, "n_components": 512},
@@ -230,12 +233,14 @@ def _fit_to(training: Dataset, descriptor: Descriptor, workspace: Workspace, not
         f"fitting the {descriptor.expert} expert to {len(training)} images; {rare} of {len(counts)} answers occur at "
         f"most {_RARE} times, and have the same weight as the others"
     )
-    features = descriptor.describe(training, workspace.cache)
-    expert = fit(features, [example.answers for example in training.examples], descriptor.models)
+    features = np.concatenate([descriptor.describe(training, workspace.cache, view) for view in descriptor.views])
+    answers = [answers_in(view, example.answers) for view in descriptor.views for example in training.examples]
+    expert = fit(features, answers, descriptor.models)
 
     def answer(dataset: Dataset, cache: Path | None) -> RankedAnswers:
         """Ranked answers, image by image."""
-        ranked = expert.answer(descriptor.describe(dataset, cache))
+        of_views = [expert.answer(descriptor.describe(dataset, cache, view)) for view in descriptor.views]
+        ranked = mean_over_views(expert.vocabulary, descriptor.views, of_views, _CANDIDATES)
         return {
             (example.image_id, question): ranked[question][row]
             for row, example in enumerate(dataset.examples)

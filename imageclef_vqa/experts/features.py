@@ -13,6 +13,7 @@ import numpy as np
 
 from imageclef_vqa.checkpoints.packaged import load_encoder, packaged_weights, require_packaged_weights
 from imageclef_vqa.data import Dataset, load_pixels
+from imageclef_vqa.data.augmentation import MIRRORED, View
 from imageclef_vqa.experts.answers import FEATURES
 from imageclef_vqa.experts.classical import Descriptor, Models
 from imageclef_vqa.experts.descriptors import Floats
@@ -44,7 +45,8 @@ def descriptor() -> Descriptor:
         MedvqaError: the encoder's weights are not installed.
     """
     weights = sha256(require_packaged_weights(ENCODER))
-    return Descriptor(FEATURES, f"{ENCODER} {weights[:16]}, means over {CELLS} x {CELLS} cells", _describe, _MODELS)
+    version = f"{ENCODER} {weights[:16]}, means over {CELLS} x {CELLS} cells, {len(MIRRORED)} mirrored views"
+    return Descriptor(FEATURES, version, _describe, _MODELS, MIRRORED)
 
 
 @cache
@@ -52,12 +54,13 @@ def _encoder() -> Encoder:
     return load_encoder(ENCODER)
 
 
-def _describe(dataset: Dataset, folder: Path | None) -> Floats:
+def _describe(dataset: Dataset, folder: Path | None, view: View) -> Floats:
     """The means [i, f] of each cell's patches; the patches are cached in `folder`. Imports Paddle."""
     from imageclef_vqa.training.features import FeatureStore, rounded_features
 
     pixels = load_pixels(dataset, _SIZES.image_size, folder)
     if folder is None:
-        return np.concatenate([cell_means(rounded_features(_encoder(), image[None]).numpy()) for image in pixels])
-    stored = FeatureStore(folder, _encoder()).of(pixels)
+        seen = (view.apply(image)[None] for image in pixels)
+        return np.concatenate([cell_means(rounded_features(_encoder(), image).numpy()) for image in seen])
+    stored = FeatureStore(folder, _encoder()).of(pixels, view)
     return np.concatenate([cell_means(stored[np.array([index])]) for index in range(len(stored))])
