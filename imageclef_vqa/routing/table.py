@@ -45,7 +45,7 @@ def routing_table(routed: Routed) -> Table:
     title = f"Routing by {routed.images} validation images (exact sets)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("id", justify="right", no_wrap=True)  # without the text, to fit into 80 columns
-    for heading in (BLIP2, "best rival", "", "gain", "answered by"):
+    for heading in (BLIP2, "best rival", "", "gain", "model"):
         table.add_column(heading, no_wrap=True)
     table.add_column("evidence")
     for decision in routed.decisions:
