@@ -192,7 +192,9 @@ def _operations(number: float) -> str:
 
 
 def _count(number: float) -> str:
-    return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.1f}M"
+    if number >= 1e9:
+        return f"{number / 1e9:.2f}B"
+    return f"{number / 1e6:.1f}M" if number >= 1e5 else f"{number / 1e3:.1f}K"
 
 
 def _time(seconds: float) -> str:
