@@ -45,22 +45,21 @@ def heat_maps(
     are not dimmed there.
     """
     found: list[np.ndarray] = []
-    for answerer in answerers:
-        own = _maps_of(answerer, image, pairs, method)
+    pictures = [read_pixels(image, answerer.model.preset.vision.image_size) for answerer in answerers]
+    for answerer, pixels in zip(answerers, pictures, strict=True):
+        own = _maps_of(answerer, pixels, pairs, method)
         found.append(resized(own, found[0].shape[1]) if found else own)
     maps, around = scaled(np.mean(found, axis=0)), np.zeros(len(pairs))
     inside = np.array([not asks_about_frame(text) for text, _ in pairs])
-    pixels = read_pixels(image, answerers[0].model.preset.vision.image_size)
-    maps[inside], around[inside] = dimmed(maps[inside], pixels)
+    maps[inside], around[inside] = dimmed(maps[inside], pictures[0])
     return HeatMaps(maps, around)
 
 
 def _maps_of(
-    answerer: Answerer | SentenceAnswerer, image: Path, pairs: Sequence[tuple[str, Answers]], method: str
+    answerer: Answerer | SentenceAnswerer, pixels: np.ndarray, pairs: Sequence[tuple[str, Answers]], method: str
 ) -> np.ndarray:
     model, tokenizer = answerer.model, answerer.tokenizer
     prompt = Prompt(model.preset.language, tokenizer)
-    pixels = read_pixels(image, model.preset.vision.image_size)
     question = paddle.to_tensor(pad([prompt.encode(text) for text, _ in pairs]))
     answer = paddle.to_tensor(pad([tokenizer.encode_answer(answers) for _, answers in pairs]))
     return METHODS[method](model, np.stack([pixels] * len(pairs)), question, answer)

@@ -11,7 +11,7 @@ import paddle
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE, load_pretrained, load_trained
 from imageclef_vqa.data import Example
-from imageclef_vqa.data.augmentation import MIRRORED, PLAIN, View
+from imageclef_vqa.data.augmentation import PLAIN, View
 from imageclef_vqa.editions import QUESTIONS, Vocabulary
 from imageclef_vqa.inference.augmentation import VIEWS, mirrored_back
 from imageclef_vqa.inference.decoding import FREE_TOKENS, generate, rank_answers
@@ -64,8 +64,7 @@ class Answerer:
         stage = Stage(workspace, 2)
         model, tokenizer, longest = load_stage(stage)
         assert tokenizer is not None, "only open questions are answered by a language model that learnt"
-        views = MIRRORED if stage.config().recipe.augment else (PLAIN,)
-        return cls(model, tokenizer, stage.vocabulary(), longest, views)
+        return cls(model, tokenizer, stage.vocabulary(), longest, stage.config().recipe.views)
 
     def answer(
         self, pixels: np.ndarray, examples: Sequence[Example], *, free: bool, augment: bool
@@ -91,22 +90,20 @@ class Answerer:
             return [of_image for start in starts for of_image in answer(pixels[start : start + self._at_once])]
 
     def _rank(self, pixels: np.ndarray, augmented: bool) -> list[list[Ranked]]:
-        questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
-        views = [
-            self._mirrored_back(view, rank_answers(self.model.language, self._read(seen), self._trie, questions))
-            for change in (VIEWS if augmented else VIEWS[:1])
-            for view in self._views
-            for seen in [np.stack([view.apply(image) for image in change(pixels)])]
-        ]
+        changes = VIEWS if augmented else VIEWS[:1]
+        views = [self._rank_view(change(pixels), view) for change in changes for view in self._views]
         if len(views) == 1:
             return _by_image(views[0])
         return _by_image([mean([each for each in lists if each]) for lists in zip(*views, strict=True)])
 
-    def _mirrored_back(self, view: View, lists: list[Ranked]) -> list[Ranked]:
+    def _rank_view(self, pixels: np.ndarray, view: View) -> list[Ranked]:
         """Answers to a view of images as answers to the images; none where a location has no name in the vocabulary."""
+        seen = np.stack([view.apply(image) for image in pixels])
+        questions = np.tile(np.arange(len(QUESTIONS)), len(pixels))
+        lists = rank_answers(self.model.language, self._read(seen), self._trie, questions)
         return [
-            mirrored_back(view, ranked, self._vocabulary[number % len(QUESTIONS)])
-            for number, ranked in enumerate(lists)
+            mirrored_back(view, ranked, self._vocabulary[question])
+            for question, ranked in zip(questions.tolist(), lists, strict=True)
         ]
 
     def _generate(self, pixels: np.ndarray) -> list[list[Ranked]]:

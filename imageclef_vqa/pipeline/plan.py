@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from imageclef_vqa.checkpoints.folder import choose_preset
-from imageclef_vqa.data.augmentation import MIRRORED
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import UsageError
@@ -67,8 +66,11 @@ def plan(
         }
         if stage == "predict":
             _, recipe = choose_recipe(2, preset=name, changes=adapters)
-            views = len(MIRRORED) if recipe.augment else 1
-            conditions |= {"questions": questions or len(QUESTIONS), "adapters": recipe.adapters, "views": views}
+            conditions |= {
+                "questions": questions or len(QUESTIONS),
+                "adapters": recipe.adapters,
+                "views": len(recipe.views),
+            }
             workload = Workload(preset=preset, stage=stage, **conditions)
         else:
             _, recipe = choose_recipe(int(stage), preset=name, changes=changes | adapters)

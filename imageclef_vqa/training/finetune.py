@@ -15,7 +15,7 @@ from imageclef_vqa import devices
 from imageclef_vqa.checkpoints.language import stored_bits
 from imageclef_vqa.checkpoints.pretrained import LANGUAGE
 from imageclef_vqa.data import Dataset, load_pixels
-from imageclef_vqa.data.augmentation import MIRRORED, DrawView, draw_mirrored, draw_view
+from imageclef_vqa.data.augmentation import DrawView, draw_mirrored, draw_view
 from imageclef_vqa.devices import Precision
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.environment import size_of
@@ -183,8 +183,8 @@ def _open(stage: Stage, job: StageJob, start: StartingPoint, resumed: bool) -> N
 
 def _cached_views(job: StageJob) -> int:
     """How many pictures have their features in the cache: validation images, and every view of training images."""
-    views = len(MIRRORED) if job.recipe.augment else 1
-    return (len(job.val.examples) + views * len(job.train.examples)) * job.recipe.caches_features
+    recipe = job.recipe
+    return (len(job.val.examples) + len(recipe.views) * len(job.train.examples)) * recipe.caches_features
 
 
 def _announce(job: StageJob, precision: Precision, config: StageConfig) -> None:

@@ -11,6 +11,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.training.adapter_keys import AdapterKeys
 
 if TYPE_CHECKING:
+    from imageclef_vqa.data.augmentation import View
     from imageclef_vqa.models.presets import Preset
     from imageclef_vqa.planning import Workload
 
@@ -196,6 +197,13 @@ class Recipe(AdapterKeys):
         """Whether vision is frozen, and its features are kept on disk."""
         return self.cache_features and not self.trains_vision
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of each image whose features are kept, and over which answers are averaged."""
+        from imageclef_vqa.data.augmentation import MIRRORED, PLAIN  # help needs a recipe's fields only
+
+        return MIRRORED if self.augment else (PLAIN,)
+
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of `step` (from 0) of `steps`."""
         if step < self.warmup_steps:
@@ -207,12 +215,11 @@ class Recipe(AdapterKeys):
 
     def workload(self, preset: Preset, stage: int, **conditions: Any) -> Workload:
         """The workload of this stage for `medvqa plan`; `conditions` are the other fields of `Workload`."""
-        from imageclef_vqa.data.augmentation import MIRRORED  # help needs a recipe's fields only
-        from imageclef_vqa.planning import Workload
+        from imageclef_vqa.planning import Workload  # help needs a recipe's fields only
 
         fields = self.model_dump(include={"batch", "batch_unit", "accumulate", "questions", "epochs"})
         fields["freeze_vision"] = not self.trains_vision  # a few blocks count as all: memory is then an upper bound
-        fields["views"] = len(MIRRORED) if self.augment and self.caches_features else 1
+        fields["views"] = len(self.views) if self.caches_features else 1
         own = fields | {"adapters": self.adapters} | conditions
         return Workload(preset=preset, stage="1" if stage == 1 else "2", **own)
 
