@@ -178,6 +178,10 @@ class ParsedRun:
             message = f"all {strings:,} answers are strings, not lists"
             remedy = "the organisers do not say which they want; lists cannot be misread (`--answer-form list`)"
             self.note("warning", "answer-form", self.strings, message, remedy)
+            pairs = self.answers.items()
+            if packed := [f"{image_id}, question {q}: {text}" for (image_id, q), (text,) in pairs if text[:1] == "["]:
+                message = f"{counted(len(packed), 'answer is a list', 'answers are lists')} within a string"
+                self.note("error", "answer-form", packed, message, 'write the list itself: ["Yes"]')
 
     def _relative(self, lines: Sequence[str]) -> list[str]:
         return [line.removeprefix(self.name).removeprefix(":").lstrip(" ,") for line in lines]
