@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imageclef_vqa.editions import Edition, as_set, same_answer
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, counted
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
 from imageclef_vqa.submission.run import (
     Finding,
     Pair,
     PairAnswers,
-    counted,
     error,
     finding,
     images_of,
@@ -137,16 +136,18 @@ def _mixed(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | 
 
 def _joined(known: Sequence[Source], answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
     """Answers of several sources, pair by pair, as an ensemble has them."""
-    for source, _, changed in sorted(agreements, key=lambda each: -each.share):
-        others = [
-            next((o.name for o in known if pair in o.answers and same_answer(answers[pair], o.answers[pair])), None)
-            for pair in changed
-        ]
-        if len(changed) >= _FEWEST and None not in others:
-            lines = [f"{count:,} as in {name}" for name, count in Counter(others).most_common()]
-            message = f"{counted(len(changed), 'answer comes', 'answers come')} from other predictions than "
-            return warning("mixed", lines, f"{message}{source.name}", "check whether they were joined on purpose")
-    return None
+    if not agreements:
+        return None
+    source, _, changed = max(agreements, key=lambda each: each.share)
+    others = [
+        next((o.name for o in known if pair in o.answers and same_answer(answers[pair], o.answers[pair])), None)
+        for pair in changed
+    ]
+    if len(changed) < _FEWEST or None in others:
+        return None
+    lines = [f"{count:,} as in {name}" for name, count in Counter(others).most_common()]
+    message = f"{counted(len(changed), 'answer comes', 'answers come')} from other predictions than {source.name}"
+    return warning("mixed", lines, message, "check whether they were joined on purpose")
 
 
 def _altered(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:

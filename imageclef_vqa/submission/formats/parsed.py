@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, Edition, Question, split_answers
-from imageclef_vqa.errors import DataError, printable, shortened
-from imageclef_vqa.submission.run import Answers, Finding, Pair, Severity, counted, error, finding
+from imageclef_vqa.errors import DataError, counted, printable, shortened
+from imageclef_vqa.submission.run import Answers, Finding, Pair, Severity, error, finding
 
 LARGEST = 16 * 2**20  # bytes; 1,938 images take 4 MiB
 _MOST_ANSWERS = 120_000  # 6,500 images of Kvasir-VQA have 117,000
