@@ -126,7 +126,7 @@ def read(source: Source) -> SourceLayout:
 
 
 def _vision(fields: Fields) -> VisionConfig:
-    epsilon, width = fields.fraction("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
+    epsilon, width = fields.epsilon("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
     return VisionConfig(
         image_size=fields.positive("image_size", 224, most=MOST_PIXELS),
         patch_size=fields.positive("patch_size", 14),
@@ -155,7 +155,7 @@ def _qformer(fields: Fields, *, words: bool) -> QFormerConfig:
         cross_attention_every=own.positive("cross_attention_frequency", 2),
         vocabulary=own.positive("vocab_size", 30522) if words else QFormerConfig.vocabulary,
         positions=own.positive("max_position_embeddings", 512) if words else QFormerConfig.positions,
-        norm_epsilon=own.fraction("layer_norm_eps", 1e-12),
+        norm_epsilon=own.epsilon("layer_norm_eps", 1e-12),
         activation=own.one_of("hidden_act", ACTIVATIONS, "gelu"),
         dropout=own.fraction("hidden_dropout_prob", 0.1),
         attention_dropout=own.fraction("attention_probs_dropout_prob", 0.1),
