@@ -1,12 +1,12 @@
 """The arithmetic of `medvqa plan` counts what the layers hold."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from imageclef_vqa.models.blip2 import Blip2
-from imageclef_vqa.models.configs import GLMConfig, PatchVisionConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config, VisionConfig
 from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import VisionTransformer
@@ -51,8 +51,9 @@ def test_a_language_model_has_the_counted_parameters(sizes):
 def test_a_vision_part_has_the_counted_parameters(changes):
     sizes = replace(find_preset("vit-g-t5-base").vision, image_size=64, **(SMALL | {"patch_size": 8} | changes))
     assert sizes.parameters() == held(VisionTransformer(sizes))
-    without = PatchVisionConfig(**asdict(sizes))
-    assert without.parameters() == held(without.build()) == sizes.parameters() - 2 * sizes.width
+    for tokens in (0, 5):
+        other = replace(sizes, class_tokens=tokens)
+        assert other.parameters() == held(other.build()) == sizes.parameters() + 2 * (tokens - 1) * sizes.width
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])

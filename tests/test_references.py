@@ -21,20 +21,22 @@ from imageclef_vqa.models.vision import resize_positions
 PIXELS = paddle.to_tensor(numbers("pixels", (2, 3, 28, 28)))
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "vit", "dinov2"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "vit", "vit_mae", "deit", "dinov2", "dinov2_with_registers"])
 def test_encoders_of_transformers_give_what_enters_their_last_layer(kind, tmp_path):
     expected, about = reference(f"hf_{kind}")
     conversion = plan_conversion(source(tmp_path / kind, about["shapes"], about["config"]))
     vision = part(conversion, "vision")
     near(vision.features(PIXELS), expected["features"])
-    assert conversion.config.vision.statistics == {"clip": "clip", "dinov2": "imagenet"}.get(kind, "inception")
+    known = {"clip": "clip", "siglip": "inception", "vit": "inception"}
+    assert conversion.config.vision.statistics == known.get(kind, "imagenet")
     assert vision.norm._epsilon == 1e-5, "LAVIS's ln_vision"
 
 
-@pytest.mark.parametrize("kind", ["plain", "scaled", "no_class_token"])
+@pytest.mark.parametrize("kind", ["plain", "scaled", "no_class_token", "registers", "registers_only", "siglip"])
 def test_encoders_of_timm_give_what_enters_their_last_layer(kind, tmp_path):
     expected, about = reference("hf_timm_models")
-    near(part(plan_conversion(source(tmp_path / kind, about[kind])), "vision").features(PIXELS), expected[kind])
+    config = {"architecture": f"vit_so400m_patch16_{kind}_256", "model_args": {"num_heads": 2}}
+    near(part(plan_conversion(source(tmp_path / kind, about[kind], config)), "vision").features(PIXELS), expected[kind])
 
 
 @pytest.mark.parametrize("kind", ["clip", "eva"])
@@ -51,7 +53,7 @@ def test_positions_are_resized_as_lavis_resizes_those_of_each_encoder(kind, tmp_
     sizes = conversion.config.vision
     assert sizes.align_corners == (kind == "clip")
     state = {name: tensor.bits() for name, tensor in conversion.parts["vision"].items()}
-    state["positions"] = resize_positions(state["positions"], 16, align_corners=sizes.align_corners)
+    state["positions"] = resize_positions(state["positions"], 1, 16, align_corners=sizes.align_corners)
     vision = build_part("vision", replace(conversion.config, vision=replace(sizes, image_size=56)))
     load_weights(vision, state, kind)
     near(vision.features(paddle.to_tensor(numbers("larger pixels", (1, 3, 56, 56)))), expected[kind])

@@ -300,7 +300,8 @@ def test_tensors_of_a_pth_file_are_read(tmp_path):
         (b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.", r"builtins\.eval"),
         (b"\x80\x02(X\x04\x00\x00\x00trueios\nsystem\n.", r"os\.system"),
         (b"\x80\x02ctorch.storage\n_load_from_bytes\n.", r"torch\.storage\._load_from_bytes"),
-        (b"\x80\x02}\x81.", "opcode NEWOBJ"),
+        (b"\x80\x02cos\nsystem\n)\x81.", r"os\.system"),
+        (b"\x80\x04}}\x92.", "opcode NEWOBJ_EX"),
     ],
 )
 def test_a_hostile_file_is_refused_by_what_it_wants(tmp_path, content, wanted):
@@ -466,9 +467,9 @@ def test_weights_of_other_sizes_than_the_preset_are_refused_with_the_sizes(tmp_p
 
 def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
     positions = np.random.default_rng(0).standard_normal((1, 17, 8)).astype("float32")
-    np.testing.assert_allclose(resize_positions(positions, 16), positions, atol=1e-6)
+    np.testing.assert_allclose(resize_positions(positions, 1, 16), positions, atol=1e-6)
     flat = np.concatenate([positions[:, :1], np.full((1, 16, 8), 3.0, "float32")], axis=1)
-    larger = resize_positions(flat, 49)
+    larger = resize_positions(flat, 1, 49)
     np.testing.assert_array_equal(larger[:, 0], positions[:, 0])
     np.testing.assert_allclose(larger[:, 1:], 3.0, atol=1e-5)
 
@@ -477,7 +478,7 @@ def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized()
     """Away from the edges, point p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
     down, across = np.mgrid[:8, :8].astype("float32")
     grid = (10 * down + across).reshape(1, 64, 1)
-    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 256)
+    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 1, 256)
     at = (np.arange(16) + 0.5) / 2 - 0.5
     expected = 10 * at[:, None] + at
     np.testing.assert_allclose(resized[0, 1:, 0].reshape(16, 16)[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.05 * 11)

@@ -97,6 +97,7 @@ KNOWN: Mapping[str, Callable[..., Any] | None] = {
     "torch._utils _rebuild_parameter": _parameter,
     "collections OrderedDict": _table,
     "torch Size": _size,
+    "argparse Namespace": _table,  # options of a training, beside its tensors; they are left out
     **dict.fromkeys(STORAGES),
 }
 
@@ -162,7 +163,7 @@ class _Machine:
         self.push(make(*arguments))
 
     def build(self) -> None:
-        """Attributes for the object on top (an OrderedDict's `_metadata`): tables have none here."""
+        """Attributes for the object on top (an OrderedDict's `_metadata`, options): tables have none here."""
         target, _ = self.top(2)
         if not isinstance(target, dict | Claim):
             raise RefusedError("attributes of something that is no table")
@@ -234,6 +235,7 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "INST": lambda machine, name: machine.want(name),
     "STACK_GLOBAL": lambda machine, _: machine.want(" ".join(map(str, machine.top(2)))),
     "REDUCE": lambda machine, _: machine.reduce(),
+    "NEWOBJ": lambda machine, _: machine.reduce(),
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.persistent(),
 }

@@ -95,6 +95,7 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
         if resized and isinstance(preset.vision, VisionConfig):
             start[_POSITIONS] = resize_positions(
                 values(start[_POSITIONS]),  # type: ignore[arg-type]
+                preset.vision.class_tokens,
                 preset.vision.patches,
                 align_corners=preset.vision.align_corners,
             )

@@ -115,5 +115,5 @@ def _shards(index: Path) -> tuple[list[Path], dict[str, str]]:
 def _unwrapped(tensors: dict[str, Stored]) -> dict[str, Stored]:
     for wrapper in _WRAPPERS:
         if tensors and all(name.startswith(wrapper) for name in tensors):
-            return {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+            tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     return tensors

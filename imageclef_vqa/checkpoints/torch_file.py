@@ -25,8 +25,8 @@ _LARGEST_PICKLE = 200_000_000  # bytes
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older form
 _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
-# Keys under which training code stores the tensors: LAVIS, DeepSpeed, timm and others.
-_WRAPPERS = ("model", "state_dict", "module")
+# Keys under which training code stores the tensors: LAVIS, DeepSpeed, timm, DINO and others.
+_WRAPPERS = ("model", "state_dict", "module", "teacher", "student")
 
 # What `zipfile` and this module raise for damaged bytes; DamagedError is a ValueError.
 _DAMAGED = (OSError, EOFError, ValueError, OverflowError, RuntimeError, zipfile.BadZipFile, struct.error)

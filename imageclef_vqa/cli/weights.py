@@ -47,6 +47,8 @@ def convert(
         echo(f"dropped: {name} ({reason})")
     for name, reason in conversion.config.absent.items():
         echo(f"absent: {name} ({reason})")
+    if (vision := conversion.config.vision) is not None:
+        echo(f"vision: {vision.image_size} × {vision.image_size} pixels, normalised as for {vision.statistics}")
     parts = ", ".join(f"{part} {len(tensors)} tensors" for part, tensors in conversion.parts.items())
     echo(f"{conversion.format}: {parts} → {target}")
 

@@ -26,6 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_accurate": tanh_gelu,
     "gelu_pytorch_tanh": tanh_gelu,
     "gelu_python_tanh": tanh_gelu,
+    "gelu_tanh": tanh_gelu,  # timm's name
     "quick_gelu": quick_gelu,
     "relu": F.relu,
     "relu2": lambda x: F.relu(x).square(),

@@ -23,6 +23,8 @@ STATISTICS: dict[Statistics, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     # EfficientNet-Lite (`efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB).
     "lite": ((127 / 255,) * 3, (128 / 255,) * 3),
+    # EndoViT, whose pixels are those of Cholec80.
+    "endovit": ((0.3464, 0.2280, 0.2228), (0.2520, 0.2128, 0.2093)),
 }
 
 

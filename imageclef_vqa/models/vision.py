@@ -3,7 +3,7 @@
 `VisionConfig` holds what differs between EVA-CLIP's ViT-g/14, CLIP's ViT-L/14 and others. BLIP-2 takes the input of
 their last layer, so that layer is not built; the norm at the end is BLIP-2's own (LAVIS: `ln_vision`).
 
-i images, p patches, d width; pixels are [i, 3, h, w].
+i images, k class tokens, p patches, d width; pixels are [i, 3, h, w].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imageclef_vqa.models.encoder import Encoder
 
 
 class VisionTransformer(Encoder):
-    """Pixels [i, 3, h, w] → patches [i, 1 + p, d], the class token first, or [i, p, d] without one."""
+    """Pixels [i, 3, h, w] → class tokens, then patches [i, k + p, d]."""
 
     attends = True
 
@@ -32,8 +32,8 @@ class VisionTransformer(Encoder):
         super().__init__(config)
         self.stem = _convolutional_stem(config) if config.stem == "convolutional" else _linear_stem(config)
         initial = nn.initializer.Normal(std=0.02)
-        shape = [1, 1, config.width]
-        self.class_token = self.create_parameter(shape, default_initializer=initial) if config.class_token else None
+        shape = [1, config.class_tokens, config.width]
+        self.class_token = self.create_parameter(shape, default_initializer=initial) if config.class_tokens else None
         self.positions = self.create_parameter([1, config.tokens, config.width], default_initializer=initial)
         self.patch_norm = nn.LayerNorm(config.width, epsilon=config.norm_epsilon) if config.patch_norm else None
         last = max(config.layers - 1, 1)
@@ -80,14 +80,13 @@ class VisionLayer(nn.Layer):
         return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
 
-def resize_positions(positions: np.ndarray, patches: int, *, align_corners: bool = False) -> np.ndarray:
+def resize_positions(positions: np.ndarray, first: int, patches: int, *, align_corners: bool = False) -> np.ndarray:
     """Position embeddings [1, t, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
 
-    The class token's, if there is one, stays as it is. With `align_corners`, the outermost positions keep their values
+    The `first` ones, of class tokens, stay as they are. With `align_corners`, the outermost positions keep their values
     (LAVIS, `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
-    old, new = math.isqrt(positions.shape[1]), math.isqrt(patches)
-    first = positions.shape[1] - old**2  # 1 with a class token
+    old, new = math.isqrt(positions.shape[1] - first), math.isqrt(patches)
     grid = positions[:, first:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
     on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
     resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=align_corners)

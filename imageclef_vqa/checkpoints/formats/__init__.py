@@ -41,7 +41,9 @@ def read_format(source: Source) -> tuple[str, SourceLayout]:
     for name, kind in FORMATS.items():
         if kind.recognises(source):
             return name, kind.read(source)
+    model = (source.config or {}).get("model_type")
+    what = f"model_type {model!r} is not supported" if model else "unknown format of weights"
     raise MedvqaError(
-        f"{source.path}: unknown format of weights (first names: {', '.join(sorted(source.tensors)[:3])})",
+        f"{source.path}: {what} (first names: {', '.join(sorted(source.tensors)[:3])})",
         remedy=f"known formats: {', '.join(FORMATS)}; Hugging Face's need their config.json in the same folder",
     )

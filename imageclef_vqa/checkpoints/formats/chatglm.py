@@ -58,7 +58,7 @@ def read_config(fields: Fields) -> GLMConfig:
         num_layers=fields.positive("num_layers"),
         num_attention_heads=fields.heads("num_attention_heads", width=width),
         inner_hidden_size=fields.positive("inner_hidden_size"),
-        layernorm_epsilon=fields.fraction("layernorm_epsilon", 1e-5),
+        layernorm_epsilon=fields.epsilon("layernorm_epsilon", 1e-5),
         max_sequence_length=fields.positive("max_sequence_length", 2048),
         gmask_token_id=gap,
         bos_token_id=start,

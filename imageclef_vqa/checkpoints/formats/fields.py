@@ -10,6 +10,7 @@ from imageclef_vqa.errors import MedvqaError
 
 _MISSING = object()
 _LARGEST = 2**31 - 1
+_LARGEST_EPSILON = 1e-3
 MOST_PIXELS = 2**14  # along an image's side
 
 
@@ -28,6 +29,10 @@ class Fields:
 
     def __contains__(self, name: str) -> bool:
         return name in self._table
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._table)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value as it is."""
@@ -62,6 +67,12 @@ class Fields:
         fits = type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1
         self.demand(fits, f"{name} is {value!r}, not a number from 0 to less than 1")
         return float(value)
+
+    def epsilon(self, name: str, default: Any = _MISSING) -> float:
+        """The epsilon of a layer norm; Paddle computes with at most 0.001 (3.3.1)."""
+        value = self.fraction(name, default)
+        self.demand(value <= _LARGEST_EPSILON, f"{name} is {value}; more than {_LARGEST_EPSILON} is not supported")
+        return value
 
     def flag(self, name: str, default: Any = _MISSING) -> bool:
         value = self._value(name, default)

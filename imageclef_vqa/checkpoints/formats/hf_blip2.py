@@ -112,21 +112,20 @@ def read(source: Source) -> SourceLayout:
         language.get("model_type") == "t5",
         f"model_type is {language.get('model_type')!r}; only t5 is supported",
     )
-    tied = t5.is_tied(source, "language_model.")
-    sizes = t5.read_config(language, tied=tied)
+    sizes = t5.read_config(language, source, "language_model.")
     return SourceLayout(
         FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
         (
             *shared,
             *linear("language_projection", "projection"),
-            *under("language_model.", t5.rules(tied=tied), "language."),
+            *under("language_model.", t5.rules(tied=sizes.tie_word_embeddings), "language."),
         ),
         {name: reason for name, reason in ABSENT.items() if not (text and ".text_mlp." in name)},
     )
 
 
 def _vision(fields: Fields) -> VisionConfig:
-    epsilon, width = fields.fraction("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
+    epsilon, width = fields.epsilon("layer_norm_eps", 1e-6), fields.positive("hidden_size", 1408)
     return VisionConfig(
         image_size=fields.positive("image_size", 224, most=MOST_PIXELS),
         patch_size=fields.positive("patch_size", 14),
@@ -155,7 +154,7 @@ def _qformer(fields: Fields, *, words: bool) -> QFormerConfig:
         cross_attention_every=own.positive("cross_attention_frequency", 2),
         vocabulary=own.positive("vocab_size", 30522) if words else QFormerConfig.vocabulary,
         positions=own.positive("max_position_embeddings", 512) if words else QFormerConfig.positions,
-        norm_epsilon=own.fraction("layer_norm_eps", 1e-12),
+        norm_epsilon=own.epsilon("layer_norm_eps", 1e-12),
         activation=own.one_of("hidden_act", ACTIVATIONS, "gelu"),
         dropout=own.fraction("hidden_dropout_prob", 0.1),
         attention_dropout=own.fraction("attention_probs_dropout_prob", 0.1),

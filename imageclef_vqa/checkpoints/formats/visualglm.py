@@ -112,7 +112,7 @@ def read(source: Source) -> SourceLayout:
         layers=eva.positive("num_layers"),
         heads=eva.heads("num_attention_heads", width=eva.positive("hidden_size")),
         mlp_width=eva.positive("inner_hidden_size"),
-        norm_epsilon=eva.fraction("layernorm_epsilon", 1e-5),
+        norm_epsilon=eva.epsilon("layernorm_epsilon", 1e-5),
         final_norm_epsilon=1e-5,
     )
     reader = QFormerConfig(
@@ -123,7 +123,7 @@ def read(source: Source) -> SourceLayout:
         mlp_width=bert.positive("inner_hidden_size", 4 * bert.positive("hidden_size")),
         vision_width=vision.width,
         cross_attention_every=_cross_attention_every(bert),
-        norm_epsilon=bert.fraction("layernorm_epsilon", 1e-5),
+        norm_epsilon=bert.epsilon("layernorm_epsilon", 1e-5),
     )
     for table, order in ((eva, "pre"), (bert, "post")):
         table.demand(table.get("layernorm_order", order) == order, f"layernorm_order is not {order!r}")

@@ -7,12 +7,10 @@ from imageclef_vqa.models.configs.glm import GLMConfig
 from imageclef_vqa.models.configs.language import LanguageConfig
 from imageclef_vqa.models.configs.qformer import QFormerConfig
 from imageclef_vqa.models.configs.t5 import T5Config
-from imageclef_vqa.models.configs.vision import PatchVisionConfig, VisionConfig
+from imageclef_vqa.models.configs.vision import VisionConfig
 
 # By the names that a folder of weights gives them.
-VISION_FAMILIES: dict[str, type[EncoderConfig]] = {
-    family.kind: family for family in (VisionConfig, PatchVisionConfig, EfficientNetConfig)
-}
+VISION_FAMILIES: dict[str, type[EncoderConfig]] = {family.kind: family for family in (VisionConfig, EfficientNetConfig)}
 LANGUAGE_FAMILIES: dict[str, type[LanguageConfig]] = {family.kind: family for family in (T5Config, GLMConfig)}
 
 __all__ = [
@@ -24,7 +22,6 @@ __all__ = [
     "EncoderConfig",
     "GLMConfig",
     "LanguageConfig",
-    "PatchVisionConfig",
     "QFormerConfig",
     "T5Config",
     "VisionConfig",

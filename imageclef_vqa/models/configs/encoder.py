@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 if TYPE_CHECKING:
     from imageclef_vqa.models.encoder import Encoder
 
-Statistics = Literal["clip", "imagenet", "inception", "lite"]  # with which pixels are normalised
+Statistics = Literal["clip", "imagenet", "inception", "lite", "endovit"]  # with which pixels are normalised
 
 
 class EncoderConfig(Protocol):
@@ -38,7 +38,7 @@ class EncoderConfig(Protocol):
 
     @property
     def tokens(self) -> int:
-        """p, the patches of an image, and the class token if there is one."""
+        """p, the patches of an image, and a Vision Transformer's tokens before them."""
 
     @property
     def layers(self) -> int:

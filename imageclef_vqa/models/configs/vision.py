@@ -18,7 +18,6 @@ class VisionConfig:
     """Sizes of the Vision Transformer (Dosovitskiy et al. 2021, table 1; EVA-CLIP for the names)."""
 
     kind: ClassVar[str] = "vit"
-    class_token: ClassVar[bool] = True
 
     image_size: int
     patch_size: int
@@ -32,6 +31,7 @@ class VisionConfig:
     qkv_bias: bool = True
     patch_bias: bool = True  # CLIP has none
     patch_norm: bool = False  # CLIP norms the input of the first layer
+    class_tokens: int = 1  # before the patches: the class token, then registers (Darcet et al. 2024); SigLIP has none
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
     statistics: Statistics = "clip"
@@ -49,8 +49,8 @@ class VisionConfig:
 
     @property
     def tokens(self) -> int:
-        """The patches, and the class token if there is one."""
-        return self.class_token + self.patches
+        """The patches, and the tokens before them."""
+        return self.class_tokens + self.patches
 
     @property
     def stem_channels(self) -> list[int]:
@@ -62,8 +62,8 @@ class VisionConfig:
         d, m = self.width, self.mlp_width
         attention = 3 * d * d + (3 * d if self.qkv_bias else 0) + linear(d, d)
         layer = 2 * norm(d) + attention + linear(d, m) + linear(m, d)
-        # Norms, class token, positions.
-        ends = norm(d) * (2 if self.patch_norm else 1) + self.class_token * d + self.tokens * d
+        # Norms, class tokens, positions.
+        ends = norm(d) * (2 if self.patch_norm else 1) + (self.class_tokens + self.tokens) * d
         return self._stem_parameters() + ends + self.layers * layer
 
     def _stem_parameters(self) -> int:
@@ -103,11 +103,3 @@ class VisionConfig:
             return 0.0
         sides = (self.image_size >> halvings for halvings in range(1, len(self.stem_channels)))
         return float(sum(3 * c * side * side for c, side in zip(self.stem_channels[1:], sides, strict=True)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchVisionConfig(VisionConfig):
-    """Sizes of a Vision Transformer without a class token (SigLIP: Zhai et al. 2023)."""
-
-    kind: ClassVar[str] = "vit-patches"
-    class_token: ClassVar[bool] = False
