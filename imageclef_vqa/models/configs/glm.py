@@ -11,7 +11,6 @@ from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops
 from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK, LanguageConfig
 
 if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
     from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 
@@ -60,11 +59,6 @@ class GLMConfig(LanguageConfig):
 
     def with_one_layer(self) -> GLMConfig:
         return replace(self, num_layers=1)
-
-    def build(self) -> Language:
-        from imageclef_vqa.models.language.glm import GLM
-
-        return GLM(self)
 
     def read_tokenizer(self, folder: Path) -> Tokenizer:
         from imageclef_vqa.models.language.tokenizer import GLMTokenizer

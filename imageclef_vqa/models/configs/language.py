@@ -14,7 +14,6 @@ from imageclef_vqa.models.configs.adapters import AdapterConfig, LinearLayers
 from imageclef_vqa.models.configs.arithmetic import NUMBERS_PER_LOGIT
 
 if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
     from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 # A beam decodes this many answers per question, each of about this many tokens: few questions need more.
@@ -82,10 +81,6 @@ class LanguageConfig(ABC):
     @abstractmethod
     def with_one_layer(self) -> LanguageConfig:
         """The config of one layer per stack: what exists at once where nothing is kept."""
-
-    @abstractmethod
-    def build(self) -> Language:
-        """The language model with random weights; imports Paddle."""
 
     @abstractmethod
     def read_tokenizer(self, folder: Path) -> Tokenizer:

@@ -11,7 +11,6 @@ from imageclef_vqa.models.configs.arithmetic import attention_flops
 from imageclef_vqa.models.configs.language import BEAM, BEAM_TOKENS, VOCABULARY_BLOCK, LanguageConfig
 
 if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
     from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 
@@ -95,11 +94,6 @@ class T5Config(LanguageConfig):
 
     def with_one_layer(self) -> T5Config:
         return replace(self, num_layers=1, num_decoder_layers=1)
-
-    def build(self) -> Language:
-        from imageclef_vqa.models.language.t5 import T5
-
-        return T5(self)
 
     def read_tokenizer(self, folder: Path) -> Tokenizer:
         from imageclef_vqa.models.language.tokenizer import Tokenizer
