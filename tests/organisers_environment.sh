@@ -17,4 +17,8 @@ imageclef-vqa --version
 imageclef-vqa demo --images 40 --keep "$scratch/demo"
 test -s "$scratch/demo/run.csv"
 
+step "the default experts answer too, with the encoder that pip has installed"
+imageclef-vqa route --workspace "$scratch/demo"
+test -s "$scratch/demo/work/main/experts/features/test.jsonl"
+
 step "done"

@@ -131,10 +131,10 @@ def test_each_command_alone_goes_on_where_the_demo_ended(finished):
     """In processes of their own, as a user types them: a finished stage is kept, other steps give the same files."""
     kept, path = (finished / "run.csv").read_bytes(), finished / "work/main/predictions/val.jsonl"
     before = path.read_bytes()
-    assert "already" in medvqa("finetune --stage 2 --preset tiny --epochs 3 --learning-rate 3e-4", finished)
+    assert "already" in medvqa("finetune --stage 2 --preset tiny --epochs 2 --learning-rate 3e-4", finished)
     assert json.loads(medvqa("predict --json", finished))["images"]["test"] == 6
     assert path.read_bytes() == before
-    medvqa("route", finished)
+    medvqa("route --expert classical", finished)
     scores = json.loads(medvqa("score --json", finished))
     assert re.fullmatch(r"val|test", next(iter(scores["folds"])))
     medvqa("package --out again.csv", finished)

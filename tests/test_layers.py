@@ -155,6 +155,24 @@ def test_paddlenlp_is_imported_in_one_module():
     assert importing == {"models/language/paddlenlp.py"}
 
 
+OF_PADDLENLP = """
+import sys
+from imageclef_vqa.models.language import paddlenlp as taken
+assert not {"fastapi", "datasets", "paddlenlp.trainer"} & set(sys.modules)
+from paddlenlp.transformers import AutoModel, T5ForConditionalGeneration
+assert T5ForConditionalGeneration is taken.T5ForConditionalGeneration
+from paddlenlp.data import *
+assert Pad is sys.modules["paddlenlp.data.collate"].Pad
+import paddlenlp
+assert paddlenlp.Taskflow and paddlenlp.transformers.t5.modeling.T5Stack is taken.T5Stack
+"""
+
+
+def test_what_is_not_needed_of_paddlenlp_is_imported_when_a_user_asks_for_it():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", OF_PADDLENLP], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_code_asks_which_language_family_it_has():
     asking = re.compile(r"isinstance\([^)]*\b(T5|GLM|T5Config|GLMConfig|GLMTokenizer)\b")
     for path in PACKAGE.rglob("*.py"):
