@@ -21,7 +21,14 @@ TRAIN = (
     "finetune --stage 1 --preset tiny --epochs 1 --batch 4 --device {0}",
     "finetune --stage 2 --preset tiny --epochs 2 --batch 4 --questions 6 --device {0}",
 )
-CHAIN = ("split --val 0.2", *TRAIN, "predict --device {0}", "route --expert classical", "score", "package --out {1}/run.csv")
+CHAIN = (
+    "split --val 0.2",
+    *TRAIN,
+    "predict --device {0}",
+    "route --expert classical",
+    "score",
+    "package --out {1}/run.csv",
+)
 # One process for all: most of a command's time here is Paddle's import.
 PROGRAM = """
 import sys

@@ -28,6 +28,7 @@ from imageclef_vqa.models.configs import QFormerConfig
 from imageclef_vqa.models.encoder import STATISTICS
 from imageclef_vqa.models.qformer import QFormer
 from imageclef_vqa.models.vision import resize_positions
+from imageclef_vqa.pipeline.plan import plan
 from imageclef_vqa.synthetic import write_synthetic_dataset
 
 TOKENS = 192  # of T5
@@ -182,6 +183,36 @@ def test_norms_after_attention_and_other_statistics_are_refused(plain, tmp_path)
     config = ARCHITECTURE | {"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3}}
     with pytest.raises(MedvqaError, match=r"deviation \[0.2, 0.2, 0.2\]"):
         plan_conversion(source(tmp_path / "vit", {}, config, **plain))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "complaint"),
+    [
+        ("clip", "num_hidden_layers", 4, "num_hidden_layers is 4; the weights have fewer"),
+        ("t5", "tie_word_embeddings", False, r"tie_word_embeddings is false, but lm_head\.weight is missing"),
+        ("timm", "embed_dim", 64, "embed_dim is 64; the tensors have 128"),
+        ("timm", "depth", 4, "depth is 4; the tensors have 3"),
+    ],
+)
+def test_a_config_that_contradicts_the_tensors_is_refused(kind, field, value, complaint, plain, tmp_path):
+    if kind == "timm":
+        about = {"shapes": {}, "config": {"model_args": {"num_heads": 2, field: value}}}
+    else:
+        about = reference(f"hf_{kind}")[1]
+        about = about.get("plain", about)
+        about["config"][field] = value
+        about["shapes"].pop("lm_head.weight", None)
+    with pytest.raises(MedvqaError, match=complaint):
+        plan_conversion(source(tmp_path / kind, about["shapes"], about["config"], **plain if kind == "timm" else {}))
+
+
+def test_an_encoder_of_a_folder_is_planned_to_the_last_parameter(tmp_path):
+    _, about = reference("hf_dinov2_with_registers")
+    made = convert(source(tmp_path / "source", about["shapes"], about["config"]), tmp_path / "weights")
+    (planned,) = plan(["folder+t5-tiny"], "2", weights=tmp_path / "weights", memory=1e9, rate=1e9)
+    norms = 2 * made.config.vision.width  # absent from the source
+    stored = sum(int(np.prod(tensor.shape)) for tensor in made.parts["vision"].values())
+    assert planned["parameters"]["vision"] == stored + norms
 
 
 def test_an_epsilon_that_paddle_refuses_and_an_unknown_model_are_named(tmp_path):

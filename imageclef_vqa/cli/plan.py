@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -18,6 +19,7 @@ _RECIPE = "the recipe's"
 
 def plan(
     preset: Annotated[str | None, typer.Option(help="Model to plan.", show_default="a line for each")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of weights, for --preset folder.")] = None,
     stage: Annotated[Literal["1", "2", "predict"], typer.Option(help="Stage of training, or prediction.")] = "2",
     image_size: Annotated[int | None, typer.Option(min=1, help="In pixels.", show_default="the preset's")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images or pairs per step.", show_default=_RECIPE)] = None,
@@ -52,6 +54,7 @@ def plan(
     summaries = plan_presets(
         [preset] if preset else list(PRESETS),
         stage,
+        weights=weights,
         memory=_quantity("--memory", memory, "B"),
         rate=_quantity("--flops", flops, "FLOP/S"),
         image_size=image_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from imageclef_vqa.checkpoints.folder import choose_preset
@@ -21,6 +22,7 @@ def plan(
     presets: Sequence[str],
     stage: Stage,
     *,
+    weights: Path | None = None,
     memory: float,
     rate: float,
     image_size: int | None = None,
@@ -40,7 +42,8 @@ def plan(
 ) -> list[dict[str, Any]]:
     """Parameters, memory, operations and time of a stage, for each preset; nothing is fetched or allocated.
 
-    `memory` is a device's in bytes, `rate` its sustained operations per second. What is None is the recipe's.
+    `weights` is the folder whose sizes the preset "folder" has. `memory` is a device's in bytes, `rate` its sustained
+    operations per second. What is None is the recipe's.
 
     Raises:
         UsageError: an option does not fit the preset, the recipe or the stage.
@@ -51,7 +54,7 @@ def plan(
         changes |= {"questions": questions, "freeze_vision": freeze_vision or None}
     summaries = []
     for name in presets:
-        preset = choose_preset(name)
+        preset = choose_preset(name, weights)
         adapters = {} if preset.learns_language and len(presets) > 1 else lora  # in a table, a line without
         check_adapters(preset, adapters.get("lora_rank") or 0)
         size, patch = image_size or preset.vision.image_size, preset.vision.stride

@@ -112,14 +112,13 @@ def read(source: Source) -> SourceLayout:
         language.get("model_type") == "t5",
         f"model_type is {language.get('model_type')!r}; only t5 is supported",
     )
-    tied = t5.is_tied(source, "language_model.")
-    sizes = t5.read_config(language, tied=tied)
+    sizes = t5.read_config(language, source, "language_model.")
     return SourceLayout(
         FolderConfig(vision=vision, qformer=qformer, language=sizes, projection=sizes.width),
         (
             *shared,
             *linear("language_projection", "projection"),
-            *under("language_model.", t5.rules(tied=tied), "language."),
+            *under("language_model.", t5.rules(tied=sizes.tie_word_embeddings), "language."),
         ),
         {name: reason for name, reason in ABSENT.items() if not (text and ".text_mlp." in name)},
     )

@@ -27,11 +27,12 @@ def read(source: Source) -> SourceLayout:
     Raises:
         MedvqaError: a field of `config.json` is missing or means a model that PaddleNLP's T5 is not.
     """
-    fields, tied = Fields(source.config, str(source.path / CONFIG)), is_tied(source)
-    return SourceLayout(FolderConfig(language=read_config(fields, tied=tied)), under("", rules(tied=tied), "language."))
+    sizes = read_config(Fields(source.config, str(source.path / CONFIG)), source)
+    table = rules(tied=sizes.tie_word_embeddings)
+    return SourceLayout(FolderConfig(language=sizes), under("", table, "language."))
 
 
-def is_tied(source: Source, prefix: str = "") -> bool:
+def _is_tied(source: Source, prefix: str) -> bool:
     """Whether the head is tied to the embedding: it is missing, or equal to it."""
     head, words = (source.tensors.get(prefix + name) for name in (HEAD, WORDS))
     if head is None or words is None:
@@ -78,8 +79,8 @@ def rules(*, tied: bool) -> tuple[Rule, ...]:
     )
 
 
-def read_config(config: Fields, *, tied: bool) -> T5Config:
-    """Our sizes from T5's `config.json`; `tied` as the tensors have it.
+def read_config(config: Fields, source: Source, prefix: str = "") -> T5Config:
+    """Our sizes from T5's `config.json`; whether embeddings are tied, by the tensors, whose names begin with `prefix`.
 
     Raises:
         MedvqaError: a field is missing, of a wrong kind, or means a model that PaddleNLP's T5 is not.
@@ -95,6 +96,8 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
     for name, value in (("pad_token_id", 0), ("eos_token_id", 1), ("decoder_start_token_id", 0)):
         config.demand(config.get(name, value) in (value, None), f"{name} is {config.get(name)!r}; T5's is {value}")
     tied_by_config = config.get("tie_word_embeddings", True) is not False
+    head = prefix + HEAD
+    config.demand(tied_by_config or source.has(head), f"tie_word_embeddings is false, but {head} is missing")
     return T5Config(
         vocab_size=config.positive("vocab_size"),
         d_model=config.positive("d_model"),
@@ -105,7 +108,7 @@ def read_config(config: Fields, *, tied: bool) -> T5Config:
         num_heads=config.positive("num_heads"),
         feed_forward_proj=feed_forward if gated == feed_forward.startswith("gated-") else other,
         dense_act_fn=activation,
-        tie_word_embeddings=tied,
+        tie_word_embeddings=_is_tied(source, prefix),
         scale_decoder_outputs=config.flag("scale_decoder_outputs", tied_by_config),
         dropout_rate=config.fraction("dropout_rate", 0.1),
         layer_norm_epsilon=config.fraction("layer_norm_epsilon", 1e-6),

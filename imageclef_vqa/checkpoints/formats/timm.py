@@ -94,11 +94,16 @@ def _sizes(source: Source) -> tuple[VisionConfig, Names]:
     activation = next((name for part, name in _ARCHITECTURES.items() if re.search(part, architecture)), "gelu")
     numbers = [match(f"{TIMM.layer}.#.norm1.weight", name) for name in source.tensors]
     pre_norm = names.first_norm is not None
+    layers = max((number for each in numbers if each for number in each), default=0)
+    shown = {"embed_dim": width, "depth": layers + 1, "patch_size": patch}
+    for name, value in shown.items():
+        given = arguments.get(name, value)
+        arguments.demand(given == value, f"{name} is {given!r}; the tensors have {value}")
     config = VisionConfig(
         image_size=isqrt(positions - embedded) * patch,
         patch_size=patch,
         width=width,
-        layers=max((number for each in numbers if each for number in each), default=0),
+        layers=layers,
         heads=_heads(source, arguments, width),
         mlp_width=_shape(source, "blocks.0.mlp.fc1.weight", 2)[0],
         norm_epsilon=1e-5 if pre_norm else 1e-6,

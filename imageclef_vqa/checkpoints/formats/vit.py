@@ -98,6 +98,9 @@ def read(source: Source) -> SourceLayout:
     fields.demand(not fields.get("use_swiglu_ffn"), "use_swiglu_ffn is true; such an MLP is not supported")
     fields, width = fields.with_defaults(family.defaults), fields.positive("hidden_size", 768)
     layers, dinov2 = fields.positive("num_hidden_layers", 12), names.scales is not None
+    fields.demand(
+        source.has(f"{prefix}{names.layer}.{layers - 1}."), f"num_hidden_layers is {layers}; the weights have fewer"
+    )
     first, registers = len(names.class_tokens), 0
     if names.registers:
         registers = fields.positive("num_register_tokens", 4)
