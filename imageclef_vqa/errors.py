@@ -52,6 +52,11 @@ def shortened(lines: Sequence[str], shown: int = 20) -> list[str]:
     return [*lines[:shown], *([f"… and {more:,} more"] if more > 0 else [])]
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 answer is`, `2 answers are`; `many` is by default `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 class MedvqaError(Exception):
     """Says where and what the fault is, and the next step."""
 

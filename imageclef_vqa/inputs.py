@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -106,14 +107,14 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """The content of a file in UTF-8, with or without a byte order mark.
+    """The content of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows PowerShell writes lists.
 
     Raises:
         FileError: as `read_bytes`; DamagedFileError: it is not UTF-8.
     """
     content = read_bytes(path, largest)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DamagedFileError(f"{path}, line {line}: not UTF-8", remedy="save it as UTF-8") from error

@@ -86,7 +86,7 @@ def test_the_overlap_with_both_sets_is_reported(workspace):
     picture(99).save("data/test/images/t0.jpg")
     write_table()
     output = kvasir().output
-    assert "1 images are also in data/development (e.g. k0 is image0)" in output
+    assert "1 image is also in data/development (e.g. k0 is image0)" in output
     assert "No image is also in data/test." in output
     assert '[data] development = "data/kvasir-vqa"' in output
 

@@ -110,7 +110,7 @@ def test_a_folder_of_the_hub_gives_its_test_rows_to_the_test_set():
     assert import_x1("hub", "--images", "pictures", "--to", "test")[0] == 0
     assert len(read_dataset(Path("data/test"), labelled=False).examples) == 2
     code, shown = import_x1("hub", "--images", "pictures", "--to", "development")
-    assert (code, "3 rows on 1 images" in shown) == (0, True)
+    assert (code, "3 rows on 1 image" in shown) == (0, True)
 
 
 def test_all_problems_are_told_at_once_and_nothing_is_written():

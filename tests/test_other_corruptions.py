@@ -157,6 +157,11 @@ CORRUPTIONS = {
         "duplicate",
         f"'{IDS[3]}' stands twice",
     ),
+    "lists in strings.json": (
+        every(lambda entry: {**entry, "Answer": json.dumps(entry["Answer"])}),
+        "answer-form",
+        "are lists within a string",
+    ),
     "an answer twice.json": (
         RUN.replace('"Answer": ["Yes"]', '"Answer": ["No"], "Answer": ["Yes"]', 1).encode(),
         "duplicate",

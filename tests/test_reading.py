@@ -78,7 +78,7 @@ def test_all_problems_of_labels_and_images_are_reported_together(folder: Path) -
         (b'[{"ImageID": 7, "Labels": []}]', "gt.json, image 1: ImageID is 7, a number"),
         (b'[{"ImageID": "a", "Labels": {}}]', "gt.json, image 1 (a): Labels is an object; it is a list"),
         (b'[{"ImageID": "a", "Labels": [null]}]', "gt.json, image 1 (a), row 1: null, but an object"),
-        (b'[{"ImageID": "a", "Labels": [], "x": 1}]', "gt.json, image 1 (a): unknown field 'x'"),
+        (b'[{"imageid": "a"}]', "gt.json, image 1: ImageID is missing; there are imageid"),
         (b'[{"ImageID": "../a", "Labels": []}]', 'gt.json, image 1 (../a): ImageID is "../a", a string; an id is'),
     ],
 )
@@ -120,14 +120,18 @@ def test_missing_labels_are_reported_with_their_path(tmp_path: Path) -> None:
     assert problems(tmp_path) == ("gt.json: there is no such file",)
 
 
-def test_an_image_named_twice_is_an_error(folder: Path) -> None:
+def test_an_image_named_twice_is_an_error_unless_its_answers_are_the_same(folder: Path) -> None:
+    other = record("image0")
+    other["Labels"][0]["Answer"] = ["other"]
+    write_labels(folder, [record("image0"), record("image1"), other])
+    assert problems(folder) == ("gt.json, image 3 (image0): the same image is already record 1, with other answers",)
     write_labels(folder, [record("image0"), record("image1"), record("image0")])
-    assert problems(folder) == ("gt.json, image 3 (image0): the same image is already record 1",)
+    assert "1 × repeated record, ignored (e.g. image0)" in read_dataset(folder).warnings
 
 
 def test_a_question_answered_twice_is_an_error_under_an_alias_too(folder: Path) -> None:
     spoil(folder, 0, 0, Question="How many instruments are in the image?")
-    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice",)
+    assert problems(folder) == ("gt.json, image 1 (image0), question 9: answered twice, differently",)
 
 
 def test_a_truncated_image_is_an_error_the_second_time_as_well(folder: Path, tmp_path: Path) -> None:
@@ -276,3 +280,47 @@ def test_the_real_sample_lacks_three_questions_and_nothing_else() -> None:
     dataset = read_dataset(SAMPLE / "development")
     assert len(dataset) == 480
     assert [warning[:24] for warning in dataset.warnings] == [f"480 × missing question {q}" for q in (1, 2, 6)]
+
+
+def test_unknown_fields_and_rows_given_twice_are_ignored_with_a_warning(folder: Path) -> None:
+    plain = read_dataset(folder)
+    records = json.loads((folder / "gt.json").read_text())
+    records[0]["Source"] = records[1]["Labels"][0]["Weight"] = 1
+    records[2]["Labels"].append(records[2]["Labels"][4])
+    write_labels(folder, records)
+    dataset = read_dataset(folder)
+    assert (dataset.fingerprint, dataset.warnings) == (
+        plain.fingerprint,
+        (
+            "1 × unknown field 'Source', ignored (e.g. image0)",
+            "1 × unknown field 'Weight', ignored (e.g. image1)",
+            "1 × repeated answer to question 4, ignored (e.g. image2)",
+        ),
+    )
+
+
+def test_extensions_are_read_in_any_case_and_a_missing_image_is_explained(folder: Path) -> None:
+    images = folder / "images"
+    (images / "image0.jpg").rename(images / "image0.Jpg")
+    assert len(read_dataset(folder)) == 3
+    (images / "image1.jpg").rename(images / "image1.webp")
+    write_labels(folder, [record("image0.jpg"), record("image1")])
+    assert problems(folder) == (
+        "gt.json, image 1 (image0.jpg): images/image0.jpg.jpg: there is no such file; an id has no extension: image0",
+        "gt.json, image 2 (image1): images/image1.jpg: there is no such file; image1.webp is no .jpg or .png",
+    )
+
+
+def test_pictures_in_a_deeper_folder_are_pointed_to(folder: Path) -> None:
+    (folder / "images").rename(folder / "deep")
+    (folder / "images").mkdir()
+    (folder / "deep").rename(folder / "images" / "images")
+    for labelled in (True, False):
+        with pytest.raises(DataError) as caught:
+            read_dataset(folder, labelled=labelled)
+        assert caught.value.remedy == f"there are pictures in {folder}/images/images: move them to {folder}/images"
+
+
+def test_a_list_of_ids_may_be_utf16_as_windows_writes_it(folder: Path) -> None:
+    (folder / "test_image_ids.txt").write_bytes("image2\r\nimage0\r\n\r\n".encode("utf-16"))
+    assert read_dataset(folder, labelled=False).image_ids == ("image2", "image0")

@@ -517,6 +517,28 @@ def test_a_file_with_images_of_two_runs_is_an_error_that_names_both():
     assert told(other.answers, [mine, other]) == []
 
 
+def test_an_ensemble_of_several_predictions_is_a_warning_that_counts_them():
+    answers, (mine, other) = sources()
+    third = Source("third", {pair: ("third",) if pair[1] == 7 else given for pair, given in answers.items()}, {})
+    joined = {
+        (image, q): other.answers[image, q] if q == 5 else third.answers[image, q] if image < "test010" else given
+        for (image, q), given in answers.items()
+    }
+    (found,) = check_source(joined, [mine, other, third])
+    assert (found.check, found.severity, found.examples) == ("mixed", "warning", ("20 as in other", "10 as in third"))
+    assert [each.check for each in check_source(joined, [mine, other])] == ["altered"]  # 10 answers come from nowhere
+
+
+def test_images_that_repeat_the_one_before_and_sets_without_their_last_member_are_known():
+    answers, (mine, _) = sources()
+    repeated = {(i, q): answers[f"test{int(i[4:]) // 2 * 2:03}", q] for i, q in answers}
+    sets = {pair: (*given, "Red") if pair[1] in (3, 5, 10) else given for pair, given in answers.items()}
+    assert told(repeated, [mine])[0][:2] == ("altered", "error")
+    assert told(answers, [mine._replace(answers=sets)])[0][:2] == ("altered", "error")
+    both = {pair: ("Red", "Pale") if pair[1] in (3, 5, 10) else given for pair, given in answers.items()}
+    assert told(both, [mine._replace(answers=sets)]) == []  # they lack members and have others: another model
+
+
 def test_questions_whose_answers_slipped_or_changed_places_are_known_however_many_they_are():
     answers, (mine, _) = sources()
     images = list(dict.fromkeys(image for image, _ in answers))

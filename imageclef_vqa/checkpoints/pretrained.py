@@ -25,6 +25,7 @@ from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import VisionConfig
 from imageclef_vqa.models.language import Prompt, Tokenizer, WordPieceTokenizer
 from imageclef_vqa.models.language.adapters import adapted_layer
+from imageclef_vqa.models.language.languages import read_tokenizer
 from imageclef_vqa.models.presets import FOLDER, Preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.vision import resize_positions
@@ -72,7 +73,7 @@ def _folder_config(preset: Preset) -> FolderConfig:
 
 
 def _read_tokenizer(preset: Preset) -> Tokenizer:
-    return preset.language.read_tokenizer(_language_file(preset, preset.language.tokenizer_file).parent)
+    return read_tokenizer(preset.language, _language_file(preset, preset.language.tokenizer_file))
 
 
 def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:

@@ -9,6 +9,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import EditionOption, FoldOption, JsonOption, WorkspaceOption
+from imageclef_vqa.errors import counted
 
 
 def adopt(
@@ -37,7 +38,10 @@ def adopt(
     for name, count in done.answered.items():
         echo(f"{name}: {count:,} of {done.asked[name]:,} questions answered")
         if 0 < count < done.asked[name]:
-            echo(f"warning: {name}: {done.asked[name] - count:,} questions have no answer", fg="yellow")
+            echo(
+                f"warning: {name}: {counted(done.asked[name] - count, 'question has', 'questions have')} no answer",
+                fg="yellow",
+            )
     if done.strangers:
         what = f"{len(done.strangers):,} answers to questions that are asked neither of validation nor of test images"
         echo(f"warning: {what}: left out (e.g. {done.strangers[0]})", fg="yellow")

@@ -9,7 +9,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import EditionOption, JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, counted
 
 
 def check(
@@ -51,13 +51,11 @@ def check(
         )
     else:
         print_findings(done.findings)
-        if done.labels is None:
-            echo("No labels here: answers were compared with those the edition is known for (--development).", dim=True)
-        if done.ids is None:
-            echo("No id list here: whether all images are answered was not checked (--ids).", dim=True)
+        for line in done.unchecked:
+            echo(line, dim=True)
         if done.verdict is not None:
             echo(str(done.verdict))
     if done.errors:
-        raise MedvqaError(f"{file}: {done.errors} error{'s' * (done.errors > 1)}", remedy="mend them and check again")
+        raise MedvqaError(f"{file}: {counted(done.errors, 'error')}", remedy="mend them and check again")
     if not as_json:
-        echo(f"{file}: {done.answers:,} answers to {done.images:,} images, no error.")
+        echo(f"{file}: {counted(done.answers, 'answer')} to {counted(done.images, 'image')}, no error.")

@@ -9,7 +9,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import UsageError, counted
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _explain_rows(
         print_json({"out": str(done.file), "rows": done.rows, "images": done.images, "findings": findings})
         return
     print_findings(done.findings)
-    echo(f"{done.file}: {done.rows:,} explanations of answers about {done.images:,} images, checked.")
+    echo(f"{done.file}: {counted(done.rows, 'explanation')} of answers about {counted(done.images, 'image')}, checked.")
 
 
 def _print(found: Explanation, workspace: Workspace) -> None:

@@ -21,6 +21,7 @@ from imageclef_vqa.cli.options import (
     as_typed,
 )
 from imageclef_vqa.cli.recipe_options import with_recipe_options
+from imageclef_vqa.errors import counted
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _print(stage: int, done: Finetuned, device: str, workspace: Workspace, optio
     took = "already finished, nothing to do; --fresh trains it again"
     if done.trained:
         epochs = done.last.get("epoch", 0)
-        took = f"{epochs} epoch{'s' * (epochs != 1)} on {on} in {done.seconds:.0f} s"
+        took = f"{counted(epochs, 'epoch')} on {on} in {done.seconds:.0f} s"
     echo(f"stage {stage}: {took} ({_losses(done.last)})")
     if "score" in done.last:
         echo(_kept(stage, done))

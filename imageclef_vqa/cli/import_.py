@@ -10,6 +10,7 @@ import typer
 from imageclef_vqa.cli.command import Command, Group
 from imageclef_vqa.cli.console import echo, print_json
 from imageclef_vqa.cli.options import JsonOption, WorkspaceOption
+from imageclef_vqa.errors import counted
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def kvasir_vqa(
 
     at = Workspace.at(workspace)
     done = import_kvasir(table, images, out, workspace)
-    if not _print_done(at, done, "answers", as_json):
+    if not _print_done(at, done, "answer", as_json):
         echo("There are no 2023 images here to compare with. Kvasir-VQA shares images with them, so scores would leak.")
 
 
@@ -62,7 +63,7 @@ def kvasir_vqa_x1(
     from imageclef_vqa.pipeline.importing import import_open
 
     done = import_open(files, images, to=to, out=out, workspace=workspace)
-    _print_done(Workspace.at(workspace), done, "rows", as_json)
+    _print_done(Workspace.at(workspace), done, "row", as_json)
 
 
 def _print_done(at: Workspace, done: ImportedDataset, what: str, as_json: bool) -> bool:
@@ -73,7 +74,7 @@ def _print_done(at: Workspace, done: ImportedDataset, what: str, as_json: bool) 
             {
                 "folder": folder,
                 "images": done.images,
-                what: done.answers,
+                f"{what}s": done.answers,
                 "odd": done.oddities,
                 "overlap": {name: len(shared) for name, shared in done.overlaps.items()},
             }
@@ -81,7 +82,9 @@ def _print_done(at: Workspace, done: ImportedDataset, what: str, as_json: bool) 
         return True
     for line in done.oddities:
         echo(f"warning: {line}", fg="yellow")
-    echo(f"{folder}: {done.answers:,} {what} {'to' if what == 'answers' else 'on'} {done.images:,} images.")
+    echo(
+        f"{folder}: {counted(done.answers, what)} {'to' if what == 'answer' else 'on'} {counted(done.images, 'image')}."
+    )
     _print_overlaps(at, done)
     split = at.typed("medvqa split")
     if done.folder == at.development:
@@ -95,7 +98,7 @@ def _print_overlaps(workspace: Workspace, done: ImportedDataset) -> None:
     for name, shared in done.overlaps.items():
         if shared:
             one, other = next(iter(shared.items()))
-            what = f"{len(shared):,} images are also in {name} (e.g. {one} is {other['image']})"
+            what = f"{counted(len(shared), 'image is', 'images are')} also in {name} (e.g. {one} is {other['image']})"
             echo(f"warning: {what}: a model that learns from them cannot be scored there", fg="yellow")
         else:
             echo(f"No image is also in {name}.")

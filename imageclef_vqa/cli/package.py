@@ -10,7 +10,7 @@ import typer
 from imageclef_vqa.cli.console import echo, print_json, print_table
 from imageclef_vqa.cli.findings import expected, expected_table, print_findings
 from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, RunOption, WorkspaceOption
-from imageclef_vqa.errors import MedvqaError, UsageError
+from imageclef_vqa.errors import MedvqaError, UsageError, counted
 
 if TYPE_CHECKING:
     from imageclef_vqa.pipeline.package import OpenPackage, Package
@@ -137,10 +137,10 @@ def _submit(
         print_json({"folder": str(folder), "files": done.files, "rehearsal": rehearsed, "commands": done.commands})
         return
     print_findings(done.package.findings)
-    echo(f"{folder}: {len(done.files)} files of the repository {repo_id}")
+    echo(f"{folder}: {counted(len(done.files), 'file')} of the repository {repo_id}")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in done.rehearsed.scores.items())
-    what = f"Rehearsal without network: the script answers {done.rehearsed.rows:,} rows as the run does ({scores})."
-    echo(what)
+    rows = counted(done.rehearsed.rows, "row")
+    echo(f"Rehearsal without network: the script answers {rows} as the run does ({scores}).")
     echo("Next, with a token of the hub (`hf auth login`):")
     for command in done.commands:
         echo(f"  {command}")

@@ -10,7 +10,7 @@ import typer
 
 from imageclef_vqa.cli.console import echo, note, print_json
 from imageclef_vqa.cli.options import AnswersOption, DeviceOption, JsonOption, RunsOption, WorkspaceOption, choices
-from imageclef_vqa.errors import shortened
+from imageclef_vqa.errors import counted, shortened
 from imageclef_vqa.inputs import read_text
 from imageclef_vqa.workspace import Workspace
 
@@ -136,9 +136,9 @@ def _print(done: Predicted, workspace: Workspace, *, into_workspace: bool) -> No
     for rule in done.rules:
         echo(f"rule: {rule}")
     if done.rules:
-        echo(f"{done.repaired} answers changed to keep these {len(done.rules)} rules")
+        echo(f"{counted(done.repaired, 'answer')} changed to keep these {len(done.rules)} rules")
     for name, path in done.files.items():
-        echo(f"{name}: {done.images[name]} images, all questions → {workspace.shown(path)}")
+        echo(f"{name}: {counted(done.images[name], 'image')}, all questions → {workspace.shown(path)}")
     if done.empty:
         refusing = workspace.typed("medvqa package")
         echo(f"{done.empty} answers said nothing and are written as '(no answer)', which `{refusing}` refuses")

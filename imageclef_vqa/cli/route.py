@@ -10,7 +10,7 @@ import typer
 from imageclef_vqa.cli.console import echo, note, print_json, print_table
 from imageclef_vqa.cli.options import DeviceOption, JsonOption, RunOption, SeedOption, WorkspaceOption, choices
 from imageclef_vqa.editions import PAPER_QUESTIONS, QUESTIONS
-from imageclef_vqa.errors import UsageError
+from imageclef_vqa.errors import UsageError, counted
 from imageclef_vqa.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -124,5 +124,5 @@ def _print(done: Routed, workspace: Workspace, following: str) -> None:
     for line in routing.summary_lines(done):
         echo(line)
     for fold, path in done.files.items():
-        echo(f"{fold}: {done.replaced[fold]} answers replaced → {workspace.shown(path)}")
+        echo(f"{fold}: {counted(done.replaced[fold], 'answer')} replaced → {workspace.shown(path)}")
     echo(f"next: `{following}`")

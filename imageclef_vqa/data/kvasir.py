@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from imageclef_vqa.data.labels import Oddities
-from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.data.reading import images_by_id
 from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions import GI_2025, QUESTIONS, Edition, Question, as_set, gt_record
 from imageclef_vqa.editions.records import ImageId
@@ -44,7 +44,7 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
     """
     imported = Imported({}, {}, Oddities())
     problems: list[str] = []
-    check = TypeAdapter(ImageId)
+    check, files = TypeAdapter(ImageId), images_by_id(images)
     for where, row in _rows(table, problems):
         image_id = row["img_id"]
         if image_id not in imported.images:
@@ -53,7 +53,7 @@ def read_kvasir(table: Path, images: Path, edition: Edition = GI_2025) -> Import
             except ValidationError:
                 problems.append(f"{where}: img_id is {image_id[:80]!r}; an id is a file name, not a path")
                 continue
-            path = image_file(images, image_id)
+            path = files.get(image_id)
             if path is None:
                 problems.append(f"{where}: {images / image_id}.jpg: there is no such file")
                 continue

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question
+from imageclef_vqa.editions import QUESTIONS, SEGMENTATION_TYPE, GtRecord, find_question, same_answer
 from imageclef_vqa.editions.open_questions import OpenQuestion
-from imageclef_vqa.errors import DataError, MissingFileError
+from imageclef_vqa.editions.records import Label
+from imageclef_vqa.errors import DataError, MissingFileError, printable
 from imageclef_vqa.inputs import read_bytes
 
 _REMEDY = "use the organisers' file unchanged, or correct these records"
@@ -89,8 +90,9 @@ def read_labels(path: Path) -> Labels:
     labels = Labels({}, [], Oddities(), {})
     for number, raw in enumerate(content, start=1):
         image_id = raw.get("ImageID") if isinstance(raw, dict) else None
-        where = f"{path}, image {number}" + (f" ({image_id[:_SHOWN_CHARACTERS]})" if isinstance(image_id, str) else "")
-        kept = _without_segmentation(raw, labels.oddities)
+        name = f" ({printable(image_id[:_SHOWN_CHARACTERS])})" if isinstance(image_id, str) else ""
+        where = f"{path}, image {number}{name}"
+        kept = _without_extras(raw, labels.oddities)
         try:
             record = _RECORD.validate_python(kept)
         except ValidationError as error:
@@ -100,7 +102,12 @@ def read_labels(path: Path) -> Labels:
             record = {"ImageID": kept["ImageID"], "Labels": []}  # its image is checked nevertheless
         image_id = record["ImageID"]
         if image_id in labels.records:
-            labels.problems.append(f"{where}: the same image is already record {labels.records[image_id]}")
+            again = Labels({}, [], Oddities(), {})
+            if _answers(where, record, again) == labels.answers[image_id] and not again.problems:
+                labels.oddities.add("repeated record, ignored", image_id)
+            else:
+                fault = f"the same image is already record {labels.records[image_id]}, with other answers"
+                labels.problems.append(f"{where}: {fault}")
             continue
         labels.records[image_id] = number
         labels.answers[image_id] = _answers(where, record, labels)
@@ -109,13 +116,17 @@ def read_labels(path: Path) -> Labels:
     return labels
 
 
-def _without_segmentation(raw: Any, oddities: Oddities) -> Any:
-    """The record without the rows of the segmentation task, whose answers are strings and not lists."""
+def _without_extras(raw: Any, oddities: Oddities) -> Any:
+    """The record without unknown fields and without the rows of the segmentation task, whose answers are strings."""
     if not isinstance(raw, dict) or not isinstance(raw.get("Labels"), list):
         return raw
+    image_id = str(raw.get("ImageID"))
     rows = [row for row in raw["Labels"] if not (isinstance(row, dict) and row.get("AnswerType") == SEGMENTATION_TYPE)]
     for _ in range(len(raw["Labels"]) - len(rows)):
-        oddities.add("segmentation row, ignored", str(raw.get("ImageID")))
+        oddities.add("segmentation row, ignored", image_id)
+    for fields, known in ((raw, GtRecord), *((row, Label) for row in rows if isinstance(row, dict))):
+        for name in fields.keys() - known.__annotations__.keys():
+            oddities.add(f"unknown field {name[:80]!r}, ignored", image_id)
     return {**raw, "Labels": rows}
 
 
@@ -130,10 +141,14 @@ def _answers(where: str, record: GtRecord, labels: Labels) -> dict[int, tuple[st
             continue
         if answer_type not in _ANSWER_TYPES:
             labels.oddities.add(f"unknown answer type {answer_type[:80]!r}", image_id)
+        given = tuple(filter(str.strip, answer))
         if question.id in answers:
-            labels.problems.append(f"{where}, question {question.id}: answered twice")
+            if same_answer(given, answers[question.id]):
+                labels.oddities.add(f"repeated answer to question {question.id}, ignored", image_id)
+            else:
+                labels.problems.append(f"{where}, question {question.id}: answered twice, differently")
             continue
-        given = answers[question.id] = tuple(filter(str.strip, answer))
+        answers[question.id] = given
         if not given or len(given) < len(answer):
             labels.oddities.add(f"empty answer to question {question.id}, ignored", image_id)
     for question in QUESTIONS:
@@ -151,9 +166,7 @@ def _problems(where: str, raw: Any, error: ValidationError) -> Iterator[str]:
             at += f", {_question(raw['Labels'][location[1]], int(location[1]))}"
         name = next((str(part) for part in reversed(location) if isinstance(part, str)), "record")
         if fault["type"] == "missing":
-            yield f"{at}: {name} is missing"
-        elif fault["type"] == "extra_forbidden":
-            yield f"{at}: unknown field {name[:80]!r}"
+            yield f"{at}: {name} is missing; there are {', '.join(fault['input'])[:80] or 'no fields'}"
         elif name == "Answer":
             yield f"{at}: answer is {value}; answers are lists of strings"
         elif name == "ImageID":

@@ -58,8 +58,8 @@ def make_split(
     sizes = [int((fold == f).sum()) for f in range(len(shares))]
     if min(sizes) == 0:
         raise MedvqaError(
-            f"{len(ids)} images in {group.max() + 1} groups do not fill every fold: {sizes.count(0)} of {len(sizes)} "
-            "have no image",
+            f"{sizes.count(0)} of {len(sizes)} folds would have no image: images {len(ids)}, "
+            f"groups of near-duplicates {group.max() + 1}",
             remedy="use fewer folds or another --val, or add images",
         )
     validating = 1 if val is not None else len(shares)

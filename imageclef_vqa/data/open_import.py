@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from imageclef_vqa.data.images import ImageError, open_image
 from imageclef_vqa.data.labels import Oddities
 from imageclef_vqa.data.qa import QA_FILE, row_faults
-from imageclef_vqa.data.reading import image_file
+from imageclef_vqa.data.reading import images_by_id
 from imageclef_vqa.data.tables import TableRow, conversation, read_table
 from imageclef_vqa.data.writing import link_image
 from imageclef_vqa.editions.open_questions import QARow
@@ -105,11 +106,15 @@ class _Importer:
         self.seen.add(key)
         self.done.rows += 1
 
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        return {} if self.images is None else images_by_id(self.images)
+
     def _add_picture(self, image_id: str, content: Mapping[str, Any], where: str, beside: Path) -> None:
         picture, target = content.get("image"), self.part / "images"
         try:
             if self.images is not None:
-                source = image_file(self.images, image_id)
+                source = self._files.get(image_id)
                 if source is None:
                     raise ImageError(f"{self.images / image_id}.jpg: there is no such file")
             elif isinstance(picture, Mapping) and isinstance(picture.get("bytes"), bytes):

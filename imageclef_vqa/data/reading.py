@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,8 +23,7 @@ from imageclef_vqa.inputs import read_text
 
 GT_FILE = "gt.json"
 IDS_FILE = "test_image_ids.txt"
-# In order of preference: the organisers' first. Cameras write upper-case extensions.
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_SUFFIXES = (".jpg", ".jpeg", ".png")  # in order of preference, in any case: cameras write upper-case extensions
 _NAMES = "rename these files: the name without its extension is the id of the image"
 _REMEDY = "download these files again from the organisers, or remove their records"
 
@@ -48,7 +46,7 @@ def read_dataset(folder: Path, *, cache: Path | None = None, labelled: bool = Tr
         f"{source}, image {labels.records[image_id]} ({image_id}): {fault}" for image_id, fault in faults.items()
     ]
     if problems:
-        raise DataError(shortened(problems), remedy=_REMEDY)
+        raise DataError(shortened(problems), remedy=_remedy(images, bool(examples), source.exists()))
     _note_files_without_record(files, examples, labels.oddities)
     _note_conflicts(examples, labels.oddities)
     return Dataset(folder, examples, tuple(labels.oddities.lines()), dataset_fingerprint(examples))
@@ -98,7 +96,7 @@ def image_files(images: Path) -> list[Path]:
     """
     if not images.is_dir():
         raise DataError([f"{images}: there is no such folder"], remedy="unpack the organisers' files there")
-    return sorted(path for path in images.iterdir() if path.suffix in _SUFFIXES and path.name[0] != ".")
+    return sorted(path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
 
 
 def skipped_files(images: Path) -> list[str]:
@@ -107,10 +105,22 @@ def skipped_files(images: Path) -> list[str]:
     return sorted(path.name + "/" * path.is_dir() for path in rest - set(image_files(images)))
 
 
-def image_file(images: Path, image_id: str) -> Path | None:
-    """The file of an image; None if there is none."""
-    candidates = (images / f"{image_id}{suffix}" for suffix in _SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
+def images_by_id(images: Path) -> dict[str, Path]:
+    """Image id → its file; of several, the organisers' .jpg.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    files = sorted(image_files(images), key=lambda path: -_SUFFIXES.index(path.suffix.lower()))
+    return {path.stem: path for path in files}
+
+
+def _remedy(images: Path, found: bool, listed: bool) -> str:
+    """What to do about problems in a data set, of whose images some were `found` and which may be `listed`."""
+    deeper = (path.parent for path in sorted(images.glob("*/*")) if path.suffix.lower() in _SUFFIXES)
+    if not found and (folder := next(deeper, None)):
+        return f"there are pictures in {folder}: move them to {images}"
+    return _REMEDY if listed else _NAMES
 
 
 @dataclass(frozen=True)
@@ -135,11 +145,9 @@ def read_pictures(images: Path, ids: Path, *, cache: Path | None = None) -> Pict
         DataError: there is no such folder or no image, or the file lists something that is no id.
     """
     files = image_files(images)
-    if not files and (images / "images").is_dir():
-        raise DataError([f"{images}: no .jpg or .png file there"], remedy=f"the pictures may be in {images / 'images'}")
     labels = _read_list(images, ids, files)
     if labels.problems:
-        raise DataError(shortened(labels.problems), remedy=_NAMES if not ids.exists() else None)
+        raise DataError(shortened(labels.problems), remedy=_remedy(images, bool(files), ids.exists()))
     examples, faults = _read_images(images, labels, cache)
     return Pictures(tuple(labels.records), Dataset(images, examples, (), dataset_fingerprint(examples)), faults)
 
@@ -162,14 +170,17 @@ def _read_images(images: Path, labels: Labels, cache: Path | None) -> tuple[tupl
 
 def _image_paths(images: Path, labels: Labels) -> tuple[dict[str, Path], dict[str, str]]:
     """The file of every image, and image id → why there is none."""
-    folder = images.resolve()
-    stems = {name.rpartition(".")[0] for name in os.listdir(images)}  # read once: a record may have no image
+    folder, files = images.resolve(), images_by_id(images)
+    others = {path.stem: path.name for path in images.iterdir()}
     paths: dict[str, Path] = {}
     faults: dict[str, str] = {}
     for image_id in labels.records:
-        path = image_file(images, image_id) if image_id in stems else None
+        path, plain = files.get(image_id), PurePath(image_id).stem
         if path is None:
-            faults[image_id] = f"{images / image_id}.jpg: there is no such file"
+            file = f"{images / image_id}.jpg"
+            why = f"; {others[image_id]} is no .jpg or .png" if image_id in others else ""
+            why = f"; an id has no extension: {plain}" if plain != image_id and plain in files else why
+            faults[image_id] = f"{file}: there is no such file{why}"
         elif path.is_symlink() and not path.resolve().is_relative_to(folder):
             faults[image_id] = f"{path}: a link that leads out of the folder"
         else:

@@ -13,7 +13,6 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     field_validator,
-    with_config,
 )
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict  # Pydantic needs this one before Python 3.12
@@ -38,7 +37,6 @@ def _distinct(answers: tuple[str, ...]) -> tuple[str, ...]:
 GivenAnswers = Annotated[tuple[NonEmpty, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
-@with_config(ConfigDict(extra="forbid"))
 class Label(TypedDict):
     """One row of `Labels` in `gt.json`. An answer is a list of strings, even if it is a number."""
 
@@ -47,7 +45,6 @@ class Label(TypedDict):
     Answer: list[Text]
 
 
-@with_config(ConfigDict(extra="forbid"))
 class GtRecord(TypedDict):
     """One image of `gt.json`. A typed dict, because a file has tens of thousands of labels."""
 

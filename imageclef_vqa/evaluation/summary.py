@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imageclef_vqa.editions import QUESTIONS
-from imageclef_vqa.errors import shortened
+from imageclef_vqa.errors import counted, shortened
 from imageclef_vqa.evaluation.compare import Comparison, Comparisons
 from imageclef_vqa.evaluation.display import answers_text, points
 from imageclef_vqa.evaluation.estimates import Interval
@@ -54,7 +54,7 @@ def coverage_lines(score: Score) -> list[str]:
     that these images chose."""
     lines = _missing_lines(score.missing, "the given answers")
     if score.extra:
-        lines.append(f"{_count(score.extra, 'given answer')} without a gold answer: ignored.")
+        lines.append(f"{counted(score.extra, 'given answer')} without a gold answer: ignored.")
     if lacking := [str(question.id) for question in QUESTIONS if score.question(question.id) is None]:
         lines.append(
             f"No gold answers to question{'s' * (len(lacking) > 1)} {', '.join(lacking)}: the score is the mean of "
@@ -109,9 +109,5 @@ def _brackets(interval: Interval | None) -> str:
     return "" if interval is None else f" [{points(interval[0])}, {points(interval[1])}]"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
 def _missing_lines(missing: int, answers: str) -> list[str]:
-    return [f"{_count(missing, 'gold answer')} missing from {answers}: counted as wrong."] if missing else []
+    return [f"{counted(missing, 'gold answer')} missing from {answers}: counted as wrong."] if missing else []

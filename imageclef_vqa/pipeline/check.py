@@ -37,7 +37,13 @@ from imageclef_vqa.workspace import Workspace
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in a run file, errors first; `verdict` is what the organisers' own checker would say of it."""
+    """What was found in a run file, errors first.
+
+    Attributes:
+        labels, ids: the files that the run was compared with; None where there is none.
+        verdict: what the organisers' own checker would say of it.
+        unchecked: what could not be checked for want of a file, and the option that names one.
+    """
 
     findings: tuple[Finding, ...]
     images: int
@@ -45,6 +51,7 @@ class Checked:
     labels: str | None
     ids: str | None
     verdict: Verdict | None
+    unchecked: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -84,9 +91,17 @@ def check(
     verdict = None
     if spoken.has_checker:
         verdict = organisers_verdict(parsed.content, reference.image_ids or images, findings, instead=parsed.answers)
-    return Checked(
-        tuple(findings), len(images), len(parsed.answers), reference.learnt_from, reference.listed_in, verdict
+    labels_, ids_ = reference.learnt_from, reference.listed_in
+    unchecked = _lacking(
+        (labels_, "No labels here: answers were compared with those the edition is known for (--development)."),
+        (ids_, "No id list here: whether all images are answered was not checked (--ids)."),
     )
+    return Checked(tuple(findings), len(images), len(parsed.answers), labels_, ids_, verdict, unchecked)
+
+
+def _lacking(*files: tuple[str | None, str]) -> tuple[str, ...]:
+    """The messages about files that are not there."""
+    return tuple(message for file, message in files if file is None)
 
 
 def _check_open(
@@ -109,7 +124,11 @@ def _check_open(
         found += check_header(parsed.header)
     images = {row.image_id for row in parsed.rows}
     ordered = tuple(sorted(with_commands(workspace, found), key=lambda each: each.severity))
-    return Checked(ordered, len(images), len(parsed.rows), reference.learnt_from, reference.listed_in, None)
+    unchecked = _lacking(
+        (reference.learnt_from, "No training answers here: sentences were not compared with them (--development)."),
+        (reference.listed_in, "No list of rows here: whether all rows are answered was not checked (--ids)."),
+    )
+    return Checked(ordered, len(images), len(parsed.rows), reference.learnt_from, reference.listed_in, None, unchecked)
 
 
 def _check_task2(workspace: Workspace, file: Path, edition: Edition, listed: Path | None) -> Checked:
@@ -120,7 +139,9 @@ def _check_task2(workspace: Workspace, file: Path, edition: Edition, listed: Pat
     found = tuple(check_rows(content, file.parent, asked, edition))
     lines = sum(1 for line in content.split(b"\n") if line.strip())
     images = len({row.example.image_id for row in asked or ()})
-    return Checked(found, images, lines, None, None if asked is None else workspace.shown(rows), None)
+    ids = None if asked is None else workspace.shown(rows)
+    unchecked = _lacking((ids, "No list of rows here: whether each row is explained was not checked (--ids)."))
+    return Checked(found, images, lines, None, ids, None, unchecked)
 
 
 def _check_answers(

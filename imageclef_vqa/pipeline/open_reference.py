@@ -11,13 +11,12 @@ import numpy as np
 
 from imageclef_vqa.data.qa import QA_FILE, has_answers, read_qa
 from imageclef_vqa.editions import Edition, read_predictions
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, counted
 from imageclef_vqa.pipeline.answers import answers_of
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.submission import Finding, error
 from imageclef_vqa.submission.checks.customs import Customs
 from imageclef_vqa.submission.checks.sentences import Asked
-from imageclef_vqa.submission.run import counted
 from imageclef_vqa.submission.sentences import SentenceRow
 from imageclef_vqa.workspace import Workspace
 

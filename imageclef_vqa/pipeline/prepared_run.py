@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, counted
 from imageclef_vqa.submission import Finding, errors_in, manifest_path
 from imageclef_vqa.workspace import Workspace
 
@@ -32,6 +32,6 @@ class PreparedRun:
         """
         if self.errors and not force:
             raise MedvqaError(
-                f"{self.workspace.shown(self.target)} was not written: {self.errors} error{'s' * (self.errors > 1)}",
+                f"{self.workspace.shown(self.target)} was not written: {counted(self.errors, 'error')}",
                 remedy="mend them, or write the run all the same with --force",
             )

@@ -91,7 +91,7 @@ def predicted(workspace: Workspace, edition: Edition) -> Iterator[Source]:
 
 def _is_answers(name: str, fold: str) -> bool:
     parts = name.split("/")
-    return parts[0] in ("predictions", "routed") and parts[-1] == fold
+    return parts[0] in ("predictions", "routed", "experts") and parts[-1] == fold
 
 
 def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:

@@ -144,8 +144,3 @@ def shown(answers: Sequence[str]) -> str:
 def location(image_id: str, question_id: int, answers: Sequence[str]) -> str:
     """Where an answer stands, and the answer."""
     return f"{image_id[:80]}, question {question_id}: {shown(answers)}"
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """`1 answer is`, `2 answers are`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -8,6 +8,7 @@ from typing import Literal
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from imageclef_vqa.errors import counted
 from imageclef_vqa.evaluation.display import NONE, interval_text, p_text
 from imageclef_vqa.evaluation.estimates import Interval
 from imageclef_vqa.evaluation.text.compare import TextComparison, TextComparisons
@@ -37,9 +38,9 @@ def text_lines(score: TextScore) -> list[str]:
     """Missing and extra answers, synonyms, and images that resemble training images."""
     lines = []
     if score.missing:
-        lines.append(f"{score.missing:,} rows have no answer: scored as empty ones.")
+        lines.append(f"{counted(score.missing, 'row has', 'rows have')} no answer: scored as empty.")
     if score.extra:
-        lines.append(f"{score.extra:,} answers to rows without gold: ignored.")
+        lines.append(f"{counted(score.extra, 'answer')} to rows without gold: ignored.")
     if not score.synonyms:
         lines.append(no_synonyms())
     if score.seen:
@@ -131,7 +132,7 @@ def comparison_lines(comparisons: TextComparisons, comparison: TextComparison) -
     ]
     for missing, system in ((comparisons.baseline_missing, "A"), (comparison.missing, "B")):
         if missing:
-            lines.append(f"{missing:,} rows have no answer in {system}: scored as empty ones.")
+            lines.append(f"{counted(missing, 'row has', 'rows have')} no answer in {system}: scored as empty.")
     return lines if comparisons.synonyms else [*lines, no_synonyms()]
 
 

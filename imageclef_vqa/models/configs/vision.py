@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
 from imageclef_vqa.models.configs.encoder import Statistics
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.vision import VisionTransformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +90,6 @@ class VisionConfig:
 
     def largest_layer(self, i: int) -> float:
         return replace(self, layers=1, recompute=False).activations(i)
-
-    def build(self) -> VisionTransformer:
-        from imageclef_vqa.models.vision import VisionTransformer
-
-        return VisionTransformer(self)
 
     def _stem_activations(self) -> float:
         """The outputs of each convolution, of its norm and of its activation, for one image."""

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.editions.records import IMAGE_ID
-from imageclef_vqa.submission.run import Finding, RunAnswers, counted, error, location, warning
+from imageclef_vqa.errors import counted
+from imageclef_vqa.submission.run import Finding, RunAnswers, error, location, warning
 
 _PICTURES = {".jpg", ".jpeg", ".png"}
 _AS_LISTED = "write ids as the test list does"

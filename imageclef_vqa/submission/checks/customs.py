@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from imageclef_vqa.submission.run import Finding, counted, error, shown, warning
+from imageclef_vqa.errors import counted
+from imageclef_vqa.submission.run import Finding, error, shown, warning
 from imageclef_vqa.submission.sentences import SentenceRow
 
 SPIKE = 0.05  # share of rows beyond training's that makes a finding of a habit

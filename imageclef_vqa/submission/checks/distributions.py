@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, Implication, QuestionVocabulary, as_set
+from imageclef_vqa.errors import counted
 from imageclef_vqa.statistics import distance, holm, homogeneity
 from imageclef_vqa.submission.run import (
     Answers,
@@ -18,7 +19,6 @@ from imageclef_vqa.submission.run import (
     PairAnswers,
     RunAnswers,
     Severity,
-    counted,
     error,
     finding,
     images_of,

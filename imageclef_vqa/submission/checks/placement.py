@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from imageclef_vqa.errors import counted
 from imageclef_vqa.submission.checks.customs import FEWEST, Customs
 from imageclef_vqa.submission.run import Finding, error
 from imageclef_vqa.submission.sentences import SentenceRow
@@ -31,7 +32,7 @@ def check_placement(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[F
     for start, end, offset in _misplaced(rows, customs):
         where = f"rows {start:,} to {end - 1:,}"
         if offset:
-            count = f"{abs(offset)} row{'s' * (abs(offset) > 1)}"
+            count = f"{counted(abs(offset), 'row')}"
             slipped.append(f"{where}: {count} {'before' if offset > 0 else 'behind'}")
         else:
             random.append(where)

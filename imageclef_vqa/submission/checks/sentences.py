@@ -12,9 +12,10 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS
+from imageclef_vqa.errors import counted
 from imageclef_vqa.submission.checks.customs import FEWEST, SPIKE, Customs, check_truncation, located
 from imageclef_vqa.submission.checks.placement import check_placement
-from imageclef_vqa.submission.run import Finding, counted, error, shown, warning
+from imageclef_vqa.submission.run import Finding, error, shown, warning
 from imageclef_vqa.submission.sentences import SentenceRow, SentenceRun
 
 # Of T5, BERT, GLM, Llama, Qwen, Florence and PaliGemma; "⁇" is an unknown token of sentencepiece, "Ġ" a blank of GPT-2.

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice, permutations
+from math import exp
 from pathlib import Path
 from typing import NamedTuple
 
 from imageclef_vqa.editions import Edition, as_set, same_answer
-from imageclef_vqa.errors import MedvqaError
+from imageclef_vqa.errors import MedvqaError, counted
 from imageclef_vqa.inputs import sha256
 from imageclef_vqa.submission.manifest import is_beneath, manifest_path, read_manifest
 from imageclef_vqa.submission.run import (
     Finding,
     Pair,
     PairAnswers,
-    counted,
     error,
     finding,
     images_of,
@@ -31,9 +32,11 @@ _FEWEST = 10  # images; on fewer, models agree by chance
 _CONFINED = 1 / 3  # of the images, or of the questions whose answers vary
 _CERTAIN = 0.75  # mean probability
 _SLIPPED = 3  # questions; in fewer, two models may give each answer equally often by chance
+_WHOLE = 0.2  # share of images beyond chance that agree altogether; models differ at random (0.04 on real runs)
+_LOST = 20  # sets, or images; on fewer, models differ so by chance
 
 _PACKAGE = "`medvqa package` writes it from the predictions"
-_CHANGED = f"the run or the predictions were changed: {_PACKAGE}"
+_CHANGED = f"{_PACKAGE}; if they were changed on purpose, `medvqa adopt FILE` makes them a run of their own"
 
 
 class Source(NamedTuple):
@@ -101,7 +104,8 @@ def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Fi
     Another model's run is no error: it differs on most images and questions, where this model is in doubt.
     """
     agreements: list[_Agreement] = []
-    for source in sources:
+    known = list(sources)
+    for source in known:
         shared = [pair for pair in answers if pair in source.answers]
         if len(shared) < _SAME_SOURCE * len(answers) or len({image_id for image_id, _ in shared}) < _FEWEST:
             continue
@@ -112,7 +116,8 @@ def check_source(answers: PairAnswers, sources: Iterable[Source]) -> Iterator[Fi
                 yield warning("stale", [source.name], f"{source.name} is stale", remedy)
             return
         agreements.append(_Agreement(source, shared, changed))
-    explanations = (explain(answers, agreements) for explain in (_mixed, _altered, _moved, _rearranged))
+    kinds = (_mixed, partial(_joined, known), _altered, _moved, _rearranged)
+    explanations = (explain(answers, agreements) for explain in kinds)
     yield from islice(filter(None, explanations), 1)
 
 
@@ -129,15 +134,50 @@ def _mixed(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | 
     return None
 
 
+def _joined(known: Sequence[Source], answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
+    """Answers of several sources, pair by pair, as an ensemble has them."""
+    if not agreements:
+        return None
+    source, _, changed = max(agreements, key=lambda each: each.share)
+    others = [
+        next((o.name for o in known if pair in o.answers and same_answer(answers[pair], o.answers[pair])), None)
+        for pair in changed
+    ]
+    if len(changed) < _FEWEST or None in others:
+        return None
+    lines = [f"{count:,} as in {name}" for name, count in Counter(others).most_common()]
+    message = f"{counted(len(changed), 'answer comes', 'answers come')} from other predictions than {source.name}"
+    return warning("mixed", lines, message, "check whether they were joined on purpose")
+
+
 def _altered(answers: PairAnswers, agreements: Sequence[_Agreement]) -> Finding | None:
     """Single answers that were changed, by hand or by accident."""
-    altered = [each for each in agreements if each.share >= _SAME_SOURCE and _was_altered(each, answers)]
+    altered = [
+        each
+        for each in agreements
+        if _is_split(each)
+        or _lost_members(each, answers)
+        or (each.share >= _SAME_SOURCE and _was_altered(each, answers))
+    ]
     if not altered:
         return None
     source, _, changed = max(altered, key=lambda each: each.share)
     lines = [f"{location(*pair, answers[pair])}, predicted {shown(source.answers[pair])}" for pair in changed]
     message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {source.name}, "
     return error("altered", lines, f"{message}which the others come from", _CHANGED)
+
+
+def _is_split(agreement: _Agreement) -> bool:
+    """Whether many images agree altogether and the others do not; differences at random follow Poisson's law."""
+    images = len({image_id for image_id, _ in agreement.shared})
+    whole = len(agreement.unchanged_images)
+    return whole >= _LOST and whole / images - exp(-len(agreement.changed) / images) >= _WHOLE
+
+
+def _lost_members(agreement: _Agreement, answers: PairAnswers) -> bool:
+    """Whether sets lack members and nothing else differs."""
+    source, _, changed = agreement
+    return len(changed) >= _LOST and all(as_set(answers[pair]) < as_set(source.answers[pair]) for pair in changed)
 
 
 def _was_altered(agreement: _Agreement, answers: PairAnswers) -> bool:

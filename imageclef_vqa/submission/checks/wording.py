@@ -12,13 +12,13 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, QuestionVocabulary
+from imageclef_vqa.errors import counted
 from imageclef_vqa.submission.checks.coverage import odd_characters
 from imageclef_vqa.submission.run import (
     EXAMPLES,
     Answers,
     Finding,
     RunAnswers,
-    counted,
     error,
     finding,
     location,

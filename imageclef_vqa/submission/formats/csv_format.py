@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from imageclef_vqa.editions import Edition, join_answers
+from imageclef_vqa.errors import counted
 from imageclef_vqa.submission.formats.parsed import ParsedRun, Row, cell_answers
-from imageclef_vqa.submission.run import COLUMNS, Layout, counted
+from imageclef_vqa.submission.run import COLUMNS, Layout
 
 _MOST_LINES = 1_000_000  # in 16 MiB, nearly all of them would be empty
 _NULS = ": with NUL bytes, as UTF-16 has them: save it as UTF-8"

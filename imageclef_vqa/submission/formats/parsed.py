@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS, Edition, Question, split_answers
-from imageclef_vqa.errors import DataError, printable, shortened
-from imageclef_vqa.submission.run import Answers, Finding, Pair, Severity, counted, error, finding
+from imageclef_vqa.errors import DataError, counted, printable, shortened
+from imageclef_vqa.submission.run import Answers, Finding, Pair, Severity, error, finding
 
 LARGEST = 16 * 2**20  # bytes; 1,938 images take 4 MiB
 _MOST_ANSWERS = 120_000  # 6,500 images of Kvasir-VQA have 117,000
@@ -178,6 +178,10 @@ class ParsedRun:
             message = f"all {strings:,} answers are strings, not lists"
             remedy = "the organisers do not say which they want; lists cannot be misread (`--answer-form list`)"
             self.note("warning", "answer-form", self.strings, message, remedy)
+            pairs = self.answers.items()
+            if packed := [f"{image_id}, question {q}: {text}" for (image_id, q), (text,) in pairs if text[:1] == "["]:
+                message = f"{counted(len(packed), 'answer is a list', 'answers are lists')} within a string"
+                self.note("error", "answer-form", packed, message, 'write the list itself: ["Yes"]')
 
     def _relative(self, lines: Sequence[str]) -> list[str]:
         return [line.removeprefix(self.name).removeprefix(":").lstrip(" ,") for line in lines]
