@@ -11,7 +11,6 @@ from imageclef_vqa.artefacts import ChangedError
 from imageclef_vqa.data import Dataset
 from imageclef_vqa.editions import Prediction
 from imageclef_vqa.errors import UsageError
-from imageclef_vqa.experts import classical, features
 from imageclef_vqa.experts.answers import CLASSICAL, FEATURES, Expert
 from imageclef_vqa.inputs import read_model
 from imageclef_vqa.pipeline.lineage import Lineage
@@ -81,6 +80,8 @@ def load_router(
 
 
 def _load_expert(workspace: Workspace, name: str, notify: Callable[[str], None]) -> Expert:
+    from imageclef_vqa.experts import classical, features  # with scikit-learn, which most runs do not need
+
     if name == CLASSICAL:
         return classical.load_expert(workspace, notify=notify)
     if name == FEATURES:

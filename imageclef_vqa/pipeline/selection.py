@@ -175,7 +175,7 @@ def answer_mode(workspace: Workspace, answers: str | None, notify: Callable[[str
     from imageclef_vqa.inference.jobs import PredictOptions
 
     if answers in (None, "routed", "plain"):
-        from imageclef_vqa.pipeline.router import load_router  # with scikit-learn, which `score` does not need
+        from imageclef_vqa.pipeline.router import load_router  # with SciPy's optimisers, which `score` does not need
 
         router = load_router(workspace, answers, notify)
         return AnswerMode("plain" if router is None else "routed", PredictOptions(), router)
