@@ -26,6 +26,7 @@ from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.experts.classical import COLOURS_AND_EDGES
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import FOLDER, TINY_WEIGHTS, Preset
 from imageclef_vqa.pipeline.finetune import finetune_stage
 from imageclef_vqa.training.recipe import Recipe
@@ -69,7 +70,7 @@ def write_small_weights(folder: Path) -> Preset:
     )
     preset = Preset(name=FOLDER, vision=vision, qformer=qformer, language=language, weights=folder)
     folder.mkdir()
-    rng, model = np.random.default_rng(1), Blip2(preset, language.build())
+    rng, model = np.random.default_rng(1), Blip2(preset, build_language(language))
     parts = {"vision": model.vision, "qformer": model.qformer, "projection": model.projection}
     for part, layer in (parts | {"language": model.language.model}).items():
         tensors = {

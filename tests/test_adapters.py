@@ -28,6 +28,7 @@ from imageclef_vqa.inference.answerer import load_stage
 from imageclef_vqa.models.configs import AdapterConfig
 from imageclef_vqa.models.dropout import batch_rows
 from imageclef_vqa.models.language.adapters import LoRALinear, adapted_layer, adapters, add_adapters
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage
 from imageclef_vqa.pipeline.merge import merge
@@ -74,7 +75,7 @@ def test_logits_and_gradients_are_those_of_peft(kind, targets, tmp_path):
     expected, about = reference(f"peft_{kind}_{targets}")
     conversion = plan_conversion(source(tmp_path / kind, about["shapes"], about["config"]))
     sizes = conversion.config.language
-    language = sizes.build()
+    language = build_language(sizes)
     load_weights(language.model, conversion.parts["language"], kind)
     with_random_adapters(language, sizes, AdapterConfig(rank=about["rank"], alpha=about["alpha"], targets=targets))
     prefix = "t5." if kind == "t5" else ""
@@ -106,7 +107,7 @@ def widened(path):
 
 
 def full_model(sizes, path):
-    language = sizes.build()
+    language = build_language(sizes)
     load_weights(language.model, widened(path), "full")
     return language
 

@@ -21,6 +21,7 @@ from imageclef_vqa.environment import cores
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
+from imageclef_vqa.models.encoders import build_encoder
 from imageclef_vqa.models.engine import Engine
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.planning import Workload
@@ -57,7 +58,7 @@ def loaded(number, folder, **changes):
     size = EFFICIENTNET_SIZES[number]
     write_pth(folder / "lite.pth", weights(published_shapes(number)) | changes)
     conversion = plan_conversion(open_source(folder / "lite.pth"))
-    vision = replace(conversion.config.vision, image_size=size).build()
+    vision = build_encoder(replace(conversion.config.vision, image_size=size))
     load_weights(vision, conversion.parts["vision"], "lite.pth", absent=("norm.weight", "norm.bias"))
     return vision.eval(), paddle.to_tensor(2 * spread(f"pixels {size}", (1, 3, size, size)))
 
@@ -118,7 +119,7 @@ def test_the_engine_leaves_the_products_of_the_process_their_threads(monkeypatch
 
 
 def test_an_encoder_normalises_pixels_with_its_own_statistics():
-    vision = replace(EFFICIENTNET_LITE["efficientnet-lite0"], image_size=32).build()
+    vision = build_encoder(replace(EFFICIENTNET_LITE["efficientnet-lite0"], image_size=32))
     assert vision.normalise(np.full((1, 32, 32, 3), 127, "uint8")).numpy() == pytest.approx(0, abs=1e-6)
     assert vision.normalise(np.full((1, 32, 32, 3), 255, "uint8")).numpy() == pytest.approx(1)
 
@@ -144,7 +145,7 @@ def test_the_config_of_an_encoder_survives_its_file(tmp_path):
 
 def test_it_has_the_counted_parameters():
     for sizes in list(EFFICIENTNET_LITE.values())[:3]:
-        assert sizes.parameters() == sum(parameter.size for parameter in sizes.build().parameters())
+        assert sizes.parameters() == sum(parameter.size for parameter in build_encoder(sizes).parameters())
 
 
 def test_a_blip2_reads_images_with_it_and_its_plan_counts_what_it_holds():

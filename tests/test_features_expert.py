@@ -16,6 +16,7 @@ from imageclef_vqa.experts import features
 from imageclef_vqa.experts.classical import Models, answer_images, fit
 from imageclef_vqa.experts.views import answers_in, mean_over_views
 from imageclef_vqa.models.configs import EFFICIENTNET_LITE
+from imageclef_vqa.models.encoders import build_encoder
 from imageclef_vqa.pipeline.route import default_experts
 from imageclef_vqa.statistics import cell_means
 from imageclef_vqa.workspace import Workspace
@@ -25,7 +26,7 @@ from imageclef_vqa.workspace import Workspace
 def installed(monkeypatch, tmp_path):
     """The package, with a small encoder of random weights in the place of its own."""
     sizes = replace(EFFICIENTNET_LITE["efficientnet-lite0"], image_size=96)
-    encoder = sizes.build()
+    encoder = build_encoder(sizes)
     monkeypatch.setattr(encoder, "read", super(type(encoder), encoder).read)  # the engine takes seconds
     monkeypatch.setattr(features, "_SIZES", sizes)
     monkeypatch.setattr(features, "_encoder", lambda: encoder)

@@ -22,6 +22,7 @@ from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language import frozen
 from imageclef_vqa.models.language.frozen import Matrix
+from imageclef_vqa.models.language.languages import build_language
 
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=1, num_decoder_layers=3, num_heads=3)
 MODELS = {
@@ -61,7 +62,7 @@ def precision(request):
 
 
 def random_language(sizes):
-    language = sizes.build()
+    language = build_language(sizes)
     rng = np.random.default_rng(1)
     for parameter in language.parameters():
         parameter.set_value((rng.standard_normal(parameter.shape) * 0.2).astype("float32"))

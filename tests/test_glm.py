@@ -11,6 +11,7 @@ from paddlenlp.transformers import ChatGLMConfig, ChatGLMForCausalLM, ChatGLMTok
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import GLMConfig
 from imageclef_vqa.models.language import GLMTokenizer
+from imageclef_vqa.models.language.languages import build_language
 
 SIZES = GLMConfig(
     vocab_size=90,
@@ -34,7 +35,7 @@ VISUAL = paddle.to_tensor(RNG.standard_normal((4, 5, 36)).astype("float32"))
 )
 def glm(request):
     layers, heads = request.param
-    language = replace(SIZES, num_layers=layers, num_attention_heads=heads).build()
+    language = build_language(replace(SIZES, num_layers=layers, num_attention_heads=heads))
     for parameter in language.parameters():
         parameter.set_value((RNG.standard_normal(parameter.shape) * 0.3).astype("float32"))
     language.eval()

@@ -16,6 +16,7 @@ from imageclef_vqa.editions import QUESTIONS, read_predictions
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.models import presets
 from imageclef_vqa.models.configs import GLMConfig
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import find_preset
 from imageclef_vqa.pipeline.finetune import finetune_stage as finetune
 from imageclef_vqa.pipeline.predict import predict_folds
@@ -60,7 +61,7 @@ def preset(tmp_path_factory):
         bos_token_id=ids["<sop>"],
         eos_token_id=ids["<eop>"],
     )
-    language = sizes.build()
+    language = build_language(sizes)
     rng = np.random.default_rng(0)
     tensors = {}
     for name, tensor in language.model.state_dict().items():

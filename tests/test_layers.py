@@ -66,7 +66,7 @@ WITHOUT_PADDLE = (
 )
 
 
-# Inside `models`, from the sizes up to the whole; a config's `build` imports its layers when it is called.
+# Inside `models`, from the sizes up to the whole.
 MODELS_MAY_IMPORT = {
     "configs": set(),
     "presets": {"configs"},
@@ -79,10 +79,11 @@ MODELS_MAY_IMPORT = {
     "vision": {"configs", "activations", "attention", "dropout", "encoder"},
     "engine": set(),
     "efficientnet": {"configs", "encoder", "engine"},
+    "encoders": {"configs", "encoder", "vision", "efficientnet"},
     "qformer": {"configs", "activations", "attention", "dropout"},
     "pretraining_heads": {"configs", "activations"},
     "language": {"configs", "activations", "attention", "dropout"},
-    "blip2": {"presets", "qformer", "language"},
+    "blip2": {"presets", "encoders", "qformer", "language"},
 }
 
 # Inside `submission`: formats and checks share `run` and do not know each other.
@@ -140,7 +141,7 @@ def test_every_part_of_a_room_has_a_line_in_its_table(room):
 def test_inside_a_room_a_part_is_loaded_with_those_below_it(room, part):
     file, prefix = PACKAGE / room / f"{part}.py", f"imageclef_vqa.{room}."
     for path in [file] if file.exists() else (PACKAGE / room / part).rglob("*.py"):
-        names = imported_names(ast.parse(path.read_text(encoding="utf-8")).body, path)
+        names = imported_names(ast.walk(ast.parse(path.read_text(encoding="utf-8"))), path)
         parts = {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)}
         assert parts <= ROOMS[room][part] | {part}, path
 

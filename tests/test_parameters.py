@@ -7,9 +7,10 @@ import pytest
 
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config, VisionConfig
+from imageclef_vqa.models.encoders import build_encoder
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import PRESETS, find_preset
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
-from imageclef_vqa.models.vision import VisionTransformer
 from imageclef_vqa.planning.parameters import count_parameters, trained_parameters
 from imageclef_vqa.training import stage1, stage2
 from imageclef_vqa.training.loop import set_trainable
@@ -35,7 +36,7 @@ def held(layer) -> int:
     ids=["t5", "untied", "gated", "glm"],
 )
 def test_a_language_model_has_the_counted_parameters(sizes):
-    language = sizes.build()
+    language = build_language(sizes)
     assert sizes.parameters() == held(language)
     assert sizes.largest_matrix() <= max(parameter.size for parameter in language.parameters())
 
@@ -50,10 +51,10 @@ def test_a_language_model_has_the_counted_parameters(sizes):
 )
 def test_a_vision_part_has_the_counted_parameters(changes):
     sizes = replace(find_preset("vit-g-t5-base").vision, image_size=64, **(SMALL | {"patch_size": 8} | changes))
-    assert sizes.parameters() == held(VisionTransformer(sizes))
+    assert sizes.parameters() == held(build_encoder(sizes))
     for tokens in (0, 5):
         other = replace(sizes, class_tokens=tokens)
-        assert other.parameters() == held(other.build()) == sizes.parameters() + 2 * (tokens - 1) * sizes.width
+        assert other.parameters() == held(build_encoder(other)) == sizes.parameters() + 2 * (tokens - 1) * sizes.width
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])

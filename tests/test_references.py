@@ -15,6 +15,7 @@ from imageclef_vqa.checkpoints.convert import plan_conversion
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.parts import build_part
 from imageclef_vqa.models.encoder import normalise
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.resnet34 import STATISTICS as RESNET34_STATISTICS
 from imageclef_vqa.models.vision import resize_positions
 
@@ -53,7 +54,7 @@ def test_positions_are_resized_as_lavis_resizes_those_of_each_encoder(kind, tmp_
     sizes = conversion.config.vision
     assert sizes.align_corners == (kind == "clip")
     state = {name: tensor.bits() for name, tensor in conversion.parts["vision"].items()}
-    state["positions"] = resize_positions(state["positions"], 1, 16, align_corners=sizes.align_corners)
+    state["positions"] = resize_positions(state["positions"], replace(sizes, image_size=56))
     vision = build_part("vision", replace(conversion.config, vision=replace(sizes, image_size=56)))
     load_weights(vision, state, kind)
     near(vision.features(paddle.to_tensor(numbers("larger pixels", (1, 3, 56, 56)))), expected[kind])
@@ -63,7 +64,7 @@ def test_positions_are_resized_as_lavis_resizes_those_of_each_encoder(kind, tmp_
 def test_t5_has_the_activation_that_its_config_says(kind, tmp_path):
     expected, about = reference("hf_t5")
     conversion = plan_conversion(source(tmp_path / kind, about[kind]["shapes"], about[kind]["config"]))
-    language = conversion.config.language.build()
+    language = build_language(conversion.config.language)
     load_weights(language.model, conversion.parts["language"], kind)
     language.eval()
     embedded = paddle.to_tensor(numbers("embedded", (2, 5, 24)))
@@ -76,7 +77,7 @@ def test_t5_has_the_activation_that_its_config_says(kind, tmp_path):
 def test_both_editions_of_chatglm_say_what_their_published_code_says(edition, tmp_path):
     expected, about = reference(f"chatglm_{edition}")
     conversion = plan_conversion(source(tmp_path / edition, about["shapes"], about["config"]))
-    language = conversion.config.language.build()
+    language = build_language(conversion.config.language)
     load_weights(language.model, conversion.parts["language"], edition)
     language.eval()
     visual, question, answer = (paddle.to_tensor(about[name]) for name in ("visual", "question", "answer"))

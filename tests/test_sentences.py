@@ -24,6 +24,7 @@ from imageclef_vqa.inference.sentences import SentenceAnswerer
 from imageclef_vqa.models.blip2 import Blip2
 from imageclef_vqa.models.configs import T5Config
 from imageclef_vqa.models.language import Tokenizer, learn_tokenizer
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.pipeline.perturb import perturb
 from imageclef_vqa.training.pairs import PairTable
@@ -38,7 +39,7 @@ SIZES = T5Config(vocab_size=WORDS, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_
 def language(seed: int):
     """A T5 of five words with random weights, and its memory of three pairs."""
     paddle.seed(seed)
-    model, rng = SIZES.build(), np.random.default_rng(seed)
+    model, rng = build_language(SIZES), np.random.default_rng(seed)
     for tensor in model.parameters():
         tensor.set_value(rng.normal(0, 0.7, tensor.shape).astype("float32"))
     model.eval()

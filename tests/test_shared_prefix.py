@@ -8,6 +8,7 @@ import pytest
 import small_models
 
 from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.language.languages import build_language
 
 GLM = replace(small_models.GLM, num_layers=3)
 T5 = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
@@ -19,7 +20,7 @@ VISUAL = np.random.default_rng(0).standard_normal((2, 5, 24)).astype("float32")
 
 
 def language_of(sizes):
-    rng, language = np.random.default_rng(1), sizes.build()
+    rng, language = np.random.default_rng(1), build_language(sizes)
     for parameter in language.parameters():
         parameter.set_value((rng.standard_normal(parameter.shape) * 0.3).astype("float32"))
         parameter.stop_gradient = True

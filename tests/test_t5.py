@@ -18,6 +18,7 @@ from imageclef_vqa.checkpoints.safetensors import write_safetensors
 from imageclef_vqa.checkpoints.shrink import shrink_language
 from imageclef_vqa.checkpoints.stored import InMemory
 from imageclef_vqa.models.configs import T5Config
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.language.t5_layers import add
 
 SIZES = T5Config(vocab_size=70, d_model=24, d_kv=5, d_ff=33, num_layers=3, num_decoder_layers=2, num_heads=3)
@@ -45,7 +46,7 @@ def random_weights(language):
 
 @pytest.fixture(scope="module", params=MODELS)
 def t5(request):
-    return random_weights(MODELS[request.param].build())
+    return random_weights(build_language(MODELS[request.param]))
 
 
 def read(language, visual=VISUAL):
@@ -103,7 +104,7 @@ def test_a_head_gives_the_logits_of_its_words_alone(t5):
 @pytest.mark.parametrize("sizes", [SIZES, MODELS["flan-t5"], GLM], ids=["t5", "flan-t5", "glm"])
 def test_a_head_of_stored_weights_gives_the_logits_of_its_words_alone(sizes, bits, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "_SMALL", 100)
-    arrays = {name: t.numpy() for name, t in own_tensors(random_weights(sizes.build()).model).items()}
+    arrays = {name: t.numpy() for name, t in own_tensors(random_weights(build_language(sizes)).model).items()}
     path = tmp_path / "language.safetensors"
     if bits == 16:
         write_safetensors(path, {name: InMemory(array.astype("float16")) for name, array in arrays.items()})

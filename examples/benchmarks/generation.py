@@ -23,6 +23,7 @@ import numpy as np
 from common import report, seconds
 
 from imageclef_vqa import devices
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import PRESETS
 
 SIZES = PRESETS["tiny-open"].language
@@ -52,7 +53,7 @@ def ours() -> dict[str, Callable[[], list[list[int]]]]:
 
     from imageclef_vqa.inference.generation import beam_search
 
-    model = SIZES.build()
+    model = build_language(SIZES)
     model.eval()
     for name, tensor in model.model.named_parameters():
         flips = tensor.ndim == 2 and "shared" not in name and "relative_attention_bias" not in name

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from imageclef_vqa import devices
 from imageclef_vqa.models.configs import GLMConfig, QFormerConfig, T5Config
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import VIT_G, Preset
 from imageclef_vqa.planning import Workload, make_plan
 
@@ -76,7 +77,7 @@ def write_language(preset: Preset, file: Path) -> None:
     from imageclef_vqa.checkpoints.safetensors import write_safetensors
     from imageclef_vqa.checkpoints.stored import InMemory
 
-    tensors = own_tensors(preset.language.build().model)
+    tensors = own_tensors(build_language(preset.language).model)
     write_safetensors(file, {name: InMemory(np.asarray(t).astype("float16")) for name, t in tensors.items()})
 
 

@@ -16,6 +16,7 @@ from imageclef_vqa.checkpoints.stored import DTYPES, Stored, values
 from imageclef_vqa.models.configs import LanguageConfig
 from imageclef_vqa.models.language.frozen import FrozenEmbedding, FrozenLinear, Matrix
 from imageclef_vqa.models.language.interface import Language
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.language.paddlenlp import no_init_weights
 
 SCALE = ".scale"  # added to the name of a matrix in 8 bits: the name of its scale
@@ -45,7 +46,7 @@ def load_language(config: LanguageConfig, file: Path) -> Language:
     """
     stored, _ = open_safetensors(file)
     if stored_bits(file) == 32:
-        language = config.build()
+        language = build_language(config)
         load_weights(language.model, stored, str(file))
         return language
     language = outline(config)
@@ -56,7 +57,7 @@ def load_language(config: LanguageConfig, file: Path) -> Language:
 def outline(config: LanguageConfig) -> Language:
     """A language model whose weights take no memory until they are set."""
     with no_init_weights(), paddle.LazyGuard():
-        return config.build()
+        return build_language(config)
 
 
 def matrices(model: nn.Layer) -> Iterator[tuple[nn.Layer, str, str, nn.Layer]]:

@@ -18,6 +18,7 @@ from imageclef_vqa.checkpoints.convert import Conversion
 from imageclef_vqa.checkpoints.layers import load_weights
 from imageclef_vqa.checkpoints.parts import build_part
 from imageclef_vqa.models.language import Language
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.pretraining_heads import cosine
 
 IGNORED = -100  # a label of an ignored position
@@ -131,7 +132,7 @@ class Outputs:
     @cached_property
     def _language(self) -> Language:
         assert self._conversion.config.language is not None
-        language = self._conversion.config.language.build()
+        language = build_language(self._conversion.config.language)
         self._load(language.model, "language")
         language.eval()
         return language

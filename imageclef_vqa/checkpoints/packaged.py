@@ -55,10 +55,11 @@ def load_encoder(encoder: str) -> Encoder:
     from imageclef_vqa.checkpoints.convert import plan_conversion
     from imageclef_vqa.checkpoints.layers import load_weights
     from imageclef_vqa.checkpoints.source import open_source
+    from imageclef_vqa.models.encoders import build_encoder
 
     path = require_packaged_weights(encoder)
     conversion = plan_conversion(open_source(path))
     assert conversion.config.vision is not None
-    vision = conversion.config.vision.build()
+    vision = build_encoder(conversion.config.vision)
     load_weights(vision, conversion.parts["vision"], str(path), absent=("norm.weight", "norm.bias"))
     return vision

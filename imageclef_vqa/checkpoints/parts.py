@@ -7,6 +7,8 @@ from paddle import nn
 
 from imageclef_vqa.checkpoints.folder import FolderConfig
 from imageclef_vqa.checkpoints.layers import own_tensors
+from imageclef_vqa.models.encoders import build_encoder
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.language.paddlenlp import no_init_weights
 from imageclef_vqa.models.pretraining_heads import PretrainingHeads
 from imageclef_vqa.models.qformer import QFormer
@@ -16,9 +18,9 @@ from imageclef_vqa.models.resnet34 import build_expert
 def build_part(part: str, config: FolderConfig) -> nn.Layer:
     """One part with random weights; its tensors have the names that they have in its file."""
     if part == "vision" and config.vision is not None:
-        return config.vision.build()
+        return build_encoder(config.vision)
     if part == "language" and config.language is not None:
-        return config.language.build().model
+        return build_language(config.language).model
     if part == "resnet34":
         return build_expert(config.resnet34)
     assert config.qformer is not None

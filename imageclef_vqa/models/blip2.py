@@ -17,7 +17,9 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
+from imageclef_vqa.models.encoders import build_encoder
 from imageclef_vqa.models.language import Language
+from imageclef_vqa.models.language.languages import build_language
 from imageclef_vqa.models.presets import Preset
 from imageclef_vqa.models.qformer import QFormer
 
@@ -35,10 +37,10 @@ class Blip2(nn.Layer):
     def __init__(self, preset: Preset, language: Language | None = None) -> None:
         super().__init__()
         self.preset = preset
-        self.vision = preset.vision.build()
+        self.vision = build_encoder(preset.vision)
         self.qformer = QFormer(preset.qformer)
         self.projection = nn.Linear(preset.qformer.width, preset.language.width)
-        self.language = language or preset.language.build()
+        self.language = language or build_language(preset.language)
 
     def visual_tokens(self, pixels: Tensor) -> Tensor:
         """Pixels [i, 3, h, w] → visual tokens for the language model [i, q, w]."""

@@ -24,6 +24,7 @@ from imageclef_vqa.models.presets import PRESETS
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.language.languages import build_language
 
 STEPS = 3000
 CONTEXTS = 32  # per step; a context has a statement for each question
@@ -123,7 +124,7 @@ def main(folder: Path) -> None:
     from imageclef_vqa.models.language import Tokenizer
 
     preset = PRESETS["tiny"]
-    model = preset.language.build()
+    model = build_language(preset.language)
     tokenizer = Tokenizer(folder / "spiece.model")
     batches = Batches(tokenizer, preset.qformer.queries, preset.language.vocab_size, seed=0)
     schedule = paddle.optimizer.lr.LinearWarmup(

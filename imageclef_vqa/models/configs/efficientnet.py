@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from imageclef_vqa.models.configs.arithmetic import norm
 from imageclef_vqa.models.configs.encoder import Statistics
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.efficientnet import EfficientNet
 
 STEM = 32  # channels of the first convolution, which Lite does not scale
 _EXPANSION = 6
@@ -110,11 +107,6 @@ class EfficientNetConfig:
 
     def largest_layer(self, i: int) -> float:
         return float(i * max(3 * out * side**2 for _, out, side in self._convolutions()))
-
-    def build(self) -> EfficientNet:
-        from imageclef_vqa.models.efficientnet import EfficientNet
-
-        return EfficientNet(self)
 
     def _convolutions(self) -> list[tuple[int, int, int]]:
         """The weights, the output channels and the side of the output of each convolution up to the last block."""

@@ -1,4 +1,4 @@
-"""A family of image encoders is its config class, which knows its sizes, its cost, its pixels and its layers.
+"""A family of image encoders is its config class, which knows its sizes, its cost and its pixels.
 
 i images, p patches, d width.
 """
@@ -6,10 +6,7 @@ i images, p patches, d width.
 from __future__ import annotations
 
 from dataclasses import Field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.encoder import Encoder
+from typing import Any, ClassVar, Literal, Protocol
 
 Statistics = Literal["clip", "imagenet", "inception", "lite", "endovit"]  # with which pixels are normalised
 
@@ -59,6 +56,3 @@ class EncoderConfig(Protocol):
 
     def largest_layer(self, i: int) -> float:
         """Numbers of the largest layer: what exists at once in a forward pass that keeps nothing."""
-
-    def build(self) -> Encoder:
-        """The encoder with random weights; imports Paddle."""

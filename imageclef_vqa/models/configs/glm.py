@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from imageclef_vqa.models.configs.adapters import LinearLayers
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
 from imageclef_vqa.models.configs.language import VOCABULARY_BLOCK, LanguageConfig
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
-    from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +55,6 @@ class GLMConfig(LanguageConfig):
 
     def with_one_layer(self) -> GLMConfig:
         return replace(self, num_layers=1)
-
-    def build(self) -> Language:
-        from imageclef_vqa.models.language.glm import GLM
-
-        return GLM(self)
-
-    def read_tokenizer(self, folder: Path) -> Tokenizer:
-        from imageclef_vqa.models.language.tokenizer import GLMTokenizer
-
-        return GLMTokenizer(folder / self.tokenizer_file, self.eos_token_id)
 
     def _layer_flops(self, t: int, a: int) -> int:
         d = self.hidden_size

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from imageclef_vqa.models.configs.adapters import AdapterConfig, LinearLayers
 from imageclef_vqa.models.configs.arithmetic import NUMBERS_PER_LOGIT
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
-    from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 # A beam decodes this many answers per question, each of about this many tokens: few questions need more.
 BEAM, BEAM_TOKENS = 5, 4
@@ -82,18 +77,6 @@ class LanguageConfig(ABC):
     @abstractmethod
     def with_one_layer(self) -> LanguageConfig:
         """The config of one layer per stack: what exists at once where nothing is kept."""
-
-    @abstractmethod
-    def build(self) -> Language:
-        """The language model with random weights; imports Paddle."""
-
-    @abstractmethod
-    def read_tokenizer(self, folder: Path) -> Tokenizer:
-        """The tokenizer in a folder of weights.
-
-        Raises:
-            MedvqaError: its file is missing or damaged.
-        """
 
     @abstractmethod
     def _layer_flops(self, t: int, a: int) -> int: ...

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from imageclef_vqa.models.configs.adapters import LinearLayers
 from imageclef_vqa.models.configs.arithmetic import attention_flops
 from imageclef_vqa.models.configs.language import BEAM, BEAM_TOKENS, VOCABULARY_BLOCK, LanguageConfig
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.language.interface import Language
-    from imageclef_vqa.models.language.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +90,6 @@ class T5Config(LanguageConfig):
 
     def with_one_layer(self) -> T5Config:
         return replace(self, num_layers=1, num_decoder_layers=1)
-
-    def build(self) -> Language:
-        from imageclef_vqa.models.language.t5 import T5
-
-        return T5(self)
-
-    def read_tokenizer(self, folder: Path) -> Tokenizer:
-        from imageclef_vqa.models.language.tokenizer import Tokenizer
-
-        return Tokenizer(folder / self.tokenizer_file)
 
     def _layer_flops(self, t: int, a: int) -> int:
         d, inner = self.d_model, self._inner

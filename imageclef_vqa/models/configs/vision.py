@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from imageclef_vqa.models.configs.arithmetic import attention_flops, layer_flops, linear, norm
 from imageclef_vqa.models.configs.encoder import Statistics
-
-if TYPE_CHECKING:
-    from imageclef_vqa.models.vision import VisionTransformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,9 @@ class VisionConfig:
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
     statistics: Statistics = "clip"
-    align_corners: bool = False  # of the grid of positions when it is resized: LAVIS does so for CLIP
+    # Of the grid of positions when it is resized: LAVIS aligns corners for CLIP; timm averages.
+    align_corners: bool = False
+    antialias: bool = False
     # "convolutional": strided 3 × 3 convolutions instead of one large one; small data needs them (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
 
@@ -91,11 +90,6 @@ class VisionConfig:
 
     def largest_layer(self, i: int) -> float:
         return replace(self, layers=1, recompute=False).activations(i)
-
-    def build(self) -> VisionTransformer:
-        from imageclef_vqa.models.vision import VisionTransformer
-
-        return VisionTransformer(self)
 
     def _stem_activations(self) -> float:
         """The outputs of each convolution, of its norm and of its activation, for one image."""
