@@ -26,6 +26,7 @@ from imageclef_vqa.editions import read_predictions
 from imageclef_vqa.errors import MedvqaError
 from imageclef_vqa.models.configs import QFormerConfig
 from imageclef_vqa.models.encoder import STATISTICS
+from imageclef_vqa.models.presets import PRESETS
 from imageclef_vqa.models.qformer import QFormer
 from imageclef_vqa.models.vision import resize_positions
 from imageclef_vqa.pipeline.plan import plan
@@ -226,6 +227,7 @@ def test_an_epsilon_that_paddle_refuses_and_an_unknown_model_are_named(tmp_path)
 def test_positions_without_a_class_token_are_all_resized():
     grid = np.random.default_rng(0).standard_normal((1, 16, 8)).astype("float32")
     token = np.full((1, 1, 8), 7.0, "float32")
-    with_token = resize_positions(np.concatenate([token, grid], axis=1), 1, 49)
-    np.testing.assert_array_equal(resize_positions(grid, 0, 49), with_token[:, 1:])
+    sizes = replace(PRESETS["tiny"].vision, image_size=7 * 16)
+    with_token = resize_positions(np.concatenate([token, grid], axis=1), sizes)
+    np.testing.assert_array_equal(resize_positions(grid, replace(sizes, class_tokens=0)), with_token[:, 1:])
     np.testing.assert_array_equal(with_token[:, 0], token[:, 0])

@@ -210,7 +210,9 @@ def test_a_dimmed_map_has_its_peak_in_the_view_and_keeps_what_is_below_half_of_i
 def test_only_questions_about_the_frame_are_about_it():
     assert [each.id for each in QUESTIONS if asks_about_frame(each.text)] == [3, 4]
     assert asks_about_frame("Does the image contain any Text?")
-    assert not asks_about_frame("Where is the polyp?")
+    assert asks_about_frame("Are textual labels or artefacts visible?")
+    for other in ("Where is the polyp?", "What is the texture of the mucosa?", "In this context, what is shown?"):
+        assert not asks_about_frame(other)
 
 
 def test_hidden_cells_have_the_mean_colour_and_the_others_stay():

@@ -54,7 +54,7 @@ def test_positions_are_resized_as_lavis_resizes_those_of_each_encoder(kind, tmp_
     sizes = conversion.config.vision
     assert sizes.align_corners == (kind == "clip")
     state = {name: tensor.bits() for name, tensor in conversion.parts["vision"].items()}
-    state["positions"] = resize_positions(state["positions"], 1, 16, align_corners=sizes.align_corners)
+    state["positions"] = resize_positions(state["positions"], replace(sizes, image_size=56))
     vision = build_part("vision", replace(conversion.config, vision=replace(sizes, image_size=56)))
     load_weights(vision, state, kind)
     near(vision.features(paddle.to_tensor(numbers("larger pixels", (1, 3, 56, 56)))), expected[kind])

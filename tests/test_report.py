@@ -1,3 +1,4 @@
+import base64
 import csv
 import io
 import json
@@ -8,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from imageclef_vqa.data.thumbnails import make_thumbnails
+from imageclef_vqa.editions import OpenQuestion
 from imageclef_vqa.evaluation import (
     Model,
     ReportFold,
@@ -20,8 +22,13 @@ from imageclef_vqa.evaluation import (
 )
 from imageclef_vqa.evaluation.calibration import calibrate
 from imageclef_vqa.evaluation.display import answers_text
+from imageclef_vqa.evaluation.folds import SmallMap
 from imageclef_vqa.evaluation.mistakes import confusions, member_scores
 from imageclef_vqa.evaluation.tables import formatting_table, score_table
+from imageclef_vqa.evaluation.text.folds import TextFold
+from imageclef_vqa.evaluation.text.metrics import TextMeter
+from imageclef_vqa.evaluation.text.report import render_text_report
+from imageclef_vqa.evaluation.text.scores import score_sentences
 
 GOLD = {("img1", 5): ("Pink", "Red"), ("img2", 5): ("White",), ("img1", 4): ("Yes",), ("img2", 4): ("No",)}
 GIVEN = {("img1", 5): ("<script>document.title='hacked'</script>",), ("img2", 5): ("White",), ("img1", 4): ("Yes",)}
@@ -253,3 +260,18 @@ def test_a_question_without_gold_answers_shows_dashes_in_the_terminal():
     assert re.findall(r"\S+", row.split("?")[1]) == ["–"] * 5
     (last,) = [line for line in lines if "mean of questions" in line]
     assert "0.500" in last
+
+
+def test_a_heat_map_of_an_open_answer_lies_over_the_picture_of_its_row():
+    """The picture stands in the page once for each row, also where it has a map."""
+    gold = {("a", 0): ("a red polyp",), ("a", 1): ("no text",)}
+    given = {("a", 0): ("a white polyp",), ("a", 1): ("no text",)}
+    meter, questions = TextMeter(), {pair: OpenQuestion(f"question {pair[1]}?") for pair in gold}
+    score = score_sentences(given, gold, questions, meter=meter, resamples=10)
+    heat = {("a", 0): SmallMap(b"map", "upper-left")}
+    fold = TextFold("val", score, given, gold, heat_maps=heat, questions=questions, meter=meter)
+    page = render_text_report("main", [fold], thumbnails={"a": b"picture"})
+    picture, over = (base64.b64encode(each).decode() for each in (b"picture", b"map"))
+    assert (page.count(picture), page.count(over), page.count("highest at upper-left")) == (2, 1, 1)
+    (row,) = (row for row in page.split("<tr>") if over in row)
+    assert row.index(picture) < row.index(over) < row.index("highest at upper-left")

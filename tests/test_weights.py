@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import shutil
 import struct
 import threading
@@ -17,6 +18,7 @@ import paddle
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch_files import pickled, text, write_pth
 from typer.testing import CliRunner
 
@@ -465,11 +467,26 @@ def test_weights_of_other_sizes_than_the_preset_are_refused_with_the_sizes(tmp_p
     assert FolderConfig().parts == ()
 
 
+def vision_of(patches, **changes):
+    tiny = PRESETS["tiny"].vision
+    return replace(tiny, image_size=math.isqrt(patches) * tiny.patch_size, **changes)
+
+
+@pytest.mark.parametrize(("smaller", "larger"), [(9, 36), (36, 9)])
+def test_positions_of_timm_are_resized_as_pillow_resizes_pictures(smaller, larger):
+    grid = np.random.default_rng(0).standard_normal((1, 3 + smaller, 8)).astype("float32")
+    resized = resize_positions(grid, vision_of(larger, class_tokens=3, antialias=True))
+    np.testing.assert_array_equal(resized[:, :3], grid[:, :3])
+    old, new = math.isqrt(smaller), math.isqrt(larger)
+    picture = Image.fromarray(grid[0, 3:, 5].reshape(old, old)).resize((new, new), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(resized[0, 3:, 5].reshape(new, new), np.asarray(picture), atol=1e-6)
+
+
 def test_positions_are_resized_smoothly_and_the_class_token_keeps_its_own():
     positions = np.random.default_rng(0).standard_normal((1, 17, 8)).astype("float32")
-    np.testing.assert_allclose(resize_positions(positions, 1, 16), positions, atol=1e-6)
+    np.testing.assert_allclose(resize_positions(positions, vision_of(16)), positions, atol=1e-6)
     flat = np.concatenate([positions[:, :1], np.full((1, 16, 8), 3.0, "float32")], axis=1)
-    larger = resize_positions(flat, 1, 49)
+    larger = resize_positions(flat, vision_of(49))
     np.testing.assert_array_equal(larger[:, 0], positions[:, 0])
     np.testing.assert_allclose(larger[:, 1:], 3.0, atol=1e-5)
 
@@ -478,7 +495,7 @@ def test_a_slope_keeps_its_direction_and_its_height_when_positions_are_resized()
     """Away from the edges, point p of n is at (p + 0.5) / n; the kernel is up to 0.05 of a step off a straight line."""
     down, across = np.mgrid[:8, :8].astype("float32")
     grid = (10 * down + across).reshape(1, 64, 1)
-    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), 1, 256)
+    resized = resize_positions(np.concatenate([np.zeros((1, 1, 1), "float32"), grid], axis=1), vision_of(256))
     at = (np.arange(16) + 0.5) / 2 - 0.5
     expected = 10 * at[:, None] + at
     np.testing.assert_allclose(resized[0, 1:, 0].reshape(16, 16)[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.05 * 11)

@@ -44,7 +44,7 @@ _FREE |= {"prompt", "question_end"}
 _OF_TEXT = {"vocabulary", "positions", "shared_width", "text"}
 # Details of the computation; the weights' own replace the preset's.
 _NUMERICS = {"norm_epsilon", "final_norm_epsilon", "activation", "layer_norm_epsilon", "layernorm_epsilon"}
-_NUMERICS |= {"statistics", "align_corners", "dense_act_fn", "answer_positions"}
+_NUMERICS |= {"statistics", "align_corners", "antialias", "dense_act_fn", "answer_positions"}
 
 
 def pretrained_files(preset: Preset) -> list[Path]:
@@ -94,12 +94,8 @@ def load_pretrained(preset: Preset) -> tuple[Blip2, Tokenizer | None]:
         start: dict[str, LazyTensor | np.ndarray] = dict(open_safetensors(path)[0])
         resized = path.stem == "vision" and config.vision and config.vision.image_size != preset.vision.image_size
         if resized and isinstance(preset.vision, VisionConfig):
-            start[_POSITIONS] = resize_positions(
-                values(start[_POSITIONS]),  # type: ignore[arg-type]
-                preset.vision.class_tokens,
-                preset.vision.patches,
-                align_corners=preset.vision.align_corners,
-            )
+            positions = values(start[_POSITIONS])  # type: ignore[arg-type]
+            start[_POSITIONS] = resize_positions(positions, preset.vision)
         load_weights(part, start, str(path), absent=_absent(config, path.stem))
     tokenizer = _read_tokenizer(preset)
     model.before_image = Prompt(preset.language, tokenizer).before

@@ -13,7 +13,7 @@ from imageclef_vqa.cli.options import AnswersOption, EditionOption, JsonOption, 
 from imageclef_vqa.errors import MedvqaError, UsageError, counted
 
 if TYPE_CHECKING:
-    from imageclef_vqa.pipeline.package import OpenPackage, Package
+    from imageclef_vqa.pipeline.prepared_run import Package
     from imageclef_vqa.workspace import Workspace
 
 SubmissionOption = Annotated[
@@ -84,7 +84,7 @@ def package(
         _print_written(prepared, zipped=team is not None)
 
 
-def _as_json(prepared: Package | OpenPackage, written: bool) -> dict[str, Any]:
+def _as_json(prepared: Package, written: bool) -> dict[str, Any]:
     shown = prepared.workspace.shown
     return {
         "run": shown(prepared.target) if written else None,
@@ -99,7 +99,7 @@ def _as_json(prepared: Package | OpenPackage, written: bool) -> dict[str, Any]:
     }
 
 
-def _print_checks(prepared: Package | OpenPackage) -> None:
+def _print_checks(prepared: Package) -> None:
     if prepared.selection is not None:
         echo(prepared.selection.line)
     print_findings(prepared.findings)
@@ -109,7 +109,7 @@ def _print_checks(prepared: Package | OpenPackage) -> None:
         echo(str(prepared.verdict))
 
 
-def _print_written(prepared: Package | OpenPackage, *, zipped: bool) -> None:
+def _print_written(prepared: Package, *, zipped: bool) -> None:
     typed, shown = prepared.workspace.typed, prepared.workspace.shown
     images = f"{len(prepared.image_ids):,} {_IMAGES[prepared.fold]}"
     echo(f"{shown(prepared.target)}: {len(prepared.answers):,} answers to {images}, read back.")

@@ -43,7 +43,8 @@ OptimiseOption = Annotated[
     Literal["exact", "f1"], typer.Option(help="Metric that the choice of several answers maximises.")
 ]
 AugmentOption = Annotated[
-    bool, typer.Option("--augment", help="Average over views of an image that keep its answers true.")
+    bool,
+    typer.Option("--augment", help="Answer five versions of each image, of other brightness and contrast; average."),
 ]
 ConsistentOption = Annotated[
     bool, typer.Option("--consistent", help="Apply rules between answers, learnt from training labels.")

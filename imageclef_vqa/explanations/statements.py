@@ -6,6 +6,7 @@ that they name, so the same rules between questions hold for both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ _THINGS = {
     "polyp": ("polyp",),
     "text": ("text",),
 }
+_FRAME = re.compile(rf"\b(?:{'|'.join((*_THINGS['box'], *_THINGS['text']))})(?!ure)", re.IGNORECASE)  # no texture
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _is_about(question: Question, sentence: str) -> bool:
 
 def asks_about_frame(text: str) -> bool:
     """Whether a question is about what stands around the endoscope's field of view: text, or the recorder's box."""
-    return any(word in text.lower() for thing in ("box", "text") for word in _THINGS[thing])
+    return bool(_FRAME.search(text))
 
 
 def _yes_or_no(question: Question, sentence: str, named: frozenset[Fact]) -> Values:

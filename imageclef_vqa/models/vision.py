@@ -15,6 +15,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 from paddle.distributed.fleet.utils import recompute
+from PIL import Image
 
 from imageclef_vqa.models.activations import ACTIVATIONS
 from imageclef_vqa.models.attention import attend
@@ -80,17 +81,25 @@ class VisionLayer(nn.Layer):
         return x * self.drop_path(paddle.ones([x.shape[0], 1, 1], dtype=x.dtype))
 
 
-def resize_positions(positions: np.ndarray, first: int, patches: int, *, align_corners: bool = False) -> np.ndarray:
-    """Position embeddings [1, t, d] for a square of `patches` patches, by bicubic interpolation (ViT, section 3.2).
+def resize_positions(positions: np.ndarray, config: VisionConfig) -> np.ndarray:
+    """Position embeddings [1, t, d] for the patches of `config`, by bicubic interpolation (ViT, section 3.2).
 
-    The `first` ones, of class tokens, stay as they are. With `align_corners`, the outermost positions keep their values
-    (LAVIS, `clip_vit.py`). Computed in float32 on the CPU: Ascend has no bicubic kernel.
+    Those of class tokens stay as they are. With `align_corners`, the outermost positions keep their values (LAVIS,
+    `clip_vit.py`); with `antialias`, the kernel is wider for a coarser grid, and it is Pillow's (timm).
+    Computed in float32 on the CPU: Ascend has no bicubic kernel.
     """
-    old, new = math.isqrt(positions.shape[1] - first), math.isqrt(patches)
-    grid = positions[:, first:].astype("float32").reshape(1, old, old, -1).transpose(0, 3, 1, 2)
-    on_cpu = paddle.to_tensor(grid, place=paddle.CPUPlace())
-    resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=align_corners)
-    flat = resized.numpy().transpose(0, 2, 3, 1).reshape(1, new * new, -1)
+    first = config.class_tokens
+    old, new = math.isqrt(positions.shape[1] - first), math.isqrt(config.patches)
+    grid = positions[:, first:].astype("float32").reshape(old, old, -1).transpose(2, 0, 1)  # [d, rows, columns]
+    if config.antialias:
+        size = (new, new)
+        planes = (Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in grid)
+        resized = np.stack([np.asarray(plane) for plane in planes])
+    else:
+        on_cpu = paddle.to_tensor(grid[None], place=paddle.CPUPlace())
+        corners = config.align_corners
+        resized = nn.functional.interpolate(on_cpu, size=[new, new], mode="bicubic", align_corners=corners)[0].numpy()
+    flat = resized.reshape(1, -1, new * new).transpose(0, 2, 1)
     return np.concatenate([positions[:, :first].astype("float32"), flat], axis=1)
 
 

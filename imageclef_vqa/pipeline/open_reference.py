@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from imageclef_vqa.submission.checks.sentences import Asked
 from imageclef_vqa.submission.sentences import SentenceRow
 from imageclef_vqa.workspace import Workspace
 
-_SAME_SOURCE = 0.98  # of the rows, from which a file is evidently made of predictions; other models differ more
+_SAME_SOURCE = 0.95  # of the rows, from which a file is evidently made of predictions; other seeds agree on 0.86
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,17 @@ def check_altered(workspace: Workspace, rows: Sequence[SentenceRow], reference: 
         message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {name}, which the others come from"
         return [error("altered", lines, message, remedy)]
     for _, name, given in compared:
+        if sum(_plain(own[row]) == _plain(given[row]) for row in own) >= _SAME_SOURCE * len(own):
+            message = f"the answers are those of {name}, but with other case, blanks or signs"
+            return [error("altered", lines, message, remedy)]
         if Counter(own.values()) == Counter(given[row] for row in own):
             message = f"the answers are those of {name}, but in other rows"
             return [error("altered", lines, message, remedy)]
     return []
+
+
+def _plain(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def _sources(workspace: Workspace) -> Iterator[tuple[str, dict[int, str]]]:

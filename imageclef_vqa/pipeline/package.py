@@ -9,8 +9,9 @@ from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import UsageError
 from imageclef_vqa.files import check_output
 from imageclef_vqa.pipeline.edition import edition_of
-from imageclef_vqa.pipeline.package_closed import Package, package_closed
-from imageclef_vqa.pipeline.package_open import OpenPackage, package_open
+from imageclef_vqa.pipeline.package_closed import package_closed
+from imageclef_vqa.pipeline.package_open import package_open
+from imageclef_vqa.pipeline.prepared_run import Package
 from imageclef_vqa.submission import Form, team_zip
 from imageclef_vqa.workspace import Workspace
 
@@ -27,7 +28,7 @@ def package(
     write: bool = True,
     workspace: str | Path = ".",
     run: str = "main",
-) -> Package | OpenPackage:
+) -> Package:
     """Check the answers to the test images and write them as a run, with its manifest; or only check them.
 
     Raises:
@@ -43,7 +44,7 @@ def package(
     if spoken.open:
         if given is not None or answer_form != "list":
             raise UsageError("open questions: --predictions and --answer-form are not supported")
-        prepared: Package | OpenPackage = package_open(at, spoken, target, answers)
+        prepared = package_open(at, spoken, target, answers)
     else:
         prepared = package_closed(at, spoken, target, given, answer_form, {"team": team, "answers": answers})
     if write:

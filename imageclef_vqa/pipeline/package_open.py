@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +13,14 @@ from imageclef_vqa.editions import Edition
 from imageclef_vqa.errors import MedvqaError, UsageError
 from imageclef_vqa.evaluation.text.metrics import TextMeter, tabulate_text
 from imageclef_vqa.evaluation.text.scores import measured
-from imageclef_vqa.files import json_text, write_together
 from imageclef_vqa.pipeline.answers import Answers, answers_of, questions_of, read_gold
 from imageclef_vqa.pipeline.development import read_development
 from imageclef_vqa.pipeline.lineage import Lineage
 from imageclef_vqa.pipeline.open_reference import read_open_reference
-from imageclef_vqa.pipeline.prepared_run import PreparedRun
+from imageclef_vqa.pipeline.prepared_run import Package, check_fold
 from imageclef_vqa.pipeline.reference import with_commands
-from imageclef_vqa.pipeline.selection import Selection, select_answers
+from imageclef_vqa.pipeline.selection import select_answers
 from imageclef_vqa.pipeline.timing import read_timing
-from imageclef_vqa.submission import Finding, hashes, make_manifest, warning
 from imageclef_vqa.submission.checks.header import check_header
 from imageclef_vqa.submission.checks.sentences import Asked, check_sentences
 from imageclef_vqa.submission.manifest import versions
@@ -34,55 +30,7 @@ from imageclef_vqa.workspace import SETTINGS_FILE, Workspace, read_settings
 _DECIMALS = 4  # of public scores, as the organisers round them
 
 
-@dataclass(frozen=True)
-class OpenPackage(PreparedRun):
-    """A `predictions_1.json`, ready to be written; the fields are those of `Package`."""
-
-    workspace: Workspace
-    edition: Edition
-    target: Path
-    selection: Selection
-    fold: Literal["test", "val"]
-    content: bytes
-    image_ids: tuple[str, ...]
-    answers: Answers
-    fingerprints: dict[str, str]
-    seed: int
-    findings: tuple[Finding, ...]
-    scores: Any
-    command: str
-    verdict: None = None  # the organisers have no checker of rows
-
-    def write(self, *, force: bool = False) -> None:
-        """Write the run and its manifest, both or neither.
-
-        Raises:
-            MedvqaError: checks found errors, and `force` is false; a file cannot be written.
-        """
-        self.check_errors(force=force)
-        record, lineage = self.selection.artefact.record, self.selection.lineage
-        manifest = make_manifest(
-            self.target.name,
-            self.content,
-            images=len(self.image_ids),
-            answers=len(self.answers),
-            fold=self.fold,
-            command=self.command + " --force" * force,
-            seed=self.seed,
-            data=self.fingerprints,
-            inputs=hashes([self.selection.path, self.workspace.split_file], self.workspace.root),
-            answers_from={
-                "run": lineage.workspace.run,
-                "artefact": self.selection.artefact.name,
-                "digest": record.digest if record else "",
-            },
-            scores=self.scores,
-            findings=self.findings,
-        )
-        write_together({self.target: self.content, self.manifest: json_text(manifest).encode()})
-
-
-def package_open(workspace: Workspace, edition: Edition, target: Path, answers: str | None) -> OpenPackage:
+def package_open(workspace: Workspace, edition: Edition, target: Path, answers: str | None) -> Package:
     """The answers of a run to the test rows, or to validation where there is no test set, checked.
 
     Raises:
@@ -108,31 +56,23 @@ def package_open(workspace: Workspace, edition: Edition, target: Path, answers: 
     asked = [Asked(image_id, each.text) for (image_id, _), each in questions.items()]
     customs = read_open_reference(workspace, edition).customs
     found = [*back.findings, *check_sentences(back, asked, customs), *check_header(header)]
-    found = [*_check_files(workspace, selection, fold), *with_commands(workspace, found)]
-    return OpenPackage(
+    found = [*check_fold(workspace, workspace.test), *selection.findings, *with_commands(workspace, found)]
+    return Package(
         workspace=workspace,
         edition=edition,
         target=target,
         selection=selection,
         fold=fold,
-        content=content,
         image_ids=data.image_ids,
         answers={pair: given[pair] for pair in questions if pair in given},
-        fingerprints=fingerprints,
-        seed=development.split.seed,
         findings=tuple(sorted(found, key=lambda each: each.severity)),
+        render=lambda: content,
+        fingerprints=fingerprints,
+        inputs=(selection.path, workspace.split_file),
+        seed=development.split.seed,
         scores=selection.scores,
-        command=_command(workspace, target, answers, edition),
+        options={"answers": answers},
     )
-
-
-def _check_files(workspace: Workspace, selection: Selection, fold: str) -> list[Finding]:
-    findings = []
-    if fold == "val":
-        message = "THIS IS NO SUBMISSION: there are no test images, these are the validation images' answers"
-        remedy = f"put the test rows into {workspace.shown(workspace.test)}"
-        findings.append(warning("no-test", ["the test images"], message, remedy))
-    return findings + selection.findings
 
 
 def _header(workspace: Workspace, fold: str, data: Dataset, given: Answers) -> dict[str, Any]:
@@ -172,11 +112,3 @@ def team_info(workspace: Workspace) -> dict[str, Any]:
         elif value is not None:
             found[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return found
-
-
-def _command(workspace: Workspace, target: Path, answers: str | None, edition: Edition) -> str:
-    """The command that writes this run, without the folders of this machine."""
-    words = ["medvqa", "package", "--out", target.name, "--run", workspace.run]
-    if answers is not None:
-        words += ["--answers", answers]
-    return shlex.join([*words, "--edition", edition.name])

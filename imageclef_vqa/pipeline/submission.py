@@ -21,7 +21,8 @@ from imageclef_vqa.pipeline.answers import answers_of, questions_of, read_gold
 from imageclef_vqa.pipeline.card import model_card
 from imageclef_vqa.pipeline.edition import edition_of
 from imageclef_vqa.pipeline.lineage import Lineage
-from imageclef_vqa.pipeline.package_open import OpenPackage, package_open, team_info
+from imageclef_vqa.pipeline.package_open import package_open, team_info
+from imageclef_vqa.pipeline.prepared_run import Package
 from imageclef_vqa.pipeline.rehearsal import Rehearsed, rehearse
 from imageclef_vqa.pipeline.selection import select_answers
 from imageclef_vqa.pipeline.serving import MODEL_FOLDER, RUN
@@ -42,7 +43,7 @@ class Submission:
     folder: Path
     files: tuple[str, ...]
     rehearsed: Rehearsed
-    package: OpenPackage
+    package: Package
     commands: tuple[str, ...]
 
 

@@ -95,6 +95,8 @@ def read_sentences(content: bytes) -> SentenceRun:
         return run
     run.header = {name: value for name, value in loaded.items() if name != "predictions"}
     run.total = len(loaded["predictions"])
+    if not run.total:
+        run.findings.append(error("empty", ["predictions"], "the file answers no row", "`medvqa package` writes a run"))
     _read_rows(loaded["predictions"], run)
     return run
 

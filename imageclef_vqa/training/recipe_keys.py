@@ -87,8 +87,8 @@ class Recipe(AdapterKeys):
     )
     augment: bool = Field(
         default=False,
-        description="Change images at random in ways that keep their answers true; with cached features, only mirror "
-        "them.",
+        description="Train on images that are turned, brightened or cropped at random where their answers stay true; "
+        "with cached features, only mirrored. `predict` averages over the mirrored views by itself.",
         json_schema_extra=DATA,
     )
 

@@ -113,6 +113,7 @@ def _sizes(source: Source) -> tuple[VisionConfig, Names]:
         patch_bias=source.has("patch_embed.proj.bias"),
         patch_norm=pre_norm,
         class_tokens=tokens,
+        antialias=True,
         # Files of DINO, MAE and DeiT, which take ImageNet's, have no config.
         statistics=statistics_of(source, "inception" if architecture else "imagenet"),
     )

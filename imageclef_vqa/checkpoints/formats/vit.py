@@ -119,6 +119,7 @@ def read(source: Source) -> SourceLayout:
         patch_bias=names.first_norm is None,
         patch_norm=names.first_norm is not None,
         class_tokens=first + registers,
+        antialias=registers > 0,
         statistics=statistics_of(source, family.statistics),
     )
     beside = tuple(

@@ -21,6 +21,10 @@ from imageclef_vqa.evaluation.text.scores import TextMetrics, TextScore
 
 _SHOWN = 300  # rows of a fold in the gallery
 _METEOR, _ROUGE_L = 13, 12  # columns of a measured pair
+_HEAT_MAP = (
+    '<details class="heat"><summary>heat map</summary>'
+    '<span class="soft">over the image, highest at {place}</span></details>'
+)
 
 
 def render_text_report(run: str, folds: Sequence[TextFold], *, thumbnails: Mapping[str, bytes] | None = None) -> str:
@@ -113,12 +117,13 @@ def _gallery(fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
         texts = (question.text if question else "", sentence(fold.gold[pair]), sentence(fold.given.get(pair, ())))
         asked, gold, own = (escape(_printable(text)) for text in texts)
         text = f'<span class="soft">{asked}</span><br>gold: <b>{gold}</b><br>answer: {own or "<i>no answer</i>"}'
-        if pair in fold.heat_maps and image_id in thumbnails:
-            text += _heat_map(fold.heat_maps[pair], thumbnails[image_id])
         if image_id not in pictures:
             pictures[image_id] = _picture(image_id, fold, thumbnails)
+        picture, heat = pictures[image_id], fold.heat_maps.get(pair)
+        if heat is not None and image_id in thumbnails:
+            picture, text = _with_map(picture, heat), text + _HEAT_MAP.format(place=heat.place)
         shown = NONE if probability is None else f"{probability:.2f}"
-        head = f"{pictures[image_id]}row {number}"
+        head = f"{picture}<br>row {number}"
         rows.append(row(columns, head, [text, f"{values[pair][_METEOR]:.3f}", shown]))
     name, left = escape(f"{fold.name}-gallery"), len(order) - len(rows)
     note = f" The best {left:,} rows are left out." if left > 0 else ""
@@ -144,25 +149,18 @@ def _worst_first(values: Mapping[tuple[str, int], Sequence[float]]) -> list[tupl
     return sorted(values, key=lambda pair: (values[pair][_METEOR], values[pair][_ROUGE_L], pair[1]))
 
 
-def _heat_map(heat: SmallMap, thumbnail: bytes) -> str:
-    """The map over the picture, which opens at a click or a key."""
-    pictures = "".join(
-        f'<img src="data:image/{kind};base64,{base64.b64encode(content).decode()}" alt="">'
-        for kind, content in (("jpeg", thumbnail), ("png", heat.png))
-    )
-    about = f"Heat map of the answer over the image, highest at {heat.place}"
-    return (
-        f'<details class="heat"><summary>heat map</summary><span class="stack" role="img" aria-label="{about}">'
-        f'{pictures}</span><span class="soft">highest at {heat.place}</span></details>'
-    )
+def _with_map(picture: str, heat: SmallMap) -> str:
+    """The picture under a map, which the style shows where the row's `_HEAT_MAP` is open."""
+    over = f'<img class="over" src="data:image/png;base64,{base64.b64encode(heat.png).decode()}" alt="">'
+    return f'<span class="stack">{picture}{over}</span>'
 
 
 def _picture(image_id: str, fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
     name = escape(image_name(image_id, fold.records.get(image_id), "qa.jsonl"))
     if image_id not in thumbnails:
-        return f'<span class="soft">{name}</span><br>'
+        return f'<span class="soft">{name}</span>'
     data = base64.b64encode(thumbnails[image_id]).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{name}" width="96"><br>'
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{name}" width="96">'
 
 
 def _printable(text: str) -> str:

@@ -32,7 +32,9 @@ class VisionConfig:
     drop_path: float = 0.0  # stochastic depth in the last layer, rising linearly to it (Huang et al. 2016)
     recompute: bool = False  # compute a layer's activations again in the backward pass instead of keeping them
     statistics: Statistics = "clip"
-    align_corners: bool = False  # of the grid of positions when it is resized: LAVIS does so for CLIP
+    # Of the grid of positions when it is resized: LAVIS aligns corners for CLIP; timm averages.
+    align_corners: bool = False
+    antialias: bool = False
     # "convolutional": strided 3 × 3 convolutions instead of one large one; small data needs them (Xiao et al. 2021).
     stem: Literal["linear", "convolutional"] = "linear"
 

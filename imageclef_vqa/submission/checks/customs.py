@@ -21,7 +21,7 @@ _DANGLING = {
     *("these", "this", "to", "with", "within"),
 }
 _END = re.compile(r"[.!?][\"')\]]*$")
-_WORDS = 4  # of a sentence, at least
+WORDS = 4  # of a sentence, at least
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Customs:
     @cached_property
     def unended(self) -> float:
         """The share of training answers of some words that end without a full stop."""
-        long = {answer: count for answer, count in self.all.items() if len(answer.split()) >= _WORDS}
+        long = {answer: count for answer, count in self.all.items() if len(answer.split()) >= WORDS}
         total = sum(long.values())
         return sum(count for answer, count in long.items() if _is_unended(answer)) / total if total else 0.0
 
@@ -82,11 +82,11 @@ def check_truncation(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[
             continue
         if text[-1] in ",-;:" or words[-1] in _DANGLING or customs.cuts(words[-1]):
             cut.append(row)
-        elif len(words) >= _WORDS and customs.continues(text):
+        elif len(words) >= WORDS and customs.continues(text):
             early.append(row)
         elif _is_unended(text):
             unended.append(row)
-    long = sum(len(row.answer.split()) >= _WORDS for row in rows)
+    long = sum(len(row.answer.split()) >= WORDS for row in rows)
     if customs.all and long >= FEWEST and len(unended) + len(early) > (customs.unended + SPIKE) * long:
         cut += [*early, *unended]
         early = []
@@ -100,4 +100,4 @@ def check_truncation(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[
 
 
 def _is_unended(answer: str) -> bool:
-    return len(answer.split()) >= _WORDS and not _END.search(answer.strip())
+    return len(answer.split()) >= WORDS and not _END.search(answer.strip())

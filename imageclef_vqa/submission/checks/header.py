@@ -38,6 +38,8 @@ def check_header(header: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             "measures", unmeasured, "times or memory that were not measured", "`medvqa predict` measures them"
         )
+    if not isinstance(header.get("gpu_name", ""), str | None):
+        yield error("fields", ["gpu_name"], "gpu_name is no text", "it is the name of the device")
     if "debug" in header and not isinstance(header["debug"], dict):
         yield error("fields", ["debug"], "debug is no object", "it holds packages and system")
 

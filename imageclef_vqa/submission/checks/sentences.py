@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from imageclef_vqa.editions import QUESTIONS
 from imageclef_vqa.errors import counted
-from imageclef_vqa.submission.checks.customs import FEWEST, SPIKE, Customs, check_truncation, located
+from imageclef_vqa.submission.checks.customs import FEWEST, SPIKE, WORDS, Customs, check_truncation, located
 from imageclef_vqa.submission.checks.placement import check_placement
 from imageclef_vqa.submission.run import Finding, error, shown, warning
 from imageclef_vqa.submission.sentences import SentenceRow, SentenceRun
@@ -25,6 +27,7 @@ _TOKEN = re.compile(
     re.IGNORECASE,
 )
 _MOJIBAKE = re.compile(r"Ã[\x80-\xbf]|â€|Â[\xa0-\xbf]|\ufffd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_REFUSAL = re.compile(r"\b(?:as an ai|i(?:'m| am) (?:sorry|unable)|i can(?:no|')t)\b", re.IGNORECASE)
 _LOOP = re.compile(r"\b(\w+(?:\W+\w+){0,5})(?:\W+\1\b){3}", re.IGNORECASE)
 _CONSTANT = 0.3
 _NO_ANSWERS = {"(no answer)", "no answer", "nan", "null", "n/a", "undefined", "error"}
@@ -42,7 +45,7 @@ class Asked(NamedTuple):
 def check_sentences(run: SentenceRun, asked: Sequence[Asked] | None, customs: Customs) -> list[Finding]:
     """Everything that is wrong with the rows; without `asked`, which rows there are is not checked."""
     found = [*_check_rows(run, asked), *_check_indices(run.rows)]
-    found += [*_check_texts(run.rows), *check_truncation(run.rows, customs), *_check_habits(run.rows, customs)]
+    found += [*_check_texts(run.rows, customs), *check_truncation(run.rows, customs), *_check_habits(run.rows, customs)]
     return [*found, *check_placement(run.rows, customs)]
 
 
@@ -114,12 +117,24 @@ def _check_indices(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
         yield error("index", wrong, "indices that do not count up from 0", "number the rows 0, 1, 2, …")
 
 
-def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
+def _check_texts(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
     """What no sentence holds."""
+    known = set("".join(customs.all))
     rules = (
-        ("no-answer", _is_no_answer, "words for a missing answer", "train longer, or check what the model sees"),
+        (
+            "no-answer",
+            _is_no_answer,
+            "words for a missing or refused answer",
+            "train longer, or check what the model sees",
+        ),
         ("special-token", _TOKEN.search, "special tokens or a prompt", "decode with skip_special_tokens=True"),
         ("characters", _MOJIBAKE.search, "damaged or control characters", "write and read UTF-8 throughout"),
+        (
+            "alphabet",
+            lambda text: any(map(_is_foreign, {*text} - known)),
+            "invisible characters, or letters of another alphabet than training's",
+            "write plain text, in the language of the training answers",
+        ),
         ("html", lambda text: html.unescape(text) != text, "HTML's escapes", "unescape them: & is not &amp;"),
         ("repetition", _LOOP.search, "words in a loop", "stop at the end of a sentence, or penalise repetition"),
     )
@@ -132,29 +147,67 @@ def _check_texts(rows: Sequence[SentenceRow]) -> Iterator[Finding]:
         yield warning("blanks", found, "answers with outer or double blanks, or line breaks", "write one line")
 
 
+# check, what an answer has, by which share of the rows it exceeds training's, what is wrong, the remedy
+_HABITS = (
+    (
+        "edition-spelling",
+        re.compile(rf";|^\s*(?:{'|'.join(map(re.escape, _CLOSED_WORDS))})\s*$", re.IGNORECASE),
+        SPIKE,
+        "answers are spelt as in closed editions (`pink; red`, `none`)",
+        "answer with sentences, as the training answers do",
+    ),
+    (
+        "case",
+        re.compile(r"^\s*[a-z]|^[^a-z]*[A-Z]{3}[^a-z]*$"),
+        0.2,
+        "answers begin in lower case, or have no lower case at all",
+        "BLEU counts case: write sentences as the training answers do",
+    ),
+    (
+        "punctuation",
+        re.compile(r"^\s*[\"'`\[({*#-]|[.!?]{2,}\W*$"),
+        SPIKE,
+        "answers stand in quotes or brackets, are lists, or end in several full stops",
+        "write the sentence itself",
+    ),
+)
+
+
 def _check_habits(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Finding]:
     """What single rows cannot show: another edition's spelling, one answer for everything."""
     filled = [row for row in rows if row.answer.strip()]
     if len(filled) < FEWEST:
         return
-    listed = [row for row in filled if ";" in row.answer or row.answer.strip().casefold() in _CLOSED_WORDS]
-    usual = customs.share(re.compile(r";|^(?:none|not relevant)$", re.IGNORECASE))
-    if len(listed) > (usual + SPIKE) * len(filled):
-        remedy = "answer with sentences, as the training answers do"
-        message = "answers are spelt as in closed editions (`pink; red`, `none`)"
-        yield error("edition-spelling", [located(row) for row in listed], message, remedy)
-    lower = [row for row in filled if row.answer.strip()[0].islower()]
-    if len(lower) > (customs.share(re.compile(r"^\s*[a-z]")) + 0.2) * len(filled):
-        remedy = "BLEU counts case: write sentences as the training answers do"
-        yield error("case", [located(row) for row in lower], "answers begin in lower case", remedy)
+    for check, habit, margin, message, remedy in _HABITS:
+        if len(found := [row for row in filled if habit.search(row.answer)]) > (customs.share(habit) + margin) * len(
+            filled
+        ):
+            yield error(check, [located(row) for row in found], message, remedy)
+    repeated = [
+        located(row)
+        for before, row in pairwise(filled)
+        if row.answer == before.answer and row.question != before.question and len(row.answer.split()) >= WORDS
+    ]
+    if len(repeated) > SPIKE * len(filled):
+        message = f"{counted(len(repeated), 'answer repeats', 'answers repeat')} the row before, to another question"
+        yield error("repeated", repeated, message, "check whether each row got its own answer")
     answer, count = Counter(row.answer for row in filled).most_common(1)[0]
     if count > (customs.all[answer] / (customs.all.total() or 1) + _CONSTANT) * len(filled):
         message = f"{count:,} of {len(filled):,} answers are the same"
         yield error("constant", [shown((answer,))], message, "check whether the model sees pictures and questions")
 
 
+def _is_foreign(sign: str) -> bool:
+    """Whether a character is invisible or half of one, or a letter that is not Latin."""
+    if sign.isascii():
+        return False
+    return unicodedata.category(sign) in ("Cf", "Cs") or (
+        sign.isalpha() and not unicodedata.name(sign, "").startswith(("LATIN", "MICRO"))
+    )
+
+
 def _is_no_answer(text: str) -> bool:
-    return text.strip().casefold() in _NO_ANSWERS
+    return text.strip().casefold() in _NO_ANSWERS or _REFUSAL.search(text) is not None
 
 
 def _plain(text: str) -> str:
