@@ -18,7 +18,7 @@ from imageclef_vqa.inputs import sha256
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """How to answer. The defaults did best on the validation fold (see the README)."""
+    """How to answer. On validation images, no other value did better than a default (`examples/experiments.md`)."""
 
     decode: Literal["closed", "free"] = "closed"
     optimise: Optimise = "exact"
