@@ -15,6 +15,7 @@ from imageclef_vqa.editions import Edition, read_predictions
 from imageclef_vqa.errors import MedvqaError, counted
 from imageclef_vqa.pipeline.answers import answers_of
 from imageclef_vqa.pipeline.lineage import Lineage
+from imageclef_vqa.pipeline.reference import existing
 from imageclef_vqa.submission import Finding, error
 from imageclef_vqa.submission.checks.customs import Customs
 from imageclef_vqa.submission.checks.sentences import Asked
@@ -46,10 +47,10 @@ def read_open_reference(
     Raises:
         MedvqaError: one of the files cannot be read.
     """
-    source = labels or _there(workspace.development / QA_FILE)
+    source = labels or existing(workspace.development / QA_FILE)
     learnt_from = None if source is None else workspace.shown(source)
     customs = Customs() if source is None or not has_answers(source) else Customs(_answers(source))
-    list_ = listed or _there(workspace.test / QA_FILE)
+    list_ = listed or existing(workspace.test / QA_FILE)
     if list_ is None:
         return OpenReference(None, (), customs, learnt_from, None)
     questions = read_qa(list_, labelled=False).questions
@@ -140,7 +141,3 @@ def _answers(path: Path) -> dict[str, Counter[str]]:
         for row, (answer,) in rows.items():
             found.setdefault(labels.questions[image_id][row].text, Counter())[answer] += 1
     return found
-
-
-def _there(path: Path) -> Path | None:
-    return path if path.is_file() else None

@@ -52,7 +52,7 @@ def read_reference(
     Raises:
         MedvqaError: one of the files cannot be read.
     """
-    file = labels_file or _there(workspace.development / "gt.json")
+    file = labels_file or existing(workspace.development / "gt.json")
     labels = spell(read_gold(file)[0], edition) if file else {}
     vocabulary = learn_vocabulary((q, answers) for (_, q), answers in labels.items())
     spellings: dict[int, set[str]] = {question.id: set() for question in QUESTIONS}
@@ -99,7 +99,8 @@ def _with_bank(vocabulary: Vocabulary, edition: Edition) -> Vocabulary:
     return Vocabulary(questions=tuple(e if e.trained else edition.bank[e.question_id] for e in vocabulary.questions))
 
 
-def _there(path: Path) -> Path | None:
+def existing(path: Path) -> Path | None:
+    """The path, if there is such a file."""
     return path if path.is_file() else None
 
 

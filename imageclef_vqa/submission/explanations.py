@@ -15,13 +15,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from imageclef_vqa.errors import FileError
 from imageclef_vqa.inputs import open_input, parse_json
-from imageclef_vqa.submission.run import Finding, error
+from imageclef_vqa.submission.run import Finding, error, is_number
 
 LARGEST = 1 << 26  # bytes; 1,500 lines take 2 MiB
 _KINDS = ("heatmap", "segmentation_mask")  # whose data is the path of a picture
@@ -133,16 +132,10 @@ def _check_fields(where: str, row: Mapping[str, Any], problems: Problems) -> Non
         if not isinstance(row.get(name), str) or not row[name].strip():
             problems.add("field", f"{where}: {name} is {row.get(name)!r:.40}")
     score = row.get("confidence_score", 0.0)
-    if not _is_number(score) or not 0 <= score <= 1:
+    if not is_number(score) or not 0 <= score <= 1:
         problems.add("score", f"{where}: {score!r:.40}")
     if not isinstance(row.get("visual_explanation", []), list):
         problems.add("visual", f"{where}: {row['visual_explanation']!r:.40}")
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or isfinite(value))
-    )
 
 
 def _check_visual(
@@ -173,7 +166,7 @@ def _box_fault(boxes: Any, size: Size | None) -> str | None:
     if not isinstance(boxes, list) or not boxes:
         return f"{boxes!r:.60} is no list of boxes"
     for box in boxes:
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
             return f"{box!r:.60} is no box"
         x1, y1, x2, y2 = box
         if not (0 <= x1 < x2 and 0 <= y1 < y2) or (size is not None and (x2 > size[0] or y2 > size[1])):

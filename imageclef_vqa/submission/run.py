@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -134,6 +135,11 @@ def warning(check: str, locations: Sequence[str], message: str, remedy: str) -> 
 def errors_in(findings: Sequence[Finding]) -> int:
     """How many of `findings` are errors."""
     return sum(each.severity == "error" for each in findings)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number, and no truth value."""
+    return type(value) is int or (isinstance(value, float) and isfinite(value))
 
 
 def shown(answers: Sequence[str]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from imageclef_vqa.submission.run import Finding, error, warning
+from imageclef_vqa.submission.run import Finding, error, is_number, warning
 from imageclef_vqa.submission.sentences import FIELDS, MEASURES, PUBLIC_SCORES, SUBMISSION_INFO
 
 _PLACEHOLDER = re.compile(r"^\s*(?:your |todo|tbd|xxx|<.*>|\[.*\]|\.\.\.|name\b.*\bhere|n/a$)", re.IGNORECASE)
@@ -30,7 +29,7 @@ def check_header(header: Mapping[str, Any]) -> Iterator[Finding]:
         value = header.get(name, 0)
         if value is None:
             unmeasured.append(name)
-        elif not _is_number(value) or value < 0:
+        elif not is_number(value) or value < 0:
             wrong.append(f"{name} is {value!r:.40}")
     if wrong:
         yield error("measures", wrong, "times and memory that are no numbers from 0", "write seconds and MiB")
@@ -76,7 +75,7 @@ def _check_scores(scores: Any) -> Iterator[Finding]:
     wrong = [
         f"{name} is {value!r:.40}"
         for name, value in values.items()
-        if name not in unknown and not (_is_number(value) and 0 <= float(value or 0) <= 1)
+        if name not in unknown and not (is_number(value) and 0 <= float(value or 0) <= 1)
     ]
     if wrong:
         remedy = "write each as a number from 0 to 1; percentages are no scores"
@@ -84,7 +83,3 @@ def _check_scores(scores: Any) -> Iterator[Finding]:
     if unknown:
         message = "scores are unknown: the test rows have no gold answers here"
         yield warning("public-scores", unknown, message, "the organisers' script computes them when it runs")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
