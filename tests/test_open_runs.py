@@ -161,17 +161,25 @@ def test_a_package_has_every_field_and_checks_find_nothing_in_it(workspace):
     Path("predictions_1.json.manifest.json").unlink()
 
 
-def test_predictions_in_other_rows_are_found(workspace):
+def test_predictions_in_other_rows_case_or_words_are_found(workspace):
     run("adopt", "swift.jsonl", "--run", "other")
     run("package", "--run", "other", "--out", "predictions_1.json")
     content = json.loads(Path("predictions_1.json").read_text())
     texts = [row["answer"] for row in content["predictions"]]
-    for row, text in zip(content["predictions"], texts[3:] + texts[:3], strict=True):
-        row["answer"] = text
-    Path("moved.json").write_text(json.dumps(content))
-    code, shown = run("check", "moved.json")
-    assert code == 1
-    assert "the answers are those of work/other/predictions/test.jsonl, but in other rows" in shown
+    for changed, how in (
+        (texts[3:] + texts[:3], "in other rows"),
+        ([text.upper() for text in texts], "with other case, blanks or signs"),
+        (
+            [text.replace("There", "Here").replace("The ", "An ").replace("Yes", "No") for text in texts],
+            "with other words: 'an' for 'the', 'here' for 'there', 'no' for 'yes'",
+        ),
+    ):
+        for row, text in zip(content["predictions"], changed, strict=True):
+            row["answer"] = text
+        Path("moved.json").write_text(json.dumps(content))
+        code, shown = run("check", "moved.json")
+        assert code == 1
+        assert f"the answers are those of work/other/predictions/test.jsonl, but {how}" in " ".join(shown.split())
 
 
 def test_a_package_without_a_team_or_a_row_is_refused(workspace):

@@ -22,6 +22,7 @@ from imageclef_vqa.submission.sentences import SentenceRow
 from imageclef_vqa.workspace import Workspace
 
 _SAME_SOURCE = 0.95  # of the rows, from which a file is evidently made of predictions; other seeds agree on 0.86
+_MANY, _FEW = 20, 4  # answers, and pairs of words that were exchanged in them
 
 
 @dataclass(frozen=True)
@@ -75,28 +76,44 @@ def check_altered(workspace: Workspace, rows: Sequence[SentenceRow], reference: 
     """Rows that differ from the predictions that the others evidently come from; none if they all equal a source."""
     if len(rows) != len(reference.rows):
         return []
-    own = {row: each.answer for row, each in zip(reference.rows, rows, strict=True)}
-    compared = [
-        ([row for row in own if own[row] != given[row]], name, given)
-        for name, given in _sources(workspace)
-        if own.keys() <= given.keys()
-    ]
-    changed, name, given = min(compared, key=lambda each: len(each[0]), default=([], "", own))
-    if not changed:
-        return []
-    remedy = "`medvqa package` writes the answers as they were predicted"
-    lines = [f"row {row}: {own[row]!r:.60}, predicted {given[row]!r:.60}" for row in changed]
-    if len(changed) <= (1 - _SAME_SOURCE) * len(own):
-        message = f"{counted(len(lines), 'answer differs', 'answers differ')} from {name}, which the others come from"
-        return [error("altered", lines, message, remedy)]
-    for _, name, given in compared:
-        if sum(_plain(own[row]) == _plain(given[row]) for row in own) >= _SAME_SOURCE * len(own):
-            message = f"the answers are those of {name}, but with other case, blanks or signs"
-            return [error("altered", lines, message, remedy)]
-        if Counter(own.values()) == Counter(given[row] for row in own):
-            message = f"the answers are those of {name}, but in other rows"
-            return [error("altered", lines, message, remedy)]
+    own = [each.answer for each in rows]
+    compared = []
+    for name, given in _sources(workspace):
+        if given.keys() >= set(reference.rows):
+            theirs = [given[row] for row in reference.rows]
+            changed = [at for at, answer in enumerate(own) if answer != theirs[at]]
+            compared.append((len(changed), name, changed, theirs))
+    for count, name, changed, theirs in sorted(compared):
+        if not count:
+            return []
+        if message := _alteration(name, own, theirs):
+            lines = [f"row {reference.rows[at]}: {own[at]!r:.60}, predicted {theirs[at]!r:.60}" for at in changed]
+            return [error("altered", lines, message, "`medvqa package` writes the answers as they were predicted")]
     return []
+
+
+def _alteration(name: str, own: Sequence[str], theirs: Sequence[str]) -> str | None:
+    """How answers differ from those in the file `name`, if they evidently come from them."""
+    pairs = [pair for pair in zip(own, theirs, strict=True) if pair[0] != pair[1]]
+    if len(pairs) <= (1 - _SAME_SOURCE) * len(own):
+        return f"{counted(len(pairs), 'answer differs', 'answers differ')} from {name}, which the others come from"
+    start = f"the answers are those of {name}, but "
+    if sum(_plain(one) != _plain(other) for one, other in pairs) <= (1 - _SAME_SOURCE) * len(own):
+        return f"{start}with other case, blanks or signs"
+    if Counter(own) == Counter(theirs):
+        return f"{start}in other rows"
+    if words := _exchanged(pairs):
+        return f"{start}with other words: " + ", ".join(f"{new!r} for {old!r}" for new, old in sorted(words))
+    return None
+
+
+def _exchanged(pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The words that differ, if the same few explain all of many differing answers; other models differ in many."""
+    words = [(_plain(one), _plain(other)) for one, other in pairs]
+    if len(pairs) < _MANY or any(len(one) != len(other) for one, other in words):
+        return set()
+    found = {(new, old) for one, other in words for new, old in zip(one, other, strict=True) if new != old}
+    return found if len(found) <= _FEW else set()
 
 
 def _plain(text: str) -> list[str]:
