@@ -80,8 +80,8 @@ def organisers_verdict(
         first = {pair: answers for pair, answers in instead.items() if pair[0] in image_ids[:1]}
         as_json = organisers_verdict(arrange(first, []), image_ids, findings)
         misses = f", and miss {', '.join(as_json.missed)}" if as_json.missed else ""
-        would = f"accept{misses}" if as_json.accepts else "refuse, too"
-        says = f"{_NOT_JSON}; the same answers as JSON it would {would}"
+        would = "accept" if as_json.accepts else "refuse"
+        says = f"{_NOT_JSON}; it would {would} the same answers as JSON{misses}"
         return Verdict(accepts=False, says=says, missed=as_json.missed)
     try:
         fault = _fault(content, image_ids)
