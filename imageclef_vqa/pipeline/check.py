@@ -91,12 +91,12 @@ def check(
     verdict = None
     if spoken.has_checker:
         verdict = organisers_verdict(parsed.content, reference.image_ids or images, findings, instead=parsed.answers)
-    labels_, ids_ = reference.learnt_from, reference.listed_in
+    learnt, listed_in = reference.learnt_from, reference.listed_in
     unchecked = _lacking(
-        (labels_, "No labels here: answers were compared with those the edition is known for (--development)."),
-        (ids_, "No id list here: whether all images are answered was not checked (--ids)."),
+        (learnt, "No labels here: answers were compared with those the edition is known for (--development)."),
+        (listed_in, "No id list here: whether all images are answered was not checked (--ids)."),
     )
-    return Checked(tuple(findings), len(images), len(parsed.answers), labels_, ids_, verdict, unchecked)
+    return Checked(tuple(findings), len(images), len(parsed.answers), learnt, listed_in, verdict, unchecked)
 
 
 def _lacking(*files: tuple[str | None, str]) -> tuple[str, ...]:

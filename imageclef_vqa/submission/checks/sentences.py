@@ -179,9 +179,8 @@ def _check_habits(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[Fin
     if len(filled) < FEWEST:
         return
     for check, habit, margin, message, remedy in _HABITS:
-        if len(found := [row for row in filled if habit.search(row.answer)]) > (customs.share(habit) + margin) * len(
-            filled
-        ):
+        found = [row for row in filled if habit.search(row.answer)]
+        if len(found) > (customs.share(habit) + margin) * len(filled):
             yield error(check, [located(row) for row in found], message, remedy)
     repeated = [
         located(row)
