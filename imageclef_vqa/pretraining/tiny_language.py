@@ -24,7 +24,6 @@ from imageclef_vqa.models.presets import PRESETS
 
 if TYPE_CHECKING:
     from imageclef_vqa.models.language import Tokenizer
-    from imageclef_vqa.models.language.languages import build_language
 
 STEPS = 3000
 CONTEXTS = 32  # per step; a context has a statement for each question
@@ -122,6 +121,7 @@ def main(folder: Path) -> None:
 
     from imageclef_vqa.checkpoints.layers import own_tensors, save_weights
     from imageclef_vqa.models.language import Tokenizer
+    from imageclef_vqa.models.language.languages import build_language
 
     preset = PRESETS["tiny"]
     model = build_language(preset.language)
