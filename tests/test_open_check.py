@@ -156,6 +156,7 @@ CORRUPTIONS = {
     "a placeholder": (lambda run: run["submission_info"].update(Country="Your country"), "team"),
     "no address": (lambda run: run["submission_info"].update(Contact_emails="somebody"), "team"),
     "percentages": (lambda run: run["public_scores"].update(bleu=59.4), "public-scores"),
+    "a score beyond any float": (lambda run: run["public_scores"].update(bleu=10**400), "public-scores"),
     "a score is missing": (lambda run: run["public_scores"].pop("meteor"), "public-scores"),
     "a negative time": (lambda run: run.update(total_time=-1), "measures"),
     "a field too many": (lambda run: run.update(extra=1), "fields"),

@@ -75,7 +75,7 @@ def _check_scores(scores: Any) -> Iterator[Finding]:
     wrong = [
         f"{name} is {value!r:.40}"
         for name, value in values.items()
-        if name not in unknown and not (is_number(value) and 0 <= float(value or 0) <= 1)
+        if name not in unknown and not (is_number(value) and 0 <= value <= 1)
     ]
     if wrong:
         remedy = "write each as a number from 0 to 1; percentages are no scores"
