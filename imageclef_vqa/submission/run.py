@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict
 
@@ -137,7 +137,7 @@ def errors_in(findings: Sequence[Finding]) -> int:
     return sum(each.severity == "error" for each in findings)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value of JSON is a finite number, and no truth value."""
     return type(value) is int or (isinstance(value, float) and isfinite(value))
 

@@ -123,7 +123,7 @@ def _gallery(fold: TextFold, thumbnails: Mapping[str, bytes]) -> str:
         if heat is not None and image_id in thumbnails:
             picture, text = _with_map(picture, heat), text + _HEAT_MAP.format(place=heat.place)
         shown = NONE if probability is None else f"{probability:.2f}"
-        head = f"{picture}<br>row {number}"
+        head = f"{picture}<div>row {number}</div>"
         rows.append(row(columns, head, [text, f"{values[pair][_METEOR]:.3f}", shown]))
     name, left = escape(f"{fold.name}-gallery"), len(order) - len(rows)
     note = f" The best {left:,} rows are left out." if left > 0 else ""

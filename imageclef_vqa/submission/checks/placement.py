@@ -32,7 +32,7 @@ def check_placement(rows: Sequence[SentenceRow], customs: Customs) -> Iterator[F
     for start, end, offset in _misplaced(rows, customs):
         where = f"rows {start:,} to {end - 1:,}"
         if offset:
-            count = f"{counted(abs(offset), 'row')}"
+            count = counted(abs(offset), "row")
             slipped.append(f"{where}: {count} {'before' if offset > 0 else 'behind'}")
         else:
             random.append(where)
